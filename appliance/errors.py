@@ -1,0 +1,25 @@
+"""The failures we expect and can explain.
+
+The command line prints one as a line and exits 1; the web edge maps the class to a status.
+Anything else that is raised is a bug and keeps its traceback.
+"""
+
+
+class PyindexError(Exception):
+    """Says what went wrong, where, and what to do."""
+
+
+class SpecError(PyindexError):
+    """The spec cannot be used; ``problems`` holds one sentence for each fault found."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Refused(PyindexError):
+    """A file cannot be taken in; the text is the reason that ``pyindex status`` shows."""
+
+
+class NotFound(PyindexError):
+    """No such index, project, release or file."""

@@ -1,0 +1,105 @@
+"""The values an index is made of; they follow the newest standard (simple API 1.4)."""
+
+from dataclasses import dataclass, field
+
+from appliance.index.names import version_key
+
+DUPLICATE = "duplicate: "
+STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One distribution file.
+
+    ``path`` is relative to the packages directory, with ``/``; ``upload_time`` and the mtime are
+    whole microseconds and nanoseconds since the epoch; the digests are hex; ``core_metadata`` is
+    the sha256 of the published ``.metadata`` file, ``None`` if there is none; ``yanked`` is
+    ``None``, or the reason, which may be empty (PEP 592).
+    """
+
+    path: str
+    filename: str
+    project: str
+    name: str
+    version: str
+    kind: str
+    python_version: str
+    size: int
+    mtime_ns: int
+    inode: int
+    sha256: str
+    md5: str
+    blake2b_256: str
+    upload_time: int
+    requires_python: str | None = None
+    summary: str | None = None
+    core_metadata: str | None = None
+    signature: bool = False
+    yanked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project as one index has it. ``files`` are in order of release, then file name."""
+
+    index: str
+    name: str
+    display: str
+    serial: int
+    status: str = "active"
+    status_reason: str | None = None
+    files: tuple[File, ...] = field(default=())
+
+    @property
+    def offered(self) -> tuple[File, ...]:
+        """The files that may be offered; a quarantined project offers none (PEP 792)."""
+        return () if self.status == "quarantined" else self.files
+
+    @property
+    def versions(self) -> list[str]:
+        """Each release once, oldest first."""
+        return sorted({file.version for file in self.offered}, key=version_key)
+
+    @property
+    def latest(self) -> str | None:
+        """The release to show: not yanked before yanked, final before pre-release, then highest."""
+
+        def rank(version: str) -> tuple[bool, bool, tuple[int, object]]:
+            known, parsed = key = version_key(version)
+            final = bool(known) and not parsed.is_prerelease  # type: ignore[union-attr]
+            live = any(f.yanked is None for f in self.offered if f.version == version)
+            return live, final, key
+
+        return max(self.versions, key=rank, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of the journal; ``time`` is whole microseconds since the epoch."""
+
+    serial: int
+    time: int
+    index: str
+    project: str
+    action: str
+    path: str | None = None
+    filename: str | None = None
+    version: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A file that is in the folder and not in the index, and why."""
+
+    path: str
+    reason: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Whether only another file of the same name keeps it out."""
+        return self.reason.startswith(DUPLICATE)

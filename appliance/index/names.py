@@ -1,0 +1,166 @@
+"""File names of distributions: which project and release a file belongs to.
+
+Wheels follow PEP 427, source distributions PEP 625 where they can. Older names are ambiguous
+(is ``foo-1.0-1.zip`` release ``1.0-1`` of ``foo``?), so every function takes the name that the
+file's own metadata gives, and splits as pip does for a known project: after the first dash whose
+left side is that project.
+"""
+
+import re
+from dataclasses import dataclass
+
+from packaging.utils import InvalidName, canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from appliance.errors import Refused
+
+SDIST_ENDINGS = (".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz")
+ENDINGS = (".whl", *SDIST_ENDINGS, ".egg", ".exe", ".msi")
+SIGNATURE = ".asc"
+METADATA = ".metadata"
+
+# Room for ".metadata" and a temporary name's decoration within the 255 bytes of a file name.
+_LONGEST = 220
+_FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]*\Z")
+_DUMB = re.compile(r"\.(?:linux|macosx|win|cygwin|solaris|sunos|aix|irix|freebsd|openbsd)[^/]*\Z")
+_WININST = re.compile(r"\.(?:win32|win-amd64|win-arm32|win-arm64)(?:-py(\d[\d.]*))?\Z")
+_EGG = re.compile(r"([^-]+)-([^-]+)-py(\d[\d.]*)(?:-.+)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What a file name says: ``kind`` and ``python_version`` as the upload API spells them."""
+
+    filename: str
+    name: str
+    version: str
+    kind: str
+    python_version: str
+
+    @property
+    def project(self) -> str:
+        return normalize(self.name)
+
+
+def normalize(name: str) -> str:
+    """The one spelling of a project's name in URLs and keys (PEP 503)."""
+    return canonicalize_name(name)
+
+
+def is_name(name: str) -> bool:
+    """Whether ``name`` is a valid project name in any spelling (PEP 508)."""
+    try:
+        canonicalize_name(name, validate=True)
+    except InvalidName:
+        return False
+    return name.isascii()
+
+
+def normalize_version(version: str) -> str:
+    """A version as PEP 440 spells it, or as it stands where PEP 440 has no word for it."""
+    for spelling in (version, version.replace("_", "-")):
+        try:
+            return str(Version(spelling))
+        except InvalidVersion:
+            continue
+    return version
+
+
+def version_key(version: str) -> tuple[int, Version | str]:
+    """Sorts releases; what is not PEP 440 comes before all that is."""
+    try:
+        return 1, Version(version)
+    except InvalidVersion:
+        return 0, version
+
+
+def ending(filename: str) -> str:
+    """The accepted ending of ``filename``, in lower case; :class:`Refused` if there is none."""
+    lower = filename.lower()
+    for known in ENDINGS:
+        if lower.endswith(known):
+            return known
+    raise Refused(f"not a package file: expected a name ending in {', '.join(ENDINGS)}")
+
+
+def parse(filename: str, metadata_name: str | None = None) -> Distribution:
+    """Tell project, release and kind from ``filename``.
+
+    ``metadata_name`` is the Name that the file's metadata gives, if it has any. Raises
+    :class:`Refused` for a name that no installer could read or that is not safe to serve.
+    """
+    suffix = ending(filename)
+    if not _FILENAME.match(filename):
+        raise Refused("the file name has characters other than letters, digits and . _ + ! ~ -")
+    if len(filename) > _LONGEST:
+        raise Refused(f"the file name is longer than {_LONGEST} characters")
+    stem = filename[: -len(suffix)]
+    if suffix == ".whl":
+        parsed = _wheel(filename, stem, metadata_name)
+    elif suffix == ".egg":
+        parsed = _egg(filename, stem)
+    elif suffix in (".exe", ".msi"):
+        parsed = _installer(filename, stem, metadata_name, suffix)
+    else:
+        parsed = _sdist(filename, stem, metadata_name)
+    if not is_name(parsed.name):
+        raise Refused(f"{parsed.name!r} is not a valid project name")
+    return parsed
+
+
+def _wheel(filename: str, stem: str, metadata_name: str | None) -> Distribution:
+    parts = stem.split("-")
+    if len(parts) < 5 or not all(parts):
+        raise Refused("a wheel is named NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl (PEP 427)")
+    if len(parts) == 5 or (len(parts) == 6 and parts[2][0].isdigit()):
+        name, version = parts[0], parts[1]
+    else:  # a dash in the name, which only pip before 10 would take
+        name, version = _split("-".join(parts[:-3]), metadata_name)
+        version = version.partition("-")[0]
+    return Distribution(filename, name, normalize_version(version), "bdist_wheel", parts[-3])
+
+
+def _egg(filename: str, stem: str) -> Distribution:
+    match = _EGG.match(stem)
+    if not match:
+        raise Refused("an egg is named NAME-VERSION-pyX.Y[-PLATFORM].egg")
+    name, version, python = match.groups()
+    return Distribution(filename, name, normalize_version(version), "bdist_egg", python)
+
+
+def _installer(filename: str, stem: str, metadata_name: str | None, suffix: str) -> Distribution:
+    match = _WININST.search(stem)
+    if not match:
+        raise Refused(f"an installer is named NAME-VERSION.PLATFORM[-pyX.Y]{suffix}")
+    name, version = _split(stem[: match.start()], metadata_name)
+    kind = "bdist_wininst" if suffix == ".exe" else "bdist_msi"
+    return Distribution(filename, name, normalize_version(version), kind, match[1] or "any")
+
+
+def _sdist(filename: str, stem: str, metadata_name: str | None) -> Distribution:
+    kind, python = "sdist", "source"
+    dumb = _DUMB.search(stem)
+    if dumb:
+        kind, python, stem = "bdist_dumb", "any", stem[: dumb.start()]
+    name, version = _split(stem, metadata_name)
+    return Distribution(filename, name, normalize_version(version), kind, python)
+
+
+def _split(stem: str, metadata_name: str | None) -> tuple[str, str]:
+    """``NAME-VERSION`` to its two halves."""
+    cuts = [i for i, char in enumerate(stem) if char == "-" and 0 < i < len(stem) - 1]
+    halves = [(stem[:i], stem[i + 1 :]) for i in cuts]
+    if not halves:
+        raise Refused("the file name has no version: expected NAME-VERSION")
+    if metadata_name:
+        project = normalize(metadata_name)
+        for name, version in halves:
+            if normalize(name) == project:
+                return name, version
+    for name, version in halves:
+        if version_key(version)[0]:
+            return name, version
+    for name, version in halves:
+        if version[0].isdigit():
+            return name, version
+    return halves[-1]

@@ -1,0 +1,259 @@
+"""From the journal to what can be read: links, metadata files and pages under ``<state>/www``.
+
+Publishing brings the site up to the catalog's serial. It can be repeated at any time: what it
+writes is a function of the catalog alone, so that after a crash the next run repairs the last.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from appliance.errors import Refused
+from appliance.index import archive, pages, store
+from appliance.index.catalog import Catalog, Reader
+from appliance.index.model import File, Project
+from appliance.index.names import METADATA, SIGNATURE
+from appliance.index.store import Batch, Folder, Site, page_time
+from appliance.spec import Spec
+
+log = logging.getLogger(__name__)
+
+# Raise it when pages change their form, so that all are written again.
+_FORM = 1
+_PROJECTS_IN_BATCH = 250
+_NEVER = -1
+
+
+def resolve(reader: Reader, spec: Spec, index: str, name: str) -> Project | None:
+    """The project that ``index`` shows under ``name``: the first of its lineage that has it.
+
+    Never a merger of two: that one index answers for a name is what keeps a stranger's upload to
+    a base from mixing with a team's own project (dependency confusion).
+    """
+    for each in spec.lineage(index):
+        project = reader.project(each, name)
+        if project is not None:
+            return project
+    return None
+
+
+class Publisher:
+    """Publishes all indexes of ``spec``; any number of processes may have one."""
+
+    def __init__(self, spec: Spec, catalog: Catalog) -> None:
+        self._spec, self._catalog = spec, catalog
+        self._site = Site(spec)
+        self._folders = {name: Folder(index.packages) for name, index in spec.indexes.items()}
+
+    def publish(self, everything: bool = False) -> int:
+        """Bring links and project pages up to the last serial, which is returned.
+
+        With ``everything``, or when the tree is missing or was made for another spec, all of it
+        is written again. Raises ``OSError`` if the state directory cannot be written.
+        """
+        with self._lock():
+            everything = everything or not self._is_laid_out()
+            with self._catalog.read() as reader:
+                serial = reader.serial()
+                since = 0 if everything else reader.published("pages")
+                changed = reader.changed_projects(since)
+            if everything:
+                self._lay_out()
+            for start in range(0, len(changed), _PROJECTS_IN_BATCH):
+                self._publish(changed[start : start + _PROJECTS_IN_BATCH])
+            if everything:
+                self._sweep()
+                self._catalog.set_published("lists", _NEVER)
+                self._note_layout()
+            else:
+                self._withdraw(since)
+            if everything or since < serial:
+                self._catalog.set_published("pages", serial)
+        return serial
+
+    def publish_lists(self) -> bool:
+        """Write the project lists if they are behind. They cost the most, and may lag a second."""
+        with self._catalog.read() as reader:
+            serial = reader.published("pages")
+            if reader.published("lists") == serial and all(
+                (self._site.simple(index) / store.PAGES[-1]).exists()
+                for index in self._spec.indexes
+            ):
+                return False
+        with self._lock(), Batch() as batch, self._catalog.read() as reader:
+            for index in self._spec.indexes:
+                content = pages.list_pages(self._visible(reader, index), serial)
+                self._write(self._site.simple(index), content, serial, batch)
+        self._catalog.set_published("lists", serial)
+        return True
+
+    # --- a batch of projects -------------------------------------------------------------------
+
+    def _publish(self, changed: list[tuple[str, str]]) -> None:
+        with self._catalog.read() as reader:
+            own = {(index, name): reader.project(index, name) for index, name in changed}
+            shown = {
+                (view, name): resolve(reader, self._spec, view, name)
+                for index, name in changed
+                for view in self._spec.indexes
+                if index in self._spec.lineage(view)
+            }
+        with Batch() as batch:
+            for (index, _), project in own.items():
+                for file in project.files if project else ():
+                    self._offer(index, file, batch)
+            for (view, name), project in shown.items():
+                if project is not None:
+                    content = pages.project_pages(project, self._packages(view, project.index))
+                    self._write(self._site.simple(view) / name, content, project.serial, batch)
+        for (view, name), project in shown.items():
+            if project is None:
+                store.remove_page(self._site.simple(view) / name)
+
+    def _offer(self, index: str, file: File, batch: Batch) -> None:
+        """Link what may be fetched, and see that the metadata that the page promises is there."""
+        target = self._folders[index].locate(file.path)
+        batch.link(target, self._site.link(index, file.path))
+        signature = self._site.signature(index, file.path)
+        if file.signature:
+            batch.link(target.with_name(target.name + SIGNATURE), signature)
+        else:
+            store.unlink(signature)
+        place = self._site.metadata(index, file.path)
+        if file.core_metadata is None:
+            store.unlink(place)
+        elif not place.exists():
+            self._restore_metadata(target, place, file, batch)
+
+    def _restore_metadata(self, target: Path, place: Path, file: File, batch: Batch) -> None:
+        try:
+            raw = archive.read_metadata(target)
+        except (OSError, Refused) as error:
+            log.warning("%s: no metadata to publish: %s", target, error)
+            return
+        if raw is not None and hashlib.sha256(raw).hexdigest() == file.core_metadata:
+            batch.write(place, raw)
+        else:
+            log.warning("%s: changed since it was taken in", target)
+
+    def _write(self, directory: Path, content: dict[str, bytes], serial: int, batch: Batch) -> None:
+        for page, text in content.items():
+            batch.write(directory / page, text, page_time(serial))
+
+    def _packages(self, view: str, index: str) -> str:
+        """The URL of an index's files as a project page of ``view`` refers to it."""
+        if view == index:
+            return "../../packages/"
+        prefix = urlsplit(self._spec.url or "").path
+        return f"{prefix}/{self._spec.prefix(index)}packages/"
+
+    def _visible(self, reader: Reader, view: str) -> list[tuple[str, str, int]]:
+        """Name, display name and serial of every project that ``view`` shows."""
+        lineage = self._spec.lineage(view)
+        if len(lineage) == 1:
+            return list(reader.projects(view))
+        found: dict[str, tuple[str, str, int]] = {}
+        for index in lineage:
+            for row in reader.projects(index):
+                found.setdefault(row[0], row)
+        return sorted(found.values())
+
+    # --- what is no longer there ---------------------------------------------------------------
+
+    def _withdraw(self, since: int) -> None:
+        """Take down the links of files that the journal says went after ``since``."""
+        while True:
+            with self._catalog.read() as reader:
+                changes = reader.changes(since)
+                left = {
+                    (change.index, change.detail if change.action == "moved" else change.path)
+                    for change in changes
+                    if change.action in ("removed", "moved") and change.index in self._folders
+                }
+                gone = [
+                    (index, path)
+                    for index, path in left
+                    if path and reader.file_at(index, path) is None
+                ]
+            for index, path in gone:
+                self._take_down(index, path)
+            if not changes:
+                return
+            since = changes[-1].serial
+
+    def _take_down(self, index: str, path: str) -> None:
+        store.unlink(self._site.link(index, path))
+        store.unlink(self._site.metadata(index, path))
+        store.unlink(self._site.signature(index, path))
+
+    def _sweep(self) -> None:
+        """Take down everything that the catalog does not account for."""
+        for index in self._spec.indexes:
+            with self._catalog.read() as reader:
+                names = {row[0] for row in self._visible(reader, index)}
+                paths = set(reader.stats(index)) - {r.path for r in reader.refusals(index)}
+            for directory in list(os.scandir(self._site.simple(index))):
+                if directory.is_dir() and directory.name not in names:
+                    shutil.rmtree(directory.path)
+            root = self._site.link(index, "")
+            for folder, _, files in os.walk(root):
+                for file in files:
+                    place = Path(folder, file)
+                    path = place.relative_to(root).as_posix()
+                    for suffix in (METADATA, SIGNATURE):
+                        path = path.removesuffix(suffix)
+                    if path not in paths:
+                        store.unlink(place)
+
+    # --- the tree ------------------------------------------------------------------------------
+
+    def _layout(self) -> bytes:
+        """What the whole tree depends on beside the catalog."""
+        parts = [str(_FORM), str(self._spec.url)]
+        for name, index in self._spec.indexes.items():
+            parts += [name, str(self._folders[name].root), *index.bases]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest().encode()
+
+    def _is_laid_out(self) -> bool:
+        try:
+            return (self._site.www / ".layout").read_bytes() == self._layout()
+        except FileNotFoundError:
+            return False
+
+    def _lay_out(self) -> None:
+        """Make the directories of the indexes, and remove those of indexes that are no more."""
+        self._site.www.mkdir(0o755, parents=True, exist_ok=True)
+        known = {"simple", "packages", *self._spec.indexes}
+        for entry in list(os.scandir(self._site.www)):
+            if entry.is_dir(follow_symlinks=False) and entry.name not in known:
+                shutil.rmtree(entry.path)
+        for index in self._spec.indexes:
+            for directory in (self._site.simple(index), self._site.link(index, "")):
+                if directory.is_symlink():
+                    directory.unlink()  # it was the first index, which is served under two names
+                directory.mkdir(0o755, parents=True, exist_ok=True)
+
+        with Batch() as batch:
+            for name in ("simple", "packages"):
+                alias = self._site.www / self._spec.root / name
+                if alias.is_dir() and not alias.is_symlink():
+                    shutil.rmtree(alias)
+                batch.link(Path("..", name), alias)
+
+    def _note_layout(self) -> None:
+        with Batch() as batch:
+            batch.write(self._site.www / ".layout", self._layout())
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        """One publisher at a time, of all processes; the lock ends with its holder."""
+        self._spec.state.mkdir(0o755, parents=True, exist_ok=True)
+        with (self._spec.state / "publish.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield

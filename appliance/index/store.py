@@ -1,0 +1,281 @@
+"""Names to paths: the operator's packages directory, and ``www``, the tree that may be read.
+
+The only code that turns a name from outside into a path, and the only code that writes files:
+beside the target, flushed, synced, then renamed, so that a reader finds all of it or none.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.errors import PyindexError, Refused
+from appliance.index import names
+from appliance.spec import Spec
+
+PAGES = ("index.html", "index.html.gz", "index.json", "index.json.gz")
+_FILES = (*names.ENDINGS, names.SIGNATURE, names.METADATA)
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name found in a packages directory; ``problem`` says why it cannot be a package file."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+    problem: str | None = None
+
+
+class FolderGone(PyindexError):
+    """The packages directory is not there; what was published of it stays."""
+
+
+class Folder:
+    """A packages directory. Paths in it are relative, with ``/``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    def locate(self, path: str) -> Path:
+        """The file at ``path``; :class:`Refused` if that is not below the folder."""
+        found = self.root / path
+        if path.startswith("/") or ".." in path.split("/") or _UNSAFE.search(path):
+            raise Refused("a path outside the packages directory")
+        return found
+
+    def relative(self, path: Path | str) -> str | None:
+        """The path in the folder that an absolute one means; ``None`` if it lies elsewhere or
+        is hidden."""
+        try:
+            parts = Path(path).relative_to(self.root).parts
+        except ValueError:
+            return None
+        return None if any(part.startswith(".") for part in parts) else "/".join(parts)
+
+    def look(self, path: str = "") -> Iterator[Entry]:
+        """What is at ``path`` and below it now: nothing, one entry, or a tree of them.
+
+        Hidden names are passed over; directories behind symbolic links are not followed.
+        Raises :class:`FolderGone` if the folder itself cannot be read.
+        """
+        top = self.locate(path)
+        try:
+            if not path or stat.S_ISDIR(top.lstat().st_mode):
+                yield from self._walk(str(top), f"{path}/" if path else "")
+            else:
+                yield self._entry(top, path)
+        except (FileNotFoundError, NotADirectoryError):
+            if not self.root.is_dir():
+                raise FolderGone(
+                    f"packages directory {self.root} is not there; mount it or make it"
+                ) from None
+
+    def _walk(self, directory: str, prefix: str) -> Iterator[Entry]:
+        try:
+            found = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            if not prefix:
+                raise
+            return
+        except OSError as error:
+            if not prefix:
+                raise FolderGone(f"packages directory {directory}: {error.strerror}") from error
+            yield Entry(prefix[:-1], 0, 0, 0, f"cannot be read: {error.strerror}")
+            return
+        for entry in found:
+            if entry.name.startswith("."):
+                continue
+            path = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name.lower().endswith(_FILES):
+                    yield Entry(path, 0, 0, 0, "a directory that is named like a package file")
+                else:
+                    yield from self._walk(entry.path, f"{path}/")
+                continue
+            try:
+                yield self._entry(Path(entry.path), path)
+            except FileNotFoundError:
+                continue
+
+    def _entry(self, file: Path, path: str) -> Entry:
+        # Characters that no log line or page should carry are replaced in what we keep.
+        if _UNSAFE.search(path):
+            shown = path.encode("unicode_escape").decode("ascii")
+            return Entry(shown, 0, 0, 0, "the path has control characters or is not UTF-8")
+        status = file.lstat()
+        problem = None
+        if stat.S_ISLNK(status.st_mode):
+            status, problem = self._follow(file, status)
+        if problem is None and not stat.S_ISREG(status.st_mode):
+            problem = "not a regular file"
+        return Entry(path, status.st_size, status.st_mtime_ns, status.st_ino, problem)
+
+    def _follow(self, link: Path, status: os.stat_result) -> tuple[os.stat_result, str | None]:
+        try:
+            target = link.resolve(strict=True)
+            if not target.is_relative_to(self.root):
+                return status, "a symbolic link that leaves the packages directory"
+            return target.stat(), None
+        except (OSError, RuntimeError):
+            return status, "a symbolic link that leads nowhere"
+
+
+class Site:
+    """``<state>/www``: pages, metadata files, and a link for each file that may be fetched."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self.www = spec.www
+
+    def simple(self, index: str) -> Path:
+        """The directory of an index's project list; a project's pages are one below."""
+        return self.www / f"{self._spec.prefix(index)}simple"
+
+    def link(self, index: str, path: str) -> Path:
+        """Where the package file at ``path`` is linked to be fetched."""
+        return self.www / f"{self._spec.prefix(index)}packages" / path
+
+    def metadata(self, index: str, path: str) -> Path:
+        return self.link(index, path + names.METADATA)
+
+    def signature(self, index: str, path: str) -> Path:
+        return self.link(index, path + names.SIGNATURE)
+
+
+def page_time(serial: int) -> int:
+    """The mtime of a page that shows ``serial``: its hexadecimal digits are the serial's decimals.
+
+    nginx makes a strong ETag of the mtime in hex and the size, so the ETag of a page reads
+    ``"<serial>-<size>"``. It changes with each rewriting however fast they come and whatever the
+    clock says, and nginx can take X-PyPI-Last-Serial from it. XFS without bigtime keeps 31 bits,
+    which is enough for 79,999,999 changes; after that the count of mtimes begins again.
+    """
+    return int(str(serial % 80_000_000), 16)
+
+
+class Batch:
+    """Files that are written together and then appear, each one whole.
+
+    Temporary files lie beside their targets under a name that begins with a dot. A batch that is
+    left by an exception removes its temporary files and changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[str, str]] = []
+        self._written: list[str] = []
+
+    def write(self, target: Path, content: bytes, mtime: int | None = None) -> None:
+        """Prepare ``target`` with mode 0644, and ``mtime`` in seconds if one is given."""
+        temporary = _beside(target)
+        _make_directory(target.parent)
+        with open(temporary, "wb") as file:
+            self._pending.append((temporary, str(target)))
+            self._written.append(temporary)
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            if mtime is not None:
+                os.utime(file.fileno(), (mtime, mtime))
+
+    def link(self, target: Path, place: Path) -> None:
+        """Prepare ``place`` as a symbolic link to ``target``; a new one appears at once."""
+        _make_directory(place.parent)
+        try:
+            os.symlink(target, place)
+        except FileExistsError:
+            if os.path.islink(place) and os.readlink(place) == str(target):
+                return
+            temporary = _beside(place)
+            _unlink(temporary)
+            os.symlink(target, temporary)
+            self._pending.append((temporary, str(place)))
+
+    def commit(self, durable: bool = True) -> None:
+        """Make all of it durable, then visible, then that durable.
+
+        Without ``durable`` the caller calls :func:`sync` before anything refers to the files.
+        """
+        if durable:
+            _sync(self._written)
+        for temporary, target in self._pending:
+            os.replace(temporary, target)
+        if durable:
+            _sync(sorted({os.path.dirname(target) for _, target in self._pending}))
+        self._pending.clear()
+        self._written.clear()
+
+    def __enter__(self) -> "Batch":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        if kind is None:
+            self.commit()
+            return
+        for temporary, _target in self._pending:
+            _unlink(temporary)
+
+
+def unlink(place: Path) -> None:
+    """Remove ``place`` if it is there."""
+    _unlink(str(place))
+
+
+def remove_page(directory: Path) -> None:
+    """Remove a project's pages and their directory."""
+    for page in PAGES:
+        unlink(directory / page)
+    try:
+        directory.rmdir()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+            raise
+
+
+def sync(directory: Path) -> None:
+    """Make everything written on the file system of ``directory`` durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        if _libc.syncfs(descriptor) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(directory))
+    finally:
+        os.close(descriptor)
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+# From here on one sync of the file system costs less than one of each file.
+_MANY = 16
+
+
+def _sync(paths: list[str]) -> None:
+    if len(paths) >= _MANY:
+        sync(Path(paths[0]).parent)
+        return
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _beside(target: Path) -> str:
+    # One publisher writes at a time, but two processes may take in the same file.
+    return f"{target.parent}/.{target.name}.{os.getpid()}"
+
+
+def _make_directory(directory: Path) -> None:
+    if not os.path.isdir(directory):
+        directory.mkdir(0o755, parents=True, exist_ok=True)
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(path)

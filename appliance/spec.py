@@ -1,0 +1,370 @@
+"""The spec: one YAML file, read into one frozen value.
+
+Whoever holds a ``Spec`` need not check it again: names can stand in URLs, bases exist, paths are
+absolute and no directory lies inside another. All that is wrong with a file is reported at once.
+"""
+
+import contextlib
+import difflib
+import graphlib
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from appliance.errors import SpecError
+from appliance.specforms import (
+    NAME,
+    RESERVED,
+    Account,
+    Address,
+    Duration,
+    IndexName,
+    Location,
+    Name,
+    OrVariable,
+    Size,
+    Url,
+    absolute,
+    whole_number,
+)
+from appliance.yamlspec import Data, Fault, Key, dotted, read, shown
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)
+
+
+def _as_written(default: str) -> Any:
+    """A default in the form that people write, which validation turns into the field's type."""
+    return default
+
+
+class Index(_Section):
+    """One index: a directory of package files, and what stands behind it."""
+
+    packages: Location = Field(
+        description="Directory of the package files. Nothing else is ever written into it."
+    )
+    bases: tuple[Name, ...] = Field(
+        (),
+        description="Indexes to ask in turn for a project that this one lacks. The first that has"
+        " it answers alone; nothing is merged.",
+    )
+    upload: tuple[Account, ...] = Field((), description="Accounts that may upload here.")
+
+
+class Accounts(_Section):
+    """Who may log in."""
+
+    htpasswd: Location | None = Field(
+        None, description="File of accounts and password hashes, as htpasswd writes it."
+    )
+
+
+class Server(_Section):
+    """The process that answers requests, or those that nginx passes on."""
+
+    manager: Annotated[Literal["systemd", "supervisor"], OrVariable()] = Field(
+        "systemd", description="What starts the server on a host, and keeps it running."
+    )
+    host: Address = Field("127.0.0.1", description="Address to listen on.")
+    port: Annotated[int, whole_number(1, 65535), OrVariable()] = Field(
+        8080, description="Port to listen on."
+    )
+    workers: Annotated[int, whole_number(1, 256), OrVariable()] = Field(
+        2, description="Processes that answer requests."
+    )
+    threads: Annotated[int, whole_number(1, 256), OrVariable()] = Field(
+        8, description="Requests that each worker answers at a time."
+    )
+    reconcile: Duration = Field(
+        _as_written("1m"),
+        description="How often the package directories are looked through in full, for changes"
+        " that the system does not announce (network file systems).",
+    )
+
+
+class Tls(_Section):
+    """HTTPS. Without it nginx speaks plain HTTP."""
+
+    certificate: Location = Field(description="File with the certificate and its chain (PEM).")
+    key: Location = Field(description="File with the private key (PEM).")
+
+
+class Nginx(_Section):
+    """The web server in front."""
+
+    tls: Tls | None = None
+    max_upload: Size = Field(
+        _as_written("2g"), description="The largest file that may be uploaded."
+    )
+
+
+class Host(_Section):
+    """The machine that it all is put on."""
+
+    system: Annotated[Literal["centos-7", "debian-12"], OrVariable()] | None = Field(
+        None, description="Its operating system."
+    )
+
+
+class Spec(_Section):
+    """Everything about one pyindex appliance."""
+
+    name: Name = Field("pyindex", description="What people see it called.")
+    url: Url | None = Field(
+        None,
+        description="Address that clients type, without /simple/. Nothing else decides scheme,"
+        " host and path prefix.",
+    )
+    state: Location = Field(description="Directory of the catalog and the pages.")
+    indexes: Mapping[IndexName, Index] = Field(
+        min_length=1,
+        description="The indexes by name. The first is also served at /simple/ and /packages/.",
+        json_schema_extra={
+            "propertyNames": {"pattern": f"^{NAME}$", "not": {"enum": list(RESERVED)}}
+        },
+    )
+    accounts: Accounts = Field(default_factory=Accounts)
+    server: Server = Field(default_factory=Server)
+    nginx: Nginx = Field(default_factory=Nginx)
+    host: Host = Field(default_factory=Host)
+
+    @property
+    def root(self) -> str:
+        """Name of the first index, which needs no name in a URL."""
+        return next(iter(self.indexes))
+
+    @property
+    def www(self) -> Path:
+        """Everything that may be read: pages, metadata, links to package files."""
+        return self.state / "www"
+
+    @property
+    def catalog(self) -> Path:
+        """The SQLite file."""
+        return self.state / "catalog.sqlite"
+
+    def prefix(self, index: str) -> str:
+        """What stands before ``simple/`` in an index's URLs and under ``www``: "" or "<index>/"."""
+        return "" if index == self.root else f"{index}/"
+
+    def lineage(self, index: str) -> tuple[str, ...]:
+        """The indexes that may answer for this one: itself, then bases depth first, each once."""
+        found: dict[str, None] = {}
+        waiting = [index]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found[name] = None
+                waiting.extend(reversed(self.indexes[name].bases))
+        return tuple(found)
+
+
+def load(path: Path) -> Spec:
+    """Read a spec file. Raises SpecError with every fault, as ``file:line: full.key: sentence``.
+
+    Relative paths start at the file's directory; package directories need not exist.
+    """
+    document = read(path)
+    folder = absolute(str(path), Path()).parent
+    spec, faults = _validated(document.data, folder)
+    reported = {fault.key for fault in document.faults}
+    faults = [fault for fault in faults if fault.key not in reported] + document.faults
+    if spec is None or faults:
+        raise document.error(faults)
+    return spec
+
+
+def for_directory(packages: Path, state: Path | None = None) -> Spec:
+    """A spec for one existing directory of package files, as the index ``main``.
+
+    State goes to the user's data directory unless given. Raises SpecError when ``packages`` is no
+    directory, or one of the two lies inside the other.
+    """
+    directory = _existing_directory(packages)
+    place = absolute(str(state), Path()) if state else _default_state(directory)
+    faults = _overlaps({("packages",): directory, ("state",): place})
+    if problems := [f"{dotted(fault.key)}: {fault.text}" for fault in faults]:
+        raise SpecError(problems)
+    return Spec(state=place, indexes={"main": Index(packages=directory)})
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a spec file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Spec.model_json_schema()}
+
+
+def reference() -> dict[tuple[str, ...], dict[str, Any]]:
+    """Every key that a spec may have, in order, with its JSON Schema.
+
+    In a key such as ``("indexes", "*", "packages")``, ``*`` is a name that the operator chooses.
+    """
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    whole = Spec.model_json_schema()
+
+    def below(section: dict[str, Any], key: tuple[str, ...]) -> None:
+        children = dict(section.get("properties", {}))
+        if isinstance(named := section.get("additionalProperties"), dict):
+            children["*"] = named
+        for name, child in children.items():
+            kind = child.get("anyOf", [child])[0]
+            definition = whole["$defs"].get(kind.get("$ref", "").rpartition("/")[2], {})
+            found[(*key, name)] = definition | child
+            below(found[(*key, name)], (*key, name))
+
+    below(whole, ())
+    return found
+
+
+def _existing_directory(packages: Path) -> Path:
+    try:
+        directory = absolute(str(packages), Path())
+        if stat.S_ISDIR(directory.stat().st_mode):
+            return directory
+        problem = "not a directory"
+    except ValueError as error:
+        problem = f"wanted {error}"
+    except OSError as error:
+        problem = str(error.strerror)
+    raise SpecError([f"{shown(packages)}: {problem}"])
+
+
+def _default_state(directory: Path) -> Path:
+    """A directory of the user's for the state of this one, the same however it is spelled."""
+    data = os.environ.get("XDG_DATA_HOME", "")
+    if not os.path.isabs(data):  # noqa: PTH117  # the XDG specification: ignore what is not absolute
+        data = "~/.local/share"
+    real = Path(os.path.realpath(directory))
+    slug = re.sub("[^a-z0-9]+", "-", real.name.lower()).strip("-")[:40] or "index"
+    digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:10]
+    try:
+        return absolute(f"{data}/pyindex/{slug}-{digest}", Path())
+    except ValueError:
+        raise SpecError(["state: no home directory to put it in; say where"]) from None
+
+
+def _validated(data: Data, folder: Path) -> tuple[Spec | None, list[Fault]]:
+    across = [*_base_faults(data), *_overlaps(_directories(data, folder))]
+    try:
+        return Spec.model_validate(data, context={"folder": folder}), across
+    except ValidationError as invalid:
+        details = invalid.errors(include_url=False)
+        return None, [_fault(error) for error in details] + across
+
+
+def _fault(error: ErrorDetails) -> Fault:
+    """What pydantic found, in our words."""
+    key: Key = error["loc"][:-1] if error["loc"][-1:] == ("[key]",) else error["loc"]
+    match error["type"]:
+        case "missing":
+            purpose = _known(key[:-1])[str(key[-1])]["description"].partition(". ")[0]
+            return Fault(key, f"missing; wanted: {purpose.removesuffix('.')}")
+        case "extra_forbidden":
+            return Fault(key, f"unknown key; {_hint(str(key[-1]), _known(key[:-1]))}")
+        case "value_error":
+            wanted = str(error["ctx"]["error"])
+        case "model_type" | "mapping_type":
+            wanted = "a mapping of keys to values"
+        case "tuple_type":
+            wanted = "a list such as [a, b]"
+        case "too_short":
+            return Fault(key, "wanted at least one, got none")
+        case "literal_error":
+            wanted = error["ctx"]["expected"]
+        case _:
+            return Fault(key, error["msg"])
+    return Fault(key, f"wanted {wanted}, got {shown(error['input'])}")
+
+
+def _known(key: Key) -> dict[str, dict[str, Any]]:
+    """The keys that the section ``key`` may have."""
+    return {
+        known[-1]: child
+        for known, child in reference().items()
+        if len(known) == len(key) + 1
+        and all(name in ("*", part) for name, part in zip(known, key, strict=False))
+    }
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"
+
+
+# What is between keys is checked on the unjudged data, so that one report has those faults too.
+
+
+def _indexes(data: Data) -> dict[str, dict[str, Data]]:
+    indexes = data.get("indexes") if isinstance(data, dict) else None
+    named = indexes if isinstance(indexes, dict) else {}
+    return {name: index if isinstance(index, dict) else {} for name, index in named.items()}
+
+
+def _base_faults(data: Data) -> Iterator[Fault]:
+    """Bases that do not exist, and each cycle once."""
+    graph: dict[str, list[str]] = {}
+    indexes = _indexes(data)
+    for name, index in indexes.items():
+        graph[name] = []
+        bases = index.get("bases")
+        for place, base in enumerate(bases if isinstance(bases, list) else []):
+            if isinstance(base, str) and base in indexes:
+                graph[name].append(base)
+            elif isinstance(base, str):
+                wanted = f"wanted the name of another index, got {shown(base)}"
+                text = f"{wanted}; {_hint(base, indexes)}"
+                yield Fault(("indexes", name, "bases", place), text)
+    for cycle in _cycles(graph):
+        text = f"wanted no cycle, got {' -> '.join(cycle)}"
+        yield Fault(("indexes", cycle[0], "bases"), text)
+
+
+def _cycles(graph: dict[str, list[str]]) -> Iterator[list[str]]:
+    """Cycles, each from its first index in the file back to it, until without them none is left."""
+    order = list(graph)
+    while True:
+        try:
+            graphlib.TopologicalSorter(graph).prepare()
+        except graphlib.CycleError as error:
+            cycle = error.args[1][:0:-1]  # closes on itself, and runs from base to index
+            first = min(range(len(cycle)), key=lambda place: order.index(cycle[place]))
+            cycle = cycle[first:] + cycle[:first]
+            yield [*cycle, cycle[0]]
+            graph = graph | {cycle[0]: []}
+        else:
+            return
+
+
+def _directories(data: Data, folder: Path) -> dict[Key, Path]:
+    """State and package directories, in the order of the file."""
+    written: dict[Key, Data] = {("state",): data.get("state")} if isinstance(data, dict) else {}
+    for name, index in _indexes(data).items():
+        written["indexes", name, "packages"] = index.get("packages")
+    found: dict[Key, Path] = {}
+    for key, text in written.items():
+        with contextlib.suppress(ValueError):
+            found[key] = absolute(text if isinstance(text, str) else "", folder)
+    return found
+
+
+def _overlaps(directories: Mapping[Key, Path]) -> Iterator[Fault]:
+    """Directories that are the same as, or lie inside, another; symlinks followed."""
+    real = {key: Path(os.path.realpath(path)) for key, path in directories.items()}
+    outer: list[Key] = []
+    for key in sorted(real, key=lambda key: real[key].parts):
+        while outer and not real[key].is_relative_to(real[outer[-1]]):
+            outer.pop()
+        if outer:
+            place = "the same as" if real[key] == real[outer[-1]] else "inside"
+            got = f"got {shown(directories[key])}, {place} {shown(directories[outer[-1]])}"
+            yield Fault(key, f"wanted a directory apart from {dotted(outer[-1])}, {got}")
+        outer.append(key)

@@ -1,0 +1,1 @@
+"""The falcon application: resources of a few lines each."""

@@ -1,0 +1,95 @@
+"""Load from wrk: one sample a call, and rounds that take turns, so that a ratio of two servers
+is of one and the same minute on the machine."""
+
+import re
+import statistics
+import subprocess
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+WARM_UP = 0.5
+_UNITS = {
+    "us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6,
+    "B": 1.0, "KB": 1024.0, "MB": 1024.0**2, "GB": 1024.0**3, "": 1.0, "k": 1e3, "M": 1e6,
+}  # fmt: skip
+
+
+class LoadError(Exception):
+    """The server under load did not answer as it must, so there is nothing to measure."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One request, to be repeated."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def fetch(self) -> bytes:
+        """Return the body of one answer; raise OSError when there is none."""
+        request = urllib.request.Request(self.url, headers=dict(self.headers))
+        with urllib.request.urlopen(request, timeout=60) as response:
+            body: bytes = response.read()
+            return body
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What wrk saw: requests and bytes per second, latencies in milliseconds."""
+
+    rate: float
+    throughput: float
+    p50: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Wrk:
+    """How hard wrk drives a server."""
+
+    program: Path
+    threads: int = 2
+    connections: int = 32
+    seconds: int = 2
+    rounds: int = 5
+
+    def sample(self, target: Target, seconds: int | None = None) -> Sample:
+        """Return what one run against ``target`` gave; raise LoadError on errors in it."""
+        duration = seconds or self.seconds
+        command = [self.program, f"-t{self.threads}", f"-c{self.connections}", f"-d{duration}s"]
+        command += ["--latency", "--timeout", "60s"]
+        command += [part for pair in target.headers.items() for part in ("-H", ": ".join(pair))]
+        run = subprocess.run(
+            [*command, target.url], capture_output=True, text=True, timeout=duration + 90
+        )
+        return parse(run.stdout + run.stderr)
+
+    def interleaved(self, targets: Mapping[str, Target]) -> dict[str, list[Sample]]:
+        """Warm each target up, then sample all in turns, forwards and backwards."""
+        for target in targets.values():
+            self.sample(target, 1)
+        samples: dict[str, list[Sample]] = {name: [] for name in targets}
+        for number in range(self.rounds):
+            for name in list(targets)[:: -1 if number % 2 else 1]:
+                samples[name].append(self.sample(targets[name]))
+        return samples
+
+
+def parse(output: str) -> Sample:
+    """Return what wrk printed, as numbers; raise LoadError when it tells of failed requests."""
+    if failure := re.search(r"Non-2xx.*|Socket errors.*|unable.*", output):
+        raise LoadError(failure[0])
+
+    def value(pattern: str) -> float:
+        if (found := re.search(pattern + r"\s+([\d.]+)([a-zA-Z]*)", output)) is None:
+            raise LoadError(f"wrk gave no {pattern!r}:\n{output}")
+        return float(found[1]) * _UNITS[found[2]]
+
+    return Sample(value("Requests/sec:"), value("Transfer/sec:"), value("50%"), value("99%"))
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Return the median of the rounds' ratios: a pair of neighbours shares the machine's mood."""
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))

@@ -1,0 +1,105 @@
+"""How fast pages and files are sent: by nginx beside plain nginx, by the embedded server beside
+the least that its framework can do, and both jobs beside pypiserver."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+from benchmarks import corpus
+from benchmarks.load import LoadError, Sample, Target, Wrk, ratio
+from benchmarks.report import Figure, Goal, number
+from benchmarks.servers import Server
+
+NGINX_GROUP = "Through nginx, beside the same nginx sending the same bytes by a plain location"
+EMBEDDED_GROUP = "Embedded server, beside the same gunicorn and falcon with a constant page"
+PEER_GROUP = "Beside pypiserver (waitress, with its cache)"
+PROBE_FILE = corpus.wheel_name(corpus.PROBE_PROJECT, "1.0")
+_SMALL_PROJECT = "project-00000"
+_JSON = "application/vnd.pypi.simple.v1+json"
+_MANY = f"project page of {corpus.MANY} files"
+_PAGES = {"project page": _SMALL_PROJECT, _MANY: corpus.MANY_PROJECT}
+_FORMS = {
+    "HTML": ("index.html", {"Accept": "text/html"}),
+    "HTML, gzipped": ("index.html.gz", {"Accept": "text/html", "Accept-Encoding": "gzip"}),
+    "JSON": ("index.json", {"Accept": _JSON}),
+    "JSON, gzipped": ("index.json.gz", {"Accept": _JSON, "Accept-Encoding": "gzip"}),
+}
+
+
+def behind_nginx(wrk: Wrk, ours: Server, plain: Server, count: int, large: str) -> list[Figure]:
+    """Measure files and every form of a page; ``large`` is the name of the large file."""
+    figures = []
+    for what, name in {"10 kB wheel": PROBE_FILE, "200 MB wheel": large}.items():
+        path = f"/packages/{name}"
+        pair = {"ours": Target(ours.url(path)), "plain": Target(plain.url(path))}
+        figures.append(_against(wrk, NGINX_GROUP, what, count, pair, 0.95, what.startswith("200")))
+    for what, project in _PAGES.items():
+        for form, (name, headers) in _FORMS.items():
+            path = f"/simple/{project}/"
+            pair = {
+                "ours": Target(ours.url(path), headers),
+                "plain": Target(plain.url(path + name)),
+            }
+            figures.append(_against(wrk, NGINX_GROUP, f"{what}, {form}", count, pair, 0.85))
+    return figures
+
+
+def embedded(wrk: Wrk, ours: Server, constant: Server, count: int) -> list[Figure]:
+    """Measure a small page and a large one."""
+    figures = []
+    for what, project in _PAGES.items():
+        path = f"/simple/{project}/"
+        pair = {"ours": Target(ours.url(path)), "constant": Target(constant.url(path))}
+        figures.append(_against(wrk, EMBEDDED_GROUP, what, count, pair, 0.5))
+    return figures
+
+
+def beside_pypiserver(wrk: Wrk, ours: Server, theirs: Server, count: int) -> list[Figure]:
+    """Measure a page and a file of each."""
+    figures = []
+    paths = {
+        "project page": f"/simple/{_SMALL_PROJECT}/",
+        _MANY: f"/simple/{corpus.MANY_PROJECT}/",
+        "10 kB wheel": f"/packages/{PROBE_FILE}",
+    }
+    for what, path in paths.items():
+        samples = wrk.interleaved(
+            {"ours": Target(ours.url(path)), "pypiserver": Target(theirs.url(path))}
+        )
+        rates = [statistics.median(each.rate for each in side) for side in samples.values()]
+        figures.append(
+            Figure(PEER_GROUP, what, count, rates[0] / rates[1], "times", detail=_made_of(samples))
+        )
+    return figures
+
+
+def _against(
+    wrk: Wrk,
+    group: str,
+    what: str,
+    count: int,
+    pair: dict[str, Target],
+    goal: float,
+    bulk: bool = False,
+) -> Figure:
+    """Measure two targets that send the same bytes, by requests or, for ``bulk``, by bytes."""
+    bodies = [target.fetch() for target in pair.values()]
+    if len(set(bodies)) != 1:
+        raise LoadError(f"{what}: {' and '.join(pair)} do not send the same bytes")
+    samples = (replace(wrk, connections=4) if bulk else wrk).interleaved(pair)
+    ours, theirs = ([each.throughput if bulk else each.rate for each in s] for s in samples.values())
+    unit = f"of {list(pair)[1]}"
+    made_of = _made_of(samples, bulk)
+    return Figure(group, what, count, ratio(ours, theirs), unit, Goal("at least", goal), made_of)
+
+
+def _made_of(samples: dict[str, list[Sample]], bulk: bool = False) -> str:
+    return "; ".join(f"{name} {_summary(each, bulk)}" for name, each in samples.items())
+
+
+def _summary(samples: Sequence[Sample], bulk: bool) -> str:
+    if bulk:
+        return f"{number(statistics.median(s.throughput for s in samples) / corpus.MEBI)} MiB/s"
+    rate = statistics.median(each.rate for each in samples)
+    p99 = statistics.median(each.p99 for each in samples)
+    return f"{number(rate)} req/s, p99 {number(p99)} ms"

@@ -1,0 +1,170 @@
+"""Servers as context managers: on a free loopback port, ready when entered, ended when left."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+HOST = "127.0.0.1"
+START_LIMIT = 120.0
+POLL = 0.002
+_NGINX = """\
+daemon off;
+worker_processes 2;
+pid {folder}/nginx.pid;
+error_log stderr warn;
+{user}
+events {{}}
+http {{
+    access_log off;
+    sendfile on;
+    {temporary}
+    server {{
+        listen {host}:{port};
+        location / {{ root {pages}; }}
+        location /packages/ {{ alias {packages}/; }}
+    }}
+}}
+"""
+
+
+class ServerError(Exception):
+    """A server did not start; the text ends with what it wrote."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: where it listens, who it is, how long its first 200 took."""
+
+    port: int
+    pid: int
+    ready_after: float
+
+    def url(self, path: str) -> str:
+        """Return the URL of a path on this server."""
+        return f"http://{HOST}:{self.port}{path}"
+
+    def memory(self) -> tuple[float, float]:
+        """Return (RSS, PSS) of the largest child process, in MiB: that is, of a worker."""
+        return max(_memory(pid) for pid in _children(self.pid))
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listened on a moment ago."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path],
+    port: int,
+    path: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """Run ``command``, enter when ``path`` answers 200, and end it and its children at the end."""
+    with log.open("ab") as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            env=os.environ | (environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            while not answers(port, path):
+                if process.poll() is not None or time.perf_counter() - start > START_LIMIT:
+                    raise ServerError(f"{command[0]} does not serve: {log.read_text()[-2000:]}")
+                time.sleep(POLL)
+            yield Server(port, process.pid, time.perf_counter() - start)
+        finally:
+            _end(process)
+
+
+def answers(port: int, path: str) -> bool:
+    """Tell whether a GET of ``path`` is answered 200 now."""
+    with suppress(OSError, http.client.HTTPException):
+        connection = http.client.HTTPConnection(HOST, port, timeout=30)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status == 200
+        finally:
+            connection.close()
+    return False
+
+
+@contextmanager
+def plain_nginx(nginx: Path, folder: Path, pages: Path, packages: Path) -> Iterator[Server]:
+    """Run an nginx that sends files with sendfile and does nothing else: the limit."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    config = _NGINX.format(
+        folder=folder,
+        user="user root;" if os.geteuid() == 0 else "",
+        temporary=" ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds),
+        host=HOST,
+        port=port,
+        pages=pages,
+        packages=packages,
+    )
+    (folder / "nginx.conf").write_text(config)
+    command = [nginx, "-p", folder, "-c", folder / "nginx.conf"]
+    with running(command, port, "/simple/index.html", folder / "log") as server:
+        yield server
+
+
+@contextmanager
+def pypiserver(program: Path, packages: Path, log: Path) -> Iterator[Server]:
+    """Run pypiserver at its best: waitress (its "auto"), and the cache that watches the folder."""
+    port = free_port()
+    command = [program, "run", "-i", HOST, "-p", str(port), "--server", "auto"]
+    command += ["--backend", "cached-dir", "-a", ".", "-P", ".", "--disable-fallback", packages]
+    with running(command, port, "/simple/", log) as server:
+        yield server
+
+
+@contextmanager
+def constant(options: Sequence[str], page: Path, log: Path) -> Iterator[Server]:
+    """Run gunicorn with ``options`` and the least falcon app that answers with ``page``."""
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", *options, "-b", f"{HOST}:{port}"]
+    environment = {"BENCHMARK_PAGE": str(page)}
+    command.append("benchmarks.constant:create_app()")
+    with running(command, port, "/simple/any/", log, environment) as server:
+        yield server
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process group that ``process`` leads: politely, then not."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            if number == signal.SIGTERM:
+                process.terminate()
+            else:
+                os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+
+
+def _children(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text().split()]
+
+
+def _memory(pid: int) -> tuple[float, float]:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    sizes = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines[1:]}
+    return sizes["Rss"], sizes["Pss"]

@@ -1,0 +1,1 @@
+"""Templates of deployment files, one per output, packaged as data (``appliance.deploy``)."""

@@ -1,0 +1,57 @@
+"""How each client installs: one function for each, the same for a caller."""
+
+from pathlib import Path
+
+from .clients import Environment
+
+
+def install(client: str, environment: Environment, url: str, *requirements: str) -> Environment:
+    """Install *requirements* with *client* from the index at *url* (its ``/simple/``).
+
+    Returns the environment in which they now are.
+    """
+    tool = client.partition("-")[0]
+    return {"pip": _pip, "uv": _uv, "poetry": _poetry, "easy_install": _easy_install}[tool](
+        environment, url, requirements
+    )
+
+
+def _pip(environment: Environment, url: str, requirements: tuple[str, ...]) -> Environment:
+    environment.run("-m", "pip", "install", "--index-url", url, *requirements)
+    return environment
+
+
+def _easy_install(environment: Environment, url: str, requirements: tuple[str, ...]) -> Environment:
+    environment.run("-m", "easy_install", "--index-url", url, *requirements)
+    return environment
+
+
+def _uv(environment: Environment, url: str, requirements: tuple[str, ...]) -> Environment:
+    environment.run(
+        *("-m", "uv", "pip", "install", "--python", environment.python),
+        *("--default-index", url, *requirements),
+    )
+    return environment
+
+
+def _poetry(environment: Environment, url: str, requirements: tuple[str, ...]) -> Environment:
+    project = environment.home / "project"
+    project.mkdir()
+    _poetry_project(project, url, requirements)
+    environment.run(
+        *("-m", "poetry", "install", "--no-root", "--no-interaction"),
+        cwd=project,
+        POETRY_VIRTUALENVS_IN_PROJECT="true",
+    )
+    return Environment(project / ".venv", environment.home)
+
+
+def _poetry_project(project: Path, url: str, requirements: tuple[str, ...]) -> None:
+    listed = ", ".join(f'"{requirement}"' for requirement in requirements)
+    (project / "pyproject.toml").write_text(
+        "[project]\n"
+        'name = "consumer"\nversion = "1"\nrequires-python = ">=3.11,<3.12"\n'
+        f"dependencies = [{listed}]\n"
+        "[[tool.poetry.source]]\n"
+        f'name = "index"\nurl = "{url}"\npriority = "primary"\n'
+    )

@@ -1,0 +1,143 @@
+"""The index-standards' rules as far as a client shows them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .clients import NEWEST, Environments
+from .dist import make_wheel
+from .installers import install
+from .servers import Server, wait_until
+from .taps import tapped
+
+pytestmark = pytest.mark.integration
+
+
+
+
+@pytest.mark.parametrize(
+    "client", ["pip-9.0.3-py2.7", "pip-9.0.3-py3.6", "pip-20.3.4-py2.7", NEWEST.name, "uv"]
+)
+def test_requires_python(client: str, server: Server, environments: Environments) -> None:
+    """A release for other Pythons is passed over."""
+    installed = install(client, environments(client), f"{server.url}/simple/", "choosy")
+    assert installed.versions("choosy") == ["1.0"]
+
+
+@pytest.mark.parametrize(
+    "client",
+    ["pip-20.3.4-py2.7", "pip-21.3.1-py3.6", "pip-22.3.1-py3.11", NEWEST.name, "uv", "poetry"],
+)
+@pytest.mark.parametrize(("wanted", "version"), [("retracted", "1.0"), ("retracted==1.1", "1.1")])
+def test_yanked(
+    client: str, wanted: str, version: str, server: Server, environments: Environments
+) -> None:
+    """A yanked release is installed only where it is pinned."""
+    installed = install(client, environments(client), f"{server.url}/simple/", wanted)
+    assert installed.versions("retracted") == [version]
+
+
+def test_yank_reason_is_shown(server: Server, environments: Environments) -> None:
+    """Whoever pins a yanked release is told why it was yanked."""
+    output = environments(NEWEST.name).run(
+        *("-m", "pip", "install", "--index-url", f"{server.url}/simple/", "retracted==1.1")
+    )
+    assert "breaks <everything> & more" in output
+
+
+@pytest.mark.parametrize("spelling", ["bar.demo", "bar-demo", "Bar_Demo"])
+@pytest.mark.parametrize(
+    "client", ["pip-9.0.3-py2.7", "pip-18.1-py2.7", "pip-22.3.1-py3.11", "pip-23.0.1-py3.11", "uv"]
+)
+def test_dotted_name(
+    client: str, spelling: str, server: Server, environments: Environments
+) -> None:
+    """A project with a dot in its name is installed by any spelling of it."""
+    installed = install(client, environments(client), f"{server.url}/simple/", spelling)
+    assert installed.versions("bar_demo") == ["1.0"]
+
+
+def test_unnormalised_name(server: Server, environments: Environments) -> None:
+    """easy_install asks for a project as it is spelt, and is sent on to its page."""
+    environment = environments("easy_install-py2.7")
+    with tapped(server.port) as tap:
+        install("easy_install", environment, f"{tap.url}/simple/", "Demo_Base<2")
+    asked = [request.path for request in tap.asked("/")]
+    assert asked[:2] == ["/simple/Demo_Base/", "/simple/demo-base/"]
+    assert environment.versions("demo_base") == ["1.5"]
+
+
+@pytest.mark.parametrize(
+    "client", ["pip-8.1.2-py2.7", "pip-18.1-py2.7", "pip-20.3.4-py2.7", NEWEST.name, "uv"]
+)
+@pytest.mark.parametrize(
+    ("wanted", "version"), [("local-demo==1.0+cpu.1", "1.0+cpu.1"), ("local-demo", "1.0+cpu.1")]
+)
+def test_local_version(
+    client: str, wanted: str, version: str, server: Server, environments: Environments
+) -> None:
+    """A plus in a file name reaches the file, however the client quotes it."""
+    installed = install(client, environments(client), f"{server.url}/simple/", wanted)
+    assert installed.versions("local_demo") == [version]
+
+
+@pytest.mark.parametrize(
+    ("client", "command"),
+    [
+        (NEWEST.name, ["pip", "install", "--dry-run", "--report", "-", "--index-url"]),
+        ("uv", ["uv", "pip", "install", "--dry-run", "--default-index"]),
+    ],
+)
+def test_metadata_spares_the_wheel(
+    client: str, command: list[str], server: Server, environments: Environments
+) -> None:
+    """Dependencies are resolved from ``.metadata`` files; no wheel is fetched for them."""
+    with tapped(server.port) as tap:
+        environments(client).run("-m", *command, f"{tap.url}/simple/", "demo")
+    asked = [request.path.rpartition("/")[2] for request in tap.asked(".metadata")]
+    assert asked == [
+        "demo-1.1-py2.py3-none-any.whl.metadata",
+        "Demo_Base-1.5-py2.py3-none-any.whl.metadata",
+    ]
+    assert tap.asked(".whl") == []
+
+
+def test_date_limit_of_pip(server: Server, environments: Environments) -> None:
+    """``--uploaded-prior-to`` takes the newest release that was there on that day."""
+    environment = environments(NEWEST.name)
+    environment.run(
+        *("-m", "pip", "install", "--index-url", f"{server.url}/simple/"),
+        *("--uploaded-prior-to", "2022-01-01T00:00:00Z", "dated"),
+    )
+    assert environment.versions("dated") == ["1.0"]
+
+
+@pytest.mark.parametrize(("day", "version"), [("2022-01-01", "1.0"), ("2025-01-01", "2.0")])
+def test_date_limit_of_uv(
+    day: str, version: str, server: Server, environments: Environments
+) -> None:
+    """``--exclude-newer`` takes the newest release that was there on that day."""
+    environment = environments("uv")
+    requirements = environment.home / "requirements.in"
+    requirements.write_text("dated\n")
+    output = environment.run(
+        *("-m", "uv", "pip", "compile", "--no-header", "--exclude-newer", day),
+        *("--default-index", f"{server.url}/simple/", requirements),
+    )
+    assert re.findall(r"^dated==(\S+)", output, re.MULTILINE) == [version]
+
+
+@pytest.mark.parametrize("client", ["pip-18.1-py2.7", NEWEST.name, "uv"])
+def test_new_release_is_seen_at_once(
+    client: str, server: Server, packages: Path, environments: Environments
+) -> None:
+    """A client that may keep pages sees a release that was dropped after its last visit."""
+    name = f"fresh-{client}-{server.port}".replace(".", "-")
+    module = name.replace("-", "_").lower()
+    environment = environments(client)
+    for version in ("1.0", "2.0"):
+        path = make_wheel(packages, name, version)
+        wait_until(f"{server.url}/simple/{name}/", path.name)
+        install(client, environment, f"{server.url}/simple/", f"{name}>={version}")
+        assert environment.versions(module) == [version]
