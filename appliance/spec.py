@@ -271,7 +271,7 @@ def _fault(error: ErrorDetails) -> Fault:
             return Fault(key, f"unknown key; {_hint(str(key[-1]), _known(key[:-1]))}")
         case "value_error":
             wanted = str(error["ctx"]["error"])
-        case "model_type" | "mapping_type":
+        case "model_type" | "dict_type":
             wanted = "a mapping of keys to values"
         case "tuple_type":
             wanted = "a list such as [a, b]"

@@ -1,34 +1,130 @@
-"""Measure, print the tables, and write the figures as JSON; ends 1 when a goal is missed."""
+"""Measure, print the tables, write the figures as JSON. Ends 1 when a goal is missed."""
 
 import argparse
 import os
+import platform
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import corpus, reading, servers, tools, writing
 from benchmarks.load import LoadError, Wrk
-from benchmarks.report import Figure, Report
+from benchmarks.report import Figure, Goal, Report, growth, row
+from benchmarks.servers import Server
+from benchmarks.tools import Tools
 
 CACHE = Path(".cache/bench").absolute()
 RESULTS = Path("benchmarks/results")
+# What may not grow, or shrink, with the number of files, but for the noise of the measurement.
+_STEADY = {
+    (reading.EMBEDDED_GROUP, reading.PAGE): Goal("at least", 0.9),
+    (reading.EMBEDDED_GROUP, reading.WORKER): Goal("at most", 1.1),
+    (writing.GROUP, writing.DROPPED): Goal("at most", 1.5),
+    (writing.GROUP, writing.CHANGE): Goal("at most", 1.5),
+}
+_FAILURES = (tools.ToolError, servers.ServerError, LoadError, writing.NeverSeenError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; return the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        report = _measure(options.sizes)
-    except (tools.ToolError, servers.ServerError, LoadError, writing.NeverSeen) as error:
+        found = tools.prepare(CACHE)
+        report = Report(_machine(found), [])
+        for figure in measure(found, options.sizes):
+            print(row(figure.cells()), file=sys.stderr)
+            report.figures.append(figure)
+    except _FAILURES as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
-    out = options.out or RESULTS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
-    report.save(out)
+    report.figures.extend(growth(report.figures, _STEADY))
+    report.save(options.out)
     print(report.markdown())
-    print(f"Written to {out}.")
+    print(f"Written to {options.out}.")
     return 1 if report.missed else 0
+
+
+def measure(found: Tools, sizes: Sequence[int]) -> Iterator[Figure]:
+    """Measure with each number of files, and what does not depend on it with the last."""
+    with _workspace() as work:
+        for size in sizes:
+            packages = corpus.linked(corpus.small(CACHE, size), work / str(size) / "packages")
+            yield from _with_size(found, packages, size)
+        yield writing.large_intake(found, CACHE, work)
+        yield from _with_nginx(found, packages, sizes[-1])
+
+
+def _with_size(found: Tools, packages: Path, size: int) -> Iterator[Figure]:
+    state = packages.with_name("state")
+    pages = state / "www" / "simple"
+    yield writing.first_intake(found, packages, state, size)
+    yield writing.unchanged_start(found, packages, state, size)
+    with servers.pyindex(found.pyindex, packages, state) as ours:
+        with servers.constant(reading.html(pages), state.with_name("constant.log")) as constant:
+            yield from reading.embedded(Wrk(found.wrk), ours, constant, size)
+        yield reading.memory(ours, size)
+        with _pypiserver(found, packages) as theirs:
+            yield from reading.beside_pypiserver(found.wrk, ours, theirs, size)
+        yield (seen := writing.dropped(ours, packages, size))
+    with _pypiserver(found, packages) as theirs:
+        yield writing.dropped_beside(reading.PEER_GROUP, seen, theirs, packages, size)
+    yield writing.change(packages, state, size)
+
+
+def _with_nginx(found: Tools, packages: Path, size: int) -> Iterator[Figure]: ...
+
+
+def _pypiserver(found: Tools, packages: Path) -> AbstractContextManager[Server]:
+    return servers.pypiserver(found.pypiserver, packages, packages.with_name("pypiserver.log"))
+
+
+@contextmanager
+def _workspace() -> Iterator[Path]:
+    """Make a folder for this run beside the corpora, so that they can be linked, not copied."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
+    work.chmod(0o755)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work)
+
+
+def _machine(found: Tools) -> dict[str, str]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    machine = {
+        "when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}",
+        "load before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+    }
+    return machine | found.versions
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--sizes",
+        type=lambda text: [_size(each) for each in text.split(",")],
+        default=[1_000, 10_000],
+        help="numbers of files, e.g. 1k,10k,100k (default: 1k,10k)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.json",
+        help="file for the figures (default: named by the time, in %(default)s)",
+    )
+    return parser
+
+
+def _size(text: str) -> int:
+    """Read a number of files as people write it: 1k, 10k, 2500."""
+    return int(text.removesuffix("k")) * (1000 if text.endswith("k") else 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

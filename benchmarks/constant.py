@@ -1,4 +1,4 @@
-"""The least a gunicorn worker with falcon can do: answer with one page from memory."""
+"""The least a gunicorn worker with falcon can do: answer with pages that it holds in memory."""
 
 import os
 from pathlib import Path
@@ -7,16 +7,17 @@ import falcon
 
 
 class _Constant:
-    def __init__(self, page: bytes) -> None:
-        self._page = page
+    def __init__(self, pages: dict[str, bytes]) -> None:
+        self._pages = pages
 
     def on_get(self, request: falcon.Request, response: falcon.Response, project: str) -> None:
         response.content_type = falcon.MEDIA_HTML
-        response.data = self._page
+        response.data = self._pages[project]
 
 
-def create_app() -> falcon.App:
-    """Return the app; the page is the file that BENCHMARK_PAGE names."""
-    app: falcon.App = falcon.App()
-    app.add_route("/simple/{project}/", _Constant(Path(os.environ["BENCHMARK_PAGE"]).read_bytes()))
+def create_app() -> "falcon.App[falcon.Request, falcon.Response]":
+    """Return the app; BENCHMARK_PAGES names the files, each in a folder named as its project."""
+    pages = map(Path, os.environ["BENCHMARK_PAGES"].split(os.pathsep))
+    app = falcon.App()
+    app.add_route("/simple/{project}/", _Constant({p.parent.name: p.read_bytes() for p in pages}))
     return app

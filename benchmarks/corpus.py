@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 GENERATION = 1  # the bytes that this module makes; other bytes, another number, other folders
+LARGE = 200  # MiB
 PER_PROJECT = 10
 MANY = 300
 MANY_PROJECT = "many-releases"
@@ -34,7 +35,7 @@ Description-Content-Type: text/markdown
 
 """
 _DESCRIPTION = "".join(f"Line {n} of a description as long as people write.\n" for n in range(24))
-_WHEEL = "Wheel-Version: 1.0\nGenerator: benchmarks\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+_WHEEL = b"Wheel-Version: 1.0\nGenerator: benchmarks\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _EPOCH = (2026, 1, 1, 0, 0, 0)
 
 
@@ -58,8 +59,8 @@ def wheel(project: str, version: str, module: bytes) -> bytes:
     name = project.replace("-", "_")
     info = f"{name}-{version}.dist-info"
     members = [f"{name}.py", f"{info}/METADATA", f"{info}/WHEEL", f"{info}/RECORD"]
-    metadata = _METADATA.format(name=project, version=version) + _DESCRIPTION
-    record = "".join(f"{member},,\n" for member in members)
+    metadata = (_METADATA.format(name=project, version=version) + _DESCRIPTION).encode()
+    record = "".join(f"{member},,\n" for member in members).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for member, data in zip(members, [module, metadata, _WHEEL, record], strict=True):

@@ -58,7 +58,12 @@ class Wrk:
     def sample(self, target: Target, seconds: int | None = None) -> Sample:
         """Return what one run against ``target`` gave; raise LoadError on errors in it."""
         duration = seconds or self.seconds
-        command = [self.program, f"-t{self.threads}", f"-c{self.connections}", f"-d{duration}s"]
+        command: list[str | Path] = [
+            self.program,
+            f"-t{self.threads}",
+            f"-c{self.connections}",
+            f"-d{duration}s",
+        ]
         command += ["--latency", "--timeout", "60s"]
         command += [part for pair in target.headers.items() for part in ("-H", ": ".join(pair))]
         run = subprocess.run(

@@ -4,6 +4,7 @@ the least that its framework can do, and both jobs beside pypiserver."""
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from benchmarks import corpus
 from benchmarks.load import LoadError, Sample, Target, Wrk, ratio
@@ -14,10 +15,12 @@ NGINX_GROUP = "Through nginx, beside the same nginx sending the same bytes by a 
 EMBEDDED_GROUP = "Embedded server, beside the same gunicorn and falcon with a constant page"
 PEER_GROUP = "Beside pypiserver (waitress, with its cache)"
 PROBE_FILE = corpus.wheel_name(corpus.PROBE_PROJECT, "1.0")
+PAGE = "project page"
+WORKER = "memory of a worker (PSS)"
 _SMALL_PROJECT = "project-00000"
 _JSON = "application/vnd.pypi.simple.v1+json"
 _MANY = f"project page of {corpus.MANY} files"
-_PAGES = {"project page": _SMALL_PROJECT, _MANY: corpus.MANY_PROJECT}
+_PAGES = {PAGE: _SMALL_PROJECT, _MANY: corpus.MANY_PROJECT}
 _FORMS = {
     "HTML": ("index.html", {"Accept": "text/html"}),
     "HTML, gzipped": ("index.html.gz", {"Accept": "text/html", "Accept-Encoding": "gzip"}),
@@ -54,11 +57,24 @@ def embedded(wrk: Wrk, ours: Server, constant: Server, count: int) -> list[Figur
     return figures
 
 
-def beside_pypiserver(wrk: Wrk, ours: Server, theirs: Server, count: int) -> list[Figure]:
-    """Measure a page and a file of each."""
+def html(pages: Path) -> list[Path]:
+    """Return the HTML files of the pages that are measured."""
+    return [pages / project / "index.html" for project in _PAGES.values()]
+
+
+def memory(ours: Server, count: int) -> Figure:
+    """Return what a worker holds after all of that."""
+    rss, pss = ours.memory()
+    return Figure(EMBEDDED_GROUP, WORKER, count, pss, "MiB", detail=f"RSS {number(rss)} MiB")
+
+
+def beside_pypiserver(program: Path, ours: Server, theirs: Server, count: int) -> list[Figure]:
+    """Measure pages and a file of each."""
+    # Few connections: what pypiserver has queued it works off after wrk is gone.
+    wrk = Wrk(program, threads=1, connections=4, seconds=4, rounds=2)
     figures = []
     paths = {
-        "project page": f"/simple/{_SMALL_PROJECT}/",
+        PAGE: f"/simple/{_SMALL_PROJECT}/",
         _MANY: f"/simple/{corpus.MANY_PROJECT}/",
         "10 kB wheel": f"/packages/{PROBE_FILE}",
     }
@@ -67,9 +83,8 @@ def beside_pypiserver(wrk: Wrk, ours: Server, theirs: Server, count: int) -> lis
             {"ours": Target(ours.url(path)), "pypiserver": Target(theirs.url(path))}
         )
         rates = [statistics.median(each.rate for each in side) for side in samples.values()]
-        figures.append(
-            Figure(PEER_GROUP, what, count, rates[0] / rates[1], "times", detail=_made_of(samples))
-        )
+        times, made_of = rates[0] / max(rates[1], 1e-9), _made_of(samples)
+        figures.append(Figure(PEER_GROUP, what, count, times, "times", detail=made_of))
     return figures
 
 
@@ -87,7 +102,9 @@ def _against(
     if len(set(bodies)) != 1:
         raise LoadError(f"{what}: {' and '.join(pair)} do not send the same bytes")
     samples = (replace(wrk, connections=4) if bulk else wrk).interleaved(pair)
-    ours, theirs = ([each.throughput if bulk else each.rate for each in s] for s in samples.values())
+    ours, theirs = (
+        [each.throughput if bulk else each.rate for each in s] for s in samples.values()
+    )
     unit = f"of {list(pair)[1]}"
     made_of = _made_of(samples, bulk)
     return Figure(group, what, count, ratio(ours, theirs), unit, Goal("at least", goal), made_of)

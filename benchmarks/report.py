@@ -1,11 +1,13 @@
 """What was measured, as values, as a table for people, and as JSON for the next run."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
+
+GROWTH_GROUP = "Growth with the number of files"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Figure:
         if self.goal is None:
             return ""
         return "met" if self.goal.met(self.value) else "NOT MET"
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the figure as the cells of a table's row."""
+        goal = f"{self.goal.relation} {number(self.goal.bound)}" if self.goal else ""
+        measured = f"**{number(self.value)}** {self.unit}"
+        return self.what, f"{self.files:,}", measured, goal, self.verdict, self.detail
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,19 @@ class Report:
         return "\n".join(lines) + "\n"
 
 
+def growth(figures: Sequence[Figure], steady: Mapping[tuple[str, str], Goal]) -> Iterator[Figure]:
+    """Yield, for each (group, what) of ``steady``, how many times as much it is with the most
+    files as with the fewest; nothing where it was measured with one number of files only."""
+    for (group, what), goal in steady.items():
+        same = [each for each in figures if (each.group, each.what) == (group, what)]
+        same.sort(key=lambda figure: figure.files)
+        if len(same) > 1:
+            times = same[-1].value / same[0].value
+            unit = f"of that at {same[0].files:,}"
+            detail = ", then ".join(f"{number(each.value)} {each.unit}" for each in same)
+            yield Figure(GROWTH_GROUP, what, same[-1].files, times, unit, goal, detail)
+
+
 def number(value: float) -> str:
     """Return three significant digits, thousands apart: 0.97, 12.3, 104,512."""
     if value >= 100:
@@ -86,16 +107,11 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def row(cells: Iterable[str]) -> str:
+    """Return one row of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
 def _table(figures: Iterable[Figure]) -> list[str]:
     head = ("what", "files", "measured", "goal", "", "made of")
-    return [_row(head), _row(["---"] * len(head)), *(_row(_cells(each)) for each in figures)]
-
-
-def _cells(figure: Figure) -> Sequence[str]:
-    goal = f"{figure.goal.relation} {number(figure.goal.bound)}" if figure.goal else ""
-    measured = f"**{number(figure.value)}** {figure.unit}"
-    return figure.what, f"{figure.files:,}", measured, goal, figure.verdict, figure.detail
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return [row(head), row(["---"] * len(head)), *(row(each.cells()) for each in figures)]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOST = "127.0.0.1"
+WORKERS, THREADS = "2", "8"
 START_LIMIT = 120.0
 POLL = 0.002
 _NGINX = """\
@@ -52,8 +53,13 @@ class Server:
         return f"http://{HOST}:{self.port}{path}"
 
     def memory(self) -> tuple[float, float]:
-        """Return (RSS, PSS) of the largest child process, in MiB: that is, of a worker."""
-        return max(_memory(pid) for pid in _children(self.pid))
+        """Return (RSS, PSS) in MiB of the largest worker: a child that was forked, not started."""
+        command = _command(self.pid)
+        return max(_memory(pid) for pid in _children(self.pid) if _command(pid) == command)
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU that it and its children have used, ended ones included."""
+        return sum(_cpu(pid) for pid in _session(self.pid))
 
 
 def free_port() -> int:
@@ -121,7 +127,7 @@ def plain_nginx(nginx: Path, folder: Path, pages: Path, packages: Path) -> Itera
         packages=packages,
     )
     (folder / "nginx.conf").write_text(config)
-    command = [nginx, "-p", folder, "-c", folder / "nginx.conf"]
+    command: list[str | Path] = [nginx, "-p", folder, "-c", folder / "nginx.conf"]
     with running(command, port, "/simple/index.html", folder / "log") as server:
         yield server
 
@@ -130,20 +136,50 @@ def plain_nginx(nginx: Path, folder: Path, pages: Path, packages: Path) -> Itera
 def pypiserver(program: Path, packages: Path, log: Path) -> Iterator[Server]:
     """Run pypiserver at its best: waitress (its "auto"), and the cache that watches the folder."""
     port = free_port()
-    command = [program, "run", "-i", HOST, "-p", str(port), "--server", "auto"]
+    command: list[str | Path] = [program, "run", "-i", HOST, "-p", str(port), "--server", "auto"]
     command += ["--backend", "cached-dir", "-a", ".", "-P", ".", "--disable-fallback", packages]
     with running(command, port, "/simple/", log) as server:
         yield server
 
 
 @contextmanager
-def constant(options: Sequence[str], page: Path, log: Path) -> Iterator[Server]:
-    """Run gunicorn with ``options`` and the least falcon app that answers with ``page``."""
+def pyindex(program: Path, packages: Path, state: Path, path: str = "/") -> Iterator[Server]:
+    """Run ``pyindex serve`` on a folder; entered when ``path`` answers 200."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", *options, "-b", f"{HOST}:{port}"]
-    environment = {"BENCHMARK_PAGE": str(page)}
+    command: list[str | Path] = [
+        program,
+        "serve",
+        packages,
+        "--state",
+        state,
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+    ]
+    command += ["--workers", WORKERS, "--threads", THREADS]
+    with running(command, port, path, state.with_suffix(".log")) as server:
+        yield server
+
+
+@contextmanager
+def constant(pages: Sequence[Path], log: Path) -> Iterator[Server]:
+    """Run gunicorn as ``pyindex serve`` does, with the least falcon app that sends ``pages``."""
+    port = free_port()
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "-b",
+        f"{HOST}:{port}",
+        "-k",
+        "gthread",
+    ]
+    command += ["-w", WORKERS, "--threads", THREADS, "--keep-alive", "75", "--no-control-socket"]
     command.append("benchmarks.constant:create_app()")
-    with running(command, port, "/simple/any/", log, environment) as server:
+    path = f"/simple/{pages[0].parent.name}/"
+    environment = {"BENCHMARK_PAGES": os.pathsep.join(map(str, pages))}
+    with running(command, port, path, log, environment) as server:
         yield server
 
 
@@ -162,6 +198,29 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _children(pid: int) -> list[int]:
     path = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in path.read_text().split()]
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def _session(leader: int) -> list[int]:
+    """Return the processes of the session that ``leader`` leads."""
+    pids = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.getsid(int(path.name)) == leader:
+                pids.append(int(path.name))
+    return pids
+
+
+def _cpu(pid: int) -> float:
+    """Return utime + stime + cutime + cstime, see proc(5); 0 if it has just ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory(pid: int) -> tuple[float, float]:

@@ -69,7 +69,7 @@ def _peers(environment: Path) -> Path:
     done = environment / "complete"
     if not done.exists():
         venv.create(environment, clear=True, with_pip=True)
-        install = [programs / "python", "-m", "pip", "install", "--quiet", *PEERS]
+        install: list[str | Path] = [programs / "python", "-m", "pip", "install", "--quiet", *PEERS]
         if subprocess.run(install, timeout=300, check=False).returncode:
             raise ToolError(f"cannot install {' and '.join(PEERS)}: is a registry reachable?")
         done.touch()
@@ -77,7 +77,5 @@ def _peers(environment: Path) -> Path:
 
 
 def _output(program: Path, option: str) -> str:
-    run = subprocess.run(
-        [program, option], capture_output=True, text=True, timeout=30, check=False
-    )
+    run = subprocess.run([program, option], capture_output=True, text=True, timeout=30, check=False)
     return (run.stdout or run.stderr).strip()

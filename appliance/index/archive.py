@@ -160,7 +160,9 @@ def _guard(content: IO[bytes], suffix: str) -> bytes | None:
         if suffix in _MEMBERS or suffix == ".zip":
             return _from_zip(content, _MEMBERS.get(suffix, _PKG_INFO), required=suffix == ".whl")
         return _from_tar(content, suffix)
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk says it, not gzip or bz2
         text = str(error) or type(error).__name__
         raise Refused(f"truncated or damaged archive: {text}") from error
 
@@ -283,7 +285,8 @@ def _check_ratio(unpacked: int, size: int) -> None:
 
 
 def _check_member(name: str) -> None:
-    if name.startswith(("/", "\\")) or "\\.." in name or ".." in name.split("/"):
+    parts = name.replace("\\", "/").split("/")
+    if not parts[0] or ".." in parts:
         raise Refused(f"the archive member {name!r} would be unpacked outside its folder")
 
 

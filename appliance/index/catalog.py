@@ -6,7 +6,7 @@ as the rows it changes, so that nothing can be seen that the journal does not te
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from appliance.errors import PyindexError
 from appliance.index import schema
 from appliance.index.model import DUPLICATE, Change, File, Project, Refusal
-from appliance.index.names import version_key
+from appliance.index.names import normalize, version_key
+from appliance.index.store import make_directory
 
 _NANOSECONDS_PER_MICROSECOND = 1000
 
@@ -42,7 +43,7 @@ class Catalog:
         self._engine: sa.Engine | None = None
         self._inode = 0
         if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(path.parent)
             with self._connect("BEGIN IMMEDIATE", create=True) as connection:
                 schema.metadata.create_all(connection)
 
@@ -68,6 +69,25 @@ class Catalog:
         """Note that ``what`` (pages, lists) shows all changes up to ``serial``."""
         with self._connect("BEGIN IMMEDIATE") as connection:
             schema.upsert(connection, schema.published, [{"what": what, "serial": serial}])
+
+    def check(self) -> None:
+        """Raise :class:`CatalogError` if the file is damaged."""
+        with self._connect("BEGIN") as connection:
+            result = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if result != "ok":
+            raise CatalogError(f"catalog {self.path}: malformed: {result}")
+
+    def restore(self, rows: Mapping[str, list[dict[str, Any]]], at_least: int) -> None:
+        """Put rows of another catalog, by table, into this empty one; serials go on after
+        ``at_least``, so that no reader sees them run backwards."""
+        with self._connect("BEGIN IMMEDIATE") as connection:
+            for name, values in rows.items():
+                table = schema.metadata.tables[name]
+                schema.upsert(connection, table, values)
+            connection.execute(sa.update(schema.project).values(files=0))
+            last = max(at_least, Reader(connection).serial())
+            note = Change(last + 1, _now(), "", "", "rebuilt")
+            connection.execute(sa.insert(schema.journal), [_to_row("", note)])
 
     # --- plumbing ------------------------------------------------------------------------------
 
@@ -231,8 +251,12 @@ class Reader:
     def search(self, indexes: Sequence[str], words: Sequence[str], limit: int) -> list[str]:
         """Names of projects whose name or summary has all ``words``, the best match first."""
         text = schema.project.c.name + " " + sa.func.coalesce(schema.file.c.summary, "")
-        every = [text.icontains(word, autoescape=True) for word in words]
-        phrase = "-".join(words).lower()
+        every = [
+            text.icontains(word, autoescape=True)
+            | schema.project.c.name.contains(normalize(word), autoescape=True)
+            for word in words
+        ]
+        phrase = normalize("-".join(words))
         rank = sa.case(
             (schema.project.c.name == phrase, 0),
             (schema.project.c.name.startswith(phrase, autoescape=True), 1),
@@ -270,7 +294,7 @@ class Writer(Reader):
     def __init__(self, connection: sa.Connection) -> None:
         super().__init__(connection)
         self._last = self.serial()
-        self._time = time.time_ns() // _NANOSECONDS_PER_MICROSECOND
+        self._time = _now()
         self._changes: list[Change] = []
         self._display: dict[tuple[str, str], str] = {}
 
@@ -451,6 +475,10 @@ class Writer(Reader):
 
 
 _PART = 500  # SQLite takes a bounded number of parameters in one statement
+
+
+def _now() -> int:
+    return time.time_ns() // _NANOSECONDS_PER_MICROSECOND
 
 
 def _parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:

@@ -134,7 +134,7 @@ class Intake:
         for refusal in duplicates:
             unlink(self._site.metadata(self._index, refusal.path))
         for refusal in refused + duplicates:
-            log.warning("%s: refused %s: %s", self._index, refusal.path, refusal.reason)
+            log_refusal(self._index, refusal)
         return Outcome(
             added=len(files) - len(duplicates) + len(gone),
             refused=(*refused, *duplicates),
@@ -152,6 +152,11 @@ class Intake:
         context.set_forkserver_preload([__name__])
         with ProcessPoolExecutor(os.cpu_count(), context, _end_with_parent) as pool:
             yield _in_order(pool, door, entries)
+
+
+def log_refusal(index: str, refusal: Refusal) -> None:
+    """Tell it once, when it is found out; `pyindex status` tells it as long as it is true."""
+    log.warning("%s: refused %s: %s", index, refusal.path, refusal.reason)
 
 
 def _in_order(

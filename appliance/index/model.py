@@ -73,6 +73,12 @@ class Project:
 
         return max(self.versions, key=rank, default=None)
 
+    @property
+    def summary(self) -> str | None:
+        """What the latest release says of itself in one line."""
+        latest = self.latest
+        return next((f.summary for f in self.offered if f.version == latest and f.summary), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

@@ -112,7 +112,8 @@ def _wheel(filename: str, stem: str, metadata_name: str | None) -> Distribution:
     parts = stem.split("-")
     if len(parts) < 5 or not all(parts):
         raise Refused("a wheel is named NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl (PEP 427)")
-    if len(parts) == 5 or (len(parts) == 6 and parts[2][0].isdigit()):
+    has_build_tag = len(parts) == 6 and parts[2][0].isdigit() and version_key(parts[1])[0]
+    if len(parts) == 5 or has_build_tag:
         name, version = parts[0], parts[1]
     else:  # a dash in the name, which only pip before 10 would take
         name, version = _split("-".join(parts[:-3]), metadata_name)

@@ -228,7 +228,7 @@ class Publisher:
 
     def _lay_out(self) -> None:
         """Make the directories of the indexes, and remove those of indexes that are no more."""
-        self._site.www.mkdir(0o755, parents=True, exist_ok=True)
+        store.make_directory(self._site.www)
         known = {"simple", "packages", *self._spec.indexes}
         for entry in list(os.scandir(self._site.www)):
             if entry.is_dir(follow_symlinks=False) and entry.name not in known:
@@ -237,8 +237,7 @@ class Publisher:
             for directory in (self._site.simple(index), self._site.link(index, "")):
                 if directory.is_symlink():
                     directory.unlink()  # it was the first index, which is served under two names
-                directory.mkdir(0o755, parents=True, exist_ok=True)
-
+                store.make_directory(directory)
         with Batch() as batch:
             for name in ("simple", "packages"):
                 alias = self._site.www / self._spec.root / name
@@ -253,7 +252,7 @@ class Publisher:
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         """One publisher at a time, of all processes; the lock ends with its holder."""
-        self._spec.state.mkdir(0o755, parents=True, exist_ok=True)
+        store.make_directory(self._spec.state)
         with (self._spec.state / "publish.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -17,11 +17,11 @@ import watchfiles
 
 from appliance.errors import PyindexError
 from appliance.index.catalog import Catalog, Stat
-from appliance.index.intake import Intake
+from appliance.index.intake import Intake, log_refusal
 from appliance.index.model import Refusal
 from appliance.index.names import SIGNATURE
 from appliance.index.publish import Publisher
-from appliance.index.store import Entry, Folder, Site
+from appliance.index.store import Entry, Folder, Site, make_directory
 from appliance.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -64,19 +64,19 @@ class Scanner:
         ``again`` reads every file again. Yields whenever there is something to publish. Raises
         :class:`FolderGone` if the folder is not there, and then changes nothing.
         """
-        found = {entry.path: entry for path in under for entry in self.folder.look(path)}
+        found = {entry.path: entry for path in sorted(under) for entry in self.folder.look(path)}
         with self._catalog.read() as reader:
             known = reader.stats(self.index, under)
         signatures = {path: found.pop(path) for path in list(found) if path.endswith(SIGNATURE)}
         gone = _missing(known.keys() - found.keys() - signatures.keys(), found.values())
         new = [entry for path, entry in found.items() if again or known.get(path) != _stat(entry)]
         new = self._follow_moves(new, gone, known)
-        if self._forget(gone):
-            yield
-        settled = [entry for entry in new if again or self._is_settled(entry, heard)]
         for path in self.waiting - {entry.path for entry in new}:
             if _covers(under, path):
                 del self._waiting[path]
+        if self._forget(gone):
+            yield
+        settled = [entry for entry in new if again or self._is_settled(entry, heard)]
         for outcome in self._intake.take_in(settled) if settled else ():
             for path in outcome.changing:
                 self._waiting[path] = ((0, 0, 0), 0.0)
@@ -152,6 +152,8 @@ class Scanner:
                 change.sign(self.index, path, False)
             change.remove(self.index, [path + SIGNATURE for path in new])
             change.refuse(self.index, orphans)
+        for refusal in orphans:
+            log_refusal(self.index, refusal)
         return bool(new or old)
 
 
@@ -292,7 +294,7 @@ def _events(
 @contextlib.contextmanager
 def alive(spec: Spec) -> Iterator[None]:
     """Hold the sign that a watch is running; it goes with the process, however that ends."""
-    spec.state.mkdir(0o755, parents=True, exist_ok=True)
+    make_directory(spec.state)
     with (spec.state / "watch.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         yield

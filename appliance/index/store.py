@@ -9,7 +9,9 @@ import ctypes
 import errno
 import os
 import re
+import shutil
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +163,15 @@ def page_time(serial: int) -> int:
     return int(str(serial % 80_000_000), 16)
 
 
+def last_serial(spec: Spec) -> int:
+    """The serial that the project list shows; 0 if there is none."""
+    try:
+        digits = f"{int((Site(spec).simple(spec.root) / PAGES[0]).stat().st_mtime):x}"
+    except FileNotFoundError:
+        return 0
+    return int(digits) if digits.isdecimal() else 0
+
+
 class Batch:
     """Files that are written together and then appear, each one whole.
 
@@ -175,7 +186,7 @@ class Batch:
     def write(self, target: Path, content: bytes, mtime: int | None = None) -> None:
         """Prepare ``target`` with mode 0644, and ``mtime`` in seconds if one is given."""
         temporary = _beside(target)
-        _make_directory(target.parent)
+        make_directory(target.parent)
         with open(temporary, "wb") as file:
             self._pending.append((temporary, str(target)))
             self._written.append(temporary)
@@ -187,7 +198,7 @@ class Batch:
 
     def link(self, target: Path, place: Path) -> None:
         """Prepare ``place`` as a symbolic link to ``target``; a new one appears at once."""
-        _make_directory(place.parent)
+        make_directory(place.parent)
         try:
             os.symlink(target, place)
         except FileExistsError:
@@ -226,6 +237,30 @@ class Batch:
 def unlink(place: Path) -> None:
     """Remove ``place`` if it is there."""
     _unlink(str(place))
+
+
+def discard(file: Path, trash: Path) -> Path:
+    """Move ``file`` into the directory ``trash``, under a name that was not used yet.
+
+    The file is whole in one place or the other at every moment; trash may be another file system.
+    """
+    trash.mkdir(0o750, parents=True, exist_ok=True)
+    stamp = time.strftime("%Y%m%dT%H%M%S")
+    names = (f"{stamp}{suffix}-{file.name}" for suffix in ("", *(f".{n}" for n in range(1, 1000))))
+    place = next(trash / name for name in names if not (trash / name).exists())
+    try:
+        os.rename(file, place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        temporary = Path(_beside(place))
+        shutil.copy2(file, temporary, follow_symlinks=False)
+        if not temporary.is_symlink():
+            _sync([str(temporary)])
+        os.replace(temporary, place)
+        os.unlink(file)
+    _sync([str(trash), str(file.parent)])
+    return place
 
 
 def remove_page(directory: Path) -> None:
@@ -271,9 +306,14 @@ def _beside(target: Path) -> str:
     return f"{target.parent}/.{target.name}.{os.getpid()}"
 
 
-def _make_directory(directory: Path) -> None:
-    if not os.path.isdir(directory):
-        directory.mkdir(0o755, parents=True, exist_ok=True)
+def make_directory(directory: Path) -> None:
+    """Make a directory that everybody may read, and its parents, whatever the umask is."""
+    if os.path.isdir(directory):
+        return
+    make_directory(directory.parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory)
+        os.chmod(directory, 0o755)  # noqa: S103 - nginx runs as another user
 
 
 def _unlink(path: str) -> None:

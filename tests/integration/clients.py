@@ -2,6 +2,7 @@
 
 An environment is built once into the cache (``PYINDEX_TEST_CACHE``, else ``.cache/clients``) and
 copied for each use; the copy runs with a home of its own and nothing reachable but this machine.
+What is wanted in its newest version stays as it was built: remove the cache to get newer ones.
 """
 
 import fcntl
@@ -13,8 +14,9 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -37,7 +39,7 @@ def _pip(version: str, python: str) -> Client:
 
 
 NEWEST = Client("pip-newest-py3.13", "3.13", ("pip",))
-PIPS = {
+CLIENTS = {
     client.name: client
     for client in (
         _pip("8.1.2", "2.7"),
@@ -49,11 +51,6 @@ PIPS = {
         _pip("22.3.1", "3.11"),
         _pip("23.0.1", "3.11"),
         NEWEST,
-    )
-}
-CLIENTS = PIPS | {
-    client.name: client
-    for client in (
         Client("easy_install-py2.7", "2.7", ("setuptools==41.2.0",)),
         Client("uv", "3.11", ("uv",)),
         Client("poetry", "3.11", ("poetry",)),
@@ -76,7 +73,7 @@ class Environment:
         *arguments: str | Path,
         cwd: Path | None = None,
         code: int = 0,
-        **variables: str,
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> str:
         """Run ``python *arguments`` shut off from everything but this machine.
 
@@ -87,7 +84,7 @@ class Environment:
             done = subprocess.run(
                 command,
                 cwd=cwd or self.home,
-                env=isolated(self.python.parent, self.home, port) | variables,
+                env=isolated(self.python.parent, self.home, port) | dict(variables),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -106,28 +103,25 @@ class Environment:
         return self.run("-c", f"import {names}; print(' '.join([{stated}]))").split()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Environments:
     """Hands out copies of the clients' environments, below *scratch*."""
 
     scratch: Path
-    count: int = field(default=0, init=False)
 
     def __call__(self, name: str) -> Environment:
-        """A fresh copy of the environment of client *name*, which is built if need be.
+        """A copy of the environment of client *name*, which is built if need be.
 
         Skips the test where the client's Python is not installed; any other failure is one.
         """
-        original = build(CLIENTS[name])
-        self.count += 1
-        place = self.scratch / f"{name}-{self.count}"
-        shutil.copytree(original, place / "env", symlinks=True)
+        place = self.scratch / name
+        shutil.copytree(build(CLIENTS[name]), place / "env", symlinks=True)
         home = place / "home"
         home.mkdir()
         return Environment(place / "env", home)
 
 
-def isolated(bin_folder: Path, home: Path, closed_port: int) -> Mapping[str, str]:
+def isolated(bin_folder: Path, home: Path, closed_port: int) -> dict[str, str]:
     """The whole of a client's environment variables: nothing of this machine's settings is left."""
     nowhere = f"http://127.0.0.1:{closed_port}"
     return {
@@ -139,6 +133,8 @@ def isolated(bin_folder: Path, home: Path, closed_port: int) -> Mapping[str, str
         "http_proxy": nowhere,
         "https_proxy": nowhere,
         "no_proxy": "127.0.0.1",
+        # pip keeps pages of https and of trusted hosts only: here, too, it shall have to ask anew.
+        "PIP_TRUSTED_HOST": "127.0.0.1",
     }
 
 
@@ -157,7 +153,7 @@ def build(client: Client) -> Path:
             shutil.rmtree(place, ignore_errors=True)
             _create(interpreter, client.python, place)
             python = str(place / "bin" / "python")
-            _build_step(python, "-m", "pip", "install", "--upgrade", *client.requirements)
+            build_step(python, "-m", "pip", "install", "--upgrade", *client.requirements)
             marker.touch()
     return place
 
@@ -190,12 +186,12 @@ def _create(interpreter: Path, version: str, place: Path) -> None:
     if version == "2.7":
         virtualenv = build(VIRTUALENV) / "bin" / "python"
         options = ("--no-periodic-update", "--python", str(interpreter))
-        _build_step(str(virtualenv), "-m", "virtualenv", *options, str(place))
+        build_step(str(virtualenv), "-m", "virtualenv", *options, str(place))
     else:
-        _build_step(str(interpreter), "-m", "venv", str(place))
+        build_step(str(interpreter), "-m", "venv", str(place))
 
 
-def _build_step(*command: str) -> None:
+def build_step(*command: str) -> None:
     """Run a command with this machine's own settings; a registry out of reach is a failure."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}"

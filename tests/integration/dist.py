@@ -1,4 +1,4 @@
-"""Wheels and sdists made with nothing but the standard library, so that the tests need no registry."""
+"""Wheels and sdists made with the standard library alone, so that tests need no registry."""
 
 import base64
 import hashlib
@@ -57,7 +57,7 @@ def make_sdist(
     summary: str = "",
     modules: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write ``<name>-<version>.tar.gz``, spelled as given, with a ``setup.py`` for any setuptools."""
+    """Write ``<name>-<version>.tar.gz``, spelled as given, for any setuptools; return its path."""
     top = f"{name}-{version}"
     sources = _modules(name, version, modules)
     contents = {f"{top}/{module}.py": text for module, text in sources.items()}

@@ -41,7 +41,7 @@ def _poetry(environment: Environment, url: str, requirements: tuple[str, ...]) -
     environment.run(
         *("-m", "poetry", "install", "--no-root", "--no-interaction"),
         cwd=project,
-        POETRY_VIRTUALENVS_IN_PROJECT="true",
+        variables={"POETRY_VIRTUALENVS_IN_PROJECT": "true"},
     )
     return Environment(project / ".venv", environment.home)
 

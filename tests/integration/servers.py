@@ -2,7 +2,6 @@
 
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -11,8 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.utils import NormalizedName, canonicalize_name
+
 PYINDEX = Path("/tmp/standin/pyindex")
-PATIENCE = 30
+PATIENCE = 60
 
 
 @dataclass(frozen=True)
@@ -28,22 +29,45 @@ class Server:
         """The base URL, without a trailing slash."""
         return f"http://127.0.0.1:{self.port}"
 
+    def command(self, *arguments: str) -> None:
+        """Run ``pyindex *arguments`` on this index."""
+        source = ("--directory", self.packages, "--state", self.state)
+        subprocess.run([PYINDEX, *arguments, *source], check=True, timeout=PATIENCE)
+
 
 @contextmanager
 def embedded(packages: Path, state: Path) -> Iterator[Server]:
-    """``pyindex serve`` on the folder *packages*; it has taken in what is there when this yields."""
+    """``pyindex serve`` on the folder *packages*; yields once each file there is on its page."""
     port = free_port()
     state.mkdir(parents=True, exist_ok=True)
     log = state.with_name(f"{state.name}.log")
-    command = [PYINDEX, "serve", packages, "--port", str(port), "--state", state]
+    command: list[str | Path] = [PYINDEX, "serve", packages, "--port", str(port), "--state", state]
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:
         wait_for(f"http://127.0.0.1:{port}/simple/", process, log)
-        yield Server(port, packages, state)
+        server = Server(port, packages, state)
+        for path in packages.iterdir():
+            wait_until(f"{server.url}/simple/{project(path)}/", path.name)
+        yield server
     finally:
-        process.terminate()
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask *process* to end; one that does not is killed, and that is a failure."""
+    process.terminate()
+    try:
         process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
+def project(path: Path) -> NormalizedName:
+    """The project that the wheel or sdist *path* belongs to, by its file name."""
+    stem = path.name.split("-")[0] if path.suffix == ".whl" else path.name.rpartition("-")[0]
+    return canonicalize_name(stem)
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -62,7 +86,10 @@ def wait_until(url: str, text: str) -> None:
     """Return once the page at *url* holds *text*; fails when time runs out."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        with suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=PATIENCE) as page:
+        with (
+            suppress(urllib.error.HTTPError),
+            urllib.request.urlopen(url, timeout=PATIENCE) as page,
+        ):
             if text in page.read().decode():
                 return
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A TCP relay in front of a server: it writes down what clients ask for, and can cut connections."""
+"""A TCP relay in front of a server: writes down what clients ask for, and can cut connections."""
 
 import re
 import socket

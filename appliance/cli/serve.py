@@ -1,0 +1,102 @@
+"""``pyindex serve``: the whole index in one command, for a laptop or behind a proxy."""
+
+import argparse
+import logging
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from appliance.cli import common
+from appliance.spec import Spec
+from appliance.web.app import create_app
+
+log = logging.getLogger(__name__)
+_PAUSE_SECONDS = 1.0
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = verbs.add_parser(
+        "serve",
+        help="serve an index, and follow its package directories",
+        description="Serve an index: `pyindex serve DIR` needs no spec, and writes nothing into "
+        "DIR; `pyindex serve -c SPEC` serves the indexes of a spec.",
+    )
+    common.add_source(parser, positional=True)
+    parser.add_argument("--host", help="address to listen on (default: of the spec, 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: of the spec, 8080)")
+    parser.add_argument("--workers", type=int, help="processes that answer (default: of the spec)")
+    parser.add_argument("--threads", type=int, help="threads of each (default: of the spec)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    common.log_to_stderr()
+    spec = common.source(arguments)
+    server = spec.server
+    serve(
+        spec,
+        host=arguments.host or server.host,
+        port=server.port if arguments.port is None else arguments.port,
+        workers=arguments.workers or server.workers,
+        threads=arguments.threads or server.threads,
+        source=_source_options(arguments),
+    )
+    return 0
+
+
+def serve(spec: Spec, host: str, port: int, workers: int, threads: int, source: list[str]) -> None:
+    """Run gunicorn with the app, and ``pyindex watch`` on the same ``source`` beside it.
+
+    Does not return: gunicorn ends the process when it is told to stop.
+    """
+    command = [sys.executable, "-m", "appliance", "watch", "--with-parent", *source]
+    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    _Server(
+        spec,
+        {
+            "bind": bind,
+            "workers": workers,
+            "threads": threads,
+            "worker_class": "gthread",
+            "keepalive": 75,
+            "control_socket_disable": True,
+            "when_ready": lambda server: _keep_running(command, server.log.info, bind),
+        },
+    ).run()
+
+
+class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    def __init__(self, spec: Spec, options: dict[str, Any]) -> None:
+        self._spec, self._options = spec, options
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        return create_app(self._spec)
+
+
+def _keep_running(command: list[str], say: Any, bind: str) -> None:
+    """Start the watch, and start it again whenever it ends; it ends by itself with us."""
+    say("pyindex: try `pip install --index-url http://%s/simple/ NAME`", bind)
+
+    def keep() -> None:
+        while True:
+            subprocess.run(command, check=False)
+            time.sleep(_PAUSE_SECONDS)
+
+    threading.Thread(target=keep, name="watch", daemon=True).start()
+
+
+def _source_options(arguments: argparse.Namespace) -> list[str]:
+    options = [str(arguments.directory)] if arguments.directory else []
+    for name in ("spec", "state"):
+        if value := getattr(arguments, name):
+            options += [f"--{name}", str(value)]
+    return options

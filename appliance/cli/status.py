@@ -1,0 +1,63 @@
+"""``pyindex status``: what the index holds, and what it refused."""
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import Any
+
+from appliance.cli import common
+from appliance.index.catalog import Catalog
+from appliance.index.scan import is_alive
+from appliance.spec import Spec
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = verbs.add_parser(
+        "status",
+        help="show what the index holds, and what it refused and why",
+        description="Show what each index holds, and each file that could not be taken in, with "
+        "the reason. Exits 1 if there are such files.",
+    )
+    common.add_source(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    found = status(common.source(arguments))
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        _show(found)
+    return 1 if any(index["refused"] for index in found["indexes"].values()) else 0
+
+
+def status(spec: Spec) -> dict[str, Any]:
+    """State, serials, and for each index its counts and refusals."""
+    with Catalog(spec.catalog).read() as reader:
+        indexes = {}
+        for name, index in spec.indexes.items():
+            projects, files = reader.counts(name)
+            indexes[name] = {
+                "packages": str(index.packages),
+                "projects": projects,
+                "files": files,
+                "refused": [asdict(refusal) for refusal in reader.refusals(name)],
+            }
+        return {
+            "state": str(spec.state),
+            "serial": reader.serial(),
+            "published": reader.published("pages"),
+            "watched": is_alive(spec),
+            "indexes": indexes,
+        }
+
+
+def _show(found: dict[str, Any]) -> None:
+    watched = "being watched" if found["watched"] else "NOT being watched: run `pyindex serve`"
+    print(f"state {found['state']}, {watched}")
+    print(f"serial {found['serial']}, published up to {found['published']}")
+    for name, index in found["indexes"].items():
+        print(f"{name}: {index['projects']} projects, {index['files']} files, {index['packages']}")
+        for refusal in index["refused"]:
+            print(f"  refused {refusal['path']}: {refusal['reason']}")

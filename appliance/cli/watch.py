@@ -1,0 +1,52 @@
+"""``pyindex watch``: follow the package directories and publish."""
+
+import argparse
+import os
+import signal
+import threading
+import time
+
+from appliance.cli import common
+from appliance.index.scan import Watch
+from appliance.spec import Spec
+
+
+def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = verbs.add_parser(
+        "watch",
+        help="follow the package directories and publish",
+        description="Follow the package directories, take in what changes, and publish pages. "
+        "`pyindex serve` does this by itself; run it beside gunicorn on appliance.wsgi.",
+    )
+    common.add_source(parser, positional=True)
+    parser.add_argument("--once", action="store_true", help="bring everything up to date and end")
+    parser.add_argument("--with-parent", action="store_true", help="end when the parent does")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    common.log_to_stderr()
+    return watch(common.source(arguments), arguments.once, arguments.with_parent)
+
+
+def watch(spec: Spec, once: bool = False, with_parent: bool = False) -> int:
+    """Follow the folders of ``spec`` until SIGTERM or SIGINT; with ``once``, look and end."""
+    if once:
+        Watch(spec).once()
+        return 0
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if with_parent:
+        _end_with_parent(os.getppid(), stop)
+    Watch(spec).run(stop)
+    return 0
+
+
+def _end_with_parent(parent: int, stop: threading.Event) -> None:
+    def follow() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        stop.set()
+
+    threading.Thread(target=follow, daemon=True).start()

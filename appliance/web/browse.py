@@ -1,0 +1,73 @@
+"""Pages for people: what this is and how to use it, and the list of all files."""
+
+from collections.abc import Iterator
+from html import escape
+
+import falcon
+import jinja2
+
+from appliance.index.catalog import Catalog
+from appliance.index.pages import file_url
+from appliance.spec import Spec
+from appliance.web import address
+
+_templates = jinja2.Environment(
+    loader=jinja2.PackageLoader("appliance.web"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+class Home:
+    """The page that tells a person where they are and how to point their tools here."""
+
+    def __init__(self, spec: Spec, catalog: Catalog, index: str) -> None:
+        self._spec, self._catalog, self._index = spec, catalog, index
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        with self._catalog.read() as reader:
+            projects, files = reader.counts(self._index)
+        base = f"{address.base(self._spec, req)}/{self._spec.prefix(self._index)}"
+        resp.content_type = falcon.MEDIA_HTML
+        resp.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+        resp.text = _templates.get_template("home.html").render(
+            name=self._spec.name,
+            index=self._index,
+            others=[name for name in self._spec.indexes if name != self._index],
+            projects=projects,
+            files=files,
+            base=base,
+            host=req.host,
+            secure=base.startswith("https:"),
+        )
+
+
+class Packages:
+    """``/packages/``: every file of an index, in order of its path."""
+
+    def __init__(self, catalog: Catalog, index: str) -> None:
+        self._catalog, self._index = catalog, index
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        resp.content_type = falcon.MEDIA_HTML
+        resp.stream = self._lines()
+
+    def _lines(self) -> Iterator[bytes]:
+        """The page a thousand files at a time, so that it takes no memory to speak of."""
+        yield b'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        yield b"<title>All files</title></head>\n<body>\n<h1>All files</h1>\n"
+        after = ""
+        while True:
+            with self._catalog.read() as reader:
+                files = reader.files(self._index, after)
+            if not files:
+                break
+            yield "".join(
+                f'<a href="{escape(file_url("", file))}#sha256={file.sha256}">'
+                f"{escape(file.path)}</a><br>\n"
+                for file in files
+            ).encode()
+            after = files[-1].path
+        yield b"</body></html>\n"

@@ -1,0 +1,155 @@
+"""PyPI's JSON API (``/pypi/NAME/json``), and pypiserver's short form of it (``/NAME/json``)."""
+
+from typing import Any
+
+import falcon
+from packaging.metadata import RawMetadata, parse_email
+
+from appliance.errors import Refused
+from appliance.index import archive, names
+from appliance.index.catalog import Catalog
+from appliance.index.model import File, Project
+from appliance.index.pages import file_url, upload_time
+from appliance.index.publish import resolve
+from appliance.index.store import Folder
+from appliance.spec import Spec
+from appliance.web import address
+
+_KINDS_BY_TRUST = ("bdist_wheel", "sdist", "bdist_egg")
+
+
+class ProjectJson:
+    """A project, or one release of it, as JSON."""
+
+    def __init__(self, spec: Spec, catalog: Catalog, index: str) -> None:
+        self._spec, self._catalog, self._index = spec, catalog, index
+
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, name: str, version: str | None = None
+    ) -> None:
+        if not names.is_name(name):
+            raise falcon.HTTPNotFound(description=f"{name!r} is no project name")
+        if name != names.normalize(name):
+            tail = f"{version}/json" if version else "json"
+            place = f"pypi/{names.normalize(name)}/{tail}"
+            raise falcon.HTTPMovedPermanently(
+                f"{address.path(self._spec)}/{self._spec.prefix(self._index)}{place}"
+            )
+        with self._catalog.read() as reader:
+            project = resolve(reader, self._spec, self._index, name)
+            last = reader.serial()
+        release = _release(project, version) if project is not None else None
+        if project is None or release is None:
+            what = name if version is None else f"{name} {version}"
+            raise falcon.HTTPNotFound(description=f"this index has no {what}")
+        resp.media = self._body(req, project, release, whole=version is None)
+        resp.set_header("X-PyPI-Last-Serial", str(project.serial if version is None else last))
+        resp.cache_control = ["no-cache"]
+
+    def _body(
+        self, req: falcon.Request, project: Project, release: str, whole: bool
+    ) -> dict[str, Any]:
+        base = address.base(self._spec, req)
+        packages = f"{base}/{self._spec.prefix(project.index)}packages/"
+        releases: dict[str, list[dict[str, Any]]] = {}
+        for file in project.offered:
+            releases.setdefault(file.version, []).append(_file(file, packages))
+        files = [file for file in project.offered if file.version == release]
+        page = f"{base}/{self._spec.prefix(self._index)}simple/{project.name}/"
+        body = {
+            "info": _info(project, release, files, self._metadata(project.index, files), page),
+            "urls": releases.get(release, []),
+            "last_serial": project.serial,
+            "vulnerabilities": [],
+            "ownership": {"roles": [], "organization": None},
+        }
+        return body | {"releases": releases} if whole else body
+
+    def _metadata(self, index: str, files: list[File]) -> RawMetadata:
+        """The core metadata of a release, from the file that can be trusted most."""
+        folder = Folder(self._spec.indexes[index].packages)
+        for kind in _KINDS_BY_TRUST:
+            for file in files:
+                if file.kind != kind:
+                    continue
+                try:
+                    raw = archive.read_metadata(folder.locate(file.path))
+                except (OSError, Refused):
+                    continue  # it has just been moved or replaced
+                if raw is not None:
+                    return parse_email(raw)[0]
+        return {}
+
+
+def _release(project: Project, version: str | None) -> str | None:
+    """The release that is meant; without a version the latest, "" if there are no files."""
+    if version is None:
+        return project.latest or ""
+    wanted = names.normalize_version(version)
+    return wanted if wanted in project.versions else None
+
+
+def _info(
+    project: Project, release: str, files: list[File], metadata: RawMetadata, page: str
+) -> dict[str, Any]:
+    reasons = [file.yanked for file in files if file.yanked is not None]
+    yanked = bool(files) and len(reasons) == len(files)
+    urls = metadata.get("project_urls") or None
+    return {
+        "name": project.display,
+        "version": release,
+        "summary": metadata.get("summary", ""),
+        "description": metadata.get("description", ""),
+        "description_content_type": metadata.get("description_content_type"),
+        "keywords": ",".join(metadata.get("keywords", [])),
+        "license": metadata.get("license", ""),
+        "license_expression": metadata.get("license_expression"),
+        "license_files": metadata.get("license_files"),
+        "classifiers": metadata.get("classifiers", []),
+        "author": metadata.get("author", ""),
+        "author_email": metadata.get("author_email", ""),
+        "maintainer": metadata.get("maintainer", ""),
+        "maintainer_email": metadata.get("maintainer_email", ""),
+        "requires_python": metadata.get("requires_python"),
+        "platform": ",".join(metadata.get("platforms", [])),
+        "requires_dist": metadata.get("requires_dist"),
+        "provides_extra": metadata.get("provides_extra"),
+        "dynamic": metadata.get("dynamic"),
+        "project_urls": urls,
+        "home_page": metadata.get("home_page", ""),
+        "download_url": metadata.get("download_url", ""),
+        "docs_url": None,
+        "bugtrack_url": None,
+        "package_url": page,
+        "project_url": page,
+        "release_url": page,
+        "downloads": {"last_day": -1, "last_week": -1, "last_month": -1},
+        "yanked": yanked,
+        "yanked_reason": (reasons[0] or None) if yanked else None,
+    }
+
+
+def _file(file: File, packages: str) -> dict[str, Any]:
+    time = upload_time(file)
+    return {
+        "filename": file.filename,
+        "packagetype": file.kind,
+        "python_version": file.python_version,
+        "comment_text": "",
+        "digests": {
+            "md5": file.md5,
+            "sha256": file.sha256,
+            "blake2b_256": file.blake2b_256,
+        },
+        "md5_digest": file.md5,
+        "size": file.size,
+        "upload_time": time.partition(".")[0],
+        "upload_time_iso_8601": time,
+        "url": file_url(packages, file),
+        "requires_python": file.requires_python,
+        "yanked": file.yanked is not None,
+        "yanked_reason": file.yanked or None,
+        "core-metadata": {"sha256": file.core_metadata} if file.core_metadata else False,
+        "has_sig": file.signature,
+        "downloads": -1,
+    }

@@ -1,0 +1,106 @@
+"""The real job: all that Galaxy 18.05 pins for Python 2.7 reaches a host without a network."""
+
+import hashlib
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from .clients import CACHE, CLIENTS, ROOT, Environment, Environments, build, build_step, locked
+from .servers import Server, embedded, project
+
+pytestmark = pytest.mark.integration
+
+CLIENT = "pip-18.1-py2.7"
+LIST = ROOT / "tests" / "data" / "galaxy-18.05-py27.txt"
+PINS = {
+    canonicalize_name(requirement.name): requirement
+    for requirement in map(Requirement, LIST.read_text().splitlines()[2:])
+}
+COMPILED = (".c", ".cc", ".cpp", ".pyx")
+
+
+@pytest.fixture(scope="module")
+def upstream_files() -> Path:
+    """A folder with the pinned files, fetched by pip with this machine's own settings, once."""
+    folder = CACHE / "galaxy-18.05-py27"
+    with locked(folder.with_suffix(".lock")):
+        if not folder.exists():
+            python = build(CLIENTS[CLIENT]) / "bin" / "python"
+            unfinished = folder.with_suffix(".part")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            build_step(
+                *(str(python), "-m", "pip", "download", "--no-deps"),
+                *("--requirement", str(LIST), "--dest", str(unfinished)),
+            )
+            unfinished.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def galaxy_server(
+    upstream_files: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """``pyindex serve`` on the folder of pinned files."""
+    with embedded(upstream_files, tmp_path_factory.mktemp("galaxy") / "state") as server:
+        yield server
+
+
+def test_every_pin_is_downloaded(
+    galaxy_server: Server, upstream_files: Path, environments: Environments
+) -> None:
+    """pip 18.1 gets 62 files of 62 with nothing else reachable, each with upstream's digest."""
+    environment = _environment(environments, galaxy_server)
+    environment.run(
+        *("-m", "pip", "download", "--no-deps", "--requirement", LIST, "--dest", "files"),
+        *("--index-url", f"{galaxy_server.url}/simple/"),
+    )
+    digests = _digests(environment.home / "files")
+    assert len(PINS) == len(digests) == 62
+    assert digests == _digests(upstream_files)
+
+
+def test_wheels_and_pure_python_install(
+    galaxy_server: Server, upstream_files: Path, environments: Environments
+) -> None:
+    """Every wheel, and every sdist with nothing to compile, is installed from the index."""
+    pins = [PINS[project(path)] for path in upstream_files.iterdir() if not _compiles(path)]
+    environment = _environment(environments, galaxy_server)
+    environment.run(
+        *("-m", "pip", "install", "--no-deps", "--index-url", f"{galaxy_server.url}/simple/"),
+        *map(str, pins),
+    )
+    frozen = environment.run("-m", "pip", "freeze", "--all").splitlines()
+    installed = [Requirement(line) for line in frozen if "==" in line]
+    versions = {canonicalize_name(pin.name): pin.specifier for pin in installed}
+    assert len(pins) == 53
+    for pin in pins:
+        assert versions[canonicalize_name(pin.name)] == pin.specifier
+
+
+def _environment(environments: Environments, server: Server) -> Environment:
+    """A client whose setup scripts ask *server* for what they need, as bx-python does for numpy."""
+    environment = environments(CLIENT)
+    settings = f"[easy_install]\nindex_url = {server.url}/simple/\n"
+    (environment.home / ".pydistutils.cfg").write_text(settings)
+    return environment
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def _compiles(path: Path) -> bool:
+    """Whether *path* is an sdist with source that a compiler has to see."""
+    if path.suffix == ".whl":
+        return False
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(COMPILED) for name in archive.namelist())
+    with tarfile.open(path) as archive:
+        return any(name.endswith(COMPILED) for name in archive.getnames())

@@ -1,0 +1,120 @@
+"""``pyindex init`` and ``pyindex spec``."""
+
+import json
+import re
+import resource
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from appliance.cli import main
+from appliance.spec import Nginx, Server, Spec, reference, schema
+
+from .texts import NAME, SKETCH, SMALL, URL, loaded
+
+
+def test_init(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`pyindex init` writes a spec that passes `pyindex spec check` at once."""
+    assert main(["init"]) == 0
+    assert stat.S_IMODE((folder / "pyindex.yml").stat().st_mode) == 0o644
+    assert 'then: pyindex spec check -c "pyindex.yml"' in capsys.readouterr().out
+    assert main(["spec", "check"]) == 0
+    assert capsys.readouterr().out == (
+        f"pyindex.yml: OK\n  pyindex, state in {folder}/state\n"
+        f"  /simple/ serves {folder}/packages\n"
+    )
+
+
+def test_init_shows_every_key() -> None:
+    """Without its comment signs the starter is valid, has every key, and the true defaults."""
+    assert main(["init"]) == 0
+    text = re.sub(r"^( *)#(?=\w+:)", r"\1", Path("pyindex.yml").read_text(), flags=re.M)
+    full = loaded(text)
+    assert full.server == Server()
+    assert (full.name, full.nginx.max_upload) == (
+        Spec.model_fields["name"].default,
+        Nginx().max_upload,
+    )
+    written = {key for key, _ in walked(yaml.safe_load(text), ())}
+    known = {tuple("*" if part in full.indexes else part for part in key) for key in written}
+    assert known == set(reference())
+
+
+def walked(data: object, key: tuple[str, ...]) -> list[tuple[tuple[str, ...], object]]:
+    """Every key in nested mappings."""
+    found: list[tuple[tuple[str, ...], object]] = []
+    for name, value in data.items() if isinstance(data, dict) else ():
+        found += [((*key, name), value), *walked(value, (*key, name))]
+    return found
+
+
+def test_init_keeps_what_is_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`pyindex init` writes over nothing, not even a dangling link, until it is forced to."""
+    (folder / "mine.yml").write_text("mine")
+    (folder / "dangling.yml").symlink_to("nowhere.yml")
+    (folder / "link.yml").symlink_to("mine.yml")
+    for name in ("mine.yml", "dangling.yml", "link.yml"):
+        assert main(["init", name]) == 1
+        assert f"{name}: exists; --force writes over it" in capsys.readouterr().err
+    assert (folder / "mine.yml").read_text() == "mine"
+    assert main(["init", "link.yml", "--force"]) == 0
+    assert (folder / "link.yml").is_symlink()
+    assert main(["spec", "check", "-c", "mine.yml"]) == 0
+
+
+def test_init_whole_or_not_at_all(folder: Path) -> None:
+    """When the disk takes only a part, `pyindex init` leaves the old file and nothing else."""
+    (folder / "pyindex.yml").write_text("mine")
+    command = "import sys; from appliance.cli import main; sys.exit(main(['init', '--force']))"
+    done = subprocess.run(
+        [sys.executable, "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pyindex.yml: File too large" in done.stderr
+    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("pyindex.yml", "mine")]
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"), [("no/x.yml", "No such file or directory"), (".", "Is a directory")]
+)
+def test_init_elsewhere(path: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing can be written, `pyindex init` says why."""
+    assert main(["init", "--force", path]) == 1
+    assert f"{path}: {problem}" in capsys.readouterr().err
+
+
+def test_check(capsys: pytest.CaptureFixture[str]) -> None:
+    """`pyindex spec check` says where each index is served, from where, and what stands behind."""
+    Path("lab.yml").write_text(SKETCH)
+    assert main(["spec", "check", "-c", "lab.yml"]) == 0
+    assert capsys.readouterr() == (
+        "lab.yml: OK\n"
+        "  pyindex, state in /var/lib/pyindex\n"
+        "  /simple/ serves /srv/pyindex/packages\n"
+        "  /staging/simple/ serves /srv/pyindex/staging, then main\n",
+        "",
+    )
+
+
+def test_check_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    """`pyindex spec check` prints each problem as a line on standard error, and exits with 1."""
+    Path("lab.yml").write_text(SMALL + "name: A\nurl: x\n")
+    assert main(["spec", "check", "-c", "lab.yml"]) == 1
+    assert capsys.readouterr() == (
+        "",
+        f"lab.yml:4: name: {NAME}, got 'A'\nlab.yml:5: url: {URL}, got 'x'\n",
+    )
+
+
+def test_prints_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    """`pyindex spec schema` prints the JSON Schema."""
+    assert main(["spec", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == schema()

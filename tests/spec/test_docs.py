@@ -1,0 +1,89 @@
+"""What is written about specs: the JSON Schema and docs/spec.md.
+
+``python -m tests.spec.test_docs`` renews the table of keys in docs/spec.md.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from appliance.spec import reference, schema
+from appliance.specforms import RESERVED
+
+from .texts import HEAD, SKETCH, SMALL, loaded, problems, valid_in_schema, with_value
+
+DOCS = Path(__file__).parents[2] / "docs" / "spec.md"
+
+
+def test_schema() -> None:
+    """The JSON Schema is one, explains every key, and takes the sketch."""
+    jsonschema.Draft202012Validator.check_schema(schema())
+    assert all(node.get("description") for node in reference().values())
+    assert valid_in_schema(SKETCH)
+    assert valid_in_schema(with_value("server.workers", "${WORKERS}"))
+    assert valid_in_schema(with_value("server.manager", "${MANAGER}"))
+    assert not valid_in_schema(SMALL + "servr: {}\n")
+    assert not valid_in_schema(HEAD + "  a: {}\n")
+    assert not valid_in_schema("state: /state\nindexes: {}\n")
+
+
+def blocks(language: str) -> list[str]:
+    """The documentation's code blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", DOCS.read_text(), re.M | re.S)
+
+
+def test_documented_specs() -> None:
+    """The specs of the documentation are valid, and the broken one makes the errors shown."""
+    smallest, sketch = blocks("yaml")
+    assert loaded(smallest).root == "main"
+    assert sketch == SKETCH
+    (broken,), (errors,) = blocks("yml"), blocks("text")
+    assert errors.splitlines() == [f"pyindex.yml:{problem}" for problem in problems(broken)]
+
+
+def test_documented_names() -> None:
+    """The documentation lists the names that no index may have."""
+    (listed,) = re.findall("<!-- reserved -->(.*?)<!-- /reserved -->", DOCS.read_text(), re.S)
+    assert tuple(re.findall("`(.*?)`", listed)) == RESERVED
+
+
+def test_documented_keys() -> None:
+    """The documentation's table of keys is what the schema makes of it."""
+    assert DOCS.read_text() == with_reference(DOCS.read_text())
+
+
+def with_reference(text: str) -> str:
+    """The documentation with the table of keys as the schema has it."""
+    return re.sub(
+        "(<!-- reference: .*? -->\n).*(<!-- /reference -->)",
+        lambda match: match[1] + "\n".join(reference_table()) + "\n" + match[2],
+        text,
+        flags=re.S,
+    )
+
+
+def reference_table() -> list[str]:
+    lines = ["| Key | Form | Default | Meaning |", "| --- | --- | --- | --- |"]
+    sections: dict[tuple[str, ...], dict[str, Any]] = {(): schema()} | reference()
+    for key, node in reference().items():
+        name = ".".join("NAME" if part == "*" else part for part in key)
+        default = f"`{node['default']}`" if node.get("default") else ""
+        if key[-1] in sections[key[:-1]].get("required", []):
+            default = "required"
+        lines.append(f"| `{name}` | {form(node)} | {default} | {node['description']} |")
+    return lines
+
+
+def form(node: dict[str, Any]) -> str:
+    kind = node.get("anyOf", [node])[0]
+    if "enum" in kind:
+        return " or ".join(f"`{word}`" for word in kind["enum"])
+    if kind.get("type") == "array":
+        return f"list: {form(kind['items'])}"
+    return "section" if "$ref" in kind or kind["type"] == "object" else str(kind["title"])
+
+
+if __name__ == "__main__":
+    DOCS.write_text(with_reference(DOCS.read_text()))

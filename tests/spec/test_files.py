@@ -1,0 +1,217 @@
+"""A file as a whole: what is no spec, and how faults are told."""
+
+import string
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.errors import SpecError
+from appliance.spec import Spec, load, reference
+
+from .texts import HEAD, NAME, SKETCH, SMALL, loaded, problems
+
+KNOWN = "unknown key; known here: name, url, state, indexes, accounts, server, nginx, host"
+# (what the file holds, all problems)
+FILES: list[tuple[str | bytes, list[str]]] = [
+    ("", ['1: empty; "pyindex init" writes a spec to start from']),
+    ("# only this\n", ['1: empty; "pyindex init" writes a spec to start from']),
+    ("- state\n", ["1: wanted a mapping of keys to values, got a list"]),
+    ("state", ["1: wanted a mapping of keys to values, got 'state'"]),
+    ("~", ["1: wanted a mapping of keys to values, got nothing"]),
+    ("!!omap {}", ["1: wanted a plain value, got the tag 'tag:yaml.org,2002:omap'"]),
+    (
+        "{}",
+        [
+            "1: state: missing; wanted: Directory of the catalog and the pages",
+            "1: indexes: missing; wanted: The indexes by name",
+        ],
+    ),
+    (SMALL.encode() + b"name: \xe9\n", ["4: wanted UTF-8, got byte 0xe9"]),
+    (SMALL.encode("utf-16"), ["1: wanted UTF-8, got byte 0xff"]),
+    (SMALL + "name: a\x01\n", ["4: not YAML: character 0x01"]),
+    (SMALL + "name: a: b\n", ["4: not YAML: mapping values are not allowed here"]),
+    (
+        SMALL + "\tname: a\n",
+        [
+            "4: not YAML: while scanning for the next token, found character '\\t' that cannot"
+            " start any token"
+        ],
+    ),
+    (
+        SMALL + "name: 'a\n",
+        ["5: not YAML: while scanning a quoted scalar from line 4, found unexpected end of stream"],
+    ),
+    (
+        SMALL + "accounts: {htpasswd: ${ROOT}/x}\n",
+        [
+            "4: not YAML: while parsing a flow mapping from line 4, expected ',' or '}', but got"
+            " '{'; inside [] or {}, \"${NAME}\" needs its quotes"
+        ],
+    ),
+    (
+        SMALL + "---\n" + SMALL,
+        [
+            "4: not YAML: expected a single document in the stream from line 1, but found another"
+            " document"
+        ],
+    ),
+    (
+        HEAD + "  a: &a {packages: /a}\n  b: *a\n",
+        ["4: not YAML: found the alias *a; write the value out"],
+    ),
+    (
+        "a: &a [x]\nb: &b [*a,*a]\nc: &c [*b,*b]\n",
+        ["2: not YAML: found the alias *a; write the value out"],
+    ),
+    ("a: &a [*a]", ["1: not YAML: found the alias *a; write the value out"]),
+    ("[" * 20_000, ["1: not a spec: nested too deeply"]),
+    ("{a: " * 20_000, ["1: not a spec: nested too deeply"]),
+    ('"\\UFFFFFFFF"', ["1: not YAML: Python int too large to convert to C int"]),
+    (SMALL + "#" * 300_000, [" not a spec: larger than 256 KiB"]),
+    (SMALL + "state: /b\n", ["4: state: is here twice, first in line 1"]),
+    (
+        HEAD + "  a:\n    packages: /a\n  a:\n    packages: /b\n",
+        ["5: indexes.a: is here twice, first in line 3"],
+    ),
+    (SMALL + "? [a]\n: b\n", ["4: wanted a word as key, got a list or mapping"]),
+    (SMALL + "packges: x\n", [f"4: packges: {KNOWN}"]),
+    (SMALL + "<<: {name: a}\n", [f"4: '<<': {KNOWN}"]),
+    (SMALL + "'': a\n", [f"4: '': {KNOWN}"]),
+    (SMALL + '"a\\nb.c": a\n', [f"4: 'a\\nb.c': {KNOWN}"]),
+    (SMALL + "servr: {}\n", ["4: servr: unknown key; did you mean server?"]),
+    (SMALL + "server: {treads: 1}\n", ["4: server.treads: unknown key; did you mean threads?"]),
+    (
+        SMALL + "nginx:\n  tls:\n    cert: /c\n    key: /k\n",
+        [
+            "5: nginx.tls.certificate: missing; wanted: File with the certificate and its chain"
+            " (PEM)",
+            "6: nginx.tls.cert: unknown key; known here: certificate, key",
+        ],
+    ),
+    (
+        HEAD + "  a:\n    package: /a\n",
+        [
+            "3: indexes.a.packages: missing; wanted: Directory of the package files",
+            "4: indexes.a.package: unknown key; did you mean packages?",
+        ],
+    ),
+    ("state: /state\nindexes: {}\n", ["2: indexes: wanted at least one, got none"]),
+    (
+        "state: /state\nindexes: [a]\n",
+        ["2: indexes: wanted a mapping of keys to values, got a list"],
+    ),
+    (HEAD + "  a:\n", ["3: indexes.a: wanted a mapping of keys to values, got nothing"]),
+    (
+        HEAD + "  a: {packages: /a, upload: alice}\n",
+        ["3: indexes.a.upload: wanted a list such as [a, b], got 'alice'"],
+    ),
+    (
+        HEAD + "  a:\n    packages: /a\n    upload:\n      - bob\n      - a:b\n      - .\n",
+        [
+            "7: indexes.a.upload[1]: wanted an account such as alice or ci-2, got 'a:b'",
+            "8: indexes.a.upload[2]: wanted an account such as alice or ci-2, got '.'",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), FILES)
+def test_files_refused(text: str | bytes, expected: list[str]) -> None:
+    """A file that is no spec is refused with every fault in it, in the order of its lines."""
+    assert problems(text) == expected
+
+
+def test_variables_keep_other_faults_quiet() -> None:
+    """An unset variable is the only thing said of its key, and the rest is still checked."""
+    text = "state: ${UNSET}\nindexes:\n  a: {packages: '${UNSET}', bases: ['${UNSET}']}\nname: A\n"
+    assert problems(text) == [
+        "1: state: wanted the environment variable UNSET, which is not set",
+        "3: indexes.a.packages: wanted the environment variable UNSET, which is not set",
+        "3: indexes.a.bases[0]: wanted the environment variable UNSET, which is not set",
+        f"4: name: {NAME}, got 'A'",
+    ]
+
+
+def test_variables_stay_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a variable holds is one value, not YAML, and is not looked through again."""
+    monkeypatch.setenv("TRICK", "/x, y: ${ROOT} # *a")
+    spec = loaded(f"{SMALL}accounts:\n  htpasswd: ${{TRICK}}\n")
+    assert spec.accounts.htpasswd == Path("/x, y: ${ROOT} # *a")
+
+
+def test_relative_paths(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths start where the spec stands, wherever one is and however it is named."""
+    (folder / "etc").mkdir()
+    (folder / "etc" / "p.yml").write_text("state: s\nindexes: {main: {packages: ../packages}}\n")
+    monkeypatch.chdir("/")
+    for path in (folder / "etc" / "p.yml", Path("/").joinpath(*folder.parts[1:], "etc", "p.yml")):
+        spec = load(path)
+        assert (spec.state, spec.indexes["main"].packages) == (
+            folder / "etc" / "s",
+            folder / "packages",
+        )
+
+
+def test_no_such_file(folder: Path) -> None:
+    """A spec that is not there, or no file, is a clear error."""
+    for name, problem in {
+        "no.yml": 'no.yml: no such file; "pyindex init no.yml" writes a spec to start from',
+        ".": ".: Is a directory",
+        "/dev/zero": "/dev/zero: not a spec: larger than 256 KiB",
+    }.items():
+        with pytest.raises(SpecError) as caught:
+            load(Path(name))
+        assert caught.value.problems == [problem]
+
+
+NODES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.dates()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(sorted({part for key in reference() for part in key} | {"a", "b"})),
+            inner,
+            max_size=6,
+        ),
+    ),
+    max_leaves=25,
+)
+YAMLISH = st.text(
+    alphabet=string.ascii_lowercase[:6] + "-:?[]{},#&*!|>'\"%@`$\\ \n\t0~<=é\x85\ud800"
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> str:
+    """The sketch with a stretch of it replaced by something else."""
+    start, length = draw(st.integers(0, len(SKETCH))), draw(st.integers(0, 30))
+    return SKETCH[:start] + draw(YAMLISH) + SKETCH[start + length :]
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(
+        st.binary(),
+        st.text().map(lambda text: text.encode("utf-8", "surrogatepass")),
+        YAMLISH.map(lambda text: text.encode("utf-8", "surrogatepass")),
+        damaged().map(lambda text: text.encode("utf-8", "surrogatepass")),
+        NODES.map(lambda node: yaml.safe_dump(node).encode("utf-8", "surrogatepass")),
+    )
+)
+def test_anything(content: bytes) -> None:
+    """Whatever a file holds, it is a spec or an error of printable lines that name the file."""
+    with tempfile.NamedTemporaryFile(suffix=".yml") as file:
+        file.write(content)
+        file.flush()
+        try:
+            assert isinstance(load(Path(file.name)), Spec)
+        except SpecError as error:
+            assert error.problems
+            for problem in error.problems:
+                assert problem.startswith(f"{file.name}:")
+                assert problem.isprintable()
+                assert len(problem) < 2000

@@ -1,0 +1,145 @@
+"""What the indexes of a spec must be to each other."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+
+from appliance.specforms import RESERVED
+
+from .texts import HEAD, NAME, loaded, problems, valid_in_schema
+
+
+@pytest.mark.parametrize(
+    ("bases", "lineage"),
+    [
+        ({"a": ""}, "a"),
+        ({"a": "b", "b": ""}, "a b"),
+        ({"a": "b c", "b": "", "c": ""}, "a b c"),
+        ({"a": "b c", "b": "d", "c": "", "d": ""}, "a b d c"),
+        ({"a": "b c", "b": "d", "c": "d", "d": ""}, "a b d c"),
+        ({"a": "b c", "b": "c", "c": ""}, "a b c"),
+        ({"a": "b b", "b": ""}, "a b"),
+    ],
+)
+def test_lineage(bases: dict[str, str], lineage: str) -> None:
+    """An index comes before its bases, those depth first in their order, each once."""
+    indexes = {name: {"packages": f"/{name}", "bases": bases[name].split()} for name in bases}
+    spec = loaded(yaml.safe_dump({"state": "/state", "indexes": indexes}, sort_keys=False))
+    assert spec.lineage("a") == tuple(lineage.split())
+
+
+def test_lineage_of_a_long_chain() -> None:
+    """A chain of bases may be longer than Python's stack."""
+    names = [f"i{number}" for number in range(1500)]
+    lines = [f"  {a}: {{packages: /p/{a}, bases: [{b}]}}\n" for a, b in pairwise(names)]
+    last = f"  {names[-1]}: {{packages: /p/last}}\n"
+    spec = loaded(f"state: /s\nindexes:\n{''.join(lines)}{last}")
+    assert spec.lineage("i0") == tuple(names)
+
+
+# (the bases of each index, all problems)
+BASES = [
+    ({"a": "b"}, ["indexes.a.bases[0]: wanted the name of another index, got 'b'; known here: a"]),
+    (
+        {"main": "", "b": "main mian"},
+        ["indexes.b.bases[1]: wanted the name of another index, got 'mian'; did you mean main?"],
+    ),
+    ({"a": "a"}, ["indexes.a.bases: wanted no cycle, got a -> a"]),
+    ({"a": "", "b": "a c", "c": "b"}, ["indexes.b.bases: wanted no cycle, got b -> c -> b"]),
+    (
+        {"d": "a", "a": "b", "b": "c", "c": "a"},
+        ["indexes.a.bases: wanted no cycle, got a -> b -> c -> a"],
+    ),
+    (
+        {"a": "b", "b": "a", "c": "d", "d": "c", "e": "x"},
+        [
+            "indexes.a.bases: wanted no cycle, got a -> b -> a",
+            "indexes.c.bases: wanted no cycle, got c -> d -> c",
+            "indexes.e.bases[0]: wanted the name of another index, got 'x';"
+            " known here: a, b, c, d, e",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("bases", "expected"), BASES)
+def test_bases_refused(bases: dict[str, str], expected: list[str]) -> None:
+    """Bases must exist and make no cycle; the sentence shows the cycle, and each cycle is told."""
+    lines = [
+        f"  {name}: {{packages: /p/{name}, bases: [{listed.replace(' ', ', ')}]}}\n"
+        for name, listed in bases.items()
+    ]
+    told = problems(HEAD + "".join(lines))
+    assert [problem.partition(": ")[2] for problem in told] == expected
+
+
+# (state, package directories, which is refused, from which it should be apart, what was got)
+OVERLAPS = [
+    ("s", "a a", "indexes.i1.packages", "indexes.i0.packages", "'CWD/a', the same as 'CWD/a'"),
+    ("s", "a CWD/a/", "indexes.i1.packages", "indexes.i0.packages", "'CWD/a', the same as 'CWD/a'"),
+    ("s", "/x/../a /a/./", "indexes.i1.packages", "indexes.i0.packages", "'/a', the same as '/a'"),
+    ("s", "/a /a/b/c", "indexes.i1.packages", "indexes.i0.packages", "'/a/b/c', inside '/a'"),
+    ("s", "/a/b/c /a", "indexes.i0.packages", "indexes.i1.packages", "'/a/b/c', inside '/a'"),
+    ("/a/s", "/a", "state", "indexes.i0.packages", "'/a/s', inside '/a'"),
+    ("/s", "/", "state", "indexes.i0.packages", "'/s', inside '/'"),
+    ("/s", "/s/a", "indexes.i0.packages", "state", "'/s/a', inside '/s'"),
+    ("link/s", "real", "state", "indexes.i0.packages", "'CWD/link/s', inside 'CWD/real'"),
+    ("real", "link", "indexes.i0.packages", "state", "'CWD/link', the same as 'CWD/real'"),
+]
+
+
+@pytest.mark.parametrize(("state", "packages", "refused", "other", "got"), OVERLAPS)
+def test_overlaps_refused(
+    folder: Path, state: str, packages: str, refused: str, other: str, got: str
+) -> None:
+    """State and package directories lie apart, however they are spelled or linked."""
+    (folder / "real").mkdir()
+    (folder / "link").symlink_to("real")
+    (problem,) = problems(with_directories(state, packages).replace("CWD", str(folder)))
+    sentence = f"{refused}: wanted a directory apart from {other}, got {got}"
+    assert problem.partition(": ")[2] == sentence.replace("CWD", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("state", "packages"), [("s", "a b"), ("/s", "/a /ab /b/a /a-b"), ("loop/s", "loop/a")]
+)
+def test_directories_apart(folder: Path, state: str, packages: str) -> None:
+    """Directories that merely begin alike, or cannot be looked at here, are apart."""
+    (folder / "loop").symlink_to("loop")
+    assert len(loaded(with_directories(state, packages)).indexes) == len(packages.split())
+
+
+def with_directories(state: str, packages: str) -> str:
+    lines = [f"  i{place}: {{packages: {path}}}\n" for place, path in enumerate(packages.split())]
+    return f"state: {state}\nindexes:\n{''.join(lines)}"
+
+
+@pytest.mark.parametrize("name", ["a", "0", "a-", "a" * 63, "no", "1e3", "simple-2", "pypi2"])
+def test_index_names(name: str) -> None:
+    """An index may be named by small letters, digits and hyphens, whatever YAML takes them for."""
+    text = f"{HEAD}  {name}: {{packages: /a}}\n"
+    assert loaded(text).root == name
+    assert valid_in_schema(text.replace(f"  {name}:", f"  '{name}':"))
+
+
+@pytest.mark.parametrize(
+    "name", ["-", "-a", "A", "a.b", "a_b", "a/b", "..", "", "@1", "ä", "a" * 64]
+)
+def test_index_names_refused(name: str) -> None:
+    """An index's name stands in URLs and paths, so it has no other characters."""
+    text = f"{HEAD}  '{name}': {{packages: /a}}\n"
+    (problem,) = problems(text)
+    assert problem.endswith(f": {NAME}, got {name!r}")
+    assert not valid_in_schema(text)
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_index_names_reserved(name: str) -> None:
+    """An index may not take the place of a path of ours."""
+    text = f"{HEAD}  {name}: {{packages: /a}}\n"
+    (problem,) = problems(text)
+    wanted = "wanted a name that is no path of pyindex itself"
+    assert problem == f"3: indexes.{name}: {wanted} ({', '.join(RESERVED)}), got '{name}'"
+    assert not valid_in_schema(text)

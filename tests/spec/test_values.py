@@ -1,0 +1,195 @@
+"""What a spec says by itself, and each kind of value: read as people write it, or refused."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.spec import Accounts, Host, Index, Nginx, Server, Spec, Tls
+
+from .texts import NAME, SKETCH, SMALL, URL, loaded, problems, valid_in_schema, with_value
+
+
+def test_sketch() -> None:
+    """The architecture's sketch of a spec is valid as it stands."""
+    assert loaded(SKETCH) == Spec(
+        name="pyindex",
+        url="https://pypi.lab.example",
+        state=Path("/var/lib/pyindex"),
+        indexes={
+            "main": Index(packages=Path("/srv/pyindex/packages"), upload=("alice", "ci")),
+            "staging": Index(packages=Path("/srv/pyindex/staging"), bases=("main",)),
+        },
+        accounts=Accounts(htpasswd=Path("/etc/pyindex/htpasswd")),
+        server=Server(manager="systemd", workers=2, threads=8),
+        nginx=Nginx(
+            tls=Tls(
+                certificate=Path("/etc/pki/pyindex/fullchain.pem"),
+                key=Path("/etc/pki/pyindex/key.pem"),
+            ),
+            max_upload=2 * 1024**3,
+        ),
+        host=Host(system="centos-7"),
+    )
+
+
+def test_defaults() -> None:
+    """A spec of one directory for state and one index has a default for everything else."""
+    spec = loaded(SMALL)
+    assert (spec.name, spec.url, spec.accounts.htpasswd) == ("pyindex", None, None)
+    assert spec.server == Server(
+        manager="systemd",
+        host="127.0.0.1",
+        port=8080,
+        workers=2,
+        threads=8,
+        reconcile=timedelta(minutes=1),
+    )
+    assert (spec.nginx.tls, spec.nginx.max_upload) == (None, 2 * 1024**3)
+    assert (spec.indexes["main"].bases, spec.indexes["main"].upload) == ((), ())
+    assert spec.host.system is None
+
+
+def test_places() -> None:
+    """State holds www and the catalog; the first index is the root and has no prefix."""
+    spec = loaded(SKETCH)
+    assert (spec.www, spec.catalog) == (
+        Path("/var/lib/pyindex/www"),
+        Path("/var/lib/pyindex/catalog.sqlite"),
+    )
+    assert (spec.root, spec.prefix("main"), spec.prefix("staging")) == ("main", "", "staging/")
+
+
+def test_frozen() -> None:
+    """Nobody changes a spec once it is read."""
+    with pytest.raises(ValueError, match="frozen"):
+        loaded(SMALL).server.port = 1
+
+
+# (key, as written, as read, whether the JSON Schema, which sees YAML's own types, agrees)
+ACCEPTED: list[tuple[str, str, object, bool]] = [
+    ("name", "lab-2", "lab-2", True),
+    ("name", "007", "007", False),
+    ("name", "no", "no", False),
+    ("url", "http://localhost:8080", "http://localhost:8080", True),
+    ("url", "https://Pypi.Lab.example/", "https://pypi.lab.example", True),
+    ("url", "https://lab.example/Py/index/", "https://lab.example/Py/index", True),
+    ("url", "http://10.0.0.7:65535", "http://10.0.0.7:65535", True),
+    ("url", "http://[::1]:8080/x", "http://[::1]:8080/x", True),
+    ("url", "http://index_1.docker", "http://index_1.docker", True),
+    ("url", "", None, True),
+    ("server.workers", "4", 4, True),
+    ("server.workers", '"4"', 4, False),
+    ("server.port", "65535", 65535, True),
+    ("server.host", "'::'", "::", True),
+    ("server.host", "0.0.0.0", "0.0.0.0", True),
+    ("server.manager", "supervisor", "supervisor", True),
+    ("server.reconcile", "90s", timedelta(seconds=90), True),
+    ("server.reconcile", "5m", timedelta(minutes=5), True),
+    ("server.reconcile", "1h30m", timedelta(hours=1, minutes=30), True),
+    ("server.reconcile", "14d", timedelta(days=14), True),
+    ("server.reconcile", "1d2h3m4s", timedelta(days=1, hours=2, minutes=3, seconds=4), True),
+    ("nginx.max_upload", "2147483648", 2147483648, True),
+    ("nginx.max_upload", "10k", 10240, True),
+    ("nginx.max_upload", "512M", 512 * 1024**2, True),
+    ("nginx.max_upload", "2g", 2 * 1024**3, True),
+    ("host.system", "debian-12", "debian-12", True),
+    ("accounts.htpasswd", "~/htpasswd", Path("/home/alice/htpasswd"), True),
+    ("accounts.htpasswd", "/etc//x/../htpasswd", Path("/etc/htpasswd"), True),
+    ("accounts.htpasswd", "~", None, True),
+    ("accounts.htpasswd", "${ROOT}/${ROOT}/x", Path("/mnt/root/mnt/root/x"), True),
+    ("accounts.htpasswd", "/a$${ROOT}$x", Path("/a${ROOT}$x"), True),
+    ("accounts.htpasswd", "/srv/mit Leerzeichen/ä", Path("/srv/mit Leerzeichen/ä"), True),
+]
+
+
+@pytest.mark.parametrize(("key", "written", "read", "in_schema"), ACCEPTED)
+def test_accepted(key: str, written: str, read: object, in_schema: bool) -> None:
+    """A value is read as people write it, and the JSON Schema takes it where YAML lets it."""
+    value: Any = loaded(with_value(key, written))
+    for part in key.split("."):
+        value = getattr(value, part)
+    assert value == read
+    assert valid_in_schema(with_value(key, written)) is in_schema
+
+
+DURATION = "wanted a duration such as 90s, 5m, 1h30m or 14d"
+SIZE = "wanted a size such as 512m or 2g"
+PATH = "wanted a path, without control characters"
+USER = "wanted a path whose '~' is a user of this machine"
+PORT = "wanted a whole number from 1 to 65535"
+COUNT = "wanted a whole number from 1 to 256"
+MAPPING = "wanted a mapping of keys to values"
+UNSET = "wanted the environment variable UNSET, which is not set"
+VARIABLE = "wanted ${NAME}, or $${ for a plain ${"
+TAG = "wanted a plain value, got the tag"
+# (key, as written, the sentence, whether the JSON Schema refuses it too)
+REFUSED = [
+    ("name", "Lab", f"{NAME}, got 'Lab'", True),
+    ("name", "''", f"{NAME}, got ''", True),
+    ("name", "", f"{NAME}, got nothing", True),
+    ("name", "[a]", f"{NAME}, got a list", True),
+    ("name", "{a: b}", f"{NAME}, got a mapping", True),
+    ("name", "é", f"{NAME}, got 'é'", True),
+    ("name", "a" * 64, f"{NAME}, got '{'a' * 64}'", True),
+    ("name", "B" * 1000, f"{NAME}, got '{'B' * 75}...'", True),
+    ("url", "pypi.lab.example", f"{URL}, got 'pypi.lab.example'", True),
+    ("url", "ftp://lab.example", f"{URL}, got 'ftp://lab.example'", True),
+    ("url", "https://", f"{URL}, got 'https://'", True),
+    ("url", "https://a/?q=1", f"{URL}, got 'https://a/?q=1'", True),
+    ("url", "https://a/#f", f"{URL}, got 'https://a/#f'", True),
+    ("url", "https://alice:secret@a/", f"{URL}, got 'https://...@a/'", True),
+    ("url", "http://a:99999", f"{URL}, got 'http://a:99999'", False),
+    ("url", "http://a:0", f"{URL}, got 'http://a:0'", False),
+    ("url", "http://[:::]/", f"{URL}, got 'http://[:::]/'", False),
+    ("url", "http://a/b/../c", f"{URL}, got 'http://a/b/../c'", False),
+    ("url", "http://a//b", f"{URL}, got 'http://a//b'", False),
+    ("url", "http://a b/", f"{URL}, got 'http://a b/'", False),
+    (
+        "url",
+        "http://a/b/simple/",
+        "wanted the address of the whole, without the /simple that clients add,"
+        " got 'http://a/b/simple/'",
+        False,
+    ),
+    ("server", "4", f"{MAPPING}, got '4'", True),
+    ("server", "", f"{MAPPING}, got nothing", True),
+    ("server.manager", "sysv", "wanted 'systemd' or 'supervisor', got 'sysv'", True),
+    ("server.workers", "0", f"{COUNT}, got '0'", True),
+    ("server.workers", "-1", f"{COUNT}, got '-1'", True),
+    ("server.workers", "many", f"{COUNT}, got 'many'", True),
+    ("server.workers", "2.0", f"{COUNT}, got '2.0'", False),
+    ("server.workers", "٣", f"{COUNT}, got '٣'", True),
+    ("server.port", "65536", f"{PORT}, got '65536'", True),
+    ("server.port", "9" * 4000, f"{PORT}, got '{'9' * 75}...'", True),
+    ("server.host", "a b", "wanted an address such as 127.0.0.1 or ::, got 'a b'", True),
+    ("server.reconcile", "90", f"{DURATION}, got '90'", True),
+    ("server.reconcile", "0s", f"{DURATION}, got '0s'", False),
+    ("server.reconcile", "1m1h", f"{DURATION}, got '1m1h'", True),
+    ("server.reconcile", "1.5h", f"{DURATION}, got '1.5h'", True),
+    ("server.reconcile", "999999d", f"{DURATION}, got '999999d'", True),
+    ("nginx.max_upload", "2 GB", f"{SIZE}, got '2 GB'", True),
+    ("nginx.max_upload", "0", f"{SIZE}, got '0'", False),
+    ("nginx.max_upload", "9999999999999999g", f"{SIZE}, got '9999999999999999g'", False),
+    ("nginx.tls", "true", f"{MAPPING}, got 'true'", True),
+    ("host.system", "centos-6", "wanted 'centos-7' or 'debian-12', got 'centos-6'", True),
+    ("accounts.htpasswd", "''", f"{PATH}, got ''", True),
+    ("accounts.htpasswd", '"/a\\nb"', rf"{PATH}, got '/a\nb'", False),
+    ("accounts.htpasswd", '"/a\\0"', rf"{PATH}, got '/a\x00'", False),
+    ("accounts.htpasswd", "~nobody-at-all/x", f"{USER}, got '~nobody-at-all/x'", False),
+    ("accounts.htpasswd", "${UNSET}/x", UNSET, False),
+    ("accounts.htpasswd", "/${UN-SET}", f"{VARIABLE}, got '/${{UN-SET}}'", False),
+    ("accounts.htpasswd", "${EMPTY}", f"{PATH}, got ''", False),
+    ("accounts.htpasswd", "!!binary aGk=", f"{TAG} 'tag:yaml.org,2002:binary'", True),
+    ("accounts.htpasswd", "!env HOME", f"{TAG} '!env'", True),
+    ("server", "!!set {workers}", f"{TAG} 'tag:yaml.org,2002:set'", True),
+]
+
+
+@pytest.mark.parametrize(("key", "written", "sentence", "in_schema"), REFUSED)
+def test_refused(key: str, written: str, sentence: str, in_schema: bool) -> None:
+    """A value that cannot be used is refused with line, full key, what was wanted and got."""
+    text = with_value(key, written)
+    assert problems(text) == [f"{text.count(chr(10))}: {key}: {sentence}"]
+    assert valid_in_schema(text) is not in_schema

@@ -1,0 +1,186 @@
+"""The benchmarks' own parts: what they make, what they read, what they print. No figure."""
+
+import http.client
+import sys
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from packaging.metadata import Metadata
+from packaging.utils import parse_wheel_filename
+
+from benchmarks import corpus, servers
+from benchmarks.load import LoadError, Sample, Target, parse, ratio
+from benchmarks.report import Figure, Goal, Report, growth, number
+
+WRK = """\
+Running 2s test @ http://127.0.0.1:46033/simple/project-00000/
+  2 threads and 32 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency   382.42us  675.59us  17.90ms   92.54%
+    Req/Sec    62.12k     5.21k   71.20k    70.00%
+  Latency Distribution
+     50%  211.00us
+     75%  324.00us
+     90%  0.91ms
+     99%    3.05ms
+  247391 requests in 2.02s, 0.94GB read
+Requests/sec: 122587.33
+Transfer/sec:    478.20MB
+"""
+
+
+def test_small_corpus_is_valid_wheels(tmp_path: Path) -> None:
+    """Twenty files are twenty wheels whose names and metadata agree, the probe of 10 kB first."""
+    files = sorted(corpus.small(tmp_path, 20).iterdir())
+    assert len(files) == 20
+    for file in files:
+        name, version, _, _ = parse_wheel_filename(file.name)
+        with zipfile.ZipFile(file) as archive:
+            assert archive.testzip() is None
+            (inner,) = (each for each in archive.namelist() if each.endswith("/METADATA"))
+            metadata = Metadata.from_email(archive.read(inner))
+        assert (metadata.name.replace("-", "_"), metadata.version) == (
+            name.replace("-", "_"),
+            version,
+        )
+    probe = corpus.wheel_name(corpus.PROBE_PROJECT, "1.0")
+    assert (tmp_path / files[0].parent / probe).stat().st_size == corpus.PROBE_SIZE
+
+
+def test_small_corpus_is_the_same_every_time(tmp_path: Path) -> None:
+    """Two machines measure the same bytes, and a corpus that is there is not made again."""
+    first, second = (corpus.small(tmp_path / each, 20) for each in "ab")
+    contents = [{file.name: file.read_bytes() for file in d.iterdir()} for d in (first, second)]
+    assert contents[0] == contents[1]
+    (first / "kept").touch()
+    assert (corpus.small(tmp_path / "a", 20) / "kept").exists()
+
+
+def test_releases_have_one_large_project() -> None:
+    """A thousand files are one project of 300, the probe, and projects of ten."""
+    sizes = Counter(project for project, _ in corpus.releases(1000))
+    assert sizes.total() == 1000
+    assert sizes[corpus.MANY_PROJECT] == 300
+    assert sizes.most_common(2)[1][1] == 10
+    assert len(set(corpus.releases(1000))) == 1000
+
+
+def test_large_corpus_is_incompressible(tmp_path: Path) -> None:
+    """A large wheel is stored bytes that no two wheels share."""
+    files = sorted(corpus.large(tmp_path, 2, 1).iterdir())
+    assert [file.stat().st_size > corpus.MEBI for file in files] == [True, True]
+    assert files[0].read_bytes()[200:300] != files[1].read_bytes()[200:300]
+
+
+def test_wrk_output_is_read() -> None:
+    """Rates are per second and latencies in milliseconds, whatever unit wrk chose."""
+    assert parse(WRK) == Sample(122587.33, 478.20 * 1024**2, 0.211, 3.05)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["  Socket errors: connect 0, read 3, write 0, timeout 0", "  Non-2xx or 3xx responses: 12"],
+)
+def test_failed_requests_are_no_figure(line: str) -> None:
+    """A run with failed requests measures nothing."""
+    with pytest.raises(LoadError, match=line.strip()):
+        parse(f"{WRK}{line}\n")
+
+
+def test_ratio_is_of_neighbours() -> None:
+    """A slow minute of the machine that hits both sides does not change the ratio."""
+    assert ratio([90, 45, 9], [100, 50, 10]) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.9671, "0.967"), (12.34, "12.3"), (99.96, "100"), (104512.4, "104,512"), (0, "0")],
+)
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    """A table shows three significant digits, and no exponent."""
+    assert number(value) == text
+
+
+def _report() -> Report:
+    goal = Goal("at least", 0.95)
+    return Report(
+        {"machine": "2 cores"},
+        [
+            Figure("Files", "10 kB wheel", 1000, 0.97, "of plain", goal, "ours 97 req/s"),
+            Figure("Memory", "worker", 1000, 30, "MiB"),
+            Figure("Files", "200 MB wheel", 1000, 0.5, "of plain", goal),
+            Figure("Memory", "worker", 10_000, 45, "MiB"),
+        ],
+    )
+
+
+def test_report_prints_tables() -> None:
+    """Figures stand in one table a group, with their goals and whether they are met."""
+    assert _report().markdown() == (
+        "- machine: 2 cores\n"
+        "\n"
+        "## Files\n"
+        "\n"
+        "| what | files | measured | goal |  | made of |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+        "| 10 kB wheel | 1,000 | **0.97** of plain | at least 0.95 | met | ours 97 req/s |\n"
+        "| 200 MB wheel | 1,000 | **0.5** of plain | at least 0.95 | NOT MET |  |\n"
+        "\n"
+        "## Memory\n"
+        "\n"
+        "| what | files | measured | goal |  | made of |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+        "| worker | 1,000 | **30** MiB |  |  |  |\n"
+        "| worker | 10,000 | **45** MiB |  |  |  |\n"
+        "\n"
+        "1 of 2 goals met.\n"
+    )
+
+
+def test_report_is_kept_as_json(tmp_path: Path) -> None:
+    """What was saved is loaded again, goals and all."""
+    _report().save(tmp_path / "deep" / "run.json")
+    assert Report.load(tmp_path / "deep" / "run.json") == _report()
+
+
+def test_growth_compares_most_files_with_fewest() -> None:
+    """What must not grow is one figure: how many times as much at the largest size."""
+    steady = {
+        ("Memory", "worker"): Goal("at most", 1.1),
+        ("Files", "10 kB wheel"): Goal("at most", 1),
+    }
+    (found,) = growth(_report().figures, steady)
+    assert (found.value, found.unit, found.verdict) == (1.5, "of that at 1,000", "NOT MET")
+
+
+def test_server_is_ended(tmp_path: Path) -> None:
+    """A server answers inside the block, and neither it nor its children are there after it."""
+    (tmp_path / "page").write_text("one page")
+    port = servers.free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "http.server",
+        "-b",
+        servers.HOST,
+        "-d",
+        str(tmp_path),
+        str(port),
+    ]
+    with servers.running(command, port, "/page", tmp_path / "log") as server:
+        assert Target(server.url("/page")).fetch() == b"one page"
+        assert server.cpu() > 0
+    with pytest.raises(OSError):
+        http.client.HTTPConnection(servers.HOST, port, timeout=5).request("GET", "/page")
+
+
+def test_server_that_fails_says_why(tmp_path: Path) -> None:
+    """A server that ends at once is an error that carries what it wrote."""
+    command = [sys.executable, "-c", "raise SystemExit('no such folder')"]
+    with (
+        pytest.raises(servers.ServerError, match="no such folder"),
+        servers.running(command, servers.free_port(), "/", tmp_path / "log"),
+    ):
+        pass
