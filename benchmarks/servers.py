@@ -143,7 +143,7 @@ def pypiserver(program: Path, packages: Path, log: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def pyindex(program: Path, packages: Path, state: Path, path: str = "/") -> Iterator[Server]:
+def pyindex(program: Path, packages: Path, state: Path, path: str = "/simple/") -> Iterator[Server]:
     """Run ``pyindex serve`` on a folder; entered when ``path`` answers 200."""
     port = free_port()
     command: list[str | Path] = [

@@ -3,7 +3,7 @@
 from appliance.errors import NotFound
 from appliance.index.catalog import Catalog, Reader
 from appliance.index.model import File
-from appliance.index.names import SIGNATURE, normalize, normalize_version
+from appliance.index.names import SIGNATURE, normalize
 from appliance.index.publish import Publisher
 from appliance.index.store import Folder, discard
 from appliance.spec import Spec
@@ -61,11 +61,12 @@ def matching(reader: Reader, index: str, what: str) -> list[File]:
     project = reader.project(index, normalize(name.strip()))
     if project is None:
         raise NotFound(f"index {index} has no project {name.strip()!r}")
-    wanted = normalize_version(version.strip())
-    files = [file for file in project.files if file.version == wanted]
+    files = project.release(version.strip())
     if not files:
         known = ", ".join(project.versions[-10:])
-        raise NotFound(f"project {project.name} has no release {wanted!r}; its newest are {known}")
+        raise NotFound(
+            f"project {project.name} has no release {version.strip()!r}; its newest are {known}"
+        )
     return files
 
 

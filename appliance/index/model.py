@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from appliance.index.names import version_key
+from appliance.index.names import normalize_version, version_key
 
 DUPLICATE = "duplicate: "
 STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
@@ -60,6 +60,11 @@ class Project:
     def versions(self) -> list[str]:
         """Each release once, oldest first."""
         return sorted({file.version for file in self.offered}, key=version_key)
+
+    def release(self, version: str) -> list[File]:
+        """The files of a release, however its version is spelled: 1 is 1.0 (PEP 440)."""
+        key = version_key(normalize_version(version))
+        return [file for file in self.files if version_key(file.version) == key]
 
     @property
     def latest(self) -> str | None:

@@ -85,8 +85,8 @@ def _release(project: Project, version: str | None) -> str | None:
     """The release that is meant; without a version the latest, "" if there are no files."""
     if version is None:
         return project.latest or ""
-    wanted = names.normalize_version(version)
-    return wanted if wanted in project.versions else None
+    files = project.release(version)
+    return files[0].version if files and project.offered else None
 
 
 def _info(

@@ -1,64 +1,92 @@
 """Files below ``www`` as HTTP sees them: the one door from a path to a file, and validators.
 
-Validators are those that nginx makes, so that a client may ask either server.
+The validators are those that nginx makes, so that a client may ask either server.
 """
 
+import contextlib
 import errno
+import io
 import os
 import re
 import stat
-from email.utils import formatdate, parsedate_to_datetime
-from types import TracebackType
 
 import falcon
 
-# Hidden names (also "." and ".."), empty segments, control characters, "\" and what was no UTF-8.
+# Hidden names ("." and ".." too), empty segments, control characters, "\", what was not UTF-8.
 _UNSAFE = re.compile(r"(?:^|/)(?:[./]|$)|[\x00-\x1f\x7f\\\ufffd]")
-_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
-_TAG = re.compile(r'"[^"]*"')
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+_OPAQUE_TAG = re.compile(r'"[^"]*"')
 
 
 class File:
-    """A regular file that is open; closed when its block ends, unless a response has taken it."""
+    """A regular file that is open. The end of its ``with`` block closes it."""
 
     def __init__(self, www: str, path: str) -> None:
-        """Open ``path`` below ``www``.
-
-        Raises HTTPBadRequest for a path that none of our links can have, HTTPNotFound if there
-        is no such file.
-        """
+        """Open ``path`` below ``www``; HTTPNotFound if no file that may be read is there."""
         if _UNSAFE.search(path):
-            raise falcon.HTTPBadRequest(description="no file has such a path")
+            raise _not_found()
         try:
-            # Not to wait where an operator put a FIFO in place of a file.
+            # Not to wait, should somebody have put a FIFO in the place of a file.
             self.descriptor = os.open(f"{www}/{path}", os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
-            if error.errno not in _ABSENT:
-                raise
-            raise falcon.HTTPNotFound(description="this index has no such page or file") from None
+            if error.errno in _ABSENT:
+                raise _not_found() from None
+            raise
         status = os.fstat(self.descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self.descriptor)
+            raise _not_found()
         self.size = status.st_size
         self.mtime = status[stat.ST_MTIME]
         self.etag = f'"{self.mtime:x}-{self.size:x}"'
-        if not stat.S_ISREG(status.st_mode):
-            self.close()
-            raise falcon.HTTPNotFound(description="a directory, not a file")
 
     def __enter__(self) -> "File":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        self.close()
+    def __exit__(self, *_error: object) -> None:
+        os.close(self.descriptor)
 
-    def close(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+    def read(self) -> bytes:
+        return os.read(self.descriptor, self.size)
 
     def part(self, start: int, length: int) -> "Part":
-        """A part of the file to be sent, which closes it in our place."""
-        part = Part(self.descriptor, start, length)
-        self.descriptor = -1
-        return part
+        """What a response is to send; it is open until it is closed."""
+        return Part(os.dup(self.descriptor), start, length)
+
+
+class Part(io.FileIO):
+    """A part of a file; gunicorn sends it by sendfile(2)."""
+
+    def __init__(self, descriptor: int, start: int, length: int) -> None:
+        super().__init__(descriptor)
+        self.seek(start)
+        self._left = length
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        wanted = self._left if size is None or size < 0 else min(size, self._left)
+        data = super().read(wanted) or b""
+        self._left -= len(data)
+        return data
+
+
+def is_known(req: falcon.Request, file: File, dated: bool) -> bool:
+    """Whether the client says that it has just this file (RFC 9110, 13.1), to be answered 304.
+
+    ``dated`` tells whether the file was sent with Last-Modified.
+    """
+    tags = req.env.get("HTTP_IF_NONE_MATCH")
+    if tags is not None:
+        return tags == "*" or file.etag in _OPAQUE_TAG.findall(tags)
+    since = seconds(req.env.get("HTTP_IF_MODIFIED_SINCE")) if dated else None
+    return since is not None and file.mtime <= since
+
+
+def seconds(date: str | None) -> float | None:
+    """An HTTP date as seconds since the epoch; ``None`` if it is not one."""
+    with contextlib.suppress(ValueError):
+        return falcon.http_date_to_dt(date, obs_date=True).timestamp() if date else None
+    return None
+
+
+def _not_found() -> falcon.HTTPNotFound:
+    return falcon.HTTPNotFound(description="this index has no such page or file")

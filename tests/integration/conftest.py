@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .clients import CLIENTS, Environments, build
-from .projects import YANK_REASON, make_projects
-from .servers import Server, embedded, wait_until
+from tests.integration.clients import CLIENTS, Environments, build
+from tests.integration.projects import YANK_REASON, make_projects
+from tests.integration.servers import Server, embedded, wait_until
 
 
 @pytest.fixture(scope="session")

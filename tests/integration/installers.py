@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .clients import Environment
+from tests.integration.clients import Environment
 
 
 def install(client: str, environment: Environment, url: str, *requirements: str) -> Environment:

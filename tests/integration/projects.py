@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .dist import make_sdist, make_wheel, uploaded
+from tests.dist import make_sdist, make_wheel, uploaded
 
 SUMMARY = "Shows what a fortnight is"
 YANK_REASON = "breaks <everything> & more"

@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from packaging.utils import NormalizedName, canonicalize_name
 
-PYINDEX = Path("/tmp/standin/pyindex")
+PYINDEX = Path(sys.executable).with_name("pyindex")
 PATIENCE = 60
 
 

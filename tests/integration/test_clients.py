@@ -2,7 +2,7 @@
 
 import pytest
 
-from .clients import NEWEST, Environments
+from tests.integration.clients import NEWEST, Environments
 
 pytestmark = pytest.mark.integration
 

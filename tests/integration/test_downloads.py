@@ -4,9 +4,9 @@ import hashlib
 
 import pytest
 
-from .clients import NEWEST, Environment, Environments
-from .servers import Server
-from .taps import tapped
+from tests.integration.clients import NEWEST, Environment, Environments
+from tests.integration.servers import Server
+from tests.integration.taps import tapped
 
 pytestmark = pytest.mark.integration
 

@@ -11,8 +11,17 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from .clients import CACHE, CLIENTS, ROOT, Environment, Environments, build, build_step, locked
-from .servers import Server, embedded, project
+from tests.integration.clients import (
+    CACHE,
+    CLIENTS,
+    ROOT,
+    Environment,
+    Environments,
+    build,
+    build_step,
+    locked,
+)
+from tests.integration.servers import Server, embedded, project
 
 pytestmark = pytest.mark.integration
 

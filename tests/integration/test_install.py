@@ -2,9 +2,9 @@
 
 import pytest
 
-from .clients import CLIENTS, Environments
-from .installers import install
-from .servers import Server
+from tests.integration.clients import CLIENTS, Environments
+from tests.integration.installers import install
+from tests.integration.servers import Server
 
 pytestmark = pytest.mark.integration
 

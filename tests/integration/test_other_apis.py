@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from .clients import NEWEST, Environments
-from .projects import SUMMARY
-from .servers import Server
+from tests.integration.clients import NEWEST, Environments
+from tests.integration.projects import SUMMARY
+from tests.integration.servers import Server
 
 pytestmark = pytest.mark.integration
 

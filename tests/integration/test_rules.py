@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from .clients import NEWEST, Environments
-from .dist import make_wheel
-from .installers import install
-from .projects import YANK_REASON
-from .servers import Server, wait_until
-from .taps import tapped
+from tests.dist import make_wheel
+from tests.integration.clients import NEWEST, Environments
+from tests.integration.installers import install
+from tests.integration.projects import YANK_REASON
+from tests.integration.servers import Server, wait_until
+from tests.integration.taps import tapped
 
 pytestmark = pytest.mark.integration
 

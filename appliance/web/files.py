@@ -1,0 +1,93 @@
+"""Package files, their metadata (PEP 658) and signatures: whole or one range of them."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import falcon
+
+from appliance.index import names
+from appliance.web import static
+
+_HEADERS = {
+    "Cache-Control": "max-age=365000000, immutable, public",
+    "X-Content-Type-Options": "nosniff",
+}
+_BYTES = re.compile(r"bytes=(.+)", re.IGNORECASE)
+_RANGE = re.compile(r" *(?:([0-9]{1,18}) *- *([0-9]{1,18})?|-([0-9]{1,18})) *")
+
+
+class Files:
+    """Everything that is linked in one directory below ``www``, and in directories in there."""
+
+    def __init__(self, www: Path, directory: str) -> None:
+        self._www, self._directory = str(www), directory
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, path: str) -> None:
+        with static.File(self._www, f"{self._directory}/{path}") as file:
+            resp.set_headers(_HEADERS)
+            resp.set_header("ETag", file.etag)
+            resp.last_modified = datetime.fromtimestamp(file.mtime, UTC)
+            if static.is_known(req, file, dated=True):
+                resp.status = falcon.HTTP_304
+                return
+            resp.content_type = _content_type(path)
+            if req.method == "HEAD":
+                resp.accept_ranges, resp.content_length = "bytes", file.size
+                return
+            wanted = _wanted_range(req, file)
+            if wanted is None:
+                resp.accept_ranges = "bytes"
+                start, stop = 0, file.size
+            else:
+                start, stop = wanted
+                resp.status = falcon.HTTP_206
+                resp.content_range = (start, stop - 1, file.size)
+            resp.set_stream(file.part(start, stop - start), stop - start)
+
+    on_head = on_get
+
+
+def _content_type(path: str) -> str:
+    if path.endswith(names.SIGNATURE):
+        return falcon.MEDIA_TEXT
+    return "application/octet-stream"
+
+
+def _wanted_range(req: falcon.Request, file: static.File) -> tuple[int, int] | None:
+    """The range to send, without its end; ``None`` for the whole file (RFC 9110, 14.2).
+
+    Several ranges get the whole. As from nginx, what cannot be understood or is beyond the end
+    raises HTTPRangeNotSatisfiable.
+    """
+    header = _BYTES.fullmatch(req.env.get("HTTP_RANGE", ""))
+    if header is None or not file.size or not _is_unchanged(req.env.get("HTTP_IF_RANGE"), file):
+        return None
+    ranges = list(_satisfiable(header[1], file.size))
+    if not ranges:
+        raise falcon.HTTPRangeNotSatisfiable(file.size)
+    return ranges[0] if len(ranges) == 1 else None
+
+
+def _satisfiable(ranges: str, size: int) -> Iterator[tuple[int, int]]:
+    for text in ranges.split(","):
+        match = _RANGE.fullmatch(text)
+        if match is None:
+            raise falcon.HTTPRangeNotSatisfiable(size)
+        first, last, suffix = match.groups()
+        if suffix:
+            start, stop = max(size - int(suffix), 0), size
+        else:
+            start, stop = int(first), min(int(last) + 1, size) if last else size
+        if start < stop:
+            yield start, stop
+
+
+def _is_unchanged(validator: str | None, file: static.File) -> bool:
+    """Whether If-Range, if there is one, names this very file (RFC 9110, 13.1.5)."""
+    if validator is None:
+        return True
+    if validator.endswith('"'):
+        return validator == file.etag
+    return static.seconds(validator) == file.mtime

@@ -1,0 +1,105 @@
+"""The simple API: project lists and project pages, as they were published (PEP 503, 691)."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import falcon
+
+from appliance.index import names
+from appliance.web import negotiate, static
+
+_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Vary": "Accept, Accept-Encoding",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "X-PyPI-Last-Serial",
+    "X-Content-Type-Options": "nosniff",
+}
+_FILES = {
+    negotiate.JSON: "index.json",
+    negotiate.HTML: "index.html",
+    negotiate.OLD_HTML: "index.html",
+}
+# Larger pages are left to sendfile(2), which costs more than to read a small one.
+_LARGE = 1 << 16
+
+
+class _Variant(NamedTuple):
+    """One of the representations that each page has."""
+
+    file: str
+    headers: tuple[tuple[str, str], ...]
+
+
+class Simple:
+    """The pages of one index under one URL.
+
+    ``directory`` is where they lie below ``www``; ``url`` is the path, with a slash at its end,
+    that clients see the project list under.
+    """
+
+    def __init__(self, www: Path, directory: str, url: str) -> None:
+        self._www, self._directory, self._url = str(www), directory, url
+
+    def on_get_list(self, req: falcon.Request, resp: falcon.Response) -> None:
+        self._send(req, resp, self._directory)
+
+    def on_get_page(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        if name != _normalize(name):
+            self.on_get_moved(req, resp, name)
+        self._send(req, resp, f"{self._directory}/{name}")
+
+    def on_get_moved(self, req: falcon.Request, resp: falcon.Response, name: str = "") -> None:
+        """To the one spelling of a URL: with a slash at its end, the name normalised."""
+        page = f"{_normalize(name)}/" if name else ""
+        query = f"?{req.query_string}" if req.query_string else ""
+        raise falcon.HTTPMovedPermanently(f"{self._url}{page}{query}")
+
+    on_head_list = on_get_list
+    on_head_page = on_get_page
+    on_head_moved = on_get_moved
+
+    def _send(self, req: falcon.Request, resp: falcon.Response, directory: str) -> None:
+        env = req.env
+        wanted = req.get_param("format") if req.query_string else None
+        variant = _choose(env.get("HTTP_ACCEPT"), env.get("HTTP_ACCEPT_ENCODING"), wanted)
+        if variant is None:
+            raise falcon.HTTPNotAcceptable(
+                description=f"a page is offered as {', '.join(negotiate.OFFERS)}",
+                headers={"Vary": "Accept"},
+            )
+        with static.File(self._www, f"{directory}/{variant.file}") as file:
+            resp.set_headers(_HEADERS)
+            resp.set_header("ETag", file.etag)
+            resp.set_header("X-PyPI-Last-Serial", f"{file.mtime:x}")  # see store.page_time
+            if static.is_known(req, file, dated=False):
+                resp.status = falcon.HTTP_304
+                return
+            resp.set_headers(variant.headers)
+            if req.method == "HEAD":
+                resp.content_length = file.size
+            elif file.size < _LARGE:
+                resp.data = file.read()
+            else:
+                resp.set_stream(file.part(0, file.size), file.size)
+
+
+@lru_cache(maxsize=256)
+def _choose(accept: str | None, encoding: str | None, wanted: str | None) -> _Variant | None:
+    # In a query an unquoted "+" means a space.
+    offer = negotiate.negotiate(accept, wanted and wanted.replace(" ", "+"))
+    if offer is None:
+        return None
+    charset = "; charset=utf-8" if offer == negotiate.OLD_HTML else ""
+    headers = (("Content-Type", offer + charset),)
+    if negotiate.accepts_gzip(encoding):
+        return _Variant(f"{_FILES[offer]}.gz", (*headers, ("Content-Encoding", "gzip")))
+    return _Variant(_FILES[offer], headers)
+
+
+@lru_cache(maxsize=1024)
+def _normalize(name: str) -> str:
+    if not names.is_name(name):
+        raise falcon.HTTPBadRequest(description="not the name of a project (PEP 508)")
+    return names.normalize(name)

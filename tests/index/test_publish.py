@@ -1,0 +1,174 @@
+"""From the journal to pages on disk."""
+
+import shutil
+from pathlib import Path
+
+import yaml
+
+from appliance import spec
+from appliance.index import decisions, store
+from appliance.index.catalog import Catalog
+from appliance.index.publish import Publisher
+from appliance.index.scan import Watch
+from appliance.index.store import PAGES, page_time
+from tests.conftest import Lab
+from tests.dist import make_wheel
+
+
+def tree(root: Path) -> dict[str, tuple[object, ...]]:
+    """Every file below ``root`` with its content and mtime, every link with its target."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_symlink():
+            found[str(path)] = ("link", path.readlink())
+        elif path.is_file():
+            found[str(path)] = (path.read_bytes(), int(path.stat().st_mtime))
+    return found
+
+
+def pages_of(found: dict[str, tuple[object, ...]]) -> dict[str, tuple[object, ...]]:
+    """Without the mtimes of other files than pages, which are those of their writing."""
+    return {path: value if "index." in path else value[:1] for path, value in found.items()}
+
+
+def test_publishing_again_writes_the_same_bytes_and_times(lab: Lab) -> None:
+    """A page is a function of the catalog: an interrupted publication is repaired by the next."""
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    before = tree(lab.spec.www)
+    Publisher(lab.spec, lab.catalog).publish(everything=True)
+    Publisher(lab.spec, lab.catalog).publish_lists()
+    assert pages_of(tree(lab.spec.www)) == pages_of(before)
+
+
+def test_a_lost_tree_is_made_again(lab: Lab) -> None:
+    """All of ``www`` is derived; whoever deletes it gets it back at the next start."""
+    make_wheel(lab.packages, "foo", "1.0")
+    make_wheel(lab.packages, "bar", "1.0")
+    lab.once()
+    before = tree(lab.spec.www)
+    shutil.rmtree(lab.spec.www)
+    lab.once()
+    assert pages_of(tree(lab.spec.www)) == pages_of(before)
+
+
+def test_each_rewriting_has_another_etag(lab: Lab) -> None:
+    """Ten changes in one second give ten mtimes, and each spells its serial."""
+    path = make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    seen = set()
+    for number in range(10):
+        decisions.yank(lab.spec, lab.index, path.name, str(number))
+        stat = lab.page_path("foo").stat()
+        seen.add((stat.st_mtime, stat.st_size))
+        assert f"{int(stat.st_mtime):x}" == str(number + 2)
+        for page in PAGES:
+            assert lab.page_path("foo", page).stat().st_mtime == stat.st_mtime
+    assert len(seen) == 10
+
+
+def test_the_time_of_a_page_spells_its_serial() -> None:
+    """nginx writes the mtime in hexadecimal into the ETag: there it reads as the serial."""
+    for serial in (0, 1, 9, 10, 99, 12345678, 79_999_999):
+        assert f"{page_time(serial):x}" == str(serial)
+        assert page_time(serial) < 1 << 31
+
+
+def test_what_is_not_accounted_for_is_swept(lab: Lab) -> None:
+    """Leftovers of an earlier spec or a crash are not readable after a full publication."""
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    stray = [
+        lab.spec.www / "simple" / "ghost" / "index.html",
+        lab.spec.www / "packages" / "ghost-1.0.zip",
+        lab.spec.www / "packages" / "ghost-1.0.zip.metadata",
+        lab.spec.www / "gone" / "simple" / "index.html",
+    ]
+    for path in stray:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("boo")
+    Publisher(lab.spec, lab.catalog).publish(everything=True)
+    assert [path for path in stray if path.exists()] == []
+    assert lab.files("foo")
+
+
+def test_a_batch_that_fails_changes_nothing(tmp_path: Path) -> None:
+    """Files of a batch appear together; an exception leaves neither them nor temporary files."""
+    (tmp_path / "a").write_text("old")
+    try:
+        with store.Batch() as batch:
+            batch.write(tmp_path / "a", b"new")
+            batch.write(tmp_path / "b", b"new")
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
+
+
+def two_indexes(tmp_path: Path, bases: str = "[main]") -> spec.Spec:
+    for name in ("main", "staging"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    path = tmp_path / "pyindex.yml"
+    path.write_text(
+        f"state: {tmp_path}/state\n"
+        "indexes:\n"
+        f"  main: {{packages: {tmp_path}/main}}\n"
+        f"  staging: {{packages: {tmp_path}/staging, bases: {bases}}}\n"
+    )
+    assert yaml.safe_load(path.read_text())
+    return spec.load(path)
+
+
+def names_on(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    return [line.split(">")[1][:-3] for line in path.read_text().splitlines() if "<a " in line]
+
+
+def test_the_first_index_that_has_a_project_answers_for_it(tmp_path: Path) -> None:
+    """An index shows its base's projects, and never mixes them with its own of the same name."""
+    both = two_indexes(tmp_path)
+    make_wheel(tmp_path / "main", "common", "1.0")
+    make_wheel(tmp_path / "main", "ours", "9.0")
+    own = make_wheel(tmp_path / "staging", "ours", "1.0")
+    Watch(both).once()
+    www = both.www
+    assert names_on(www / "staging/simple/ours/index.html") == [own.name]
+    assert names_on(www / "staging/simple/common/index.html") == ["common-1.0-py2.py3-none-any.whl"]
+    assert names_on(www / "simple/ours/index.html") == ["ours-9.0-py2.py3-none-any.whl"]
+    assert names_on(www / "staging/simple/index.html") == ["common", "ours"]
+    assert 'href="/packages/common-1.0' in (www / "staging/simple/common/index.html").read_text()
+    assert (www / "main/simple/ours/index.html").exists()
+
+    own.unlink()
+    Watch(both).once()
+    assert names_on(www / "staging/simple/ours/index.html") == ["ours-9.0-py2.py3-none-any.whl"]
+    (tmp_path / "main" / "ours-9.0-py2.py3-none-any.whl").unlink()
+    Watch(both).once()
+    assert not (www / "staging/simple/ours").exists()
+
+
+def test_a_change_of_the_spec_writes_all_anew(tmp_path: Path) -> None:
+    """An index that lost its base shows no more of it."""
+    Watch(two_indexes(tmp_path)).once()
+    make_wheel(tmp_path / "main", "common", "1.0")
+    Watch(two_indexes(tmp_path)).once()
+    alone = two_indexes(tmp_path, "[]")
+    assert (alone.www / "staging/simple/common").exists()
+    Watch(alone).once()
+    assert not (alone.www / "staging/simple/common").exists()
+    assert names_on(alone.www / "staging/simple/index.html") == []
+
+
+def test_an_unreadable_catalog_says_what_to_do(tmp_path: Path) -> None:
+    """A damaged catalog is an explained failure, not a traceback."""
+    path = tmp_path / "catalog.sqlite"
+    path.write_bytes(b"this is no database" * 100)
+    try:
+        with Catalog(path).read() as reader:
+            reader.serial()
+    except Exception as error:
+        assert "pyindex rebuild" in str(error)
+    else:
+        raise AssertionError("a damaged catalog was read")
