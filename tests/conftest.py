@@ -21,10 +21,10 @@ from appliance.spec import Spec
 class Lab:
     """An index of one folder, and what a reader of its pages sees."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, state: Path | None = None) -> None:
         self.packages = root / "packages"
         self.packages.mkdir()
-        self.spec: Spec = spec.for_directory(self.packages, root / "state")
+        self.spec: Spec = spec.for_directory(self.packages, state or root / "state")
 
     @property
     def index(self) -> str:
@@ -41,13 +41,13 @@ class Lab:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Follow the folder meanwhile."""
-        stop = threading.Event()
-        thread = threading.Thread(target=Watch(self.spec).run, args=(stop,))
+        watching = Watch(self.spec)
+        thread = threading.Thread(target=watching.run)
         thread.start()
         try:
             yield
         finally:
-            stop.set()
+            watching.stop()
             thread.join()
 
     def page_path(self, project: str, name: str = "index.json") -> Path:

@@ -1,7 +1,6 @@
 """``pyindex serve``: the whole index in one command, for a laptop or behind a proxy."""
 
 import argparse
-import logging
 import subprocess
 import sys
 import threading
@@ -14,7 +13,6 @@ from appliance.cli import common
 from appliance.spec import Spec
 from appliance.web.app import create_app
 
-log = logging.getLogger(__name__)
 _PAUSE_SECONDS = 1.0
 
 
@@ -30,6 +28,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--port", type=int, help="port to listen on (default: of the spec, 8080)")
     parser.add_argument("--workers", type=int, help="processes that answer (default: of the spec)")
     parser.add_argument("--threads", type=int, help="threads of each (default: of the spec)")
+    parser.add_argument("--access-log", metavar="FILE", help="log each request there; - is stdout")
     parser.set_defaults(run=run)
 
 
@@ -37,36 +36,39 @@ def run(arguments: argparse.Namespace) -> int:
     common.log_to_stderr()
     spec = common.source(arguments)
     server = spec.server
+    host = arguments.host or server.host
+    port = server.port if arguments.port is None else arguments.port
     serve(
         spec,
-        host=arguments.host or server.host,
-        port=server.port if arguments.port is None else arguments.port,
+        bind=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         workers=arguments.workers or server.workers,
         threads=arguments.threads or server.threads,
-        source=_source_options(arguments),
+        accesslog=arguments.access_log,
+        watch=[sys.executable, "-m", "appliance", "watch", "--with-parent", *_source(arguments)],
     )
     return 0
 
 
-def serve(spec: Spec, host: str, port: int, workers: int, threads: int, source: list[str]) -> None:
-    """Run gunicorn with the app, and ``pyindex watch`` on the same ``source`` beside it.
+def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
+    """Run gunicorn with the app, and the command ``watch`` beside it.
 
-    Does not return: gunicorn ends the process when it is told to stop.
+    ``options`` are settings of gunicorn. Does not return: gunicorn ends the process when it is
+    told to stop.
     """
-    command = [sys.executable, "-m", "appliance", "watch", "--with-parent", *source]
-    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    _Server(
-        spec,
-        {
-            "bind": bind,
-            "workers": workers,
-            "threads": threads,
-            "worker_class": "gthread",
-            "keepalive": 75,
-            "control_socket_disable": True,
-            "when_ready": lambda server: _keep_running(command, server.log.info, bind),
-        },
-    ).run()
+
+    def start(server: Any) -> None:
+        server.log.info("pyindex: try `pip install --index-url http://%s/simple/ NAME`", bind)
+        threading.Thread(target=_keep_running, args=(watch,), daemon=True).start()
+
+    fixed = {"worker_class": "gthread", "keepalive": 75, "control_socket_disable": True}
+    _Server(spec, {"bind": bind, "when_ready": start, **fixed, **options}).run()
+
+
+def _keep_running(command: list[str]) -> None:
+    """Start the watch, and start it again whenever it ends; it ends by itself with us."""
+    while True:
+        subprocess.run(command, check=False)
+        time.sleep(_PAUSE_SECONDS)
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -82,19 +84,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         return create_app(self._spec)
 
 
-def _keep_running(command: list[str], say: Any, bind: str) -> None:
-    """Start the watch, and start it again whenever it ends; it ends by itself with us."""
-    say("pyindex: try `pip install --index-url http://%s/simple/ NAME`", bind)
-
-    def keep() -> None:
-        while True:
-            subprocess.run(command, check=False)
-            time.sleep(_PAUSE_SECONDS)
-
-    threading.Thread(target=keep, name="watch", daemon=True).start()
-
-
-def _source_options(arguments: argparse.Namespace) -> list[str]:
+def _source(arguments: argparse.Namespace) -> list[str]:
     options = [str(arguments.directory)] if arguments.directory else []
     for name in ("spec", "state"):
         if value := getattr(arguments, name):

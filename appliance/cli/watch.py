@@ -10,6 +10,9 @@ from appliance.cli import common
 from appliance.index.scan import Watch
 from appliance.spec import Spec
 
+_PARENT_SECONDS = 0.5
+_PATIENCE_SECONDS = 5.0
+
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = verbs.add_parser(
@@ -34,19 +37,19 @@ def watch(spec: Spec, once: bool = False, with_parent: bool = False) -> int:
     if once:
         Watch(spec).once()
         return 0
-    stop = threading.Event()
+    watching = Watch(spec)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: watching.stop())
     if with_parent:
-        _end_with_parent(os.getppid(), stop)
-    Watch(spec).run(stop)
+        threading.Thread(target=_follow, args=(os.getppid(), watching), daemon=True).start()
+    watching.run()
     return 0
 
 
-def _end_with_parent(parent: int, stop: threading.Event) -> None:
-    def follow() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        stop.set()
-
-    threading.Thread(target=follow, daemon=True).start()
+def _follow(parent: int, watching: Watch) -> None:
+    """End with the parent, at the next good moment or after some seconds at any."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_SECONDS)
+    watching.stop()
+    time.sleep(_PATIENCE_SECONDS)
+    os._exit(1)

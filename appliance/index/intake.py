@@ -151,7 +151,10 @@ class Intake:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         with ProcessPoolExecutor(os.cpu_count(), context, _end_with_parent) as pool:
-            yield _in_order(pool, door, entries)
+            try:
+                yield _in_order(pool, door, entries)
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def log_refusal(index: str, refusal: Refusal) -> None:

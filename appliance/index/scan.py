@@ -6,6 +6,7 @@ tell nothing.
 """
 
 import contextlib
+import errno
 import fcntl
 import logging
 import threading
@@ -190,14 +191,19 @@ class Watch:
         self._scanners = [Scanner(spec, self._catalog, index) for index in spec.indexes]
         self._lists_at = self._reconcile_at = self._rest_until = 0.0
         self._troubles: set[str] = set()
+        self._stop = threading.Event()
 
-    def run(self, stop: threading.Event) -> None:
-        """Follow the folders until ``stop`` is set. What goes wrong on the way is logged once,
+    def stop(self) -> None:
+        """Let :meth:`run` come to its end soon."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Follow the folders until :meth:`stop`. What goes wrong on the way is logged once,
         leaves what was published as it is, and is tried again."""
         with alive(self._spec):
-            while not stop.is_set():
+            while not self._stop.is_set():
                 roots = [s.folder.root for s in self._scanners if s.folder.root.is_dir()]
-                for heard in _events(roots, stop):
+                for heard in _events(roots, self._stop):
                     self._tick([path for _, path in heard])
                     if any(
                         s.folder.root.is_dir() != (s.folder.root in roots) for s in self._scanners
@@ -250,6 +256,8 @@ class Watch:
     ) -> None:
         for _ in scanner.look(under, heard, again):
             self._publish()
+            if self._stop.is_set():
+                return  # what is left is found at the next start
 
     def _publish(self) -> None:
         self._publisher.publish()
@@ -263,6 +271,8 @@ class Watch:
     def _report(self, error: Exception) -> None:
         """Log a trouble when it begins; look at everything again after a pause."""
         text = str(error)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            text = f"the disk of {self._spec.state} is full: free some space"
         if text not in self._troubles:
             log.error("%s; what was published stays, and this is tried again", text)
             self._troubles.add(text)

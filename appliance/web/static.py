@@ -19,7 +19,8 @@ _OPAQUE_TAG = re.compile(r'"[^"]*"')
 
 
 class File:
-    """A regular file that is open. The end of its ``with`` block closes it."""
+    """A regular file that is open. The end of its ``with`` block closes it, if it is to be sent
+    the end of that."""
 
     def __init__(self, www: str, path: str) -> None:
         """Open ``path`` below ``www``; HTTPNotFound if no file that may be read is there."""
@@ -44,14 +45,17 @@ class File:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        os.close(self.descriptor)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
 
     def read(self) -> bytes:
         return os.read(self.descriptor, self.size)
 
     def part(self, start: int, length: int) -> "Part":
-        """What a response is to send; it is open until it is closed."""
-        return Part(os.dup(self.descriptor), start, length)
+        """What a response is to send. From now on this holds the file open."""
+        part = Part(self.descriptor, start, length)
+        self.descriptor = -1
+        return part
 
 
 class Part(io.FileIO):
