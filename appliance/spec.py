@@ -176,10 +176,8 @@ def load(path: Path) -> Spec:
     document = read(path)
     folder = absolute(str(path), Path()).parent
     spec, faults = _validated(document.data, folder)
-    reported = {fault.key for fault in document.faults}
-    faults = [fault for fault in faults if fault.key not in reported] + document.faults
-    if spec is None or faults:
-        raise document.error(faults)
+    if spec is None or faults or document.faults:
+        raise document.error(document.faults + faults)
     return spec
 
 
@@ -257,7 +255,7 @@ def _validated(data: Data, folder: Path) -> tuple[Spec | None, list[Fault]]:
         return Spec.model_validate(data, context={"folder": folder}), across
     except ValidationError as invalid:
         details = invalid.errors(include_url=False)
-        return None, [_fault(error) for error in details] + across
+        return None, across + [_fault(error) for error in details]
 
 
 def _fault(error: ErrorDetails) -> Fault:
@@ -329,16 +327,13 @@ def _base_faults(data: Data) -> Iterator[Fault]:
 
 
 def _cycles(graph: dict[str, list[str]]) -> Iterator[list[str]]:
-    """Cycles, each from its first index in the file back to it, until without them none is left."""
-    order = list(graph)
+    """Cycles, each from an index back to it, until without those indexes' bases none is left."""
     while True:
         try:
             graphlib.TopologicalSorter(graph).prepare()
         except graphlib.CycleError as error:
-            cycle = error.args[1][:0:-1]  # closes on itself, and runs from base to index
-            first = min(range(len(cycle)), key=lambda place: order.index(cycle[place]))
-            cycle = cycle[first:] + cycle[:first]
-            yield [*cycle, cycle[0]]
+            cycle = error.args[1][::-1]  # graphlib's runs from base to index
+            yield cycle
             graph = graph | {cycle[0]: []}
         else:
             return

@@ -72,7 +72,7 @@ class Form:
 
 
 def _matched(text: str, pattern: str, wanted: str) -> re.Match[str]:
-    match = re.fullmatch(pattern, text, re.ASCII)
+    match = re.fullmatch(pattern, text)
     if match is None:
         raise ValueError(wanted)
     return match

@@ -6,7 +6,6 @@ that an account called ``007`` or an index called ``no`` is never silently somet
 
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,9 +39,14 @@ class Document:
     lines: dict[Key, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
-    def error(self, faults: Iterable[Fault]) -> SpecError:
-        """These faults as one error, in the order of the file."""
-        placed = sorted(((self._line(fault), fault) for fault in faults), key=lambda pair: pair[0])
+    def error(self, faults: list[Fault]) -> SpecError:
+        """These faults as one error, in the order of the file.
+
+        What follows from an earlier fault of the same key is left out.
+        """
+        first = {(fault.key, fault.line): fault for fault in reversed(faults)}
+        placed = [(self._line(fault), fault) for fault in reversed(first.values())]
+        placed.sort(key=lambda pair: pair[0])
         return SpecError([self._sentence(line, fault) for line, fault in placed])
 
     def _line(self, fault: Fault) -> int:

@@ -75,7 +75,21 @@ def _with_size(found: Tools, packages: Path, size: int) -> Iterator[Figure]:
     yield writing.change(packages, state, size)
 
 
-def _with_nginx(found: Tools, packages: Path, size: int) -> Iterator[Figure]: ...
+def _with_nginx(found: Tools, packages: Path, size: int) -> Iterator[Figure]:
+    """Measure nginx on the state of ``packages``, to which one large file is added."""
+    state, large = packages.with_name("state"), corpus.wheel_name("large-0", "1.0")
+    os.link(corpus.large(CACHE, 4, corpus.LARGE) / large, packages / large)
+    ready = f"/packages/{large}"
+    with (
+        servers.pyindex(found.pyindex, packages, state, ready) as application,
+        servers.pyindex_nginx(
+            found.nginx, packages.with_name("nginx"), packages, state, application
+        ) as ours,
+        servers.plain_nginx(
+            found.nginx, packages.with_name("plain"), state / "www", packages
+        ) as plain,
+    ):
+        yield from reading.behind_nginx(Wrk(found.wrk), ours, plain, size, large)
 
 
 def _pypiserver(found: Tools, packages: Path) -> AbstractContextManager[Server]:

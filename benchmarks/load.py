@@ -1,15 +1,18 @@
 """Load from wrk: one sample a call, and rounds that take turns, so that a ratio of two servers
 is of one and the same minute on the machine."""
 
+import math
 import re
 import statistics
 import subprocess
+import time
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-WARM_UP = 0.5
+from benchmarks.servers import HOST, Server
+
 _UNITS = {
     "us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6,
     "B": 1.0, "KB": 1024.0, "MB": 1024.0**2, "GB": 1024.0**3, "": 1.0, "k": 1e3, "M": 1e6,
@@ -22,10 +25,16 @@ class LoadError(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """One request, to be repeated."""
+    """One request to a server, to be repeated."""
 
-    url: str
+    server: Server
+    path: str
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """Return the URL that is asked for."""
+        return f"http://{HOST}:{self.server.port}{self.path}"
 
     def fetch(self) -> bytes:
         """Return the body of one answer; raise OSError when there is none."""
@@ -37,12 +46,19 @@ class Target:
 
 @dataclass(frozen=True)
 class Sample:
-    """What wrk saw: requests and bytes per second, latencies in milliseconds."""
+    """What wrk saw: requests and bytes per second, latencies in milliseconds; and how many cores
+    the server kept busy meanwhile, which tells what a request costs whoever else is at work."""
 
     rate: float
     throughput: float
     p50: float
     p99: float
+    cores: float = 0.0
+
+    @property
+    def cost(self) -> float:
+        """Return the seconds of CPU that a request costs the server."""
+        return self.cores / self.rate if self.rate else math.inf
 
 
 @dataclass(frozen=True)
@@ -52,8 +68,8 @@ class Wrk:
     program: Path
     threads: int = 2
     connections: int = 32
-    seconds: int = 2
-    rounds: int = 5
+    seconds: int = 1
+    rounds: int = 7
 
     def sample(self, target: Target, seconds: int | None = None) -> Sample:
         """Return what one run against ``target`` gave; raise LoadError on errors in it."""
@@ -66,10 +82,11 @@ class Wrk:
         ]
         command += ["--latency", "--timeout", "60s"]
         command += [part for pair in target.headers.items() for part in ("-H", ": ".join(pair))]
-        run = subprocess.run(
-            [*command, target.url], capture_output=True, text=True, timeout=duration + 90
-        )
-        return parse(run.stdout + run.stderr)
+        command.append(target.url)
+        start, cpu = time.perf_counter(), target.server.cpu()
+        run = subprocess.run(command, capture_output=True, text=True, timeout=duration + 90)
+        cores = (target.server.cpu() - cpu) / (time.perf_counter() - start)
+        return replace(parse(run.stdout + run.stderr), cores=cores)
 
     def interleaved(self, targets: Mapping[str, Target]) -> dict[str, list[Sample]]:
         """Warm each target up, then sample all in turns, forwards and backwards."""

@@ -1,6 +1,7 @@
 """How fast pages and files are sent: by nginx beside plain nginx, by the embedded server beside
 the least that its framework can do, and both jobs beside pypiserver."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,14 +35,14 @@ def behind_nginx(wrk: Wrk, ours: Server, plain: Server, count: int, large: str) 
     figures = []
     for what, name in {"10 kB wheel": PROBE_FILE, "200 MB wheel": large}.items():
         path = f"/packages/{name}"
-        pair = {"ours": Target(ours.url(path)), "plain": Target(plain.url(path))}
+        pair = {"ours": Target(ours, path), "plain": Target(plain, path)}
         figures.append(_against(wrk, NGINX_GROUP, what, count, pair, 0.95, what.startswith("200")))
     for what, project in _PAGES.items():
         for form, (name, headers) in _FORMS.items():
             path = f"/simple/{project}/"
             pair = {
-                "ours": Target(ours.url(path), headers),
-                "plain": Target(plain.url(path + name)),
+                "ours": Target(ours, path, headers),
+                "plain": Target(plain, path + name),
             }
             figures.append(_against(wrk, NGINX_GROUP, f"{what}, {form}", count, pair, 0.85))
     return figures
@@ -52,7 +53,7 @@ def embedded(wrk: Wrk, ours: Server, constant: Server, count: int) -> list[Figur
     figures = []
     for what, project in _PAGES.items():
         path = f"/simple/{project}/"
-        pair = {"ours": Target(ours.url(path)), "constant": Target(constant.url(path))}
+        pair = {"ours": Target(ours, path), "constant": Target(constant, path)}
         figures.append(_against(wrk, EMBEDDED_GROUP, what, count, pair, 0.5))
     return figures
 
@@ -79,11 +80,9 @@ def beside_pypiserver(program: Path, ours: Server, theirs: Server, count: int) -
         "10 kB wheel": f"/packages/{PROBE_FILE}",
     }
     for what, path in paths.items():
-        samples = wrk.interleaved(
-            {"ours": Target(ours.url(path)), "pypiserver": Target(theirs.url(path))}
-        )
+        samples = wrk.interleaved({"ours": Target(ours, path), "pypiserver": Target(theirs, path)})
         rates = [statistics.median(each.rate for each in side) for side in samples.values()]
-        times, made_of = rates[0] / max(rates[1], 1e-9), _made_of(samples)
+        times, made_of = rates[0] / (rates[1] or math.inf), _made_of(samples)
         figures.append(Figure(PEER_GROUP, what, count, times, "times", detail=made_of))
     return figures
 
@@ -115,8 +114,10 @@ def _made_of(samples: dict[str, list[Sample]], bulk: bool = False) -> str:
 
 
 def _summary(samples: Sequence[Sample], bulk: bool) -> str:
+    rate, p99, cost, throughput = (
+        statistics.median(values)
+        for values in zip(*((s.rate, s.p99, s.cost, s.throughput) for s in samples), strict=True)
+    )
     if bulk:
-        return f"{number(statistics.median(s.throughput for s in samples) / corpus.MEBI)} MiB/s"
-    rate = statistics.median(each.rate for each in samples)
-    p99 = statistics.median(each.p99 for each in samples)
-    return f"{number(rate)} req/s, p99 {number(p99)} ms"
+        return f"{number(throughput / corpus.MEBI)} MiB/s"
+    return f"{number(rate)} req/s, p99 {number(p99)} ms, CPU {number(1e6 * cost)} µs"

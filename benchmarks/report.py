@@ -102,7 +102,7 @@ def growth(figures: Sequence[Figure], steady: Mapping[tuple[str, str], Goal]) ->
 
 def number(value: float) -> str:
     """Return three significant digits, thousands apart: 0.97, 12.3, 104,512."""
-    if value >= 100:
+    if value >= 99.95:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance import render, spec
+
 HOST = "127.0.0.1"
 WORKERS, THREADS = "2", "8"
 START_LIMIT = 120.0
@@ -19,20 +21,23 @@ POLL = 0.002
 _NGINX = """\
 daemon off;
 worker_processes 2;
-pid {folder}/nginx.pid;
+pid {folder}/pid;
 error_log stderr warn;
 {user}
 events {{}}
 http {{
     access_log off;
-    sendfile on;
     {temporary}
+{site}
+}}
+"""
+_PLAIN = """\
+    sendfile on;
     server {{
         listen {host}:{port};
         location / {{ root {pages}; }}
         location /packages/ {{ alias {packages}/; }}
     }}
-}}
 """
 
 
@@ -47,10 +52,6 @@ class Server:
     port: int
     pid: int
     ready_after: float
-
-    def url(self, path: str) -> str:
-        """Return the URL of a path on this server."""
-        return f"http://{HOST}:{self.port}{path}"
 
     def memory(self) -> tuple[float, float]:
         """Return (RSS, PSS) in MiB of the largest worker: a child that was forked, not started."""
@@ -114,21 +115,42 @@ def answers(port: int, path: str) -> bool:
 @contextmanager
 def plain_nginx(nginx: Path, folder: Path, pages: Path, packages: Path) -> Iterator[Server]:
     """Run an nginx that sends files with sendfile and does nothing else: the limit."""
-    folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
+    site = _PLAIN.format(host=HOST, port=port, pages=pages, packages=packages)
+    with _nginx(nginx, folder, site, port, "/simple/index.html") as server:
+        yield server
+
+
+@contextmanager
+def pyindex_nginx(
+    nginx: Path, folder: Path, packages: Path, state: Path, application: Server
+) -> Iterator[Server]:
+    """Run an nginx with the site that pyindex renders for it, ``application`` behind it."""
+    port = free_port()
+    index = spec.for_directory(packages, state).model_copy(
+        update={
+            "url": f"http://{HOST}:{port}",
+            "server": spec.Server(host=HOST, port=application.port),
+        }
+    )
+    with _nginx(nginx, folder, render.nginx(index, HOST), port, "/simple/") as server:
+        yield server
+
+
+@contextmanager
+def _nginx(nginx: Path, folder: Path, site: str, port: int, path: str) -> Iterator[Server]:
+    folder.mkdir(parents=True, exist_ok=True)
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     config = _NGINX.format(
         folder=folder,
+        # The folders of whoever runs this need not be open to the user that nginx would become.
         user="user root;" if os.geteuid() == 0 else "",
         temporary=" ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds),
-        host=HOST,
-        port=port,
-        pages=pages,
-        packages=packages,
+        site=site,
     )
     (folder / "nginx.conf").write_text(config)
     command: list[str | Path] = [nginx, "-p", folder, "-c", folder / "nginx.conf"]
-    with running(command, port, "/simple/index.html", folder / "log") as server:
+    with running(command, port, path, folder / "log") as server:
         yield server
 
 

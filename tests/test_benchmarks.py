@@ -170,7 +170,7 @@ def test_server_is_ended(tmp_path: Path) -> None:
         str(port),
     ]
     with servers.running(command, port, "/page", tmp_path / "log") as server:
-        assert Target(server.url("/page")).fetch() == b"one page"
+        assert Target(server, "/page").fetch() == b"one page"
         assert server.cpu() > 0
     with pytest.raises(OSError):
         http.client.HTTPConnection(servers.HOST, port, timeout=5).request("GET", "/page")

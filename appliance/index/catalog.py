@@ -150,24 +150,21 @@ class Reader:
 
         A project whose files are all gone is there still if something was decided about it.
         """
-        row = self._connection.execute(
-            sa.select(schema.project).where(
-                schema.project.c.index == index, schema.project.c.name == name
-            )
-        ).one_or_none()
-        if row is None or (not row.files and row.status == "active"):
-            return None
-        files = self._files(schema.file.c.index == index, schema.file.c.project == name)
-        files.sort(key=lambda file: (version_key(file.version), file.filename))
-        return Project(
-            index=index,
-            name=name,
-            display=row.display,
-            serial=row.serial,
-            status=row.status,
-            status_reason=row.status_reason,
-            files=tuple(files),
-        )
+        return self.named(index, [name]).get(name)
+
+    def named(self, index: str, names: Sequence[str]) -> dict[str, Project]:
+        """Those of the named projects that this index has, with their files, by name."""
+        rows = [row for part in _parts(names) for row in self._project_rows(index, part)]
+        files: dict[str, list[File]] = {row.name: [] for row in rows}
+        for part in _parts(list(files)):
+            here = schema.file.c.index == index, schema.file.c.project.in_(part)
+            for file in self._files(*here):
+                files[file.project].append(file)
+        return {row.name: _to_project(row, files[row.name]) for row in rows}
+
+    def _project_rows(self, index: str, names: Sequence[str]) -> Sequence[sa.Row[Any]]:
+        here = schema.project.c.index == index, schema.project.c.name.in_(names), _has_page()
+        return self._connection.execute(sa.select(schema.project).where(*here)).all()
 
     def projects(self, index: str) -> Iterator[tuple[str, str, int]]:
         """Name, display name and serial of each project, by name."""
@@ -178,12 +175,6 @@ class Reader:
         )
         for row in self._connection.execute(query):
             yield row.name, row.display, row.serial
-
-    def has_project(self, index: str, name: str) -> bool:
-        query = sa.select(1).where(
-            schema.project.c.index == index, schema.project.c.name == name, _has_page()
-        )
-        return self._connection.scalar(query) is not None
 
     def changed_projects(self, since: int) -> list[tuple[str, str]]:
         """Index and name of each project with a change after ``since``, oldest change first."""
@@ -517,6 +508,19 @@ def _select_files() -> sa.Select[Any]:
 def _to_file(row: sa.Row[Any]) -> File:
     values = row._mapping
     return File(**{name: values[name] for name in File.__dataclass_fields__})
+
+
+def _to_project(row: sa.Row[Any], files: list[File]) -> Project:
+    files.sort(key=lambda file: (version_key(file.version), file.filename))
+    return Project(
+        index=row._mapping["index"],
+        name=row.name,
+        display=row.display,
+        serial=row.serial,
+        status=row.status,
+        status_reason=row.status_reason,
+        files=tuple(files),
+    )
 
 
 def _to_row(index: str, value: File | Refusal | Change) -> dict[str, Any]:

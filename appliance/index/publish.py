@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,11 +36,11 @@ def resolve(reader: Reader, spec: Spec, index: str, name: str) -> Project | None
     Never a merger of two: that one index answers for a name is what keeps a stranger's upload to
     a base from mixing with a team's own project (dependency confusion).
     """
-    for each in spec.lineage(index):
-        project = reader.project(each, name)
-        if project is not None:
-            return project
-    return None
+    return _first(reader.project(each, name) for each in spec.lineage(index))
+
+
+def _first(projects: Iterable[Project | None]) -> Project | None:
+    return next((project for project in projects if project is not None), None)
 
 
 class Publisher:
@@ -96,25 +96,34 @@ class Publisher:
     # --- a batch of projects -------------------------------------------------------------------
 
     def _publish(self, changed: list[tuple[str, str]]) -> None:
-        with self._catalog.read() as reader:
-            own = {(index, name): reader.project(index, name) for index, name in changed}
-            shown = {
-                (view, name): resolve(reader, self._spec, view, name)
-                for index, name in changed
-                for view in self._spec.indexes
-                if index in self._spec.lineage(view)
-            }
+        own, shown = self._load(changed)
         with Batch() as batch:
-            for (index, _), project in own.items():
-                for file in project.files if project else ():
-                    self._offer(index, file, batch)
-            for (view, name), project in shown.items():
-                if project is not None:
-                    content = pages.project_pages(project, self._packages(view, project.index))
-                    self._write(self._site.simple(view) / name, content, project.serial, batch)
-        for (view, name), project in shown.items():
-            if project is None:
-                store.remove_page(self._site.simple(view) / name)
+            for project in own:
+                for file in project.files:
+                    self._offer(project.index, file, batch)
+            for (view, name), seen in shown.items():
+                if seen is not None:
+                    content = pages.project_pages(seen, self._packages(view, seen.index))
+                    self._write(self._site.simple(view, name), content, seen.serial, batch)
+        for (view, name), seen in shown.items():
+            if seen is None:
+                store.remove_page(self._site.simple(view, name))
+
+    def _load(
+        self, changed: list[tuple[str, str]]
+    ) -> tuple[list[Project], dict[tuple[str, str], Project | None]]:
+        """The changed projects that are there, and what each index shows under each name now."""
+        names = sorted({name for _, name in changed})
+        with self._catalog.read() as reader:
+            known = {index: reader.named(index, names) for index in self._spec.indexes}
+        own = [known[index][name] for index, name in changed if name in known.get(index, ())]
+        shown = {
+            (view, name): _first(known[index].get(name) for index in self._spec.lineage(view))
+            for index, name in changed
+            for view in self._spec.indexes
+            if index in self._spec.lineage(view)
+        }
+        return own, shown
 
     def _offer(self, index: str, file: File, batch: Batch) -> None:
         """Link what may be fetched, and see that the metadata that the page promises is there."""

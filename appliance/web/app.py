@@ -2,9 +2,15 @@
 
 import falcon
 
+from appliance.errors import PyindexError
+from appliance.index.catalog import Catalog
 from appliance.spec import Spec
 from appliance.web import address
+from appliance.web.browse import Home, Packages
 from appliance.web.files import Files
+from appliance.web.health import Health
+from appliance.web.legacy import ProjectJson
+from appliance.web.search import XmlRpc
 from appliance.web.simple import Simple
 
 App = falcon.App[falcon.Request, falcon.Response]
@@ -14,13 +20,16 @@ def create_app(spec: Spec) -> App:
     """Everything that the appliance answers. URLs are as behind a proxy that strips the prefix."""
     app = falcon.App()
     app.set_error_serializer(_as_text)
+    app.add_error_handler(PyindexError, _unavailable)
+    catalog = Catalog(spec.catalog)
     for name in spec.indexes:
-        _add_index(app, spec, name, f"/{name}")
-    _add_index(app, spec, spec.root, "")
+        _add_index(app, spec, catalog, name, f"/{name}")
+    _add_index(app, spec, catalog, spec.root, "")
+    app.add_route("/health", Health(spec, catalog))
     return app
 
 
-def _add_index(app: App, spec: Spec, name: str, at: str) -> None:
+def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> None:
     """Routes of the index ``name`` below the URL path ``at``."""
     below = spec.prefix(name)
     simple = Simple(spec.www, f"{below}simple", f"{address.path(spec)}{at}/simple/")
@@ -29,6 +38,25 @@ def _add_index(app: App, spec: Spec, name: str, at: str) -> None:
     app.add_route(f"{at}/simple", simple, suffix="moved")
     app.add_route(f"{at}/simple/{{name}}", simple, suffix="moved")
     app.add_route(f"{at}/packages/{{path:path}}", Files(spec.www, f"{below}packages"))
+    app.add_route(f"{at}/packages/", Packages(catalog, name))
+    search = XmlRpc(spec, catalog, name)
+    for path in ("/pypi", "/pypi/", "/RPC2"):
+        app.add_route(f"{at}{path}", search)
+    app.add_route(f"{at}/", Home(spec, catalog, name, search))
+    api = ProjectJson(spec, catalog, name)
+    for path in ("/pypi/{name}/json", "/pypi/{name}/{version}/json", "/{name}/json"):
+        app.add_route(f"{at}{path}", api)
+        app.add_route(f"{at}{path}/", api)
+    # An index URL without /simple works too, as it did with pypiserver.
+    app.add_route(f"{at}/{{name}}", simple, suffix="moved")
+    app.add_route(f"{at}/{{name}}/", simple, suffix="moved")
+
+
+def _unavailable(
+    req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, str]
+) -> None:
+    """A failure that can be explained, but not by what the client did."""
+    raise falcon.HTTPServiceUnavailable(description=str(error)) from error
 
 
 def _as_text(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:

@@ -10,6 +10,7 @@ from appliance.index.catalog import Catalog
 from appliance.index.pages import file_url
 from appliance.spec import Spec
 from appliance.web import address
+from appliance.web.search import XmlRpc
 
 _templates = jinja2.Environment(
     loader=jinja2.PackageLoader("appliance.web"),
@@ -23,8 +24,9 @@ _templates = jinja2.Environment(
 class Home:
     """The page that tells a person where they are and how to point their tools here."""
 
-    def __init__(self, spec: Spec, catalog: Catalog, index: str) -> None:
+    def __init__(self, spec: Spec, catalog: Catalog, index: str, search: XmlRpc) -> None:
         self._spec, self._catalog, self._index = spec, catalog, index
+        self.on_post = search.on_post  # pip search asks an index URL without a path there
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         with self._catalog.read() as reader:
@@ -43,6 +45,8 @@ class Home:
             secure=base.startswith("https:"),
         )
 
+    on_head = on_get
+
 
 class Packages:
     """``/packages/``: every file of an index, in order of its path."""
@@ -53,6 +57,9 @@ class Packages:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type = falcon.MEDIA_HTML
         resp.stream = self._lines()
+
+    def on_head(self, req: falcon.Request, resp: falcon.Response) -> None:
+        resp.content_type = falcon.MEDIA_HTML
 
     def _lines(self) -> Iterator[bytes]:
         """The page a thousand files at a time, so that it takes no memory to speak of."""

@@ -27,6 +27,8 @@ class Health:
         resp.status = falcon.HTTP_503 if failures else falcon.HTTP_200
         resp.cache_control = ["no-store"]
 
+    on_head = on_get
+
     def _failures(self) -> Iterator[str]:
         """Why pages or files cannot be served."""
         site = Site(self._spec)

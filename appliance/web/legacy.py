@@ -46,6 +46,8 @@ class ProjectJson:
         resp.set_header("X-PyPI-Last-Serial", str(project.serial if version is None else last))
         resp.cache_control = ["no-cache"]
 
+    on_head = on_get
+
     def _body(
         self, req: falcon.Request, project: Project, release: str, whole: bool
     ) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Real clients, each in an environment of its own that the registry's ordinary clients build.
 
-An environment is built once into the cache (``PYINDEX_TEST_CACHE``, else ``.cache/clients``) and
-copied for each use; the copy runs with a home of its own and nothing reachable but this machine.
+An environment is built once into the cache (``PYINDEX_TEST_CACHE``, else ``.cache``). Each test
+gets one of its own over it, with a home of its own and nothing reachable but this machine.
 What is wanted in its newest version stays as it was built: remove the cache to get newer ones.
 """
 
@@ -105,17 +105,17 @@ class Environment:
 
 @dataclass(frozen=True)
 class Environments:
-    """Hands out copies of the clients' environments, below *scratch*."""
+    """Hands out the clients' environments, below *scratch*."""
 
     scratch: Path
 
     def __call__(self, name: str) -> Environment:
-        """A copy of the environment of client *name*, which is built if need be.
+        """An environment with client *name*, which is built if need be.
 
         Skips the test where the client's Python is not installed; any other failure is one.
         """
         place = self.scratch / name
-        shutil.copytree(build(CLIENTS[name]), place / "env", symlinks=True)
+        _overlay(build(CLIENTS[name]), place / "env")
         home = place / "home"
         home.mkdir()
         return Environment(place / "env", home)
@@ -128,6 +128,7 @@ def isolated(bin_folder: Path, home: Path, closed_port: int) -> dict[str, str]:
         "PATH": f"{bin_folder}:/usr/bin:/bin",
         "HOME": str(home),
         "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "http_proxy": nowhere,
@@ -156,6 +157,23 @@ def build(client: Client) -> Path:
             build_step(python, "-m", "pip", "install", "--upgrade", *client.requirements)
             marker.touch()
     return place
+
+
+def _overlay(original: Path, place: Path) -> None:
+    """An environment at *place* with all that *original* has, and room of its own for more.
+
+    Its folders are real as far down as packages are installed; what lies in them is linked.
+    """
+    (packages,) = original.glob("lib/python*/site-packages")
+    real = [original, original / "bin", *reversed(packages.parents[:2]), packages]
+    for folder in real:
+        own = place / folder.relative_to(original)
+        own.mkdir(parents=True)
+        for entry in folder.iterdir():
+            if entry.name.startswith(("python", "pyvenv", "site.py")) and entry not in real:
+                shutil.copy2(entry, own / entry.name, follow_symlinks=False)
+            elif entry not in real:
+                (own / entry.name).symlink_to(entry)
 
 
 @contextmanager

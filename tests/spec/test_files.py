@@ -74,6 +74,14 @@ FILES: list[tuple[str | bytes, list[str]]] = [
     (SMALL + "#" * 300_000, [" not a spec: larger than 256 KiB"]),
     (SMALL + "state: /b\n", ["4: state: is here twice, first in line 1"]),
     (
+        SMALL + "host: [a]\nhost: [b]\nhost: [c]\n",
+        [
+            "4: host: wanted a mapping of keys to values, got a list",
+            "5: host: is here twice, first in line 4",
+            "6: host: is here twice, first in line 4",
+        ],
+    ),
+    (
         HEAD + "  a:\n    packages: /a\n  a:\n    packages: /b\n",
         ["5: indexes.a: is here twice, first in line 3"],
     ),
@@ -104,6 +112,14 @@ FILES: list[tuple[str | bytes, list[str]]] = [
         "state: /state\nindexes: [a]\n",
         ["2: indexes: wanted a mapping of keys to values, got a list"],
     ),
+    (
+        HEAD + '  "a\\nb": {packages: /a, bases: ["a\\nb"]}\n',
+        [
+            "3: indexes.'a\\nb'.bases: wanted no cycle, got a\\nb -> a\\nb",
+            f"3: indexes.'a\\nb': {NAME}, got 'a\\nb'",
+            f"3: indexes.'a\\nb'.bases[0]: {NAME}, got 'a\\nb'",
+        ],
+    ),
     (HEAD + "  a:\n", ["3: indexes.a: wanted a mapping of keys to values, got nothing"]),
     (
         HEAD + "  a: {packages: /a, upload: alice}\n",
@@ -123,6 +139,11 @@ FILES: list[tuple[str | bytes, list[str]]] = [
 def test_files_refused(text: str | bytes, expected: list[str]) -> None:
     """A file that is no spec is refused with every fault in it, in the order of its lines."""
     assert problems(text) == expected
+
+
+def test_byte_order_mark() -> None:
+    """A file from an editor that begins UTF-8 with a mark is read like any other."""
+    assert loaded("\ufeff" + SMALL) == loaded(SMALL)
 
 
 def test_variables_keep_other_faults_quiet() -> None:

@@ -42,6 +42,7 @@ def test_lineage_of_a_long_chain() -> None:
 # (the bases of each index, all problems)
 BASES = [
     ({"a": "b"}, ["indexes.a.bases[0]: wanted the name of another index, got 'b'; known here: a"]),
+    ({"a": "B"}, ["indexes.a.bases[0]: wanted the name of another index, got 'B'; known here: a"]),
     (
         {"main": "", "b": "main mian"},
         ["indexes.b.bases[1]: wanted the name of another index, got 'mian'; did you mean main?"],

@@ -1,0 +1,250 @@
+"""The APIs beside the simple one: JSON, XML-RPC, the list of files, health, the home page."""
+
+import xmlrpc.client
+from pathlib import Path
+
+import falcon
+import pytest
+from falcon.testing import Result, TestClient
+
+from appliance import spec
+from appliance.index import decisions
+from appliance.index.scan import Watch, alive
+from appliance.web.app import create_app
+from tests.conftest import Lab
+from tests.dist import make_sdist, make_wheel
+
+
+@pytest.fixture
+def client(lab: Lab) -> TestClient:
+    """A client of an index with a few projects."""
+    make_wheel(lab.packages, "Flask-Cors", "1.0", summary="Cross origin sharing", requires=["six"])
+    make_wheel(lab.packages, "Flask-Cors", "2.0rc1", summary="Cross origin sharing")
+    make_sdist(lab.packages, "Flask-Cors", "0.9", summary="Cross")
+    make_wheel(lab.packages, "flask", "1.1+local", summary="A micro <framework> for sharing")
+    make_wheel(lab.packages, "werkzeug", "1.0", summary="Tools under flask")
+    (lab.packages / "sub dir").mkdir()
+    make_wheel(lab.packages / "sub dir", "six", "1.16", summary="Python 2 and 3")
+    lab.once()
+    return TestClient(create_app(lab.spec))
+
+
+def test_a_project_is_told_as_json(client: TestClient, lab: Lab) -> None:
+    """PyPI's keys, the latest final release, and every file with its digests and absolute URL."""
+    answer = client.simulate_get("/pypi/flask-cors/json")
+    body = answer.json
+    assert answer.headers["x-pypi-last-serial"] == str(body["last_serial"])
+    assert body["info"]["name"] == "Flask-Cors"
+    assert body["info"]["version"] == "1.0"
+    assert body["info"]["summary"] == "Cross origin sharing"
+    assert body["info"]["requires_dist"] == ["six"]
+    assert list(body["releases"]) == ["0.9", "1.0", "2.0rc1"]
+    [file] = body["urls"]
+    assert file["packagetype"] == "bdist_wheel"
+    assert file["python_version"] == "py2.py3"
+    assert file["url"].startswith("http://falconframework.org/packages/Flask_Cors-1.0")
+    assert set(file["digests"]) == {"md5", "sha256", "blake2b_256"}
+    assert (
+        file["upload_time_iso_8601"] == f"{file['upload_time']}.{file['upload_time_iso_8601'][20:]}"
+    )
+
+
+def test_one_release_is_told_as_json(client: TestClient) -> None:
+    """A release in any spelling of its version, without the list of all releases."""
+    for version in ("2.0rc1", "2.0-RC.1"):
+        body = client.simulate_get(f"/pypi/flask-cors/{version}/json").json
+        assert body["info"]["version"] == "2.0rc1"
+        assert "releases" not in body
+        assert [file["filename"][:16] for file in body["urls"]] == ["Flask_Cors-2.0rc"]
+
+
+def test_a_yank_is_told_as_json(client: TestClient, lab: Lab) -> None:
+    """A yanked release is not the latest, and says why."""
+    decisions.yank(lab.spec, lab.index, "flask-cors==1.0", "broken")
+    assert client.simulate_get("/pypi/flask-cors/json").json["info"]["version"] == "0.9" or (
+        client.simulate_get("/pypi/flask-cors/json").json["info"]["version"] == "2.0rc1"
+    )
+    info = client.simulate_get("/pypi/flask-cors/1.0/json").json["info"]
+    assert (info["yanked"], info["yanked_reason"]) == (True, "broken")
+
+
+PLACES = [
+    ("/pypi/flask-cors/json", 200, None),
+    ("/pypi/flask-cors/json/", 200, None),
+    ("/flask-cors/json", 200, None),
+    ("/main/pypi/flask-cors/json", 200, None),
+    ("/pypi/Flask.Cors/json", 301, "/pypi/flask-cors/json"),
+    ("/pypi/Flask.Cors/1.0/json", 301, "/pypi/flask-cors/1.0/json"),
+    ("/Flask_Cors/json", 301, "/pypi/flask-cors/json"),
+    ("/pypi/nothing/json", 404, None),
+    ("/pypi/flask-cors/9.9/json", 404, None),
+    ("/pypi/..%2F..%2Fetc/json", 404, None),
+    ("/pypi/%3Cscript%3E/json", 404, None),
+    ("/flask-cors", 301, "/simple/flask-cors/"),
+    ("/Flask_Cors/", 301, "/simple/flask-cors/"),
+    ("/", 200, None),
+    ("/packages/", 200, None),
+    ("/pypi", 405, None),
+    ("/health", 200, None),
+    ("/a/b/c/d", 404, None),
+]
+
+
+@pytest.mark.parametrize(("path", "status", "location"), PLACES)
+def test_every_place_answers_get_and_head(
+    client: TestClient, path: str, status: int, location: str | None
+) -> None:
+    """Unnormalised names are redirected, unknown ones are not found, HEAD is as GET."""
+    got, asked = client.simulate_get(path), client.simulate_head(path)
+    assert (got.status_code, got.headers.get("location")) == (status, location)
+    assert (asked.status_code, asked.headers.get("location")) == (status, location)
+    assert asked.content == b""
+
+
+def call(client: TestClient, path: str, body: str | bytes) -> Result:
+    return client.simulate_post(path, body=body, headers={"Content-Type": "text/xml"})
+
+
+def search(client: TestClient, query: str, path: str = "/pypi") -> list[str]:
+    """What ``pip search`` asks, and the names in the answer."""
+    request = xmlrpc.client.dumps(({"name": [query], "summary": [query]}, "or"), "search")
+    answer = call(client, path, request)
+    assert answer.content_type.startswith("text/xml")
+    [hits] = xmlrpc.client.loads(answer.text)[0]
+    assert isinstance(hits, list)
+    assert all(set(hit) == {"_pypi_ordering", "name", "version", "summary"} for hit in hits)
+    return [f"{hit['name']} {hit['version']}" for hit in hits]
+
+
+def test_search_finds_by_name_and_summary_best_first(client: TestClient) -> None:
+    """The project of that name comes first, then those that begin so, then the rest."""
+    assert search(client, "flask") == ["flask 1.1+local", "Flask-Cors 1.0", "werkzeug 1.0"]
+    assert search(client, "FLASK_CORS") == ["Flask-Cors 1.0"]
+    assert search(client, "sharing") == ["flask 1.1+local", "Flask-Cors 1.0"]
+    assert search(client, "cross sharing") == ["Flask-Cors 1.0"]
+    assert search(client, "100% _") == []
+    assert search(client, "nothing") == []
+
+
+@pytest.mark.parametrize("path", ["/", "/pypi", "/pypi/", "/RPC2", "/main/pypi"])
+def test_search_is_at_every_place_that_pip_asks(client: TestClient, path: str) -> None:
+    """pip posts to the index URL given, and to /RPC2 if that has no path."""
+    assert search(client, "six", path) == ["six 1.16"]
+
+
+LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+BAD_CALLS = [
+    (f'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY l0 "ha">{LAUGHS}]><x>&l9;</x>', 400),
+    ('<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><x>&e;</x>', 400),
+    ('<!DOCTYPE x SYSTEM "http://localhost:1/x.dtd"><x/>', 400),
+    ("", 400),
+    ("no xml", 400),
+    ("<methodCall>", 400),
+    ("<methodCall></methodCall>", 400),
+    ("<methodCall><params><param><value><int>x</int></value></param></params></methodCall>", 400),
+    ("<a>" * 20_000, 400),
+    ("<methodCall>" + "x" * 70_000, 413),
+]
+
+
+@pytest.mark.parametrize(("body", "status"), BAD_CALLS)
+def test_bad_xml_is_refused(client: TestClient, body: str, status: int) -> None:
+    """Bombs, references to elsewhere and what is no call: a 4xx, or a fault that says so."""
+    answer = call(client, "/RPC2", body)
+    assert answer.status_code == status
+    assert b"root:" not in answer.content
+
+
+def test_an_unknown_method_is_a_fault(client: TestClient) -> None:
+    """The codes are those of PyPI."""
+    for method, parameters, code in (("nix", (), -32601), ("search", ("x",), -32500)):
+        answer = call(client, "/RPC2", xmlrpc.client.dumps(parameters, method))
+        with pytest.raises(xmlrpc.client.Fault) as caught:
+            xmlrpc.client.loads(answer.text)
+        assert caught.value.faultCode == code
+
+
+def test_other_bodies_than_xml_are_not_read(client: TestClient) -> None:
+    """A form posted to the root is no search."""
+    assert client.simulate_post("/", body=b"a=b").status == falcon.HTTP_415
+
+
+def test_all_files_are_listed(client: TestClient) -> None:
+    """Each file's link leads to it, in order of path."""
+    text = client.simulate_get("/packages/").text
+    assert text.count("<a ") == 6
+    assert 'href="sub%20dir/six-1.16-py2.py3-none-any.whl#sha256=' in text
+    assert (
+        client.simulate_get("/packages/sub%20dir/six-1.16-py2.py3-none-any.whl").status_code == 200
+    )
+
+
+def test_home_tells_how_to_use_it(client: TestClient, lab: Lab) -> None:
+    """The page names the URL that clients type, for pip, uv, poetry and conda."""
+    text = client.simulate_get("/", host="pypi.lab.example").text
+    for words in (
+        "4 projects",
+        "6 files",
+        "pip install --index-url http://pypi.lab.example/simple/ --trusted-host pypi.lab.example",
+        "uv pip install --default-index http://pypi.lab.example/simple/",
+        "poetry source add --priority=primary",
+        "- --index-url http://pypi.lab.example/simple/",
+    ):
+        assert words in text
+
+
+def test_only_the_spec_decides_what_clients_type(tmp_path: Path) -> None:
+    """With a url in the spec nothing that a client sends stands in a link."""
+    (tmp_path / "p").mkdir()
+    make_wheel(tmp_path / "p", "foo", "1.0")
+    path = tmp_path / "pyindex.yml"
+    path.write_text(
+        "url: https://pypi.lab.example/python/\nstate: state\nindexes: {main: {packages: p}}\n"
+    )
+    given = spec.load(path)
+    Watch(given).once()
+    client = TestClient(create_app(given))
+    headers = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
+    for place in ("/", "/pypi/foo/json"):
+        text = client.simulate_get(place, headers=headers).text
+        assert "evil" not in text
+        assert "https://pypi.lab.example/python/" in text
+    assert client.simulate_get("/pypi/Foo/json").headers["location"] == "/python/pypi/foo/json"
+
+
+def test_health_says_what_is_wrong(lab: Lab) -> None:
+    """503 while nothing can be served; 200 with the problems while something can."""
+    client = TestClient(create_app(lab.spec))
+    answer = client.simulate_get("/health")
+    assert answer.status_code == 503
+    assert "main: nothing is published yet" in answer.json["problems"]
+
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    with alive(lab.spec):
+        answer = client.simulate_get("/health")
+        assert (answer.status_code, answer.json) == (200, {"status": "ok", "problems": []})
+        (lab.packages / "bad-1.0.zip").write_bytes(b"")
+        lab.once()
+        answer = client.simulate_get("/health")
+        assert answer.status_code == 200
+        assert answer.json["problems"] == ["1 files are refused: see `pyindex status`"]
+    assert any("nobody follows" in text for text in client.simulate_get("/health").json["problems"])
+
+    lab.packages.rename(lab.packages.with_name("gone"))
+    answer = client.simulate_get("/health")
+    assert answer.status_code == 503
+    assert answer.json["status"] == "failing"
+    assert "is missing or cannot be read" in answer.json["problems"][0]
+
+
+def test_a_damaged_catalog_is_told_and_pages_go_on(client: TestClient, lab: Lab) -> None:
+    """What needs the catalog says 503 and what to do; pages and files need no catalog."""
+    for part in lab.spec.state.glob("catalog.sqlite*"):
+        part.unlink()
+    lab.spec.catalog.write_bytes(b"no database" * 1000)
+    answer = client.simulate_get("/pypi/flask/json")
+    assert answer.status_code == 503
+    assert "pyindex rebuild" in answer.text
+    assert client.simulate_get("/simple/flask/").status_code == 200
+    assert client.simulate_get("/health").json["status"] == "degraded"
