@@ -39,7 +39,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         description="Set a project's status: active; archived and deprecated tell installers so; "
         "quarantined offers no files.",
     )
-    status.add_argument("project", metavar="PROJECT")
+    status.add_argument("project", metavar="PROJECT", help="the project's name, in any spelling")
     status.add_argument("status", metavar="STATUS", choices=STATUSES, help=", ".join(STATUSES))
     status.add_argument("--reason", help="free text, shown on the project's page")
     status.set_defaults(run=_status_set)

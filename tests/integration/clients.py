@@ -23,6 +23,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("PYINDEX_TEST_CACHE", ROOT / ".cache")).absolute()
 TIMEOUT = 300
+# The files by which a Python knows the environment that it is in.
+FINDS_ITSELF = ("python", "pyvenv.cfg", "site.py")
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def _overlay(original: Path, place: Path) -> None:
         own = place / folder.relative_to(original)
         own.mkdir(parents=True)
         for entry in folder.iterdir():
-            if entry.name.startswith(("python", "pyvenv", "site.py")) and entry not in real:
+            if entry.name.startswith(FINDS_ITSELF) and entry.is_file():
                 shutil.copy2(entry, own / entry.name, follow_symlinks=False)
             elif entry not in real:
                 (own / entry.name).symlink_to(entry)

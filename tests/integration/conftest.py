@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.clients import CLIENTS, Environments, build
 from tests.integration.projects import YANK_REASON, make_projects
-from tests.integration.servers import Server, embedded, wait_until
+from tests.integration.servers import Server, behind_nginx, embedded, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -39,17 +39,12 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def embedded_server(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """``pyindex serve`` on the folder of small projects."""
-    with embedded(packages, tmp_path_factory.mktemp("serve") / "state") as server:
-        server.command("yank", "retracted==1.1", "--reason", YANK_REASON)
-        wait_until(f"{server.url}/simple/retracted/", "data-yanked")
-        yield server
-
-
-@pytest.fixture(scope="session", params=["embedded"])
-def server(request: pytest.FixtureRequest) -> Server:
-    """The same index by each of its two servers."""
-    server: Server = request.getfixturevalue(f"{request.param}_server")
-    return server
+@pytest.fixture(scope="session", params=[embedded, behind_nginx], ids=lambda form: form.__name__)
+def server(
+    request: pytest.FixtureRequest, packages: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """The index of the small projects, by the embedded server and through nginx."""
+    with request.param(packages, tmp_path_factory.mktemp("server")) as running:
+        running.command("yank", "retracted==1.1", "--reason", YANK_REASON)
+        wait_until(f"{running.url}/simple/retracted/", "data-yanked")
+        yield running

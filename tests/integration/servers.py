@@ -1,68 +1,94 @@
 """The index under test, as processes of its own: the embedded server, and nginx in front of it."""
 
+import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from packaging.utils import NormalizedName, canonicalize_name
 
+from appliance import render, spec
+
 PYINDEX = Path(sys.executable).with_name("pyindex")
+HOST = "127.0.0.1"
 PATIENCE = 60
+NGINX = """
+{user}
+daemon off;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{ }}
+http {{
+    access_log off;
+    {temporary}
+    {site}
+}}
+"""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running index and the folders that it was started on."""
+    """A running index: its port, its package files, the options that name it to ``pyindex``."""
 
     port: int
     packages: Path
-    state: Path
+    source: tuple[str | Path, ...]
 
     @property
     def url(self) -> str:
         """The base URL, without a trailing slash."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{HOST}:{self.port}"
 
     def command(self, *arguments: str) -> None:
         """Run ``pyindex *arguments`` on this index."""
-        source = ("--directory", self.packages, "--state", self.state)
-        subprocess.run([PYINDEX, *arguments, *source], check=True, timeout=PATIENCE)
+        subprocess.run([PYINDEX, *arguments, *self.source], check=True, timeout=PATIENCE)
 
 
 @contextmanager
-def embedded(packages: Path, state: Path) -> Iterator[Server]:
-    """``pyindex serve`` on the folder *packages*; yields once each file there is on its page."""
-    port = free_port()
-    state.mkdir(parents=True, exist_ok=True)
-    log = state.with_name(f"{state.name}.log")
-    command: list[str | Path] = [PYINDEX, "serve", packages, "--port", str(port), "--state", state]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/simple/", process, log)
-        server = Server(port, packages, state)
-        for path in packages.iterdir():
-            wait_until(f"{server.url}/simple/{project(path)}/", path.name)
+def embedded(packages: Path, folder: Path) -> Iterator[Server]:
+    """``pyindex serve`` on *packages*; yields once each file there is on its page.
+
+    *folder* is for state and log.
+    """
+    port, state = _free_port(), folder / "state"
+    serve = (PYINDEX, "serve", packages, "--state", state, "--port", str(port))
+    with _running(serve, folder / "serve.log"):
+        server = Server(port, packages, ("--directory", packages, "--state", state))
+        _wait_for_files(server)
         yield server
-    finally:
-        end(process)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask *process* to end; one that does not is killed, and that is a failure."""
-    process.terminate()
-    try:
-        process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
+@contextmanager
+def behind_nginx(packages: Path, folder: Path) -> Iterator[Server]:
+    """nginx as ``appliance.render`` sets it up, before a ``pyindex serve`` with a spec.
+
+    Yields once each file is on its page; *folder* is for all that the two write.
+    """
+    port, path = _free_port(), folder / "pyindex.yml"
+    settings = {
+        "url": f"http://{HOST}:{port}",
+        "state": str(folder / "state"),
+        "indexes": {"main": {"packages": str(packages)}},
+        "server": {"port": _free_port()},
+    }
+    path.write_text(yaml.safe_dump(settings))
+    nginx = (_nginx(), "-c", _nginx_settings(render.nginx(spec.load(path), HOST), folder))
+    with (
+        _running((PYINDEX, "serve", "--spec", path), folder / "serve.log"),
+        _running(nginx, folder / "nginx.log"),
+    ):
+        server = Server(port, packages, ("--spec", path))
+        _wait_for_files(server)
+        yield server
 
 
 def project(path: Path) -> NormalizedName:
@@ -71,35 +97,68 @@ def project(path: Path) -> NormalizedName:
     return canonicalize_name(stem)
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Return once *url* answers 200; fails with the log if *process* ends or time runs out."""
-    deadline = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=PATIENCE):
-                return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.05)
-    raise AssertionError(f"{url} does not answer:\n{log.read_text()}")
-
-
 def wait_until(url: str, text: str) -> None:
     """Return once the page at *url* holds *text*; fails when time runs out."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        with (
-            suppress(urllib.error.HTTPError),
-            urllib.request.urlopen(url, timeout=PATIENCE) as page,
-        ):
-            if text in page.read().decode():
-                return
+        with suppress(urllib.error.URLError, ConnectionError):
+            page = urllib.request.urlopen(url, timeout=PATIENCE)
+            with page:
+                if text in page.read().decode():
+                    return
         time.sleep(0.05)
     raise AssertionError(f"{url} does not come to show {text}")
 
 
-def free_port() -> int:
+def _wait_for_files(server: Server) -> None:
+    for path in server.packages.iterdir():
+        wait_until(f"{server.url}/simple/{project(path)}/", path.name)
+
+
+@contextmanager
+def _running(command: Sequence[str | Path], log: Path) -> Iterator[None]:
+    """Run *command* meanwhile; when the caller fails, what it wrote is printed for pytest to show."""
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield
+    except BaseException:
+        print(f"{command}:\n{log.read_text()}")
+        raise
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def _nginx() -> str:
+    places = os.environ.get("PATH", os.defpath) + ":/usr/sbin"
+    found = shutil.which("nginx", path=places)
+    assert found, "nginx is not installed here: run tests/system-packages nginx"
+    return found
+
+
+def _nginx_settings(site: str, folder: Path) -> Path:
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    path = folder / "nginx.conf"
+    path.write_text(
+        NGINX.format(
+            folder=folder,
+            # Else its workers become another user, for whom pytest's folders are closed.
+            user="user root;" if os.geteuid() == 0 else "",
+            temporary=" ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds),
+            site=site,
+        )
+    )
+    return path
+
+
+def _free_port() -> int:
     """A port that nobody listens on just now."""
     with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
+        bound.bind((HOST, 0))
         port: int = bound.getsockname()[1]
         return port

@@ -56,7 +56,7 @@ def galaxy_server(
     upstream_files: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """``pyindex serve`` on the folder of pinned files."""
-    with embedded(upstream_files, tmp_path_factory.mktemp("galaxy") / "state") as server:
+    with embedded(upstream_files, tmp_path_factory.mktemp("galaxy")) as server:
         yield server
 
 

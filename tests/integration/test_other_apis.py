@@ -1,5 +1,6 @@
 """What clients ask an index for besides its pages: a search, a mirror of all of it."""
 
+import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,16 +41,20 @@ def test_pip_search_in_vain(server: Server, environments: Environments) -> None:
 
 
 def test_bandersnatch(server: Server, environments: Environments) -> None:
-    """bandersnatch mirrors every file."""
+    """bandersnatch mirrors every file, and the metadata of every wheel."""
     environment = environments("bandersnatch")
     config = environment.home / "bandersnatch.conf"
     config.write_text(BANDERSNATCH.format(url=server.url))
     # It would send even what is on this machine through a proxy; it knows of no other index anyway.
     no_proxy = {"http_proxy": "", "https_proxy": ""}
     environment.run("-m", "bandersnatch.main", "--config", config, "mirror", variables=no_proxy)
-    mirrored = (environment.home / "mirror" / "web" / "packages").rglob("*")
-    assert _contents(mirrored) == _contents(server.packages.iterdir())
+    mirrored = _digests((environment.home / "mirror" / "web" / "packages").rglob("*"))
+    original = _digests(server.packages.iterdir())
+    assert {name: mirrored.get(name) for name in original} == original
+    wheels = [name for name in original if name.endswith(".whl")]
+    assert mirrored.keys() - original.keys() == {f"{name}.metadata" for name in wheels}
 
 
-def _contents(paths: Iterable[Path]) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in paths if path.is_file()}
+def _digests(paths: Iterable[Path]) -> dict[str, str]:
+    files = (path for path in paths if path.is_file())
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

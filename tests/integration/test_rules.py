@@ -1,7 +1,6 @@
 """The index-standards' rules as far as a client shows them."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -129,14 +128,14 @@ def test_date_limit_of_uv(
 
 @pytest.mark.parametrize("client", ["pip-18.1-py2.7", NEWEST.name, "uv"])
 def test_new_release_is_seen_at_once(
-    client: str, server: Server, packages: Path, environments: Environments
+    client: str, server: Server, environments: Environments
 ) -> None:
     """A client that may keep pages sees a release that was dropped after its last visit."""
     name = f"fresh-{client}-{server.port}".replace(".", "-")
     module = name.replace("-", "_").lower()
     environment = environments(client)
     for version in ("1.0", "2.0"):
-        path = make_wheel(packages, name, version)
+        path = make_wheel(server.packages, name, version)
         wait_until(f"{server.url}/simple/{name}/", path.name)
         install(client, environment, f"{server.url}/simple/", f"{name}>={version}")
         assert environment.versions(module) == [version]

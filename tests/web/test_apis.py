@@ -109,7 +109,7 @@ def search(client: TestClient, query: str, path: str = "/pypi") -> list[str]:
     """What ``pip search`` asks, and the names in the answer."""
     request = xmlrpc.client.dumps(({"name": [query], "summary": [query]}, "or"), "search")
     answer = call(client, path, request)
-    assert answer.content_type.startswith("text/xml")
+    assert str(answer.content_type).startswith("text/xml")
     [hits] = xmlrpc.client.loads(answer.text)[0]
     assert isinstance(hits, list)
     assert all(set(hit) == {"_pypi_ordering", "name", "version", "summary"} for hit in hits)

@@ -1,0 +1,98 @@
+"""What is written twice is compared. ``python -m tests.test_docs`` writes docs/commands.md anew."""
+
+import argparse
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance.cli import main, parser
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ROOT / "docs" / "commands.md"
+
+
+def verbs(top: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Each command with its parser, those of two words too."""
+    for action in top._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, below in action.choices.items():
+                yield from verbs(below, f"{name} {word}")
+            return
+    yield name, top
+
+
+VERBS = dict(verbs(parser(), "pyindex"))
+
+
+def reference() -> str:
+    """docs/commands.md, from the parsers."""
+    lines = ["# Commands", "", "Written by `python -m tests.test_docs`, from the code.", ""]
+    for name, command in VERBS.items():
+        lines += [
+            f"## {name}",
+            "",
+            command.description or "",
+            "",
+            "| argument | |",
+            "| --- | --- |",
+        ]
+        for action in command._actions:
+            lines.append(f"| `{spelling(action)}` | {(action.help or '').replace('|', ' or ')} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def spelling(action: argparse.Action) -> str:
+    if not action.option_strings:
+        name = str(action.metavar or action.dest)
+        return f"[{name}]" if action.nargs == "?" else name
+    value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
+    return ", ".join(action.option_strings) + value
+
+
+def test_the_reference_is_that_of_the_code() -> None:
+    """docs/commands.md says what the parsers say."""
+    assert COMMANDS.read_text() == reference(), "run: python -m tests.test_docs"
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """--help works, and each argument is explained."""
+    with pytest.raises(SystemExit) as ended:
+        main([*name.split()[1:], "--help"])
+    assert ended.value.code == 0
+    assert "show this help message" in capsys.readouterr().out
+    assert VERBS[name].description
+    assert all(action.help for action in VERBS[name]._actions)
+
+
+@pytest.mark.parametrize("name", sorted({" ".join(name.split()[:2]) for name in VERBS}))
+def test_every_command_stands_in_the_readme(name: str) -> None:
+    """Who reads the README learns what there is."""
+    assert f"`{name}`" in (ROOT / "README.md").read_text()
+
+
+def pages() -> list[Path]:
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """A link to another page of ours names a file that is there."""
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_commands_in_the_docs_can_be_parsed(page: Path) -> None:
+    """Each `pyindex ...` line of an example is one that the command line takes."""
+    example = r"^(?:    |\$ )(?:\.venv/bin/)?pyindex (.*?)(?: *[#>].*)?$"
+    for line in re.findall(example, page.read_text(), re.MULTILINE):
+        parser().parse_args(shlex.split(line))
+
+
+if __name__ == "__main__":
+    COMMANDS.write_text(reference())
