@@ -184,7 +184,7 @@ def _text(file: Path) -> str:
     if len(raw) > _LARGEST:
         raise SpecError([f"{file}: not a spec: larger than {_LARGEST // 1024} KiB"])
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode()
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise _unreadable(file, line, f"wanted UTF-8, got byte {raw[error.start]:#04x}") from None

@@ -218,12 +218,15 @@ class Reader:
                     known[row.path] = (row.size, row.mtime_ns, row.inode)
         return known
 
-    def signed(self, index: str) -> set[str]:
-        """The paths of files with a detached signature."""
-        query = sa.select(schema.file.c.path).where(
-            schema.file.c.index == index, schema.file.c.signature
-        )
-        return set(self._connection.scalars(query))
+    def signed(self, index: str, under: Iterable[str] = ("",)) -> set[str]:
+        """The paths of files with a detached signature, at or below ``under``."""
+        table = schema.file
+        signed = sa.select(table.c.path).where(table.c.index == index, table.c.signature)
+        return {
+            found
+            for path in under
+            for found in self._connection.scalars(signed.where(*_at_or_below(table, path)))
+        }
 
     def refusals(self, index: str) -> list[Refusal]:
         query = (
@@ -493,7 +496,7 @@ def _at(table: sa.Table, index: str, paths: Sequence[str]) -> tuple[sa.ColumnEle
 def _at_or_below(table: sa.Table, path: str) -> tuple[sa.ColumnElement[bool], ...]:
     if not path:
         return ()
-    below = table.c.path.startswith(f"{path}/", autoescape=True)
+    below = (table.c.path >= f"{path}/") & (table.c.path < f"{path}0")  # "0" comes after "/"
     return ((table.c.path == path) | below,)
 
 

@@ -138,7 +138,11 @@ class Scanner:
     def _match_signatures(self, found: dict[str, Entry], under: Set[str]) -> bool:
         """Note which files have a signature beside them, and refuse those that sign nothing."""
         with self._catalog.read() as reader:
-            signed = {p for p in reader.signed(self.index) if _covers(under, p + SIGNATURE)}
+            signed = {
+                path
+                for path in reader.signed(self.index, map(_signed_by, under))
+                if _covers(under, path + SIGNATURE)
+            }
             loose = [p for p in found if not reader.file_at(self.index, _signed_by(p))]
             known = reader.stats(self.index, under)
         new = {_signed_by(path) for path in found if path not in loose} - signed
