@@ -10,6 +10,7 @@ from appliance import spec
 from appliance.errors import NotFound, SpecError
 from appliance.spec import Spec
 
+SPEC_HELP = "the spec (default: $PYINDEX_SPEC, ./pyindex.yml, /etc/pyindex/pyindex.yml)"
 _PLACES = (Path("pyindex.yml"), Path("/etc/pyindex/pyindex.yml"))
 
 
@@ -25,7 +26,7 @@ def add_source(parser: argparse.ArgumentParser, positional: bool = False) -> Non
         "--spec",
         metavar="SPEC",
         type=Path,
-        help="the spec (default: $PYINDEX_SPEC, ./pyindex.yml, /etc/pyindex/pyindex.yml)",
+        help=SPEC_HELP,
     )
     parser.add_argument(
         "--state", type=Path, help="directory for catalog and pages, with DIR (default: chosen)"
@@ -41,10 +42,11 @@ def source(arguments: argparse.Namespace) -> Spec:
         return spec.for_directory(directory, state)
     if state is not None:
         raise SpecError(["--state goes with a directory; a spec has its own state"])
-    return spec.load(path or _usual_place())
+    return spec.load(path or usual_place())
 
 
-def _usual_place() -> Path:
+def usual_place() -> Path:
+    """The spec that is meant when none is named; :class:`SpecError` if there is none."""
     if named := os.environ.get("PYINDEX_SPEC"):
         return Path(named)
     for place in _PLACES:

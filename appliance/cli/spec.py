@@ -4,12 +4,12 @@ import argparse
 import json
 import os
 import sys
-import tempfile
-from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
+from appliance.cli import common
 from appliance.errors import PyindexError, SpecError
+from appliance.index.store import Batch
 from appliance.spec import Spec, load, schema
 
 DEFAULT = Path("pyindex.yml")
@@ -41,11 +41,10 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "-c",
         "--spec",
         type=Path,
-        default=DEFAULT,
         metavar="SPEC",
-        help="spec file (default: %(default)s)",
+        help=common.SPEC_HELP,
     )
-    check_verb.set_defaults(run=lambda args: check(args.spec))
+    check_verb.set_defaults(run=lambda args: check(args.spec or common.usual_place()))
     schema_verb = verbs.add_parser(
         "schema",
         help="print the JSON Schema of specs, so that editors complete them",
@@ -60,7 +59,8 @@ def write_starter(path: Path, force: bool) -> int:
         raise PyindexError(f"{path}: exists; --force writes over it")
     starter = resources.files("appliance").joinpath("starter.yml").read_bytes()
     try:
-        _write(Path(os.path.realpath(path)), starter)
+        with Batch() as batch:
+            batch.write(path.resolve(), starter)
     except OSError as error:
         raise PyindexError(f"{path}: {error.strerror}") from None
     print(f'{path} is written. Edit it, then: pyindex spec check -c "{path}"')
@@ -91,23 +91,3 @@ def _summary(spec: Spec) -> list[str]:
         behind = f", then {', '.join(spec.lineage(name)[1:])}" if index.bases else ""
         lines.append(f"  /{spec.prefix(name)}simple/ serves {index.packages}{behind}")
     return lines
-
-
-def _write(target: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fchmod(handle, 0o644)  # mkstemp gives 0600; the service's user must read it
-            os.fsync(handle)
-        os.replace(temporary, target)  # noqa: PTH105
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
-    directory = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

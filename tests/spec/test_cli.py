@@ -83,7 +83,7 @@ def test_init_whole_or_not_at_all(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "problem"), [("no/x.yml", "No such file or directory"), (".", "Is a directory")]
+    ("path", "problem"), [("/dev/null/x.yml", "Not a directory"), (".", "Is a directory")]
 )
 def test_init_elsewhere(path: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Where nothing can be written, `pyindex init` says why."""
