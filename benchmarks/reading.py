@@ -83,7 +83,7 @@ def beside_pypiserver(program: Path, ours: Server, theirs: Server, count: int) -
         samples = wrk.interleaved({"ours": Target(ours, path), "pypiserver": Target(theirs, path)})
         rates = [statistics.median(each.rate for each in side) for side in samples.values()]
         times, made_of = rates[0] / (rates[1] or math.inf), _made_of(samples)
-        figures.append(Figure(PEER_GROUP, what, count, times, "times", detail=made_of))
+        figures.append(Figure(PEER_GROUP, what, count, times, "times as fast", detail=made_of))
     return figures
 
 

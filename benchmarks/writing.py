@@ -86,7 +86,7 @@ def dropped_beside(group: str, ours: Figure, theirs: Server, packages: Path, cou
     """Measure the same of a peer; returns how many times sooner ``ours`` was."""
     seconds = statistics.median(_drop(theirs, packages, "2", 3))
     detail = f"ours {ours.value:.2f} s; pypiserver {seconds:.2f} s"
-    return Figure(group, "copied file is seen", count, seconds / ours.value, "times", detail=detail)
+    return Figure(group, DROPPED, count, seconds / ours.value, "times as fast", detail=detail)
 
 
 def change(packages: Path, state: Path, count: int) -> Figure:

@@ -86,7 +86,7 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
 
 
-def eventually(condition: Callable[[], object], seconds: float = 20) -> None:
+def eventually(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait until ``condition`` holds; fail after far more time than it should take."""
     deadline = time.monotonic() + seconds
     while not condition():

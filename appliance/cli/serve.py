@@ -13,7 +13,8 @@ from appliance.cli import common
 from appliance.spec import Spec
 from appliance.web.app import create_app
 
-_PAUSE_SECONDS = 1.0
+_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 60.0
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -66,9 +67,13 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
 
 def _keep_running(command: list[str]) -> None:
     """Start the watch, and start it again whenever it ends; it ends by itself with us."""
+    pause = _PAUSE_SECONDS
     while True:
+        started = time.monotonic()
         subprocess.run(command, check=False)
-        time.sleep(_PAUSE_SECONDS)
+        lasted = time.monotonic() - started
+        pause = _PAUSE_SECONDS if lasted > _LONGEST_PAUSE_SECONDS else pause * 2
+        time.sleep(min(pause, _LONGEST_PAUSE_SECONDS))
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types

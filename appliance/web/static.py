@@ -19,8 +19,7 @@ _OPAQUE_TAG = re.compile(r'"[^"]*"')
 
 
 class File:
-    """A regular file that is open. The end of its ``with`` block closes it, if it is to be sent
-    the end of that."""
+    """A regular file that is open; its ``with`` block closes it unless a part is to be sent."""
 
     def __init__(self, www: str, path: str) -> None:
         """Open ``path`` below ``www``; HTTPNotFound if no file that may be read is there."""

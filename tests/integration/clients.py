@@ -40,7 +40,8 @@ def _pip(version: str, python: str) -> Client:
     return Client(f"pip-{version}-py{python}", python, (f"pip=={version}",))
 
 
-NEWEST = Client("pip-newest-py3.13", "3.13", ("pip",))
+# The floor is not met by what a new environment has, so that no registry is no newest pip.
+NEWEST = Client("pip-newest-py3.13", "3.13", ("pip>=26.3",))
 CLIENTS = {
     client.name: client
     for client in (

@@ -117,7 +117,7 @@ def _wait_for_files(server: Server) -> None:
 
 @contextmanager
 def _running(command: Sequence[str | Path], log: Path) -> Iterator[None]:
-    """Run *command* meanwhile; when the caller fails, what it wrote is printed for pytest to show."""
+    """Run *command* meanwhile; when the caller fails, what it wrote is shown too."""
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
     try:

@@ -38,10 +38,10 @@ COMPILED = (".c", ".cc", ".cpp", ".pyx")
 def upstream_files() -> Path:
     """A folder with the pinned files, fetched by pip with this machine's own settings, once."""
     folder = CACHE / "galaxy-18.05-py27"
-    with locked(folder.with_suffix(".lock")):
+    with locked(folder.with_name(f"{folder.name}.lock")):
         if not folder.exists():
             python = build(CLIENTS[CLIENT]) / "bin" / "python"
-            unfinished = folder.with_suffix(".part")
+            unfinished = folder.with_name(f"{folder.name}.part")
             shutil.rmtree(unfinished, ignore_errors=True)
             build_step(
                 *(str(python), "-m", "pip", "download", "--no-deps"),
