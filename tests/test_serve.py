@@ -46,7 +46,7 @@ class Serving:
     def watchers(self) -> list[int]:
         """The processes that follow the folder."""
         found = subprocess.run(
-            ["pgrep", "-f", f"appliance watch --with-parent {self.packages}"],
+            ["pgrep", "-f", f"appliance watch {self.packages}"],
             capture_output=True,
             text=True,
             check=False,
@@ -114,7 +114,7 @@ def test_a_second_start_shows_the_same(tmp_path: Path) -> None:
 
 WRONG = [
     (["serve", "/nowhere"], 1, "pyindex: '/nowhere': No such file"),
-    (["serve", "-c", "/nowhere.yml"], 1, "/nowhere.yml: no such file; .* writes a spec to start from"),
+    (["serve", "-c", "/nowhere.yml"], 1, "/nowhere.yml: no such file; .* to start from"),
     (["serve", ".", "-c", "x.yml"], 1, "give a directory or a spec, not both"),
     (["serve", "--state", "x"], 1, "--state goes with a directory"),
     (["status"], 1, r"no spec at pyindex.yml or .*: give a directory, -c SPEC"),

@@ -1,19 +1,19 @@
 """``pyindex serve``: the whole index in one command, for a laptop or behind a proxy."""
 
 import argparse
+import os
 import subprocess
 import sys
-import threading
 import time
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 
 from appliance.cli import common
 from appliance.spec import Spec
 from appliance.web.app import create_app
 
-_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers or server.workers,
         threads=arguments.threads or server.threads,
         accesslog=arguments.access_log,
-        watch=[sys.executable, "-m", "appliance", "watch", "--with-parent", *_source(arguments)],
+        watch=[sys.executable, "-m", "appliance", "watch", *_source(arguments)],
     )
     return 0
 
@@ -56,28 +56,61 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
     ``options`` are settings of gunicorn. Does not return: gunicorn ends the process when it is
     told to stop.
     """
+    beside = _Beside([*watch, "--parent", str(os.getpid())])
 
-    def start(server: Any) -> None:
+    def greet(server: Any) -> None:
         server.log.info("pyindex: try `pip install --index-url http://%s/simple/ NAME`", bind)
-        threading.Thread(target=_keep_running, args=(watch,), daemon=True).start()
 
-    fixed = {"worker_class": "gthread", "keepalive": 75, "control_socket_disable": True}
-    _Server(spec, {"bind": bind, "when_ready": start, **fixed, **options}).run()
-
-
-def _keep_running(command: list[str]) -> None:
-    """Start the watch, and start it again whenever it ends; it ends by itself with us."""
-    pause = _PAUSE_SECONDS
-    while True:
-        started = time.monotonic()
-        subprocess.run(command, check=False)
-        lasted = time.monotonic() - started
-        pause = _PAUSE_SECONDS if lasted > _LONGEST_PAUSE_SECONDS else pause * 2
-        time.sleep(min(pause, _LONGEST_PAUSE_SECONDS))
+    fixed = {
+        "worker_class": "gthread",
+        "keepalive": 75,
+        "control_socket_disable": True,
+        "when_ready": greet,
+        "on_exit": lambda server: beside.stop(),
+    }
+    _Server(spec, beside, {"bind": bind, **fixed, **options}).run()
 
 
-class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    def __init__(self, spec: Spec, options: dict[str, Any]) -> None:
+class _Beside:
+    """A process that is started again, after a growing pause, whenever it ends."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pause = self._not_before = 0.0
+
+    def keep(self) -> None:
+        """Start the process if it does not run; call this every second or so."""
+        now = time.monotonic()
+        if self._process is not None and self._process.poll() is None:
+            return
+        if self._process is not None:
+            self._process = None
+            if now - self._not_before > _LONGEST_PAUSE_SECONDS:
+                self._pause = 0.0
+            self._not_before = now + self._pause
+            self._pause = min(self._pause * 2 + 1, _LONGEST_PAUSE_SECONDS)
+        if now >= self._not_before:
+            self._not_before = now
+            self._process = subprocess.Popen(self._command)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
+    """Starts processes in its own thread only: a worker that is forked while another thread does
+    so inherits that thread's pipes, and the thread waits for them for ever."""
+
+    def manage_workers(self) -> None:
+        self.app.beside.keep()
+        super().manage_workers()
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    def __init__(self, spec: Spec, beside: _Beside, options: dict[str, Any]) -> None:
+        self.beside = beside
         self._spec, self._options = spec, options
         super().__init__()
 
@@ -87,6 +120,9 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load(self) -> Any:
         return create_app(self._spec)
+
+    def run(self) -> None:
+        _Arbiter(self).run()
 
 
 def _source(arguments: argparse.Namespace) -> list[str]:

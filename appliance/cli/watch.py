@@ -23,16 +23,18 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     common.add_source(parser, positional=True)
     parser.add_argument("--once", action="store_true", help="bring everything up to date and end")
-    parser.add_argument("--with-parent", action="store_true", help="end when the parent does")
+    parser.add_argument(
+        "--parent", metavar="PID", type=int, help="end when this process, which started it, does"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     common.log_to_stderr()
-    return watch(common.source(arguments), arguments.once, arguments.with_parent)
+    return watch(common.source(arguments), arguments.once, arguments.parent)
 
 
-def watch(spec: Spec, once: bool = False, with_parent: bool = False) -> int:
+def watch(spec: Spec, once: bool = False, parent: int | None = None) -> int:
     """Follow the folders of ``spec`` until SIGTERM or SIGINT; with ``once``, look and end."""
     if once:
         Watch(spec).once()
@@ -40,8 +42,8 @@ def watch(spec: Spec, once: bool = False, with_parent: bool = False) -> int:
     watching = Watch(spec)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: watching.stop())
-    if with_parent:
-        threading.Thread(target=_follow, args=(os.getppid(), watching), daemon=True).start()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent, watching), daemon=True).start()
     watching.run()
     return 0
 
