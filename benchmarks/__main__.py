@@ -64,6 +64,7 @@ def _with_size(found: Tools, packages: Path, size: int) -> Iterator[Figure]:
     yield writing.first_intake(found, packages, state, size)
     yield writing.unchanged_start(found, packages, state, size)
     with servers.pyindex(found.pyindex, packages, state) as ours:
+        ours.settle()
         with servers.constant(reading.html(pages), state.with_name("constant.log")) as constant:
             yield from reading.embedded(Wrk(found.wrk), ours, constant, size)
         yield reading.memory(ours, size)
@@ -89,6 +90,7 @@ def _with_nginx(found: Tools, packages: Path, size: int) -> Iterator[Figure]:
             found.nginx, packages.with_name("plain"), state / "www", packages
         ) as plain,
     ):
+        application.settle()
         yield from reading.behind_nginx(Wrk(found.wrk), ours, plain, size, large)
 
 

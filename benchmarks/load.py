@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.servers import HOST, Server
 
+_LONGEST = 20
 _UNITS = {
     "us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6,
     "B": 1.0, "KB": 1024.0, "MB": 1024.0**2, "GB": 1024.0**3, "": 1.0, "k": 1e3, "M": 1e6,
@@ -71,9 +72,8 @@ class Wrk:
     seconds: int = 1
     rounds: int = 7
 
-    def sample(self, target: Target, seconds: int | None = None) -> Sample:
-        """Return what one run against ``target`` gave; raise LoadError on errors in it."""
-        duration = seconds or self.seconds
+    def sample(self, target: Target, duration: int) -> Sample:
+        """Return what ``duration`` seconds gave; raise LoadError on errors in them."""
         command: list[str | Path] = [
             self.program,
             f"-t{self.threads}",
@@ -90,13 +90,21 @@ class Wrk:
 
     def interleaved(self, targets: Mapping[str, Target]) -> dict[str, list[Sample]]:
         """Warm each target up, then sample all in turns, forwards and backwards."""
-        for target in targets.values():
-            self.sample(target, 1)
+        lengths = {name: self._warm_up(target) for name, target in targets.items()}
         samples: dict[str, list[Sample]] = {name: [] for name in targets}
         for number in range(self.rounds):
             for name in list(targets)[:: -1 if number % 2 else 1]:
-                samples[name].append(self.sample(targets[name]))
+                samples[name].append(self.sample(targets[name], lengths[name]))
         return samples
+
+    def _warm_up(self, target: Target) -> int:
+        """Return how many seconds to sample: more, within bounds, for one that needs seconds."""
+        start = time.perf_counter()
+        target.fetch()
+        needed = math.ceil(8 * (time.perf_counter() - start))
+        if needed <= self.seconds:
+            self.sample(target, 1)
+        return min(max(needed, self.seconds), _LONGEST)
 
 
 def parse(output: str) -> Sample:

@@ -72,7 +72,7 @@ def memory(ours: Server, count: int) -> Figure:
 def beside_pypiserver(program: Path, ours: Server, theirs: Server, count: int) -> list[Figure]:
     """Measure pages and a file of each."""
     # Few connections: what pypiserver has queued it works off after wrk is gone.
-    wrk = Wrk(program, threads=1, connections=4, seconds=4, rounds=2)
+    wrk = Wrk(program, threads=1, connections=4, rounds=3)
     figures = []
     paths = {
         PAGE: f"/simple/{_SMALL_PROJECT}/",

@@ -58,6 +58,14 @@ class Server:
         command = _command(self.pid)
         return max(_memory(pid) for pid in _children(self.pid) if _command(pid) == command)
 
+    def settle(self) -> None:
+        """Return when it has done what it does at its start, or after a minute."""
+        for _ in range(60):
+            before = self.cpu()
+            time.sleep(1)
+            if self.cpu() - before < 0.1:
+                return
+
     def cpu(self) -> float:
         """Return the seconds of CPU that it and its children have used, ended ones included."""
         return sum(_cpu(pid) for pid in _session(self.pid))

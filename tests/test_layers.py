@@ -14,7 +14,7 @@ LAYERS = [
     {"spec", "index.names", "index.schema"},
     {"index.model"},
     {"index.archive", "index.store"},
-    {"index.catalog"},
+    {"index.catalog", "index.examine"},
     {"index.intake", "index.pages"},
     {"index.publish"},
     {"index.scan", "index.decisions"},

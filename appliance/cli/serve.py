@@ -59,7 +59,8 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
     beside = _Beside([*watch, "--parent", str(os.getpid())])
 
     def greet(server: Any) -> None:
-        server.log.info("pyindex: try `pip install --index-url http://%s/simple/ NAME`", bind)
+        line = "pyindex: try `pip install --index-url %s/simple/ NAME`"
+        server.log.info(line, server.LISTENERS[0])
 
     fixed = {
         "worker_class": "gthread",

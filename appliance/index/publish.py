@@ -127,20 +127,20 @@ class Publisher:
 
     def _offer(self, index: str, file: File, batch: Batch) -> None:
         """Link what may be fetched, and see that the metadata that the page promises is there."""
-        target = self._folders[index].locate(file.path)
+        target = f"{self._folders[index].root}/{file.path}"
         batch.link(target, self._site.link(index, file.path))
         signature = self._site.signature(index, file.path)
         if file.signature:
-            batch.link(target.with_name(target.name + SIGNATURE), signature)
+            batch.link(target + SIGNATURE, signature)
         else:
             store.unlink(signature)
         place = self._site.metadata(index, file.path)
         if file.core_metadata is None:
             store.unlink(place)
-        elif not place.exists():
-            self._restore_metadata(target, place, file, batch)
+        elif not Path(place).exists():
+            self._restore_metadata(Path(target), place, file, batch)
 
-    def _restore_metadata(self, target: Path, place: Path, file: File, batch: Batch) -> None:
+    def _restore_metadata(self, target: Path, place: str, file: File, batch: Batch) -> None:
         try:
             raw = archive.read_metadata(target)
         except (OSError, Refused) as error:
@@ -243,7 +243,7 @@ class Publisher:
             if entry.is_dir(follow_symlinks=False) and entry.name not in known:
                 shutil.rmtree(entry.path)
         for index in self._spec.indexes:
-            for directory in (self._site.simple(index), self._site.link(index, "")):
+            for directory in (self._site.simple(index), Path(self._site.link(index, ""))):
                 if directory.is_symlink():
                     directory.unlink()  # it was the first index, which is served under two names
                 store.make_directory(directory)
@@ -252,7 +252,7 @@ class Publisher:
                 alias = self._site.www / self._spec.root / name
                 if alias.is_dir() and not alias.is_symlink():
                     shutil.rmtree(alias)
-                batch.link(Path("..", name), alias)
+                batch.link(f"../{name}", str(alias))
 
     def _note_layout(self) -> None:
         with Batch() as batch:

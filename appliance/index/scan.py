@@ -78,8 +78,8 @@ class Scanner:
         if self._forget(gone):
             yield
         settled = [entry for entry in new if again or self._is_settled(entry, heard)]
-        for outcome in self._intake.take_in(settled) if settled else ():
-            for path in outcome.changing:
+        for changing in self._intake.take_in(settled) if settled else ():
+            for path in changing:
                 self._waiting[path] = ((0, 0, 0), 0.0)
             yield
         if self._match_signatures(signatures, under):

@@ -15,10 +15,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from appliance.errors import PyindexError, Refused
 from appliance.index import names
-from appliance.spec import Spec
+
+if TYPE_CHECKING:  # to import it takes longer than to look at a hundred files
+    from appliance.spec import Spec
 
 PAGES = ("index.html", "index.html.gz", "index.json", "index.json.gz")
 _FILES = (*names.ENDINGS, names.SIGNATURE, names.METADATA)
@@ -133,24 +136,24 @@ class Folder:
 class Site:
     """``<state>/www``: pages, metadata files, and a link for each file that may be fetched."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: "Spec") -> None:
         self.www = spec.www
-        # One parsing of a whole path costs a third of joining it from parts.
+        # Text, since to make a Path of it takes longer than to make the link itself.
         self._index = {name: f"{spec.www}/{spec.prefix(name)}" for name in spec.indexes}
 
     def simple(self, index: str, project: str = "") -> Path:
         """The directory of an index's project list, or of a project's pages."""
         return Path(f"{self._index[index]}simple/{project}")
 
-    def link(self, index: str, path: str) -> Path:
+    def link(self, index: str, path: str) -> str:
         """Where the package file at ``path`` is linked to be fetched."""
-        return Path(f"{self._index[index]}packages/{path}")
+        return f"{self._index[index]}packages/{path}"
 
-    def metadata(self, index: str, path: str) -> Path:
-        return self.link(index, path + names.METADATA)
+    def metadata(self, index: str, path: str) -> str:
+        return self.link(index, path) + names.METADATA
 
-    def signature(self, index: str, path: str) -> Path:
-        return self.link(index, path + names.SIGNATURE)
+    def signature(self, index: str, path: str) -> str:
+        return self.link(index, path) + names.SIGNATURE
 
 
 def page_time(serial: int) -> int:
@@ -164,7 +167,7 @@ def page_time(serial: int) -> int:
     return int(str(serial % 80_000_000), 16)
 
 
-def last_serial(spec: Spec) -> int:
+def last_serial(spec: "Spec") -> int:
     """The serial that the project list shows; 0 if there is none."""
     try:
         digits = f"{int((Site(spec).simple(spec.root) / PAGES[0]).stat().st_mtime):x}"
@@ -184,12 +187,13 @@ class Batch:
         self._pending: list[tuple[str, str]] = []
         self._written: list[str] = []
 
-    def write(self, target: Path, content: bytes, mtime: int | None = None) -> None:
+    def write(self, target: Path | str, content: bytes, mtime: int | None = None) -> None:
         """Prepare ``target`` with mode 0644, and ``mtime`` in seconds if one is given."""
+        target = str(target)
+        make_directory(os.path.dirname(target))
         temporary = _beside(target)
-        make_directory(target.parent)
         with open(temporary, "wb") as file:
-            self._pending.append((temporary, str(target)))
+            self._pending.append((temporary, target))
             self._written.append(temporary)
             file.write(content)
             file.flush()
@@ -197,18 +201,18 @@ class Batch:
             if mtime is not None:
                 os.utime(file.fileno(), (mtime, mtime))
 
-    def link(self, target: Path, place: Path) -> None:
+    def link(self, target: str, place: str) -> None:
         """Prepare ``place`` as a symbolic link to ``target``; a new one appears at once."""
-        make_directory(place.parent)
+        make_directory(os.path.dirname(place))
         try:
             os.symlink(target, place)
         except FileExistsError:
-            if os.path.islink(place) and os.readlink(place) == str(target):
+            if os.path.islink(place) and os.readlink(place) == target:
                 return
             temporary = _beside(place)
-            _unlink(temporary)
+            unlink(temporary)
             os.symlink(target, temporary)
-            self._pending.append((temporary, str(place)))
+            self._pending.append((temporary, place))
 
     def commit(self, durable: bool = True) -> None:
         """Make all of it durable, then visible, then that durable.
@@ -232,12 +236,13 @@ class Batch:
             self.commit()
             return
         for temporary, _target in self._pending:
-            _unlink(temporary)
+            unlink(temporary)
 
 
-def unlink(place: Path) -> None:
+def unlink(place: Path | str) -> None:
     """Remove ``place`` if it is there."""
-    _unlink(str(place))
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(place)
 
 
 def discard(file: Path, trash: Path) -> Path:
@@ -254,7 +259,7 @@ def discard(file: Path, trash: Path) -> Path:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        temporary = Path(_beside(place))
+        temporary = Path(_beside(str(place)))
         shutil.copy2(file, temporary, follow_symlinks=False)
         if not temporary.is_symlink():
             _sync([str(temporary)])
@@ -302,21 +307,17 @@ def _sync(paths: list[str]) -> None:
             os.close(descriptor)
 
 
-def _beside(target: Path) -> str:
+def _beside(target: str) -> str:
     # One publisher writes at a time, but two processes may take in the same file.
-    return f"{target.parent}/.{target.name}.{os.getpid()}"
+    directory, name = os.path.split(target)
+    return f"{directory}/.{name}.{os.getpid()}"
 
 
-def make_directory(directory: Path) -> None:
+def make_directory(directory: Path | str) -> None:
     """Make a directory that everybody may read, and its parents, whatever the umask is."""
     if os.path.isdir(directory):
         return
-    make_directory(directory.parent)
+    make_directory(os.path.dirname(directory))
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory)
         os.chmod(directory, 0o755)  # noqa: S103 - nginx runs as another user
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        os.unlink(path)

@@ -1,0 +1,142 @@
+"""A look at one file of a folder: what it is, or why it cannot be taken in.
+
+It touches neither catalog nor pages, so many are looked at on all cores; worker processes import
+this module and no more.
+"""
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+
+from appliance.errors import Refused
+from appliance.index import archive
+from appliance.index.model import File, Refusal
+from appliance.index.names import SIGNATURE
+from appliance.index.store import Batch, Entry, Folder, Site, sync
+
+# Fewer files than this are looked at sooner than worker processes would have started.
+_FEW = 64
+_CHUNK = 50
+_CHUNKS_AHEAD = 20
+_NANOSECONDS_PER_MICROSECOND = 1000
+
+Examined = File | Refusal | str | None
+
+
+@contextlib.contextmanager
+def examine_all(
+    folder: Folder, site: Site, index: str, entries: list[Entry]
+) -> Iterator[Iterator[Examined]]:
+    """What :func:`examine` says of each of ``entries``, in their order; the ``.metadata`` files
+    are durable when it is told."""
+    if len(entries) < _FEW:
+        yield (examine(folder, site, index, entry, durable=True) for entry in entries)
+        return
+    # Neither fork (the caller has threads) nor spawn (which starts the caller's script again).
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(os.cpu_count(), context, _end_with_parent) as pool:
+        try:
+            yield _in_order(pool, (folder, site, index), entries)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _in_order(
+    pool: ProcessPoolExecutor, door: tuple[Folder, Site, str], entries: list[Entry]
+) -> Iterator[Examined]:
+    """Results in the order of ``entries``, a bounded number of them at work or waiting."""
+    chunks = (entries[start : start + _CHUNK] for start in range(0, len(entries), _CHUNK))
+    pending = [pool.submit(_examine_chunk, *door, chunk) for chunk in islice(chunks, _CHUNKS_AHEAD)]
+    while pending:
+        done = [future.result() for future in pending[: _CHUNKS_AHEAD // 2]]
+        del pending[: len(done)]
+        pending += [
+            pool.submit(_examine_chunk, *door, chunk) for chunk in islice(chunks, len(done))
+        ]
+        sync(door[1].www)
+        for results in done:
+            yield from results
+
+
+def _examine_chunk(folder: Folder, site: Site, index: str, entries: list[Entry]) -> list[Examined]:
+    return [examine(folder, site, index, entry, durable=False) for entry in entries]
+
+
+def _end_with_parent() -> None:
+    """Without this a worker outlives a parent that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def examine(folder: Folder, site: Site, index: str, entry: Entry, durable: bool) -> Examined:
+    """Look at one file and lay its ``.metadata`` ready.
+
+    Returns the file; or the refusal; or its path if somebody is writing to it; or ``None`` if it
+    is gone. ``durable`` says whether to sync the metadata file here.
+    """
+    try:
+        path = folder.locate(entry.path)
+        if entry.problem is not None:
+            raise Refused(entry.problem)
+        found = archive.inspect(path)
+        if found.metadata is not None:
+            _lay(site, index, entry.path, found.metadata, durable)
+    except archive.Changing:
+        return entry.path
+    except FileNotFoundError:
+        return None
+    except Refused as error:
+        return _refusal(entry, str(error))
+    except (PermissionError, IsADirectoryError) as error:
+        return _refusal(entry, f"cannot be read: {error.strerror}")
+    except (MemoryError, RecursionError) as error:
+        return _refusal(entry, f"reading it takes too much memory ({type(error).__name__})")
+    signed = path.with_name(path.name + SIGNATURE).is_file()
+    return _to_file(entry.path, found, signed)
+
+
+def _lay(site: Site, index: str, path: str, metadata: bytes, durable: bool) -> None:
+    batch = Batch()
+    batch.write(site.metadata(index, path), metadata)
+    batch.commit(durable=durable)
+
+
+def _refusal(entry: Entry, reason: str) -> Refusal:
+    return Refusal(entry.path, reason, entry.size, entry.mtime_ns, entry.inode)
+
+
+def _to_file(path: str, found: archive.Inspection, signed: bool) -> File:
+    distribution = found.distribution
+    metadata = found.metadata
+    return File(
+        path=path,
+        filename=distribution.filename,
+        project=distribution.project,
+        name=found.name,
+        version=distribution.version,
+        kind=distribution.kind,
+        python_version=distribution.python_version,
+        size=found.size,
+        mtime_ns=found.mtime_ns,
+        inode=found.inode,
+        sha256=found.sha256,
+        md5=found.md5,
+        blake2b_256=found.blake2b_256,
+        upload_time=max(0, found.mtime_ns // _NANOSECONDS_PER_MICROSECOND),
+        requires_python=found.requires_python,
+        summary=found.summary,
+        signature=signed,
+        core_metadata=None if metadata is None else hashlib.sha256(metadata).hexdigest(),
+    )
