@@ -23,7 +23,7 @@ def nginx(spec: Spec, address: str = "") -> str:
         .get_template("nginx/pyindex.conf.j2")
         .render(
             spec=spec,
-            id=f"pyindex_{spec.name.replace('-', '_')[:20]}",  # nginx has room for 31 and "_serial"
+            id=f"pyindex_{spec.name.replace('-', '_')[:16]}",  # PCRE takes names of 32
             listen=f"{address}:{port}" if address else port,
             host=url.hostname,
             prefix=url.path,

@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ _FAILURES = (tools.ToolError, servers.ServerError, LoadError, writing.NeverSeenE
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; return the exit status."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("benchmarks: terminated"))  # ends servers
     try:
         found = tools.prepare(CACHE)
         report = Report(_machine(found), [])

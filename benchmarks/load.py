@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.servers import HOST, Server
+from benchmarks.servers import HOST, Command, Server
 
 _LONGEST = 20
 _UNITS = {
@@ -74,13 +74,8 @@ class Wrk:
 
     def sample(self, target: Target, duration: int) -> Sample:
         """Return what ``duration`` seconds gave; raise LoadError on errors in them."""
-        command: list[str | Path] = [
-            self.program,
-            f"-t{self.threads}",
-            f"-c{self.connections}",
-            f"-d{duration}s",
-        ]
-        command += ["--latency", "--timeout", "60s"]
+        command: Command = [self.program, f"-t{self.threads}", f"-c{self.connections}"]
+        command += [f"-d{duration}s", "--latency", "--timeout", "60s"]
         command += [part for pair in target.headers.items() for part in ("-H", ": ".join(pair))]
         command.append(target.url)
         start, cpu = time.perf_counter(), target.server.cpu()

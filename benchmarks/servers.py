@@ -18,6 +18,7 @@ HOST = "127.0.0.1"
 WORKERS, THREADS = "2", "8"
 START_LIMIT = 120.0
 POLL = 0.002
+Command = list[str | Path]
 _NGINX = """\
 daemon off;
 worker_processes 2;
@@ -157,7 +158,7 @@ def _nginx(nginx: Path, folder: Path, site: str, port: int, path: str) -> Iterat
         site=site,
     )
     (folder / "nginx.conf").write_text(config)
-    command: list[str | Path] = [nginx, "-p", folder, "-c", folder / "nginx.conf"]
+    command: Command = [nginx, "-p", folder, "-c", folder / "nginx.conf"]
     with running(command, port, path, folder / "log") as server:
         yield server
 
@@ -166,7 +167,7 @@ def _nginx(nginx: Path, folder: Path, site: str, port: int, path: str) -> Iterat
 def pypiserver(program: Path, packages: Path, log: Path) -> Iterator[Server]:
     """Run pypiserver at its best: waitress (its "auto"), and the cache that watches the folder."""
     port = free_port()
-    command: list[str | Path] = [program, "run", "-i", HOST, "-p", str(port), "--server", "auto"]
+    command: Command = [program, "run", "-i", HOST, "-p", str(port), "--server", "auto"]
     command += ["--backend", "cached-dir", "-a", ".", "-P", ".", "--disable-fallback", packages]
     with running(command, port, "/simple/", log) as server:
         yield server
@@ -176,18 +177,8 @@ def pypiserver(program: Path, packages: Path, log: Path) -> Iterator[Server]:
 def pyindex(program: Path, packages: Path, state: Path, path: str = "/simple/") -> Iterator[Server]:
     """Run ``pyindex serve`` on a folder; entered when ``path`` answers 200."""
     port = free_port()
-    command: list[str | Path] = [
-        program,
-        "serve",
-        packages,
-        "--state",
-        state,
-        "--host",
-        HOST,
-        "--port",
-        str(port),
-    ]
-    command += ["--workers", WORKERS, "--threads", THREADS]
+    command: Command = [program, "serve", packages, "--state", state]
+    command += ["--host", HOST, "--port", str(port), "--workers", WORKERS, "--threads", THREADS]
     with running(command, port, path, state.with_suffix(".log")) as server:
         yield server
 
@@ -196,17 +187,9 @@ def pyindex(program: Path, packages: Path, state: Path, path: str = "/simple/") 
 def constant(pages: Sequence[Path], log: Path) -> Iterator[Server]:
     """Run gunicorn as ``pyindex serve`` does, with the least falcon app that sends ``pages``."""
     port = free_port()
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "-b",
-        f"{HOST}:{port}",
-        "-k",
-        "gthread",
-    ]
-    command += ["-w", WORKERS, "--threads", THREADS, "--keep-alive", "75", "--no-control-socket"]
-    command.append("benchmarks.constant:create_app()")
+    command: Command = [sys.executable, "-m", "gunicorn", "benchmarks.constant:create_app()"]
+    command += ["-b", f"{HOST}:{port}", "-k", "gthread", "-w", WORKERS, "--threads", THREADS]
+    command += ["--keep-alive", "75", "--no-control-socket"]
     path = f"/simple/{pages[0].parent.name}/"
     environment = {"BENCHMARK_PAGES": os.pathsep.join(map(str, pages))}
     with running(command, port, path, log, environment) as server:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import venv
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 PEERS = ("pypiserver[passlib,cache]", "waitress")
@@ -42,7 +43,7 @@ def prepare(cache: Path) -> Tools:
         "nginx": _output(nginx, "-v").removeprefix("nginx version: "),
         "wrk": _output(wrk, "-v").splitlines()[0].split(" [")[0],
         "pypiserver": _output(peers / "pypi-server", "--version").split()[-1],
-    }
+    } | {name: metadata.version(name) for name in ("gunicorn", "falcon")}
     return Tools(wrk, nginx, sha256sum, pyindex, peers / "pypi-server", versions)
 
 

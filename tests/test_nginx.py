@@ -531,7 +531,7 @@ def check(folder: Path, site: str) -> subprocess.CompletedProcess[str]:
 ADDRESSES = [
     "{}",
     "name: 9-lives\nurl: http://pypi.lab.example:8081/pypi/~team/v1.2",
-    f"name: {'long-' * 12}xyz\nurl: https://pypi.lab.example",
+    f"name: {'long-' * 12}xyz\nurl: https://pypi.lab.example/x",
     "name: request\nurl: http://[::1]:8081/x\nserver: {host: '::', port: 1}",
     "server: {host: 0.0.0.0, port: 65535}\nnginx: {max_upload: 5g}",
 ]

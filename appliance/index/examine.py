@@ -92,7 +92,7 @@ def examine(folder: Folder, site: Site, index: str, entry: Entry, durable: bool)
             raise Refused(entry.problem)
         found = archive.inspect(path)
         if found.metadata is not None:
-            _lay(site, index, entry.path, found.metadata, durable)
+            batch.write(site.metadata(index, entry.path), found.metadata)
     except archive.Changing:
         return entry.path
     except FileNotFoundError:
@@ -105,12 +105,6 @@ def examine(folder: Folder, site: Site, index: str, entry: Entry, durable: bool)
         return _refusal(entry, f"reading it takes too much memory ({type(error).__name__})")
     signed = path.with_name(path.name + SIGNATURE).is_file()
     return _to_file(entry.path, found, signed)
-
-
-def _lay(site: Site, index: str, path: str, metadata: bytes, durable: bool) -> None:
-    batch = Batch()
-    batch.write(site.metadata(index, path), metadata)
-    batch.commit(durable=durable)
 
 
 def _refusal(entry: Entry, reason: str) -> Refusal:

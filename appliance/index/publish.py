@@ -86,7 +86,7 @@ class Publisher:
                 for index in self._spec.indexes
             ):
                 return False
-        with self._lock(), Batch() as batch, self._catalog.read() as reader:
+        with self._lock(), self._site.batch() as batch, self._catalog.read() as reader:
             for index in self._spec.indexes:
                 content = pages.list_pages(self._visible(reader, index), serial)
                 self._write(self._site.simple(index), content, serial, batch)
@@ -97,7 +97,7 @@ class Publisher:
 
     def _publish(self, changed: list[tuple[str, str]]) -> None:
         own, shown = self._load(changed)
-        with Batch() as batch:
+        with self._site.batch() as batch:
             for project in own:
                 for file in project.files:
                     self._offer(project.index, file, batch)
@@ -132,15 +132,16 @@ class Publisher:
         signature = self._site.signature(index, file.path)
         if file.signature:
             batch.link(target + SIGNATURE, signature)
-        else:
+        elif os.path.lexists(signature):
             store.unlink(signature)
         place = self._site.metadata(index, file.path)
-        if file.core_metadata is None:
+        if (file.core_metadata is not None) != os.path.lexists(place):
             store.unlink(place)
-        elif not Path(place).exists():
             self._restore_metadata(Path(target), place, file, batch)
 
     def _restore_metadata(self, target: Path, place: str, file: File, batch: Batch) -> None:
+        if file.core_metadata is None:
+            return
         try:
             raw = archive.read_metadata(target)
         except (OSError, Refused) as error:
@@ -247,7 +248,7 @@ class Publisher:
                 if directory.is_symlink():
                     directory.unlink()  # it was the first index, which is served under two names
                 store.make_directory(directory)
-        with Batch() as batch:
+        with self._site.batch() as batch:
             for name in ("simple", "packages"):
                 alias = self._site.www / self._spec.root / name
                 if alias.is_dir() and not alias.is_symlink():
@@ -255,7 +256,7 @@ class Publisher:
                 batch.link(f"../{name}", str(alias))
 
     def _note_layout(self) -> None:
-        with Batch() as batch:
+        with self._site.batch() as batch:
             batch.write(self._site.www / ".layout", self._layout())
 
     @contextlib.contextmanager

@@ -192,6 +192,7 @@ class Watch:
         self._spec = spec
         self._catalog = Catalog(spec.catalog, create=True)
         self._publisher = Publisher(spec, self._catalog)
+        Site(spec).tidy()
         self._scanners = [Scanner(spec, self._catalog, index) for index in spec.indexes]
         self._lists_at = self._reconcile_at = self._rest_until = 0.0
         self._troubles: set[str] = set()

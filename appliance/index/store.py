@@ -7,6 +7,7 @@ beside the target, flushed, synced, then renamed, so that a reader finds all of 
 import contextlib
 import ctypes
 import errno
+import itertools
 import os
 import re
 import shutil
@@ -155,6 +156,30 @@ class Site:
     def signature(self, index: str, path: str) -> str:
         return self.link(index, path) + names.SIGNATURE
 
+    def batch(self) -> "Batch":
+        """For files of the site. What is not finished lies apart, since processes that make and
+        rename in one directory wait for one another."""
+        temporary = f"{self.www}/.tmp"
+        make_directory(temporary)
+        return Batch(temporary)
+
+    def tidy(self) -> None:
+        """Remove what processes that were killed left unfinished."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in list(os.scandir(self.www / ".tmp")):
+                if not _is_running(int(entry.name.partition("-")[0])):
+                    unlink(entry.path)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is there, and somebody else's
+    return True
+
 
 def page_time(serial: int) -> int:
     """The mtime of a page that shows ``serial``: its hexadecimal digits are the serial's decimals.
@@ -179,21 +204,22 @@ def last_serial(spec: "Spec") -> int:
 class Batch:
     """Files that are written together and then appear, each one whole.
 
-    Temporary files lie beside their targets under a name that begins with a dot. A batch that is
-    left by an exception removes its temporary files and changes nothing.
+    Until then they lie under other names: in the directory ``temporary``, which must be on the
+    same file system, or hidden beside their targets. A batch that ends in an exception removes
+    what has not appeared.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, temporary: str | None = None) -> None:
+        self._temporary = temporary
         self._pending: list[tuple[str, str]] = []
         self._written: list[str] = []
+        self._directories: set[str] = set()
 
     def write(self, target: Path | str, content: bytes, mtime: int | None = None) -> None:
         """Prepare ``target`` with mode 0644, and ``mtime`` in seconds if one is given."""
-        target = str(target)
-        make_directory(os.path.dirname(target))
-        temporary = _beside(target)
+        temporary = self._prepare(str(target))
         with open(temporary, "wb") as file:
-            self._pending.append((temporary, target))
+            self._pending.append((temporary, str(target)))
             self._written.append(temporary)
             file.write(content)
             file.flush()
@@ -203,14 +229,12 @@ class Batch:
 
     def link(self, target: str, place: str) -> None:
         """Prepare ``place`` as a symbolic link to ``target``; a new one appears at once."""
-        make_directory(os.path.dirname(place))
+        temporary = self._prepare(place)
         try:
             os.symlink(target, place)
         except FileExistsError:
             if os.path.islink(place) and os.readlink(place) == target:
                 return
-            temporary = _beside(place)
-            unlink(temporary)
             os.symlink(target, temporary)
             self._pending.append((temporary, place))
 
@@ -226,17 +250,30 @@ class Batch:
         if durable:
             _sync(sorted({os.path.dirname(target) for _, target in self._pending}))
         self._pending.clear()
-        self._written.clear()
+
+    def _prepare(self, target: str) -> str:
+        """A name for the file until it appears at ``target``, whose directory is there then."""
+        directory, name = os.path.split(target)
+        if directory not in self._directories:
+            make_directory(directory)
+            self._directories.add(directory)
+        if self._temporary is None:
+            return f"{directory}/.{name}.{os.getpid()}-{next(_numbers)}"
+        return f"{self._temporary}/{os.getpid()}-{next(_numbers)}"
 
     def __enter__(self) -> "Batch":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
-        if kind is None:
-            self.commit()
-            return
-        for temporary, _target in self._pending:
-            unlink(temporary)
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            for temporary, _target in self._pending:
+                unlink(temporary)
+
+
+_numbers = itertools.count()
 
 
 def unlink(place: Path | str) -> None:
@@ -259,7 +296,7 @@ def discard(file: Path, trash: Path) -> Path:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        temporary = Path(_beside(str(place)))
+        temporary = place.with_name(f".{place.name}")
         shutil.copy2(file, temporary, follow_symlinks=False)
         if not temporary.is_symlink():
             _sync([str(temporary)])
@@ -305,12 +342,6 @@ def _sync(paths: list[str]) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _beside(target: str) -> str:
-    # One publisher writes at a time, but two processes may take in the same file.
-    directory, name = os.path.split(target)
-    return f"{directory}/.{name}.{os.getpid()}"
 
 
 def make_directory(directory: Path | str) -> None:
