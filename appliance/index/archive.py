@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from packaging.version import InvalidVersion, Version
 
@@ -88,7 +88,7 @@ def inspect(path: Path) -> Inspection:
     read, :class:`Changing` if it was written to meanwhile.
     """
     suffix = names.ending(path.name)
-    names.parse(path.name)  # a hopeless name is not worth reading the file for
+    distribution = names.parse(path.name)  # a hopeless name is not worth reading the file for
     with path.open("rb") as file:
         before = os.fstat(file.fileno())
         digests, content = _hash(file, before.st_size)
@@ -97,11 +97,13 @@ def inspect(path: Path) -> Inspection:
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise Changing("the file is being written to")
     headers = _headers(raw) if raw is not None else None
-    distribution = names.parse(path.name, _field(headers, "Name"))
+    name = _field(headers, "Name")
+    if name and names.normalize(name) != distribution.project:
+        distribution = names.parse(path.name, name)
     trusted = headers if _agrees(distribution, headers) else None
     return Inspection(
         distribution=distribution,
-        name=_field(trusted, "Name") or distribution.name,
+        name=name if trusted and name else distribution.name,
         size=before.st_size,
         mtime_ns=before.st_mtime_ns,
         inode=before.st_ino,
@@ -132,17 +134,19 @@ def parse_metadata(raw: bytes) -> Message:
 
 def _hash(file: IO[bytes], size: int) -> tuple[list[str], IO[bytes]]:
     """The three hex digests, and the content to read on (in memory if it is small)."""
-    hashes = [hashlib.new("sha256"), hashlib.new("md5", usedforsecurity=False)]
-    blake = hashlib.blake2b(digest_size=32)
+    hashes: tuple[Any, ...] = (
+        hashlib.sha256(),
+        hashlib.md5(usedforsecurity=False),
+        hashlib.blake2b(digest_size=32),
+    )
     content = io.BytesIO(file.read()) if size <= _IN_MEMORY else file
     chunks: Iterator[bytes | memoryview]
     chunks = iter([content.getbuffer()]) if isinstance(content, io.BytesIO) else _chunks(file)
     for chunk in chunks:
         for each in hashes:
             each.update(chunk)
-        blake.update(chunk)
     del chunks  # or the buffer could not be closed
-    return [*(each.hexdigest() for each in hashes), blake.hexdigest()], content
+    return [each.hexdigest() for each in hashes], content
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:

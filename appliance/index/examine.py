@@ -9,8 +9,9 @@ import hashlib
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 
 from appliance.errors import Refused
@@ -19,10 +20,12 @@ from appliance.index.model import File, Refusal
 from appliance.index.names import SIGNATURE
 from appliance.index.store import Batch, Entry, Folder, Site, sync
 
-# Fewer files than this are looked at sooner than worker processes would have started.
-_FEW = 64
-_CHUNK = 50
-_CHUNKS_AHEAD = 20
+# Less than this is looked at sooner than worker processes would have started.
+_FEW_FILES = 64
+_FEW_BYTES = 64 * 1024 * 1024
+_CHUNK_FILES = 50
+_CHUNK_BYTES = 16 * 1024 * 1024
+_CHUNKS_AHEAD = 40
 _NANOSECONDS_PER_MICROSECOND = 1000
 
 Examined = File | Refusal | str | None
@@ -34,38 +37,59 @@ def examine_all(
 ) -> Iterator[Iterator[Examined]]:
     """What :func:`examine` says of each of ``entries``, in their order; the ``.metadata`` files
     are durable when it is told."""
-    if len(entries) < _FEW:
-        yield (examine(folder, site, index, entry, durable=True) for entry in entries)
+    if len(entries) < _FEW_FILES and sum(entry.size for entry in entries) < _FEW_BYTES:
+        yield (each for entry in entries for each in _examine(folder, site, index, [entry], True))
         return
     # Neither fork (the caller has threads) nor spawn (which starts the caller's script again).
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     with ProcessPoolExecutor(os.cpu_count(), context, _end_with_parent) as pool:
+
+        def submit(chunk: list[Entry]) -> Future[list[Examined]]:
+            return pool.submit(_examine, folder, site, index, chunk, False)
+
         try:
-            yield _in_order(pool, (folder, site, index), entries)
+            yield _in_order(submit, site, _chunks(entries))
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def _in_order(
-    pool: ProcessPoolExecutor, door: tuple[Folder, Site, str], entries: list[Entry]
+    submit: Callable[[list[Entry]], Future[list[Examined]]],
+    site: Site,
+    chunks: Iterator[list[Entry]],
 ) -> Iterator[Examined]:
-    """Results in the order of ``entries``, a bounded number of them at work or waiting."""
-    chunks = (entries[start : start + _CHUNK] for start in range(0, len(entries), _CHUNK))
-    pending = [pool.submit(_examine_chunk, *door, chunk) for chunk in islice(chunks, _CHUNKS_AHEAD)]
+    """Results in the order of ``chunks``, a bounded number of them at work or waiting."""
+    pending = deque(submit(chunk) for chunk in islice(chunks, _CHUNKS_AHEAD))
     while pending:
-        done = [future.result() for future in pending[: _CHUNKS_AHEAD // 2]]
-        del pending[: len(done)]
-        pending += [
-            pool.submit(_examine_chunk, *door, chunk) for chunk in islice(chunks, len(done))
-        ]
-        sync(door[1].www)
+        done = [pending.popleft().result()]
+        while pending and pending[0].done():
+            done.append(pending.popleft().result())
+        pending.extend(submit(chunk) for chunk in islice(chunks, len(done)))
+        sync(site.www)
         for results in done:
             yield from results
 
 
-def _examine_chunk(folder: Folder, site: Site, index: str, entries: list[Entry]) -> list[Examined]:
-    return [examine(folder, site, index, entry, durable=False) for entry in entries]
+def _chunks(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Portions of work, of many small files or of one large."""
+    chunk: list[Entry] = []
+    size = 0
+    for entry in entries:
+        chunk.append(entry)
+        size += entry.size
+        if len(chunk) >= _CHUNK_FILES or size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _examine(
+    folder: Folder, site: Site, index: str, entries: list[Entry], durable: bool
+) -> list[Examined]:
+    with site.batch(durable) as batch:
+        return [examine(folder, site, index, entry, batch) for entry in entries]
 
 
 def _end_with_parent() -> None:
@@ -80,11 +104,11 @@ def _end_with_parent() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def examine(folder: Folder, site: Site, index: str, entry: Entry, durable: bool) -> Examined:
-    """Look at one file and lay its ``.metadata`` ready.
+def examine(folder: Folder, site: Site, index: str, entry: Entry, batch: Batch) -> Examined:
+    """Look at one file, and put its ``.metadata`` into ``batch``.
 
     Returns the file; or the refusal; or its path if somebody is writing to it; or ``None`` if it
-    is gone. ``durable`` says whether to sync the metadata file here.
+    is gone.
     """
     try:
         path = folder.locate(entry.path)

@@ -1,8 +1,8 @@
 """The one door for a file: looked at, checked, put into the catalog with a line of the journal."""
 
 import logging
+import time
 from collections.abc import Iterator
-from itertools import islice
 
 from appliance.index.catalog import Catalog
 from appliance.index.examine import Examined, examine_all
@@ -11,8 +11,9 @@ from appliance.index.store import Entry, Folder, Site, unlink
 
 log = logging.getLogger(__name__)
 
-# Files in one transaction: enough to share its cost, few enough that pages appear as it goes.
-_COMMIT = 1000
+# One transaction: long enough to share its cost, short enough that pages appear as it goes.
+_FILES = 1000
+_SECONDS = 1.0
 
 
 class Intake:
@@ -28,7 +29,7 @@ class Intake:
         paths of those that somebody is writing to, which were left for later.
         """
         with examine_all(self._folder, self._site, self._index, entries) as results:
-            while part := list(islice(results, _COMMIT)):
+            while part := list(_part(results)):
                 self._commit(part)
                 yield [each for each in part if isinstance(each, str)]
 
@@ -43,6 +44,15 @@ class Intake:
             unlink(self._site.metadata(self._index, refusal.path))
         for refusal in refused + duplicates:
             log_refusal(self._index, refusal)
+
+
+def _part(results: Iterator[Examined]) -> Iterator[Examined]:
+    """The results for one transaction."""
+    end = time.monotonic() + _SECONDS
+    for count, each in enumerate(results, 1):
+        yield each
+        if count == _FILES or time.monotonic() > end:
+            return
 
 
 def log_refusal(index: str, refusal: Refusal) -> None:

@@ -156,12 +156,12 @@ class Site:
     def signature(self, index: str, path: str) -> str:
         return self.link(index, path) + names.SIGNATURE
 
-    def batch(self) -> "Batch":
+    def batch(self, durable: bool = True) -> "Batch":
         """For files of the site. What is not finished lies apart, since processes that make and
         rename in one directory wait for one another."""
         temporary = f"{self.www}/.tmp"
         make_directory(temporary)
-        return Batch(temporary)
+        return Batch(temporary, durable)
 
     def tidy(self) -> None:
         """Remove what processes that were killed left unfinished."""
@@ -206,11 +206,12 @@ class Batch:
 
     Until then they lie under other names: in the directory ``temporary``, which must be on the
     same file system, or hidden beside their targets. A batch that ends in an exception removes
-    what has not appeared.
+    what has not appeared. If it is not ``durable``, the caller calls :func:`sync` before anything
+    refers to the files.
     """
 
-    def __init__(self, temporary: str | None = None) -> None:
-        self._temporary = temporary
+    def __init__(self, temporary: str | None = None, durable: bool = True) -> None:
+        self._temporary, self._durable = temporary, durable
         self._pending: list[tuple[str, str]] = []
         self._written: list[str] = []
         self._directories: set[str] = set()
@@ -218,14 +219,18 @@ class Batch:
     def write(self, target: Path | str, content: bytes, mtime: int | None = None) -> None:
         """Prepare ``target`` with mode 0644, and ``mtime`` in seconds if one is given."""
         temporary = self._prepare(str(target))
-        with open(temporary, "wb") as file:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
             self._pending.append((temporary, str(target)))
             self._written.append(temporary)
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fchmod(descriptor, 0o644)  # whatever the umask
             if mtime is not None:
-                os.utime(file.fileno(), (mtime, mtime))
+                os.utime(descriptor, (mtime, mtime))
+        finally:
+            os.close(descriptor)
 
     def link(self, target: str, place: str) -> None:
         """Prepare ``place`` as a symbolic link to ``target``; a new one appears at once."""
@@ -238,16 +243,13 @@ class Batch:
             os.symlink(target, temporary)
             self._pending.append((temporary, place))
 
-    def commit(self, durable: bool = True) -> None:
-        """Make all of it durable, then visible, then that durable.
-
-        Without ``durable`` the caller calls :func:`sync` before anything refers to the files.
-        """
-        if durable:
+    def commit(self) -> None:
+        """Make all of it durable, then visible, then that durable."""
+        if self._durable:
             _sync(self._written)
         for temporary, target in self._pending:
             os.replace(temporary, target)
-        if durable:
+        if self._durable:
             _sync(sorted({os.path.dirname(target) for _, target in self._pending}))
         self._pending.clear()
 
