@@ -20,9 +20,8 @@ from benchmarks.tools import Tools
 
 CACHE = Path(".cache/bench").absolute()
 RESULTS = Path("benchmarks/results")
-# What may not grow, or shrink, with the number of files, but for the noise of the measurement.
+# What may not grow with the number of files, but for the noise of the measurement.
 _STEADY = {
-    (reading.EMBEDDED_GROUP, reading.PAGE): Goal("at least", 0.9),
     (reading.EMBEDDED_GROUP, reading.WORKER): Goal("at most", 1.1),
     (writing.GROUP, writing.DROPPED): Goal("at most", 1.5),
     (writing.GROUP, writing.CHANGE): Goal("at most", 1.5),
@@ -56,6 +55,8 @@ def measure(found: Tools, sizes: Sequence[int]) -> Iterator[Figure]:
         for size in sizes:
             packages = corpus.linked(corpus.small(CACHE, size), work / str(size) / "packages")
             yield from _with_size(found, packages, size)
+        if len(sizes) > 1:
+            yield _across_sizes(found, work, min(sizes), max(sizes))
         yield writing.large_intake(found, CACHE, work)
         yield from _with_nginx(found, packages, sizes[-1])
 
@@ -76,6 +77,17 @@ def _with_size(found: Tools, packages: Path, size: int) -> Iterator[Figure]:
     with _pypiserver(found, packages) as theirs:
         yield writing.dropped_beside(reading.PEER_GROUP, seen, theirs, packages, size)
     yield writing.change(packages, state, size)
+
+
+def _across_sizes(found: Tools, work: Path, least: int, most: int) -> Figure:
+    few, many = (work / str(size) for size in (least, most))
+    with (
+        servers.pyindex(found.pyindex, few / "packages", few / "state") as fewest,
+        servers.pyindex(found.pyindex, many / "packages", many / "state") as mostest,
+    ):
+        fewest.settle()
+        mostest.settle()
+        return reading.growth(Wrk(found.wrk), fewest, mostest, most)
 
 
 def _with_nginx(found: Tools, packages: Path, size: int) -> Iterator[Figure]:

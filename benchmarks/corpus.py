@@ -104,6 +104,12 @@ def linked(source: Path, target: Path) -> Path:
     return target
 
 
+def warm(folder: Path) -> None:
+    """Read every file, so that what is measured next does not wait for the disk."""
+    for entry in os.scandir(folder):
+        Path(entry.path).read_bytes()
+
+
 def _kept(folder: Path, write: Callable[[Path], None]) -> Path:
     """Return ``folder``, filled by ``write`` beside its name first if it does not exist."""
     if not folder.exists():

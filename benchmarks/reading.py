@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks import corpus
 from benchmarks.load import LoadError, Sample, Target, Wrk, ratio
-from benchmarks.report import Figure, Goal, number
+from benchmarks.report import GROWTH_GROUP, Figure, Goal, number
 from benchmarks.servers import Server
 
 NGINX_GROUP = "Through nginx, beside the same nginx sending the same bytes by a plain location"
@@ -67,6 +67,15 @@ def memory(ours: Server, count: int) -> Figure:
     """Return what a worker holds after all of that."""
     rss, pss = ours.memory()
     return Figure(EMBEDDED_GROUP, WORKER, count, pss, "MiB", detail=f"RSS {number(rss)} MiB")
+
+
+def growth(wrk: Wrk, fewest: Server, most: Server, count: int) -> Figure:
+    """Measure the page of a project of the same size in a large index and in a small one."""
+    path = f"/simple/{_SMALL_PROJECT}/"
+    samples = wrk.interleaved({"large index": Target(most, path), "small": Target(fewest, path)})
+    value = ratio(*([each.rate for each in side] for side in samples.values()))
+    unit, goal = "of that with the fewest", Goal("at least", 0.9)
+    return Figure(GROWTH_GROUP, PAGE, count, value, unit, goal, _made_of(samples))
 
 
 def beside_pypiserver(program: Path, ours: Server, theirs: Server, count: int) -> list[Figure]:

@@ -17,7 +17,7 @@ from appliance import render, spec
 HOST = "127.0.0.1"
 WORKERS, THREADS = "2", "8"
 START_LIMIT = 120.0
-POLL = 0.002
+POLL = 0.005
 Command = list[str | Path]
 _NGINX = """\
 daemon off;
@@ -174,7 +174,7 @@ def pypiserver(program: Path, packages: Path, log: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def pyindex(program: Path, packages: Path, state: Path, path: str = "/simple/") -> Iterator[Server]:
+def pyindex(program: Path, packages: Path, state: Path, path: str = "/") -> Iterator[Server]:
     """Run ``pyindex serve`` on a folder; entered when ``path`` answers 200."""
     port = free_port()
     command: Command = [program, "serve", packages, "--state", state]
