@@ -16,7 +16,8 @@ from tests.integration.servers import Server, behind_nginx, embedded, wait_until
 def built_ahead(request: pytest.FixtureRequest) -> Iterator[None]:
     """Builds the environments that the chosen tests name, two at a time, while tests run."""
     calls = [item.callspec for item in request.session.items if hasattr(item, "callspec")]
-    wanted = dict.fromkeys(call.params["client"] for call in calls if "client" in call.params)
+    clients = [call.params.get("client") for call in calls]
+    wanted = dict.fromkeys(client for client in clients if client in CLIENTS)
     pool = ThreadPoolExecutor(2)
     for name in wanted:
         pool.submit(build, CLIENTS[name])
