@@ -13,8 +13,8 @@ import pytest
 from appliance import spec
 from appliance.index.catalog import Catalog
 from appliance.index.model import Change
-from appliance.index.scan import Watch
 from appliance.index.store import Site
+from appliance.index.watch import Watch
 from appliance.spec import Spec
 
 

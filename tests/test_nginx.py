@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 
 from appliance import render, spec
 from appliance.errors import SpecError
-from appliance.index.scan import Watch
+from appliance.index.watch import Watch
 from appliance.spec import Spec
 from appliance.web.negotiate import HTML, JSON, OLD_HTML
 from tests.conftest import eventually

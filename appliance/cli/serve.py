@@ -26,7 +26,9 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     common.add_source(parser, positional=True)
     parser.add_argument("--host", help="address to listen on (default: of the spec, 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port to listen on (default: of the spec, 8080)")
+    parser.add_argument(
+        "--port", type=_port, help="port to listen on, 0 for any (default: of the spec, 8080)"
+    )
     parser.add_argument("--workers", type=int, help="processes that answer (default: of the spec)")
     parser.add_argument("--threads", type=int, help="threads of each (default: of the spec)")
     parser.add_argument("--access-log", metavar="FILE", help="log each request there; - is stdout")
@@ -70,6 +72,12 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
         "on_exit": lambda server: beside.stop(),
     }
     _Server(spec, beside, {"bind": bind, **fixed, **options}).run()
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 0xFFFF:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: wanted 0 to 65535")
+    return int(text)
 
 
 class _Beside:

@@ -7,7 +7,7 @@ from typing import Any
 
 from appliance.cli import common
 from appliance.index.catalog import Catalog
-from appliance.index.scan import is_alive
+from appliance.index.watch import is_alive
 from appliance.spec import Spec
 
 
@@ -47,7 +47,7 @@ def status(spec: Spec) -> dict[str, Any]:
         return {
             "state": str(spec.state),
             "serial": reader.serial(),
-            "published": reader.published("pages"),
+            "published": reader.mark("pages"),
             "watched": is_alive(spec),
             "indexes": indexes,
         }

@@ -71,8 +71,6 @@ class Inspection:
     distribution: names.Distribution
     name: str
     size: int
-    mtime_ns: int
-    inode: int
     sha256: str
     md5: str
     blake2b_256: str
@@ -105,8 +103,6 @@ def inspect(path: Path) -> Inspection:
         distribution=distribution,
         name=name if trusted and name else distribution.name,
         size=before.st_size,
-        mtime_ns=before.st_mtime_ns,
-        inode=before.st_ino,
         sha256=digests[0],
         md5=digests[1],
         blake2b_256=digests[2],

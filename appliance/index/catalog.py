@@ -6,7 +6,7 @@ as the rows it changes, so that nothing can be seen that the journal does not te
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -65,10 +65,10 @@ class Catalog:
             yield writer
             writer.finish()
 
-    def set_published(self, what: str, serial: int) -> None:
-        """Note that ``what`` (pages, lists) shows all changes up to ``serial``."""
+    def set_mark(self, name: str, value: int) -> None:
+        """Remember a number, such as the serial that ``pages`` or ``lists`` are published up to."""
         with self._connect("BEGIN IMMEDIATE") as connection:
-            schema.upsert(connection, schema.published, [{"what": what, "serial": serial}])
+            schema.upsert(connection, schema.mark, [{"name": name, "value": value}])
 
     def check(self) -> None:
         """Raise :class:`CatalogError` if the file is damaged."""
@@ -140,9 +140,9 @@ class Reader:
         """The serial of the last change; 0 before the first."""
         return self._connection.scalar(sa.select(sa.func.max(schema.journal.c.serial))) or 0
 
-    def published(self, what: str) -> int:
-        """Up to which serial ``what`` was published; 0 if never."""
-        query = sa.select(schema.published.c.serial).where(schema.published.c.what == what)
+    def mark(self, name: str) -> int:
+        """A number that was remembered; 0 if none was."""
+        query = sa.select(schema.mark.c.value).where(schema.mark.c.name == name)
         return self._connection.scalar(query) or 0
 
     def project(self, index: str, name: str) -> Project | None:
@@ -235,6 +235,16 @@ class Reader:
             .order_by(schema.refused.c.path)
         )
         return [_to_refusal(row) for row in self._connection.execute(query)]
+
+    def refusals_at(self, index: str, refusals: Sequence[Refusal]) -> list[Refusal]:
+        """What was refused before at the paths of ``refusals``."""
+        return [
+            _to_refusal(row)
+            for part in _parts([refusal.path for refusal in refusals])
+            for row in self._connection.execute(
+                sa.select(schema.refused).where(*_at(schema.refused, index, part))
+            )
+        ]
 
     def counts(self, index: str) -> tuple[int, int]:
         """How many projects and files the index has."""
@@ -339,6 +349,17 @@ class Writer(Reader):
             self._record(index, file, "removed", file.sha256)
         self._forget_refusals(index, paths)
         return gone
+
+    def free(self, index: str, filenames: Collection[str]) -> list[str]:
+        """Forget that files were refused as duplicates of ``filenames``, which are gone; returns
+        their paths, to be looked at again."""
+        paths = [
+            refusal.path
+            for refusal in (self.refusals(index) if filenames else ())
+            if refusal.is_duplicate and refusal.path.rpartition("/")[2] in filenames
+        ]
+        self._forget_refusals(index, paths)
+        return paths
 
     def move(self, index: str, old: str, new: str) -> bool:
         """Note that a file is at another path now."""

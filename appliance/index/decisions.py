@@ -5,6 +5,7 @@ from appliance.index.catalog import Catalog, Reader
 from appliance.index.model import File
 from appliance.index.names import SIGNATURE, normalize
 from appliance.index.publish import Publisher
+from appliance.index.scan import Scanner
 from appliance.index.store import Folder, discard
 from appliance.spec import Spec
 
@@ -36,6 +37,9 @@ def remove(spec: Spec, index: str, what: str) -> list[tuple[str, str]]:
             discard(place.with_name(place.name + SIGNATURE), spec.state / "trash")
     with catalog.change() as change:
         change.remove(index, [file.path for file in files])
+        duplicates = change.free(index, {file.filename for file in files})
+    for _ in Scanner(spec, catalog, index).look(frozenset(duplicates)):
+        pass  # it is published below
     _publish(spec, catalog)
     return moved
 

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from itertools import islice
 
 from appliance.errors import Refused
@@ -111,12 +112,9 @@ def examine(folder: Folder, site: Site, index: str, entry: Entry, batch: Batch) 
     is gone.
     """
     try:
-        path = folder.locate(entry.path)
         if entry.problem is not None:
             raise Refused(entry.problem)
-        found = archive.inspect(path)
-        if found.metadata is not None:
-            batch.write(site.metadata(index, entry.path), found.metadata)
+        found = archive.inspect(folder.locate(entry.path))
     except archive.Changing:
         return entry.path
     except FileNotFoundError:
@@ -124,22 +122,27 @@ def examine(folder: Folder, site: Site, index: str, entry: Entry, batch: Batch) 
     except Refused as error:
         return _refusal(entry, str(error))
     except (PermissionError, IsADirectoryError) as error:
-        return _refusal(entry, f"cannot be read: {error.strerror}")
+        # The mode may change and no time tell it: so that this is never taken for known.
+        return replace(_refusal(entry, f"cannot be read: {error.strerror}"), inode=-1)
     except (MemoryError, RecursionError) as error:
         return _refusal(entry, f"reading it takes too much memory ({type(error).__name__})")
-    signed = path.with_name(path.name + SIGNATURE).is_file()
-    return _to_file(entry.path, found, signed)
+    if found.size != entry.size:
+        return entry.path  # another file than the one that was seen
+    if found.metadata is not None:
+        batch.write(site.metadata(index, entry.path), found.metadata)
+    signed = folder.entry(entry.path + SIGNATURE) is not None
+    return _to_file(entry, found, signed)
 
 
 def _refusal(entry: Entry, reason: str) -> Refusal:
     return Refusal(entry.path, reason, entry.size, entry.mtime_ns, entry.inode)
 
 
-def _to_file(path: str, found: archive.Inspection, signed: bool) -> File:
+def _to_file(entry: Entry, found: archive.Inspection, signed: bool) -> File:
     distribution = found.distribution
     metadata = found.metadata
     return File(
-        path=path,
+        path=entry.path,
         filename=distribution.filename,
         project=distribution.project,
         name=found.name,
@@ -147,12 +150,12 @@ def _to_file(path: str, found: archive.Inspection, signed: bool) -> File:
         kind=distribution.kind,
         python_version=distribution.python_version,
         size=found.size,
-        mtime_ns=found.mtime_ns,
-        inode=found.inode,
+        mtime_ns=entry.mtime_ns,
+        inode=entry.inode,
         sha256=found.sha256,
         md5=found.md5,
         blake2b_256=found.blake2b_256,
-        upload_time=max(0, found.mtime_ns // _NANOSECONDS_PER_MICROSECOND),
+        upload_time=max(0, entry.mtime_ns // _NANOSECONDS_PER_MICROSECOND),
         requires_python=found.requires_python,
         summary=found.summary,
         signature=signed,

@@ -37,13 +37,15 @@ class Intake:
         files = [each for each in examined if isinstance(each, File)]
         refused = [each for each in examined if isinstance(each, Refusal)]
         with self._catalog.change() as change:
+            told = {(each.path, each.reason) for each in change.refusals_at(self._index, refused)}
             change.remove(self._index, [refusal.path for refusal in refused])
             change.refuse(self._index, refused)
             duplicates = change.add(self._index, files)
         for refusal in duplicates:
             unlink(self._site.metadata(self._index, refusal.path))
         for refusal in refused + duplicates:
-            log_refusal(self._index, refusal)
+            if (refusal.path, refusal.reason) not in told:
+                log_refusal(self._index, refusal)
 
 
 def _part(results: Iterator[Examined]) -> Iterator[Examined]:

@@ -61,7 +61,7 @@ class Publisher:
             everything = everything or not self._is_laid_out()
             with self._catalog.read() as reader:
                 serial = reader.serial()
-                since = 0 if everything else reader.published("pages")
+                since = 0 if everything else reader.mark("pages")
                 changed = reader.changed_projects(since)
             if everything:
                 self._lay_out()
@@ -69,19 +69,21 @@ class Publisher:
                 self._publish(changed[start : start + _PROJECTS_IN_BATCH])
             if everything:
                 self._sweep()
-                self._catalog.set_published("lists", _NEVER)
+                self._catalog.set_mark("lists", _NEVER)
                 self._note_layout()
             else:
                 self._withdraw(since)
             if everything or since < serial:
-                self._catalog.set_published("pages", serial)
+                self._catalog.set_mark("pages", serial)
         return serial
 
     def publish_lists(self) -> bool:
         """Write the project lists if they are behind. They cost the most, and may lag a second."""
+        if not self._is_laid_out():
+            self.publish()
         with self._catalog.read() as reader:
-            serial = reader.published("pages")
-            if reader.published("lists") == serial and all(
+            serial = reader.mark("pages")
+            if reader.mark("lists") == serial and all(
                 (self._site.simple(index) / store.PAGES[-1]).exists()
                 for index in self._spec.indexes
             ):
@@ -90,7 +92,7 @@ class Publisher:
             for index in self._spec.indexes:
                 content = pages.list_pages(self._visible(reader, index), serial)
                 self._write(self._site.simple(index), content, serial, batch)
-        self._catalog.set_published("lists", serial)
+        self._catalog.set_mark("lists", serial)
         return True
 
     # --- a batch of projects -------------------------------------------------------------------
@@ -201,6 +203,8 @@ class Publisher:
         store.unlink(self._site.link(index, path))
         store.unlink(self._site.metadata(index, path))
         store.unlink(self._site.signature(index, path))
+        directory, top = self._site.link(index, path).rpartition("/")[0], self._site.link(index, "")
+        store.remove_empty(directory, top.rstrip("/"))
 
     def _sweep(self) -> None:
         """Take down everything that the catalog does not account for."""

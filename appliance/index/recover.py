@@ -9,7 +9,7 @@ from typing import Any
 
 from appliance.index import store
 from appliance.index.catalog import Catalog, CatalogError
-from appliance.index.scan import Watch
+from appliance.index.watch import Watch
 from appliance.spec import Spec
 
 # What no package file tells: the decisions, and the history.

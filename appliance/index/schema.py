@@ -78,11 +78,11 @@ refused = sa.Table(
     sa.Column("mtime_ns", sa.BigInteger, nullable=False),
     sa.Column("inode", sa.BigInteger, nullable=False),
 )
-published = sa.Table(
-    "published",
+mark = sa.Table(
+    "mark",
     metadata,
-    sa.Column("what", sa.Text, primary_key=True),
-    sa.Column("serial", sa.BigInteger, nullable=False),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
 )
 
 

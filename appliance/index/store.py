@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # to import it takes longer than to look at a hundred files
 
 PAGES = ("index.html", "index.html.gz", "index.json", "index.json.gz")
 _FILES = (*names.ENDINGS, names.SIGNATURE, names.METADATA)
+_LARGEST = (1 << 63) - 1  # that a catalog can hold, of a time or an inode
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -48,14 +49,13 @@ class Folder:
     """A packages directory. Paths in it are relative, with ``/``."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+        self.given, self.root = root, root.resolve()
 
     def locate(self, path: str) -> Path:
         """The file at ``path``; :class:`Refused` if that is not below the folder."""
-        found = self.root / path
-        if path.startswith("/") or ".." in path.split("/") or _UNSAFE.search(path):
+        if path.startswith("/") or ".." in path.split("/") or "\0" in path:
             raise Refused("a path outside the packages directory")
-        return found
+        return self.root / path
 
     def relative(self, path: Path | str) -> str | None:
         """The path in the folder that an absolute one means; ``None`` if it lies elsewhere or
@@ -72,17 +72,40 @@ class Folder:
         Hidden names are passed over; directories behind symbolic links are not followed.
         Raises :class:`FolderGone` if the folder itself cannot be read.
         """
-        top = self.locate(path)
         try:
-            if not path or stat.S_ISDIR(top.lstat().st_mode):
-                yield from self._walk(str(top), f"{path}/" if path else "")
-            else:
-                yield self._entry(top, path)
+            parts = path.split("/") if path else []
+            for depth, part in enumerate(parts, 1):
+                place, inner = "/".join(parts[:depth]), depth < len(parts)
+                top = self.locate(place)
+                is_directory = stat.S_ISDIR(top.lstat().st_mode)
+                if inner and is_directory and not part.lower().endswith(_FILES):
+                    continue
+                yield from self._found(top, place, is_directory)
+                return
+            yield from self._walk(str(self.root), "")
         except (FileNotFoundError, NotADirectoryError):
             if not self.root.is_dir():
                 raise FolderGone(
                     f"packages directory {self.root} is not there; mount it or make it"
                 ) from None
+
+    def entry(self, path: str) -> Entry | None:
+        """The file at ``path``, if there is one that can be served."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            entry = self._entry(self.locate(path), path)
+            return entry if entry.problem is None else None
+        return None
+
+    def inode(self) -> int:
+        """The inode of the folder itself; :class:`FolderGone` if it is not there."""
+        try:
+            return self.root.stat().st_ino & _LARGEST
+        except OSError as error:
+            raise FolderGone(f"packages directory {self.root}: {error.strerror}") from None
+
+    def is_bare(self) -> bool:
+        """Whether there is nothing at all in it, not even a hidden file."""
+        return not any(os.scandir(self.root))
 
     def _walk(self, directory: str, prefix: str) -> Iterator[Entry]:
         try:
@@ -100,29 +123,36 @@ class Folder:
             if entry.name.startswith("."):
                 continue
             path = prefix + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                if entry.name.lower().endswith(_FILES):
-                    yield Entry(path, 0, 0, 0, "a directory that is named like a package file")
-                else:
-                    yield from self._walk(entry.path, f"{path}/")
-                continue
-            try:
-                yield self._entry(Path(entry.path), path)
-            except FileNotFoundError:
-                continue
+            with contextlib.suppress(FileNotFoundError):
+                is_directory = entry.is_dir(follow_symlinks=False)
+                yield from self._found(Path(entry.path), path, is_directory)
+
+    def _found(self, place: Path, path: str, is_directory: bool) -> Iterator[Entry]:
+        if not is_directory:
+            yield self._entry(place, path)
+        elif path.lower().endswith(_FILES):
+            yield Entry(path, 0, 0, 0, "a directory that is named like a package file")
+        elif _UNSAFE.search(path):
+            yield self._unsafe(path)
+        else:
+            yield from self._walk(str(place), f"{path}/")
 
     def _entry(self, file: Path, path: str) -> Entry:
-        # Characters that no log line or page should carry are replaced in what we keep.
         if _UNSAFE.search(path):
-            shown = path.encode("unicode_escape").decode("ascii")
-            return Entry(shown, 0, 0, 0, "the path has control characters or is not UTF-8")
+            return self._unsafe(path)
         status = file.lstat()
         problem = None
         if stat.S_ISLNK(status.st_mode):
             status, problem = self._follow(file, status)
         if problem is None and not stat.S_ISREG(status.st_mode):
             problem = "not a regular file"
-        return Entry(path, status.st_size, status.st_mtime_ns, status.st_ino, problem)
+        time = max(-_LARGEST, min(status.st_mtime_ns, _LARGEST))
+        return Entry(path, status.st_size, time, status.st_ino & _LARGEST, problem)
+
+    def _unsafe(self, path: str) -> Entry:
+        # Characters that no log line or page should carry are replaced in what we keep.
+        shown = path.encode("unicode_escape").decode("ascii")
+        return Entry(shown, 0, 0, 0, "the path has control characters or is not UTF-8")
 
     def _follow(self, link: Path, status: os.stat_result) -> tuple[os.stat_result, str | None]:
         try:
@@ -248,7 +278,11 @@ class Batch:
         if self._durable:
             _sync(self._written)
         for temporary, target in self._pending:
-            os.replace(temporary, target)
+            try:
+                os.replace(temporary, target)
+            except IsADirectoryError:  # of our own tree, from a time when it was one in the folder
+                shutil.rmtree(target)
+                os.replace(temporary, target)
         if self._durable:
             _sync(sorted({os.path.dirname(target) for _, target in self._pending}))
         self._pending.clear()
@@ -282,6 +316,16 @@ def unlink(place: Path | str) -> None:
     """Remove ``place`` if it is there."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         os.unlink(place)
+
+
+def remove_empty(directory: str, top: str) -> None:
+    """Remove directories that are empty, from ``directory`` up to below ``top``."""
+    while directory.startswith(f"{top}/"):
+        try:
+            os.rmdir(directory)
+        except OSError:
+            return  # not empty, or gone
+        directory = os.path.dirname(directory)
 
 
 def discard(file: Path, trash: Path) -> Path:

@@ -21,6 +21,7 @@ def create_app(spec: Spec) -> App:
     app = falcon.App()
     app.set_error_serializer(_as_text)
     app.add_error_handler(PyindexError, _unavailable)
+    app.add_error_handler(OSError, _unreadable)
     catalog = Catalog(spec.catalog)
     for name in spec.indexes:
         _add_index(app, spec, catalog, name, f"/{name}")
@@ -57,6 +58,15 @@ def _unavailable(
 ) -> None:
     """A failure that can be explained, but not by what the client did."""
     raise falcon.HTTPServiceUnavailable(description=str(error)) from error
+
+
+def _unreadable(
+    req: falcon.Request, resp: falcon.Response, error: OSError, params: dict[str, str]
+) -> None:
+    """What should be readable is not: the mode of a file, say, or the disk."""
+    raise falcon.HTTPServiceUnavailable(
+        description=f"the server cannot read this: {error.strerror}"
+    ) from error
 
 
 def _as_text(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import falcon
 
 from appliance.index.catalog import Catalog, CatalogError
-from appliance.index.scan import is_alive
 from appliance.index.store import PAGES, Site
+from appliance.index.watch import is_alive
 from appliance.spec import Spec
 
 _LEAST_FREE_BYTES = 64 * 1024 * 1024
@@ -42,7 +42,7 @@ class Health:
         """What does not keep readers from what is there."""
         try:
             with self._catalog.read() as reader:
-                behind = reader.serial() - reader.published("pages")
+                behind = reader.serial() - reader.mark("pages")
                 refused = sum(len(reader.refusals(name)) for name in self._spec.indexes)
         except CatalogError as error:
             yield str(error)

@@ -14,6 +14,7 @@ from appliance.spec import Spec
 
 _MAX_BODY = 64 * 1024
 _MAX_RESULTS = 100
+_MAX_WORDS = 50
 _UNKNOWN_METHOD = -32601  # the fault codes that PyPI uses
 _WRONG_PARAMETERS = -32500
 XML_TYPES = ("text/xml", "application/xml")
@@ -90,4 +91,6 @@ def _words(parameters: tuple[Any, ...]) -> list[str]:
     given = [spec.get(key) for key in ("name", "summary")]
     texts = [text for value in given for text in (value if isinstance(value, list) else [value])]
     words = " ".join(text for text in texts if isinstance(text, str)).split()
+    if len(words) > _MAX_WORDS:
+        raise xmlrpc.client.Fault(_WRONG_PARAMETERS, f"search expects at most {_MAX_WORDS} words")
     return list(dict.fromkeys(words))

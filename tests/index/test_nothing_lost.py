@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.index.scan import Watch
+from appliance.index.watch import Watch
 from tests.conftest import Lab, eventually
 from tests.dist import make_sdist, make_wheel
 
@@ -49,7 +49,7 @@ def agree(lab: Lab) -> None:
     folder = {path.name: digest(path.read_bytes()) for path in lab.packages.iterdir()}
     with lab.catalog.read() as reader:
         catalog = {file.filename: file.sha256 for file in reader.files(lab.index, limit=10_000)}
-        assert reader.published("pages") == reader.published("lists") == reader.serial()
+        assert reader.mark("pages") == reader.mark("lists") == reader.serial()
     pages = {}
     for page in (lab.spec.www / "simple").glob("*/index.json"):
         for file in json.loads(page.read_bytes())["files"]:

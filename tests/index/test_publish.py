@@ -9,8 +9,8 @@ from appliance import spec
 from appliance.index import decisions, store
 from appliance.index.catalog import Catalog
 from appliance.index.publish import Publisher
-from appliance.index.scan import Watch
 from appliance.index.store import PAGES, page_time
+from appliance.index.watch import Watch
 from tests.conftest import Lab
 from tests.dist import make_wheel
 

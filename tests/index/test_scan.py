@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.index.scan import is_alive
+from appliance.index.watch import is_alive
 from tests.conftest import Lab, eventually
 from tests.dist import make_sdist, make_wheel
 

@@ -9,7 +9,7 @@ from falcon.testing import Result, TestClient
 
 from appliance import spec
 from appliance.index import decisions
-from appliance.index.scan import Watch, alive
+from appliance.index.watch import Watch, alive
 from appliance.web.app import create_app
 from tests.conftest import Lab
 from tests.dist import make_sdist, make_wheel

@@ -10,8 +10,8 @@ import pytest
 from falcon.testing import Result, TestClient
 
 from appliance import spec
-from appliance.index.scan import Watch
 from appliance.index.store import Batch, page_time
+from appliance.index.watch import Watch
 from appliance.web.app import create_app
 from appliance.web.negotiate import HTML, JSON, OLD_HTML
 from appliance.web.static import File
