@@ -57,14 +57,18 @@ class Index(_Section):
         description="Indexes to ask in turn for a project that this one lacks. The first that has"
         " it answers alone; nothing is merged.",
     )
-    upload: tuple[Account, ...] = Field((), description="Accounts that may upload here.")
+    upload: tuple[Account, ...] = Field(
+        (), description="Accounts that may upload here. This version takes no uploads yet."
+    )
 
 
 class Accounts(_Section):
     """Who may log in."""
 
     htpasswd: Location | None = Field(
-        None, description="File of accounts and password hashes, as htpasswd writes it."
+        None,
+        description="File of accounts and password hashes, as htpasswd writes it. They are for"
+        " uploads, which this version does not take yet: everybody may read.",
     )
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from benchmarks.servers import HOST, Command, Server
 
-_LONGEST = 20
+_LONGEST = 24
+_REQUESTS = 20  # one after the other, that a sample should have time for
 _UNITS = {
     "us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6,
     "B": 1.0, "KB": 1024.0, "MB": 1024.0**2, "GB": 1024.0**3, "": 1.0, "k": 1e3, "M": 1e6,
@@ -96,7 +97,7 @@ class Wrk:
         """Return how many seconds to sample: more, within bounds, for one that needs seconds."""
         start = time.perf_counter()
         target.fetch()
-        needed = math.ceil(8 * (time.perf_counter() - start))
+        needed = math.ceil(_REQUESTS * (time.perf_counter() - start))
         if needed <= self.seconds:
             self.sample(target, 1)
         return min(max(needed, self.seconds), _LONGEST)

@@ -41,14 +41,8 @@ class Lab:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Follow the folder meanwhile."""
-        watching = Watch(self.spec)
-        thread = threading.Thread(target=watching.run)
-        thread.start()
-        try:
+        with watched(Watch(self.spec)):
             yield
-        finally:
-            watching.stop()
-            thread.join()
 
     def page_path(self, project: str, name: str = "index.json") -> Path:
         return Site(self.spec).simple(self.index) / project / name
@@ -79,6 +73,18 @@ class Lab:
     def journal(self) -> list[Change]:
         with self.catalog.read() as reader:
             return reader.changes(0)
+
+
+@contextmanager
+def watched(watching: Watch) -> Iterator[None]:
+    """Run it in a thread meanwhile."""
+    thread = threading.Thread(target=watching.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        watching.stop()
+        thread.join()
 
 
 @pytest.fixture

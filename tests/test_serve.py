@@ -120,6 +120,8 @@ WRONG = [
     (["status"], 1, r"no spec at pyindex.yml or .*: give a directory, -c SPEC"),
     (["status", "-d", "."], 1, "start the index once to make it"),
     (["yank", "-d", ".", "--index", "nix", "x"], 1, "no index 'nix'; the spec has main"),
+    (["serve", ".", "--port", "99999"], 2, "'99999' is not a port: wanted 0 to 65535"),
+    (["watch", ".", "--once", "--state", "/dev/null"], 1, "pyindex: .*/dev/null.*irectory"),
     (["nix"], 2, "invalid choice"),
     ([], 2, "required: COMMAND"),
 ]

@@ -280,8 +280,10 @@ class Batch:
         for temporary, target in self._pending:
             try:
                 os.replace(temporary, target)
-            except IsADirectoryError:  # of our own tree, from a time when it was one in the folder
-                shutil.rmtree(target)
+            except IsADirectoryError:
+                if self._temporary is None:
+                    raise
+                shutil.rmtree(target)  # of our own tree: it was a directory in the folder once
                 os.replace(temporary, target)
         if self._durable:
             _sync(sorted({os.path.dirname(target) for _, target in self._pending}))

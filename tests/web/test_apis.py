@@ -157,7 +157,9 @@ def test_bad_xml_is_refused(client: TestClient, body: str, status: int) -> None:
 
 def test_an_unknown_method_is_a_fault(client: TestClient) -> None:
     """The codes are those of PyPI."""
-    for method, parameters, code in (("nix", (), -32601), ("search", ("x",), -32500)):
+    many = ({"name": ["x "] * 1100},)
+    calls = [("nix", (), -32601), ("search", ("x",), -32500), ("search", many, -32500)]
+    for method, parameters, code in calls:
         answer = call(client, "/RPC2", xmlrpc.client.dumps(parameters, method))
         with pytest.raises(xmlrpc.client.Fault) as caught:
             xmlrpc.client.loads(answer.text)

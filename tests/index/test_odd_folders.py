@@ -1,0 +1,246 @@
+"""What operators and strangers do to folders while an index follows them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance import spec
+from appliance.errors import PyindexError
+from appliance.index import decisions
+from appliance.index.watch import Watch, alive
+from tests.conftest import Lab, eventually, watched
+from tests.dist import make_wheel
+from tests.index.test_publish import names_on, two_indexes
+
+WHEEL = "foo-1.0-py2.py3-none-any.whl"
+
+
+def test_a_signature_that_leads_out_is_refused(lab: Lab) -> None:
+    """A link named like a signature gives nobody another file to read."""
+    make_wheel(lab.packages, "foo", "1.0")
+    (lab.packages / f"{WHEEL}.asc").symlink_to("/etc/passwd")
+    lab.once()
+    assert "leaves the packages directory" in lab.refused()[f"{WHEEL}.asc"]
+    assert not os.path.lexists(lab.spec.www / "packages" / f"{WHEEL}.asc")
+    lab.once()
+    page = lab.page("foo")
+    assert page is not None
+    assert "gpg-sig" not in page["files"][0]
+
+
+def test_a_directory_is_no_signature(lab: Lab) -> None:
+    """Only a file that can be fetched is announced."""
+    make_wheel(lab.packages, "foo", "1.0")
+    (lab.packages / f"{WHEEL}.asc").mkdir()
+    lab.once()
+    assert list(lab.refused()) == [f"{WHEEL}.asc"]
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"new\nline"])
+def test_a_directory_with_an_odd_name_stops_nothing(lab: Lab, name: bytes) -> None:
+    """What cannot be named is refused; everything else is followed all the same."""
+    odd = lab.packages / os.fsdecode(name)
+    odd.mkdir()
+    make_wheel(odd, "hidden", "1.0")
+    with lab.watched():
+        make_wheel(lab.packages, "foo", "1.0")
+        eventually(lambda: lab.files("foo"))
+        eventually(lambda: len(lab.refused()) == 1)
+        make_wheel(lab.packages, "bar", "1.0")
+        eventually(lambda: lab.files("bar"))
+    assert lab.page("hidden") is None
+
+
+@pytest.mark.parametrize("year", [2300, 9999, 1900])
+def test_a_clock_gone_wrong_loses_nothing(lab: Lab, year: int) -> None:
+    """A file from a time that cannot be is a file."""
+    path = make_wheel(lab.packages, "foo", "1.0")
+    time = (year - 1970) * 31_556_952
+    os.utime(path, (time, time))
+    make_wheel(lab.packages, "bar", "1.0")
+    lab.once()
+    lab.once()
+    assert lab.files("foo") == [WHEEL]
+    assert lab.files("bar")
+    assert len(lab.journal()) == 2
+
+
+def test_a_directory_that_was_a_file_and_back(lab: Lab) -> None:
+    """Files and directories may take each other's names; publication goes on."""
+    place = lab.packages / WHEEL
+    with lab.watched():
+        place.mkdir()
+        make_wheel(place, "inner", "1.0")
+        make_wheel(lab.packages, "bar", "1.0")
+        eventually(lambda: lab.files("bar"))
+        assert lab.page("inner") is None
+        shutil.rmtree(place)
+        eventually(lambda: lab.refused() == {})
+        make_wheel(lab.packages, "foo", "1.0")
+        eventually(lambda: lab.files("foo") == [WHEEL])
+
+
+def test_a_stale_directory_in_the_tree_gives_way(lab: Lab) -> None:
+    """Where our own tree has a directory, a link takes its place."""
+    lab.once()
+    (lab.spec.www / "packages" / WHEEL / "x").mkdir(parents=True)
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    assert (lab.spec.www / "packages" / WHEEL).is_file()
+
+
+def test_an_unmounted_disk_takes_nothing_down(lab: Lab) -> None:
+    """An empty directory where the folder was is not a folder that was emptied."""
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    lab.packages.rename(lab.packages.with_name("away"))
+    lab.packages.mkdir()
+    with pytest.raises(PyindexError, match=r"mount the disk; if it is meant to be empty.*\.empty"):
+        lab.once()
+    assert lab.files("foo") == [WHEEL]
+    (lab.packages / ".empty").touch()
+    lab.once()
+    assert lab.page("foo") is None
+
+
+def test_a_folder_that_was_emptied_is_empty(lab: Lab) -> None:
+    """Deleting all files is a decision."""
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    (lab.packages / WHEEL).unlink()
+    lab.once()
+    assert lab.projects() == []
+
+
+def test_no_base_answers_for_a_folder_that_is_away(tmp_path: Path) -> None:
+    """While a team's own folder is not there, nobody else's project stands in for theirs."""
+    both = two_indexes(tmp_path)
+    make_wheel(tmp_path / "main", "ours", "9.0")
+    own = make_wheel(tmp_path / "staging", "ours", "1.0")
+    Watch(both).once()
+    (tmp_path / "staging").rename(tmp_path / "away")
+    (tmp_path / "staging").mkdir()
+    with pytest.raises(PyindexError):
+        Watch(both).once()
+    assert names_on(both.www / "staging/simple/ours/index.html") == [own.name]
+
+
+def test_a_replaced_folder_is_followed(lab: Lab) -> None:
+    """Another directory under the same name is looked at, and watched, at once."""
+    make_wheel(lab.packages, "foo", "1.0")
+    with lab.watched():
+        eventually(lambda: lab.files("foo"))
+        new = lab.packages.with_name("new")
+        new.mkdir()
+        make_wheel(new, "bar", "1.0")
+        lab.packages.rename(lab.packages.with_name("old"))
+        new.rename(lab.packages)
+        eventually(lambda: lab.files("bar") and lab.page("foo") is None)
+        make_wheel(lab.packages, "baz", "1.0")
+        eventually(lambda: lab.files("baz"))
+
+
+def test_a_link_to_the_folder_may_be_turned(tmp_path: Path) -> None:
+    """``current -> one`` turned to ``two`` is the new release."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        make_wheel(tmp_path / name, name, "1.0")
+    (tmp_path / "current").symlink_to("one")
+    path = tmp_path / "pyindex.yml"
+    path.write_text("state: state\nindexes: {main: {packages: current}}\n")
+    given = spec.load(path)
+    with watched(Watch(given)):
+        eventually(lambda: names_on(given.www / "simple/index.html") == ["one"])
+        (tmp_path / "turned").symlink_to("two")
+        (tmp_path / "turned").rename(tmp_path / "current")
+        eventually(lambda: names_on(given.www / "simple/index.html") == ["two"])
+        assert (given.www / "packages/two-1.0-py2.py3-none-any.whl").read_bytes()
+
+
+def test_a_directory_behind_a_link_is_not_followed(lab: Lab, tmp_path: Path) -> None:
+    """Not even when the system announces what happens behind it."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (lab.packages / "link").symlink_to(outside)
+    with lab.watched():
+        eventually(lambda: "link" in lab.refused())
+        make_wheel(outside, "hidden", "1.0")
+        make_wheel(lab.packages, "foo", "1.0")
+        eventually(lambda: lab.files("foo"))
+        (outside / "hidden-1.0-py2.py3-none-any.whl").touch()
+        make_wheel(lab.packages, "bar", "1.0")
+        eventually(lambda: lab.files("bar"))
+    assert lab.page("hidden") is None
+
+
+def test_a_refusal_for_its_mode_ends_with_it(lab: Lab) -> None:
+    """chmod changes no mtime, so what could not be read is tried again at each full look."""
+    command = [sys.executable, "-m", "appliance", "watch", str(lab.packages), "--once"]
+    command += ["--state", str(lab.spec.state)]
+    if os.getuid() == 0:  # whom modes keep out only without capabilities
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+    path = make_wheel(lab.packages, "foo", "1.0")
+    path.chmod(0)
+    subprocess.run(command, check=True)
+    assert lab.refused() == {WHEEL: "cannot be read: Permission denied"}
+    path.chmod(0o644)
+    subprocess.run(command, check=True)
+    assert lab.refused() == {}
+    assert lab.files("foo") == [WHEEL]
+
+
+def test_one_state_is_for_one_folder(lab: Lab, tmp_path: Path) -> None:
+    """A second server for another folder does not mix the two."""
+    (tmp_path / "second").mkdir()
+    other = Lab(tmp_path / "second", state=lab.spec.state)
+    with (
+        alive(lab.spec),
+        pytest.raises(PyindexError, match="in use for other packages directories"),
+        alive(other.spec),
+    ):
+        pass
+    with alive(other.spec), alive(other.spec):
+        pass
+
+
+def test_removing_lets_the_duplicate_in(lab: Lab) -> None:
+    """What ``pyindex remove`` takes away, another file of that name may replace."""
+    path = make_wheel(lab.packages, "foo", "1.0")
+    (lab.packages / "y").mkdir()
+    shutil.copy2(path, lab.packages / "y")
+    lab.once()
+    decisions.remove(lab.spec, lab.index, WHEEL)
+    assert lab.refused() == {}
+    page = lab.page("foo")
+    assert page is not None
+    assert page["files"][0]["url"] == f"../../packages/y/{WHEEL}"
+
+
+def test_a_deleted_state_is_made_again(lab: Lab) -> None:
+    """Whoever deletes pages or the whole state under a running index gets them back."""
+    make_wheel(lab.packages, "foo", "1.0")
+    with lab.watched():
+        eventually(lambda: lab.files("foo"))
+        shutil.rmtree(lab.spec.www, ignore_errors=True)
+        eventually(lambda: lab.files("foo"))
+        eventually(lambda: lab.page_path("", "index.json").exists())
+        assert lab.projects() == ["foo"]
+        shutil.rmtree(lab.spec.state, ignore_errors=True)
+        shutil.rmtree(lab.spec.state, ignore_errors=True)
+        eventually(lambda: lab.files("foo"))
+
+
+def test_what_a_killed_process_left_is_tidied(lab: Lab) -> None:
+    """Temporary files of processes that are no more go at the next start; others stay."""
+    lab.once()
+    temporary = lab.spec.www / ".tmp"
+    dead, live = temporary / "999999999-1", temporary / f"{os.getpid()}-0"
+    for path in (dead, live):
+        path.write_text("half")
+    Watch(lab.spec)
+    assert not dead.exists()
+    assert live.exists()
