@@ -1,10 +1,11 @@
 """What people decide about files and projects; each decision is published when it returns."""
 
 from appliance.errors import NotFound
-from appliance.index.catalog import Catalog, Reader
+from appliance.index.catalog import Catalog
 from appliance.index.model import File
 from appliance.index.names import SIGNATURE, normalize
 from appliance.index.publish import Publisher
+from appliance.index.reader import Reader
 from appliance.index.scan import Scanner
 from appliance.index.store import Folder, discard
 from appliance.spec import Spec

@@ -4,10 +4,11 @@ import time
 from collections.abc import Iterable, Iterator, Set
 from pathlib import PurePosixPath
 
-from appliance.index.catalog import Catalog, Stat
+from appliance.index.catalog import Catalog
 from appliance.index.intake import Intake, log_refusal
 from appliance.index.model import Refusal
 from appliance.index.names import SIGNATURE
+from appliance.index.reader import Stat
 from appliance.index.store import Entry, Folder, FolderGone, Site
 from appliance.spec import Spec
 

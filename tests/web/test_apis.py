@@ -2,6 +2,7 @@
 
 import xmlrpc.client
 from pathlib import Path
+from typing import Any
 
 import falcon
 import pytest
@@ -158,6 +159,7 @@ def test_bad_xml_is_refused(client: TestClient, body: str, status: int) -> None:
 def test_an_unknown_method_is_a_fault(client: TestClient) -> None:
     """The codes are those of PyPI."""
     many = ({"name": ["x "] * 1100},)
+    calls: list[tuple[str, Any, int]]
     calls = [("nix", (), -32601), ("search", ("x",), -32500), ("search", many, -32500)]
     for method, parameters, code in calls:
         answer = call(client, "/RPC2", xmlrpc.client.dumps(parameters, method))

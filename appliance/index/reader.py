@@ -1,0 +1,230 @@
+"""Questions to the catalog, in one consistent view of it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from appliance.index import schema
+from appliance.index.model import Change, File, Project, Refusal
+from appliance.index.names import normalize, version_key
+
+_T = TypeVar("_T")
+Stat = tuple[int, int, int]  # size, mtime in nanoseconds, inode
+
+
+class Reader:
+    """Questions to one consistent view. Indexes are named; projects are normalised names."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def serial(self) -> int:
+        """The serial of the last change; 0 before the first."""
+        return self._connection.scalar(sa.select(sa.func.max(schema.journal.c.serial))) or 0
+
+    def mark(self, name: str) -> int:
+        """A number that was remembered; 0 if none was."""
+        query = sa.select(schema.mark.c.value).where(schema.mark.c.name == name)
+        return self._connection.scalar(query) or 0
+
+    def project(self, index: str, name: str) -> Project | None:
+        """The project with its files, or ``None`` if this index has none of that name.
+
+        A project whose files are all gone is there still if something was decided about it.
+        """
+        return self.named(index, [name]).get(name)
+
+    def named(self, index: str, names: Sequence[str]) -> dict[str, Project]:
+        """Those of the named projects that this index has, with their files, by name."""
+        rows = [row for part in parts(names) for row in self._project_rows(index, part)]
+        files: dict[str, list[File]] = {row.name: [] for row in rows}
+        for part in parts(list(files)):
+            here = schema.file.c.index == index, schema.file.c.project.in_(part)
+            for file in self._files(*here):
+                files[file.project].append(file)
+        return {row.name: _to_project(row, files[row.name]) for row in rows}
+
+    def _project_rows(self, index: str, names: Sequence[str]) -> Sequence[sa.Row[Any]]:
+        here = schema.project.c.index == index, schema.project.c.name.in_(names), _has_page()
+        return self._connection.execute(sa.select(schema.project).where(*here)).all()
+
+    def projects(self, index: str) -> Iterator[tuple[str, str, int]]:
+        """Name, display name and serial of each project, by name."""
+        query = (
+            sa.select(schema.project.c.name, schema.project.c.display, schema.project.c.serial)
+            .where(schema.project.c.index == index, _has_page())
+            .order_by(schema.project.c.name)
+        )
+        for row in self._connection.execute(query):
+            yield row.name, row.display, row.serial
+
+    def changed_projects(self, since: int) -> list[tuple[str, str]]:
+        """Index and name of each project with a change after ``since``, oldest change first."""
+        query = (
+            sa.select(schema.project.c.index, schema.project.c.name)
+            .where(schema.project.c.serial > since)
+            .order_by(schema.project.c.serial)
+        )
+        return [(index, name) for index, name in self._connection.execute(query)]
+
+    def changes(self, since: int, limit: int = 50_000) -> list[Change]:
+        """The journal after serial ``since``, at most ``limit`` lines."""
+        query = sa.select(schema.journal).where(schema.journal.c.serial > since)
+        rows = self._connection.execute(query.order_by(schema.journal.c.serial).limit(limit))
+        return [Change(**row._mapping) for row in rows]
+
+    def file(self, index: str, filename: str) -> File | None:
+        found = self._files(schema.file.c.index == index, schema.file.c.filename == filename)
+        return found[0] if found else None
+
+    def file_at(self, index: str, path: str) -> File | None:
+        found = self._files(schema.file.c.index == index, schema.file.c.path == path)
+        return found[0] if found else None
+
+    def files(self, index: str, after: str = "", limit: int = 1000) -> list[File]:
+        """At most ``limit`` files by path, beginning after the path ``after``."""
+        query = _select_files().where(schema.file.c.index == index, schema.file.c.path > after)
+        rows = self._connection.execute(query.order_by(schema.file.c.path).limit(limit))
+        return [_to_file(row) for row in rows]
+
+    def stats(self, index: str, under: Iterable[str] = ("",)) -> dict[str, Stat]:
+        """Size, mtime and inode of each known path, accepted or refused, at or below ``under``."""
+        known: dict[str, Stat] = {}
+        for table in (schema.file, schema.refused):
+            columns = (table.c.path, table.c.size, table.c.mtime_ns, table.c.inode)
+            for path in under:
+                query = sa.select(*columns).where(
+                    table.c.index == index, *_at_or_below(table, path)
+                )
+                for row in self._connection.execute(query):
+                    known[row.path] = (row.size, row.mtime_ns, row.inode)
+        return known
+
+    def signed(self, index: str, under: Iterable[str] = ("",)) -> set[str]:
+        """The paths of files with a detached signature, at or below ``under``."""
+        table = schema.file
+        signed = sa.select(table.c.path).where(table.c.index == index, table.c.signature)
+        return {
+            found
+            for path in under
+            for found in self._connection.scalars(signed.where(*_at_or_below(table, path)))
+        }
+
+    def refusals(self, index: str) -> list[Refusal]:
+        query = (
+            sa.select(schema.refused)
+            .where(schema.refused.c.index == index)
+            .order_by(schema.refused.c.path)
+        )
+        return [to_refusal(row) for row in self._connection.execute(query)]
+
+    def refusals_at(self, index: str, refusals: Sequence[Refusal]) -> list[Refusal]:
+        """What was refused before at the paths of ``refusals``."""
+        return [
+            to_refusal(row)
+            for part in parts([refusal.path for refusal in refusals])
+            for row in self._connection.execute(
+                sa.select(schema.refused).where(*at(schema.refused, index, part))
+            )
+        ]
+
+    def counts(self, index: str) -> tuple[int, int]:
+        """How many projects and files the index has."""
+        projects = sa.select(sa.func.count()).where(schema.project.c.index == index, _has_page())
+        files = sa.select(sa.func.count()).where(schema.file.c.index == index)
+        return self._connection.scalar(projects) or 0, self._connection.scalar(files) or 0
+
+    def search(self, indexes: Sequence[str], words: Sequence[str], limit: int) -> list[str]:
+        """Names of projects whose name or summary has all ``words``, the best match first."""
+        text = schema.project.c.name + " " + sa.func.coalesce(schema.file.c.summary, "")
+        every = [
+            text.icontains(word, autoescape=True)
+            | schema.project.c.name.contains(normalize(word), autoescape=True)
+            for word in words
+        ]
+        phrase = normalize("-".join(words))
+        rank = sa.case(
+            (schema.project.c.name == phrase, 0),
+            (schema.project.c.name.startswith(phrase, autoescape=True), 1),
+            (schema.project.c.name.contains(phrase, autoescape=True), 2),
+            else_=3,
+        )
+        query = (
+            sa.select(schema.project.c.name)
+            .join(
+                schema.file,
+                (schema.file.c.index == schema.project.c.index)
+                & (schema.file.c.project == schema.project.c.name),
+            )
+            .where(
+                schema.project.c.index.in_(indexes),
+                schema.project.c.status != "quarantined",
+                *every,
+            )
+            .group_by(schema.project.c.name)
+            .order_by(
+                sa.func.min(rank), sa.func.length(schema.project.c.name), schema.project.c.name
+            )
+            .limit(limit)
+        )
+        return list(self._connection.scalars(query))
+
+    def _files(self, *where: Any) -> list[File]:
+        return [_to_file(row) for row in self._connection.execute(_select_files().where(*where))]
+
+
+_PART = 500  # SQLite takes a bounded number of parameters in one statement
+
+
+def parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """``values`` in portions that one statement can take."""
+    for start in range(0, len(values), _PART):
+        yield values[start : start + _PART]
+
+
+def _has_page() -> sa.ColumnElement[bool]:
+    return (schema.project.c.files > 0) | (schema.project.c.status != "active")
+
+
+def at(table: sa.Table, index: str, paths: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:
+    """The condition for rows at ``paths``."""
+    return table.c.index == index, table.c.path.in_(paths)
+
+
+def _at_or_below(table: sa.Table, path: str) -> tuple[sa.ColumnElement[bool], ...]:
+    if not path:
+        return ()
+    below = (table.c.path >= f"{path}/") & (table.c.path < f"{path}0")  # "0" comes after "/"
+    return ((table.c.path == path) | below,)
+
+
+def _select_files() -> sa.Select[Any]:
+    yanked = schema.yank.c.reason.label("yanked")
+    join = (schema.yank.c.index == schema.file.c.index) & (
+        schema.yank.c.filename == schema.file.c.filename
+    )
+    return sa.select(schema.file, yanked).outerjoin_from(schema.file, schema.yank, join)
+
+
+def _to_file(row: sa.Row[Any]) -> File:
+    values = row._mapping
+    return File(**{name: values[name] for name in File.__dataclass_fields__})
+
+
+def _to_project(row: sa.Row[Any], files: list[File]) -> Project:
+    files.sort(key=lambda file: (version_key(file.version), file.filename))
+    return Project(
+        index=row._mapping["index"],
+        name=row.name,
+        display=row.display,
+        serial=row.serial,
+        status=row.status,
+        status_reason=row.status_reason,
+        files=tuple(files),
+    )
+
+
+def to_refusal(row: sa.Row[Any]) -> Refusal:
+    values = row._mapping
+    return Refusal(**{name: values[name] for name in Refusal.__dataclass_fields__})

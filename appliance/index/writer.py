@@ -1,0 +1,228 @@
+"""Changes to the catalog, each with its line of the journal."""
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from appliance.index import schema
+from appliance.index.model import DUPLICATE, Change, File, Refusal
+from appliance.index.reader import Reader, at, parts
+
+_NANOSECONDS_PER_MICROSECOND = 1000
+
+
+class Writer(Reader):
+    """Changes in one transaction. Each method that takes a file's ``path`` ignores unknown ones
+    and says whether it changed anything."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        super().__init__(connection)
+        self._last = self.serial()
+        self._time = now()
+        self._changes: list[Change] = []
+        self._display: dict[tuple[str, str], str] = {}
+
+    def add(self, index: str, files: Sequence[File]) -> list[Refusal]:
+        """Put files in, in place of what was at their paths. Those whose name the index has at
+        another path already are refused, and returned."""
+        known = self._namesakes(index, files)
+        by_path = {file.path: file for file in known}
+        by_name = {file.filename: file for file in known}
+        taken: dict[str, File] = {}
+        refused = []
+        for file in files:
+            namesake = by_name.get(file.filename)
+            if namesake is not None and namesake.path != file.path:
+                refused.append(_duplicate(file, namesake))
+                continue
+            file = self._compare(index, by_path.get(file.path), file)
+            taken[file.path] = by_path[file.path] = by_name[file.filename] = file
+        schema.upsert(
+            self._connection, schema.file, [to_row(index, file) for file in taken.values()]
+        )
+        self._forget_refusals(index, list(taken))
+        self.refuse(index, refused)
+        return refused
+
+    def _compare(self, index: str, old: File | None, new: File) -> File:
+        """Journal what is new about a file; its upload time is that of its first appearance."""
+        if old is None or old.sha256 != new.sha256:
+            if old is not None and old.project != new.project:
+                self._record(index, old, "removed", old.sha256)
+            self._record(index, new, "added" if old is None else "replaced", new.sha256)
+            return new
+        new = replace(new, upload_time=old.upload_time)
+        same_place = replace(old, yanked=None, mtime_ns=new.mtime_ns, inode=new.inode)
+        if same_place != new:
+            self._record(index, new, "reread", new.sha256)
+        return new
+
+    def remove(self, index: str, paths: Iterable[str]) -> list[File]:
+        """Forget the files at ``paths``; returns those that the index had."""
+        paths = list(paths)
+        gone = [
+            file for part in parts(paths) for file in self._files(*at(schema.file, index, part))
+        ]
+        for part in parts(paths):
+            self._connection.execute(sa.delete(schema.file).where(*at(schema.file, index, part)))
+        for file in gone:
+            self._record(index, file, "removed", file.sha256)
+        self._forget_refusals(index, paths)
+        return gone
+
+    def free(self, index: str, filenames: Collection[str]) -> list[str]:
+        """Forget that files were refused as duplicates of ``filenames``, which are gone; returns
+        their paths, to be looked at again."""
+        paths = [
+            refusal.path
+            for refusal in (self.refusals(index) if filenames else ())
+            if refusal.is_duplicate and refusal.path.rpartition("/")[2] in filenames
+        ]
+        self._forget_refusals(index, paths)
+        return paths
+
+    def move(self, index: str, old: str, new: str) -> bool:
+        """Note that a file is at another path now."""
+        file = self.file_at(index, old)
+        if file is None or self.file_at(index, new) is not None:
+            return False
+        self._connection.execute(
+            sa.update(schema.file).where(*at(schema.file, index, [old])).values(path=new)
+        )
+        self._record(index, replace(file, path=new), "moved", old)
+        return True
+
+    def refuse(self, index: str, refusals: Iterable[Refusal]) -> None:
+        """Note files that cannot be taken in. No journal: the index did not change."""
+        rows = [to_row(index, refusal) for refusal in refusals]
+        schema.upsert(self._connection, schema.refused, rows)
+
+    def sign(self, index: str, path: str, signature: bool) -> bool:
+        """Note whether the file at ``path`` has a detached signature beside it."""
+        file = self.file_at(index, path)
+        if file is None or file.signature == signature:
+            return False
+        query = sa.update(schema.file).where(
+            schema.file.c.index == index, schema.file.c.path == path
+        )
+        self._connection.execute(query.values(signature=signature))
+        self._record(index, file, "signed" if signature else "unsigned")
+        return True
+
+    def yank(self, index: str, filename: str, reason: str | None) -> bool:
+        """Yank a file for ``reason`` (which may be empty), or undo it with ``None`` (PEP 592)."""
+        file = self.file(index, filename)
+        if file is None or file.yanked == reason:
+            return False
+        where = (schema.yank.c.index == index, schema.yank.c.filename == filename)
+        self._connection.execute(sa.delete(schema.yank).where(*where))
+        if reason is not None:
+            row = {"index": index, "filename": filename, "reason": reason}
+            self._connection.execute(sa.insert(schema.yank).values(row))
+        self._record(index, file, "unyanked" if reason is None else "yanked", reason)
+        return True
+
+    def set_status(self, index: str, project: str, status: str, reason: str | None) -> bool:
+        """Set a project's status (PEP 792)."""
+        found = self.project(index, project)
+        if found is None or (found.status, found.status_reason) == (status, reason):
+            return False
+        query = sa.update(schema.project).where(
+            schema.project.c.index == index, schema.project.c.name == project
+        )
+        self._connection.execute(query.values(status=status, status_reason=reason))
+        detail = status if reason is None else f"{status}: {reason}"
+        self._journal(index, project, found.display, "status", detail=detail)
+        return True
+
+    def finish(self) -> None:
+        """Write the journal, and give each project that it names its last serial."""
+        if not self._changes:
+            return
+        self._connection.execute(
+            sa.insert(schema.journal), [to_row(change.index, change) for change in self._changes]
+        )
+        serials = {(change.index, change.project): change.serial for change in self._changes}
+        rows = [
+            {
+                "index": index,
+                "name": name,
+                "display": self._display[index, name],
+                "serial": serial,
+                "status": "active",
+                "status_reason": None,
+                "files": 0,
+            }
+            for (index, name), serial in serials.items()
+        ]
+        schema.upsert(self._connection, schema.project, rows, update=("display", "serial"))
+        count = (
+            sa.select(sa.func.count())
+            .where(
+                schema.file.c.index == schema.project.c.index,
+                schema.file.c.project == schema.project.c.name,
+            )
+            .scalar_subquery()
+        )
+        changed = sa.update(schema.project).where(
+            schema.project.c.serial >= self._changes[0].serial
+        )
+        self._connection.execute(changed.values(files=count))
+
+    def _namesakes(self, index: str, files: Sequence[File]) -> list[File]:
+        """Known files that share a path or a name with one of ``files``."""
+        return [
+            known
+            for part in parts(files)
+            for known in self._files(
+                schema.file.c.index == index,
+                schema.file.c.path.in_([file.path for file in part])
+                | schema.file.c.filename.in_([file.filename for file in part]),
+            )
+        ]
+
+    def _forget_refusals(self, index: str, paths: Sequence[str]) -> None:
+        for part in parts(paths):
+            self._connection.execute(
+                sa.delete(schema.refused).where(*at(schema.refused, index, part))
+            )
+
+    def _record(self, index: str, file: File, action: str, detail: str | None = None) -> None:
+        self._journal(
+            index, file.project, file.name, action, file.path, file.filename, file.version, detail
+        )
+
+    def _journal(
+        self,
+        index: str,
+        project: str,
+        display: str,
+        action: str,
+        path: str | None = None,
+        filename: str | None = None,
+        version: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        serial = self._last + len(self._changes) + 1
+        change = Change(serial, self._time, index, project, action, path, filename, version, detail)
+        self._changes.append(change)
+        self._display[index, project] = display
+
+
+def now() -> int:
+    """Whole microseconds since the epoch."""
+    return time.time_ns() // _NANOSECONDS_PER_MICROSECOND
+
+
+def _duplicate(file: File, namesake: File) -> Refusal:
+    reason = f"{DUPLICATE}the index has this file name already, at {namesake.path}"
+    return Refusal(file.path, reason, file.size, file.mtime_ns, file.inode)
+
+
+def to_row(index: str, value: File | Refusal | Change) -> dict[str, Any]:
+    """A value's columns (asdict would copy deeply, at ten times the cost)."""
+    names = value.__dataclass_fields__.keys() - {"yanked"}
+    return {name: getattr(value, name) for name in names} | {"index": index}
