@@ -13,7 +13,7 @@ LAYERS = [
     {"yamlspec", "specforms"},
     {"spec", "index.names", "index.schema"},
     {"index.model"},
-    {"index.archive", "index.store"},
+    {"index.archive", "index.folder", "index.store"},
     {"index.reader", "index.examine"},
     {"index.writer"},
     {"index.catalog"},

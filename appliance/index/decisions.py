@@ -2,12 +2,13 @@
 
 from appliance.errors import NotFound
 from appliance.index.catalog import Catalog
+from appliance.index.folder import Folder
 from appliance.index.model import File
 from appliance.index.names import SIGNATURE, normalize
 from appliance.index.publish import Publisher
 from appliance.index.reader import Reader
 from appliance.index.scan import Scanner
-from appliance.index.store import Folder, discard
+from appliance.index.store import discard
 from appliance.spec import Spec
 
 

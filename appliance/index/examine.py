@@ -17,9 +17,10 @@ from itertools import islice
 
 from appliance.errors import Refused
 from appliance.index import archive
+from appliance.index.folder import Entry, Folder
 from appliance.index.model import File, Refusal
 from appliance.index.names import SIGNATURE
-from appliance.index.store import Batch, Entry, Folder, Site, sync
+from appliance.index.store import Batch, Site, sync
 
 # Less than this is looked at sooner than worker processes would have started.
 _FEW_FILES = 64

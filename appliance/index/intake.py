@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from appliance.index.catalog import Catalog
 from appliance.index.examine import Examined, examine_all
+from appliance.index.folder import Entry, Folder
 from appliance.index.model import File, Refusal
-from appliance.index.store import Entry, Folder, Site, unlink
+from appliance.index.store import Site, unlink
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 from appliance.errors import Refused
 from appliance.index import archive, pages, store
 from appliance.index.catalog import Catalog
+from appliance.index.folder import Folder
 from appliance.index.model import File, Project
 from appliance.index.names import METADATA, SIGNATURE
 from appliance.index.reader import Reader
-from appliance.index.store import Batch, Folder, Site, page_time
+from appliance.index.store import Batch, Site, page_time
 from appliance.spec import Spec
 
 log = logging.getLogger(__name__)

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator, Set
 from pathlib import PurePosixPath
 
 from appliance.index.catalog import Catalog
+from appliance.index.folder import Entry, Folder, FolderGone
 from appliance.index.intake import Intake, log_refusal
 from appliance.index.model import Refusal
 from appliance.index.names import SIGNATURE
 from appliance.index.reader import Stat
-from appliance.index.store import Entry, Folder, FolderGone, Site
+from appliance.index.store import Site
 from appliance.spec import Spec
 
 # A file is taken in when nobody has written to it for this long ...

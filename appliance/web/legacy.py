@@ -8,10 +8,10 @@ from packaging.metadata import RawMetadata, parse_email
 from appliance.errors import Refused
 from appliance.index import archive, names
 from appliance.index.catalog import Catalog
+from appliance.index.folder import Folder
 from appliance.index.model import File, Project
 from appliance.index.pages import file_url, upload_time
 from appliance.index.publish import resolve
-from appliance.index.store import Folder
 from appliance.spec import Spec
 from appliance.web import address
 
