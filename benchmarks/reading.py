@@ -131,4 +131,5 @@ def _summary(samples: Sequence[Sample], bulk: bool) -> str:
     )
     if bulk:
         return f"{number(throughput / corpus.MEBI)} MiB/s"
-    return f"{number(rate)} req/s, p99 {number(p99)} ms, CPU {number(1e6 * cost)} µs"
+    spent = f", CPU {number(1e6 * cost)} µs" if math.isfinite(cost) else ""
+    return f"{number(rate)} req/s, p99 {number(p99)} ms{spent}"

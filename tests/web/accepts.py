@@ -115,6 +115,7 @@ def well_formed() -> st.SearchStrategy[list[str]]:
 def headers() -> st.SearchStrategy[str]:
     """Headers made of what clients send, of pieces of it in any order, and of anything."""
     known = [text for _, text, _ in CLIENTS if text] + [text for text, _ in RULES]
+    known = [text for text in known if len(text) < 1000]  # both refuse too much, each in its way
     pieces = (*_RANGES, LATEST_JSON, ",", ", ", ";", ";q=0", ";q=0.5", ";q=1", " ", "#", "x")
     printable = st.characters(min_codepoint=32, max_codepoint=126)
     return st.one_of(
