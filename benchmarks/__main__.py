@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         default=RESULTS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.json",
-        help="file for the figures (default: named by the time, in %(default)s)",
+        help="file for the figures (default: named by the time, %(default)s)",
     )
     return parser
 
