@@ -162,7 +162,10 @@ def test_a_rebuild_of_a_catalog_that_is_no_database_begins_anew(foo: Lab) -> Non
     """With nothing to read, the facts come from the folder, and serials never run backwards."""
     for suffix in ("-wal", "-shm"):
         foo.spec.catalog.with_name(foo.spec.catalog.name + suffix).unlink(missing_ok=True)
-    foo.spec.catalog.write_bytes(b"no database at all" * 400)
+    # Another file: a connection that was not collected yet would mend the old one as it closes.
+    other = foo.spec.state / "other"
+    other.write_bytes(b"no database at all" * 400)
+    other.replace(foo.spec.catalog)
     said = list(rebuild(foo.spec))
     assert any("kept as" in line for line in said)
     assert len(list(foo.spec.state.glob("catalog.sqlite.damaged-*"))) >= 1
