@@ -3,28 +3,43 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 
-from appliance.cli import decide, rebuild, serve, status, watch
-from appliance.cli import spec as spec_verbs
 from appliance.errors import PyindexError
 
+# Each verb's module, in the order of `pyindex --help`.
+_MODULES = {
+    "serve": "serve",
+    "watch": "watch",
+    "status": "status",
+    "rebuild": "rebuild",
+    "yank": "decide",
+    "unyank": "decide",
+    "remove": "decide",
+    "status-set": "decide",
+    "init": "spec",
+    "spec": "spec",
+}
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+
+def parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the whole command line, or of what the module of one ``verb`` registers: to
+    import the others would be most of the time that it takes to start."""
     top = argparse.ArgumentParser(
         prog="pyindex", description="A private Python package index.", allow_abbrev=False
     )
     top.add_argument("--version", action="version", version=f"pyindex {version('pyindex')}")
     verbs = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (serve, watch, status, rebuild, decide, spec_verbs):
-        module.register(verbs)
+    names = [_MODULES[verb]] if verb in _MODULES else dict.fromkeys(_MODULES.values())
+    for name in names:
+        import_module(f"appliance.cli.{name}").register(verbs)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 0, 1 for a failure that can be explained, 2 for wrong usage."""
-    arguments = parser().parse_args(argv)
+    arguments = parser(*(sys.argv[1:] if argv is None else argv)[:1]).parse_args(argv)
     try:
         result: int = arguments.run(arguments)
     except PyindexError as error:

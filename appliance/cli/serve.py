@@ -7,12 +7,8 @@ import sys
 import time
 from typing import Any
 
-from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
-
 from appliance.cli import common
 from appliance.spec import Spec
-from appliance.web.app import create_app
 
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -58,7 +54,10 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
     ``options`` are settings of gunicorn. Does not return: gunicorn ends the process when it is
     told to stop.
     """
-    beside = _Beside([*watch, "--parent", str(os.getpid())])
+    beside = Beside([*watch, "--parent", str(os.getpid())])
+    beside.keep()
+    # Not before: the watch has as much to import, and first pages wait for it.
+    from appliance.cli.arbiter import Server
 
     def greet(server: Any) -> None:
         line = "pyindex: try `pip install --index-url %s/simple/ NAME`"
@@ -71,7 +70,7 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
         "when_ready": greet,
         "on_exit": lambda server: beside.stop(),
     }
-    _Server(spec, beside, {"bind": bind, **fixed, **options}).run()
+    Server(spec, beside, {"bind": bind, **fixed, **options}).run()
 
 
 def _port(text: str) -> int:
@@ -80,7 +79,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-class _Beside:
+class Beside:
     """A process that is started again, after a growing pause, whenever it ends."""
 
     def __init__(self, command: list[str]) -> None:
@@ -106,32 +105,6 @@ class _Beside:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-
-
-class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
-    """Starts processes in its own thread only: a worker that is forked while another thread does
-    so inherits that thread's pipes, and the thread waits for them for ever."""
-
-    def manage_workers(self) -> None:
-        self.app.beside.keep()
-        super().manage_workers()
-
-
-class _Server(BaseApplication):  # type: ignore[misc]
-    def __init__(self, spec: Spec, beside: _Beside, options: dict[str, Any]) -> None:
-        self.beside = beside
-        self._spec, self._options = spec, options
-        super().__init__()
-
-    def load_config(self) -> None:
-        for name, value in self._options.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Any:
-        return create_app(self._spec)
-
-    def run(self) -> None:
-        _Arbiter(self).run()
 
 
 def _source(arguments: argparse.Namespace) -> list[str]:

@@ -130,7 +130,7 @@ def examine(folder: Folder, site: Site, index: str, entry: Entry, batch: Batch) 
     if found.size != entry.size:
         return entry.path  # another file than the one that was seen
     if found.metadata is not None:
-        batch.write(site.metadata(index, entry.path), found.metadata)
+        batch.write_unseen(site.metadata(index, entry.path), found.metadata)
     signed = folder.entry(entry.path + SIGNATURE) is not None
     return _to_file(entry, found, signed)
 
