@@ -18,6 +18,8 @@ from appliance.index.store import PAGES
 
 API_VERSION = "1.4"
 
+_Files = list[tuple[File, str]]  # each with its URL
+
 _MICROSECONDS = 1_000_000
 _environment = jinja2.Environment(
     autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
@@ -37,8 +39,21 @@ _PROJECT = _environment.from_string(
 </head>
 <body>
 <h1>Links for {{ project.name }}</h1>
-{% for attributes, filename in links %}
-<a{{ attributes | xmlattr }}>{{ filename }}</a><br>
+{% for file, url in files %}
+<a href="{{ url }}#sha256={{ file.sha256 }}"
+{%- if file.requires_python is not none %}
+ data-requires-python="{{ file.requires_python }}"
+{%- endif %}
+{% if file.core_metadata is not none %}
+ data-core-metadata="sha256={{ file.core_metadata }}"
+{%- endif %}
+{% if file.yanked is not none %}
+ data-yanked="{{ file.yanked }}"
+{%- endif %}
+{% if signed %}
+ data-gpg-sig="{{ "true" if file.signature else "false" }}"
+{%- endif %}
+>{{ file.filename }}</a><br>
 {% endfor %}
 </body>
 </html>
@@ -68,7 +83,8 @@ def project_pages(project: Project, packages: str) -> dict[str, bytes]:
 
     ``packages`` is the URL of the packages directory, relative to the page, ending in ``/``.
     """
-    return _variants(_project_html(project, packages), _project_json(project, packages))
+    files = [(file, file_url(packages, file)) for file in project.offered]
+    return _variants(_project_html(project, files), _project_json(project, files))
 
 
 def list_pages(projects: Iterable[tuple[str, str, int]], serial: int) -> dict[str, bytes]:
@@ -93,26 +109,13 @@ def file_url(packages: str, file: File) -> str:
     return packages + quote(file.path, safe="/!~")
 
 
-def _project_html(project: Project, packages: str) -> bytes:
-    signed = any(file.signature for file in project.offered)
-    links = [(_attributes(file, packages, signed), file.filename) for file in project.offered]
-    return _PROJECT.render(project=project, links=links, version=API_VERSION).encode()
+def _project_html(project: Project, files: _Files) -> bytes:
+    signed = any(file.signature for file, _ in files)
+    page = _PROJECT.render(project=project, files=files, signed=signed, version=API_VERSION)
+    return page.encode()
 
 
-def _attributes(file: File, packages: str, signed: bool) -> dict[str, str | None]:
-    """The attributes of a file's link; those that are ``None`` are left out."""
-    url = f"{file_url(packages, file)}#sha256={file.sha256}"
-    metadata = f"sha256={file.core_metadata}" if file.core_metadata else None
-    return {
-        "href": url,
-        "data-requires-python": file.requires_python,
-        "data-core-metadata": metadata,
-        "data-yanked": file.yanked,
-        "data-gpg-sig": str(file.signature).lower() if signed else None,
-    }
-
-
-def _project_json(project: Project, packages: str) -> bytes:
+def _project_json(project: Project, files: _Files) -> bytes:
     status = {"status": project.status}
     if project.status_reason:
         status["reason"] = project.status_reason
@@ -121,16 +124,16 @@ def _project_json(project: Project, packages: str) -> bytes:
         "name": project.name,
         "project-status": status,
         "versions": project.versions,
-        "files": [_file_json(file, packages) for file in project.offered],
+        "files": [_file_json(file, url) for file, url in files],
     }
     return _dump(body)
 
 
-def _file_json(file: File, packages: str) -> dict[str, Any]:
+def _file_json(file: File, url: str) -> dict[str, Any]:
     """A file's entry. What is unknown is left out: uv rejects a page with nulls in it."""
     entry: dict[str, Any] = {
         "filename": file.filename,
-        "url": file_url(packages, file),
+        "url": url,
         "hashes": {"sha256": file.sha256},
         "size": file.size,
         "upload-time": upload_time(file),

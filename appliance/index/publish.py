@@ -132,12 +132,11 @@ class Publisher:
     def _offer(self, index: str, file: File, batch: Batch) -> None:
         """Link what may be fetched, and see that the metadata that the page promises is there."""
         target = f"{self._folders[index].root}/{file.path}"
-        batch.link(target, self._site.link(index, file.path))
-        signature = self._site.signature(index, file.path)
+        is_new = batch.link(target, self._site.link(index, file.path))
         if file.signature:
-            batch.link(target + SIGNATURE, signature)
-        elif os.path.lexists(signature):
-            store.unlink(signature)
+            batch.link(target + SIGNATURE, self._site.signature(index, file.path))
+        elif not is_new:
+            store.unlink(self._site.signature(index, file.path))
         place = self._site.metadata(index, file.path)
         if (file.core_metadata is not None) != os.path.lexists(place):
             store.unlink(place)
@@ -182,24 +181,14 @@ class Publisher:
 
     def _withdraw(self, since: int) -> None:
         """Take down the links of files that the journal says went after ``since``."""
-        while True:
-            with self._catalog.read() as reader:
-                changes = reader.changes(since)
-                left = {
-                    (change.index, change.detail if change.action == "moved" else change.path)
-                    for change in changes
-                    if change.action in ("removed", "moved") and change.index in self._folders
-                }
-                gone = [
-                    (index, path)
-                    for index, path in left
-                    if path and reader.file_at(index, path) is None
-                ]
-            for index, path in gone:
-                self._take_down(index, path)
-            if not changes:
-                return
-            since = changes[-1].serial
+        with self._catalog.read() as reader:
+            gone = [
+                (index, path)
+                for index, path in reader.left(since)
+                if index in self._folders and reader.file_at(index, path) is None
+            ]
+        for index, path in gone:
+            self._take_down(index, path)
 
     def _take_down(self, index: str, path: str) -> None:
         store.unlink(self._site.link(index, path))

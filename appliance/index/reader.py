@@ -74,6 +74,15 @@ class Reader:
         rows = self._connection.execute(query.order_by(schema.journal.c.serial).limit(limit))
         return [Change(**row._mapping) for row in rows]
 
+    def left(self, since: int) -> set[tuple[str, str]]:
+        """Index and path of each file that the journal says went away after serial ``since``."""
+        line = schema.journal.c
+        path = sa.case((line.action == "moved", line.detail), else_=line.path)
+        query = sa.select(line.index, path).where(
+            line.serial > since, line.action.in_(("removed", "moved")), path.is_not(None)
+        )
+        return {(index, path) for index, path in self._connection.execute(query)}
+
     def file(self, index: str, filename: str) -> File | None:
         found = self._files(schema.file.c.index == index, schema.file.c.filename == filename)
         return found[0] if found else None

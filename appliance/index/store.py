@@ -111,7 +111,8 @@ class Batch:
     def write_unseen(self, target: str, content: bytes) -> None:
         """Prepare ``target``, which nobody has heard of yet if it is not there: then it is written
         in place, at a third of the cost."""
-        self._prepare(target)
+        directory = os.path.dirname(target)
+        self._make_room(directory)
         try:
             self._create(target, content)
         except FileExistsError:
@@ -120,7 +121,7 @@ class Batch:
             unlink(target)
             raise
         else:
-            self._appeared.add(os.path.dirname(target))
+            self._appeared.add(directory)
 
     def _create(self, place: str, content: bytes, mtime: int | None = None) -> None:
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -135,16 +136,19 @@ class Batch:
         finally:
             os.close(descriptor)
 
-    def link(self, target: str, place: str) -> None:
-        """Prepare ``place`` as a symbolic link to ``target``; a new one appears at once."""
-        temporary = self._prepare(place)
+    def link(self, target: str, place: str) -> bool:
+        """Prepare ``place`` as a symbolic link to ``target``; a new one appears at once. Returns
+        whether it is new."""
+        self._make_room(os.path.dirname(place))
         try:
             os.symlink(target, place)
         except FileExistsError:
-            if os.path.islink(place) and os.readlink(place) == target:
-                return
-            os.symlink(target, temporary)
-            self._pending.append((temporary, place))
+            if not (os.path.islink(place) and os.readlink(place) == target):
+                temporary = self._prepare(place)
+                os.symlink(target, temporary)
+                self._pending.append((temporary, place))
+            return False
+        return True
 
     def commit(self) -> None:
         """Make all of it durable, then visible, then that durable."""
@@ -165,12 +169,15 @@ class Batch:
     def _prepare(self, target: str) -> str:
         """A name for the file until it appears at ``target``, whose directory is there then."""
         directory, name = os.path.split(target)
-        if directory not in self._directories:
-            make_directory(directory)
-            self._directories.add(directory)
+        self._make_room(directory)
         if self._temporary is None:
             return f"{directory}/.{name}.{os.getpid()}-{next(_numbers)}"
         return f"{self._temporary}/{os.getpid()}-{next(_numbers)}"
+
+    def _make_room(self, directory: str) -> None:
+        if directory not in self._directories:
+            make_directory(directory)
+            self._directories.add(directory)
 
     def __enter__(self) -> "Batch":
         return self
