@@ -174,14 +174,16 @@ class Writer(Reader):
 
     def _namesakes(self, index: str, files: Sequence[File]) -> list[File]:
         """Known files that share a path or a name with one of ``files``."""
+        here = schema.file.c.index == index
+        # One query of each: with an OR of both SQLite reads the whole index.
         return [
             known
             for part in parts(files)
-            for known in self._files(
-                schema.file.c.index == index,
-                schema.file.c.path.in_([file.path for file in part])
-                | schema.file.c.filename.in_([file.filename for file in part]),
+            for column, values in (
+                (schema.file.c.path, [file.path for file in part]),
+                (schema.file.c.filename, [file.filename for file in part]),
             )
+            for known in self._files(here, column.in_(values))
         ]
 
     def _forget_refusals(self, index: str, paths: Sequence[str]) -> None:
