@@ -25,9 +25,11 @@ from appliance.specforms import (
     Account,
     Address,
     Duration,
+    HostName,
     IndexName,
     Location,
     Name,
+    Network,
     OrVariable,
     Size,
     Url,
@@ -78,6 +80,11 @@ class Server(_Section):
     manager: Annotated[Literal["systemd", "supervisor"], OrVariable()] = Field(
         "systemd", description="What starts the server on a host, and keeps it running."
     )
+    bind: Annotated[Literal["socket", "port"], OrVariable()] | None = Field(
+        None,
+        description="How nginx reaches the server on a host: by a Unix socket, or by host and port."
+        " Default: a socket, but the port on CentOS 7, whose SELinux keeps nginx from the socket.",
+    )
     host: Address = Field("127.0.0.1", description="Address to listen on.")
     port: Annotated[int, whole_number(1, 65535), OrVariable()] = Field(
         8080, description="Port to listen on."
@@ -100,14 +107,37 @@ class Tls(_Section):
 
     certificate: Location = Field(description="File with the certificate and its chain (PEM).")
     key: Location = Field(description="File with the private key (PEM).")
+    ca: Location | None = Field(
+        None,
+        description="File with the certificate of a private CA (PEM), which clients are offered at"
+        " /-/ca.pem.",
+    )
 
 
 class Nginx(_Section):
     """The web server in front."""
 
     tls: Tls | None = None
+    names: tuple[HostName, ...] = Field(
+        (), description="Other host names to answer to, beside that of the url."
+    )
+    internal: tuple[Network, ...] = Field(
+        ("127.0.0.1", "::1"),
+        description="Addresses and networks that may see /health and /metrics.",
+    )
     max_upload: Size = Field(
         _as_written("2g"), description="The largest file that may be uploaded."
+    )
+
+
+class Backup(_Section):
+    """Copies of the catalog, once a day; the package files are for you to keep."""
+
+    directory: Location = Field(
+        _as_written("/var/backups/pyindex"), description="Directory of the copies on the host."
+    )
+    keep: Annotated[int, whole_number(1, 3650), OrVariable()] = Field(
+        14, description="How many copies stay."
     )
 
 
@@ -115,7 +145,12 @@ class Host(_Section):
     """The machine that it all is put on."""
 
     system: Annotated[Literal["centos-7", "debian-12"], OrVariable()] | None = Field(
-        None, description="Its operating system."
+        None, description="Its operating system. `pyindex render` needs to know it."
+    )
+    templates: Location | None = Field(
+        None,
+        description="Directory of templates that are taken before ours, under the same names as in"
+        " deploy/.",
     )
 
 
@@ -139,6 +174,7 @@ class Spec(_Section):
     accounts: Accounts = Field(default_factory=Accounts)
     server: Server = Field(default_factory=Server)
     nginx: Nginx = Field(default_factory=Nginx)
+    backup: Backup = Field(default_factory=Backup)
     host: Host = Field(default_factory=Host)
 
     @property

@@ -4,6 +4,7 @@ Each is a type for a pydantic model and brings its check and its JSON Schema. A 
 raises ValueError with what was wanted; ``appliance.spec`` adds where, and what it got.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable
@@ -26,6 +27,7 @@ NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 _NAME_WANTED = "a name of small letters, digits and '-', at most 63, not beginning with '-'"
 _ACCOUNT = r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,127}"
 _ADDRESS = r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}"
+_HOST = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?"
 _URL = (
     r"(https?://(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)"
     r"((?:/[A-Za-z0-9_~.-]+)*)/?"
@@ -116,6 +118,14 @@ def _url(text: str, folder: Path) -> str:
     return address.lower() + prefix
 
 
+def _network(text: str, folder: Path) -> str:
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError("an address or a network such as 10.0.0.0/8") from None
+    return str(network if network.num_addresses > 1 else network.network_address)
+
+
 def _duration(text: str, folder: Path) -> timedelta:
     wanted = "a duration such as 90s, 5m, 1h30m or 14d"
     counts = (int(count or 0) for count in _matched(text, _DURATION, wanted).groups())
@@ -151,6 +161,7 @@ _variable = OrVariable()
 _named = _text("name", NAME, _NAME_WANTED)
 _duration_schema = {"type": "string", "title": "duration", "pattern": f"^{_DURATION}$"}
 _size_schema = {"type": ["string", "integer"], "title": "size", "pattern": f"^{_SIZE}$"}
+_network_schema = {"type": "string", "title": "network", "pattern": "^[0-9A-Fa-f:./]+$"}
 _url_schema = {"type": "string", "title": "URL", "pattern": r"^https?://[^?#@]+$"}
 _path_schema = {"type": "string", "title": "path", "minLength": 1}
 
@@ -160,6 +171,8 @@ Account = Annotated[str, _text("account", _ACCOUNT, "an account such as alice or
 Address = Annotated[
     str, _text("address", _ADDRESS, "an address such as 127.0.0.1 or ::"), _variable
 ]
+HostName = Annotated[str, _text("host name", _HOST, "a host name such as pypi.lab"), _variable]
+Network = Annotated[str, Form(_network, _network_schema), _variable]
 Location = Annotated[Path, Form(absolute, _path_schema), _variable]
 Url = Annotated[str, Form(_url, _url_schema), _variable]
 Duration = Annotated[timedelta, Form(_duration, _duration_schema), _variable]

@@ -14,10 +14,13 @@ _MODULES = {
     "watch": "watch",
     "status": "status",
     "rebuild": "rebuild",
+    "backup": "backup",
+    "restore": "backup",
     "yank": "decide",
     "unyank": "decide",
     "remove": "decide",
     "status-set": "decide",
+    "render": "render",
     "init": "spec",
     "spec": "spec",
 }

@@ -71,16 +71,19 @@ class Catalog:
         if result != "ok":
             raise CatalogError(f"catalog {self.path}: malformed: {result}")
 
-    def restore(self, rows: Mapping[str, list[dict[str, Any]]], at_least: int) -> None:
-        """Put rows of another catalog, by table, into this empty one; serials go on after
-        ``at_least``, so that no reader sees them run backwards."""
+    def restore(self, rows: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Put rows of another catalog, by table, into this empty one."""
         with self._connect("BEGIN IMMEDIATE") as connection:
             for name, values in rows.items():
-                table = schema.metadata.tables[name]
-                schema.upsert(connection, table, values)
+                schema.upsert(connection, schema.metadata.tables[name], values)
             connection.execute(sa.update(schema.project).values(files=0))
+
+    def go_on(self, at_least: int, action: str) -> None:
+        """Note in the journal what was done to the whole, with a serial after ``at_least``, so that
+        no reader sees serials run backwards."""
+        with self._connect("BEGIN IMMEDIATE") as connection:
             last = max(at_least, Reader(connection).serial())
-            note = Change(last + 1, now(), "", "", "rebuilt")
+            note = Change(last + 1, now(), "", "", action)
             connection.execute(sa.insert(schema.journal), [to_row("", note)])
 
     # --- plumbing ------------------------------------------------------------------------------

@@ -1,5 +1,8 @@
-"""A catalog anew from the package files, with what can be saved of the old one."""
+"""The catalog anew: from the package files, with what can be saved of the old one; or from a
+backup."""
 
+import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -7,9 +10,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from appliance.errors import PyindexError
 from appliance.index import store
 from appliance.index.catalog import Catalog, CatalogError
-from appliance.index.watch import Watch
+from appliance.index.publish import Publisher
+from appliance.index.watch import Watch, is_alive
 from appliance.spec import Spec
 
 # What no package file tells: the decisions, and the history.
@@ -27,22 +32,100 @@ def rebuild(spec: Spec) -> Iterator[str]:
         catalog.check()
     except CatalogError as error:
         yield str(error)
-        aside = _set_aside(spec.catalog)
+        aside = _set_aside(spec.catalog, "damaged")
         yield f"the damaged catalog is kept as {aside}"
         saved = {table: _salvage(aside, table) for table in _KEPT}
         catalog = Catalog(spec.catalog, create=True)
-        catalog.restore(saved, at_least=store.last_serial(spec))
+        catalog.restore(saved)
+        catalog.go_on(store.last_serial(spec), "rebuilt")
         yield "taken over: " + ", ".join(f"{len(saved[table])} rows of {table}" for table in _KEPT)
     Watch(spec).once(again=True)
+    yield from _counts(spec, catalog)
+
+
+def _counts(spec: Spec, catalog: Catalog) -> Iterator[str]:
     with catalog.read() as reader:
         for index in spec.indexes:
             projects, files = reader.counts(index)
             yield f"{index}: {projects} projects, {files} files"
 
 
-def _set_aside(path: Path) -> Path:
+def backup(spec: Spec) -> Path:
+    """Write a copy of the catalog as it is at one moment, and remove copies beyond ``backup.keep``.
+
+    The copy is whole, checked and durable when it appears. Returns its path; raises
+    :class:`CatalogError` or ``OSError``.
+    """
+    folder = spec.backup.directory
+    folder.mkdir(0o750, parents=True, exist_ok=True)
+    place = folder / f"catalog-{time.strftime(_STAMP)}.sqlite"
+    temporary = folder / f".{place.name}.{os.getpid()}"
+    try:
+        _copy(spec.catalog, temporary)
+        store.sync(folder)
+        temporary.rename(place)
+        store.sync(folder)
+    finally:
+        store.unlink(temporary)
+    copies = sorted(each for each in folder.glob("catalog-*.sqlite") if each != place)
+    for old in copies[: max(0, len(copies) + 1 - spec.backup.keep)]:
+        old.unlink()
+    return place
+
+
+def restore(spec: Spec, copy: Path) -> Iterator[str]:
+    """Put a backup in the catalog's place, and bring it and the pages up to the folder.
+
+    The catalog that it replaces is kept beside it. Yields lines that say what was done; raises
+    :class:`PyindexError` while the index runs, :class:`CatalogError` for what is no backup.
+    """
+    if is_alive(spec):
+        raise PyindexError("the index is running; stop it, restore, and start it again")
+    last = store.last_serial(spec)
+    store.make_directory(spec.state)
+    temporary = spec.catalog.with_name(f".restored.{os.getpid()}")
+    try:
+        _copy(copy, temporary)
+        store.sync(spec.state)
+        if spec.catalog.exists():
+            with contextlib.suppress(CatalogError), Catalog(spec.catalog).read() as reader:
+                last = max(last, reader.serial())
+            yield f"the catalog until now is kept as {_set_aside(spec.catalog, 'replaced')}"
+        temporary.rename(spec.catalog)
+    finally:
+        store.unlink(temporary)
+    catalog = Catalog(spec.catalog, create=True)
+    catalog.go_on(last, "restored")
+    yield f"restored from {copy}"
+    Watch(spec).once()
+    Publisher(spec, catalog).publish(everything=True)
+    Publisher(spec, catalog).publish_lists()
+    yield from _counts(spec, catalog)
+
+
+def _copy(source: Path, place: Path) -> None:
+    """A sound copy of a catalog as it is at this moment, of mode 0640."""
+    if not source.exists():
+        raise CatalogError(f"{source}: no such file")
+    place.touch(mode=0o640, exist_ok=False)
+    try:
+        with closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as connection:
+            connection.execute("VACUUM INTO ?", (str(place),))
+        with closing(sqlite3.connect(place)) as connection:
+            connection.execute("SELECT max(serial) FROM journal")
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise CatalogError(f"{source}: cannot be copied: {found}")
+
+
+_STAMP = "%Y%m%dT%H%M%S"
+
+
+def _set_aside(path: Path, why: str) -> Path:
     """Rename the catalog and its log, so that nothing of them is overwritten."""
-    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
+    aside = path.with_name(f"{path.name}.{why}-{time.strftime(_STAMP)}")
     for suffix in ("-wal", "-shm", ""):
         part = path.with_name(path.name + suffix)
         if part.exists():

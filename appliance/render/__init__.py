@@ -1,0 +1,186 @@
+"""The spec to deployment files, as values. Pure: the same spec gives the same bytes.
+
+Nothing else turns the spec into files; ansible places what was rendered here.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import jinja2
+import yaml
+
+from appliance.errors import SpecError
+from appliance.render import escapes, system
+from appliance.spec import Spec
+
+RELEASE = "/opt/pyindex/current"
+SETTINGS = "/etc/pyindex"
+SOCKET = "/run/pyindex/pyindex.sock"
+LOGS = "/var/log/pyindex"
+USER = "pyindex"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file on the host: ``path`` is absolute, ``part`` says whose it is (a role of ansible)."""
+
+    path: str
+    content: str
+    part: str
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+
+
+# Template, path on the host, part. "{supervisor}" is what the system calls the place.
+_ALWAYS = (
+    ("nginx/pyindex.conf.j2", "/etc/nginx/conf.d/pyindex.conf", "nginx"),
+    ("host/logrotate.j2", "/etc/logrotate.d/pyindex", "base"),
+    ("host/tmpfiles.conf.j2", "/etc/tmpfiles.d/pyindex.conf", "base"),
+    ("host/environment.j2", f"{SETTINGS}/environment", "service"),
+    ("client/pip.conf.j2", f"{SETTINGS}/client/pip.conf", "nginx"),
+    ("client/uv.toml.j2", f"{SETTINGS}/client/uv.toml", "nginx"),
+    ("client/poetry.toml.j2", f"{SETTINGS}/client/poetry.toml", "nginx"),
+    ("client/environment.yml.j2", f"{SETTINGS}/client/environment.yml", "nginx"),
+)
+_SYSTEMD = tuple(
+    (f"systemd/{unit}.j2", f"/etc/systemd/system/{unit}", "service")
+    for unit in (
+        "pyindex.service",
+        "pyindex.socket",
+        "pyindex-watch.service",
+        "pyindex-backup.service",
+        "pyindex-backup.timer",
+    )
+)
+_SUPERVISOR = (
+    ("supervisor/pyindex.conf.j2", "{supervisor}", "service"),
+    ("supervisor/pyindex.cron.j2", "/etc/cron.d/pyindex", "service"),
+)
+_FIREWALLD = (("host/firewalld.xml.j2", "/etc/firewalld/services/pyindex.xml", "base"),)
+_SELINUX = (("host/selinux.json.j2", f"{SETTINGS}/selinux.json", "base"),)
+
+
+def files(spec: Spec) -> list[File]:
+    """Every file that the spec's host needs, by path.
+
+    Raises SpecError if the spec says too little for a host, or what a syntax cannot carry.
+    """
+    _check(spec)
+    host = system.of(spec)
+    outputs = [*_ALWAYS, *(_SYSTEMD if spec.server.manager == "systemd" else _SUPERVISOR)]
+    outputs += _FIREWALLD if host.firewalld else ()
+    outputs += _SELINUX if host.selinux else ()
+    context = {"system": host, **_context(spec), **_site(spec)}
+    found = [
+        File(
+            path.format(supervisor=host.supervisor),
+            _environment(spec.host.templates).get_template(template).render(context),
+            part,
+        )
+        for template, path, part in outputs
+    ]
+    text = f"# {_head(spec)}\n{normal_form(spec)}"
+    found.append(File(f"{SETTINGS}/pyindex.yml", text, "service", 0o640, group=USER))
+    return sorted(found, key=lambda file: file.path)
+
+
+def nginx(spec: Spec, address: str = "") -> str:
+    """The nginx site of the appliance, a file to be included in ``http { }`` (nginx >= 1.18).
+
+    It listens on all addresses unless one is given, at the port of the spec's ``url``. Raises
+    SpecError for a path that nginx cannot be told.
+    """
+    context = {**_context(spec), **_site(spec, address)}
+    template = _environment(spec.host.templates).get_template("nginx/pyindex.conf.j2")
+    return template.render(context)
+
+
+def normal_form(spec: Spec) -> str:
+    """The spec as YAML with every value said, for the host; templates stay behind."""
+    data = spec.model_dump(mode="json", exclude_none=True)
+    data["server"]["reconcile"] = f"{int(spec.server.reconcile.total_seconds())}s"
+    data["host"].pop("templates", None)
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def digest(spec: Spec) -> str:
+    """The SHA-256 of the spec's normal form, in hex."""
+    return hashlib.sha256(normal_form(spec).encode()).hexdigest()
+
+
+def _check(spec: Spec) -> None:
+    """What a host needs that an index alone does not."""
+    problems = []
+    if spec.url is None:
+        problems.append("url: missing; a host needs the address that clients type")
+    elif spec.url.startswith("https:") and spec.nginx.tls is None:
+        problems.append("nginx.tls: missing; the url is https, so say certificate and key")
+    elif spec.url.startswith("http:") and spec.nginx.tls is not None:
+        problems.append("url: http, but nginx.tls is there; wanted https")
+    if problems:
+        raise SpecError(problems)
+
+
+def _head(spec: Spec) -> str:
+    return f"Rendered by pyindex from the spec with digest {digest(spec)[:16]}; do not edit."
+
+
+def _context(spec: Spec) -> dict[str, Any]:
+    """What every template may use."""
+    return {
+        "spec": spec,
+        "head": _head(spec),
+        "release": RELEASE,
+        "settings": SETTINGS,
+        "logs": LOGS,
+        "user": USER,
+        "socket": SOCKET if system.uses_socket(spec) else None,
+        "writable": [index.packages for index in spec.indexes.values() if index.upload],
+    }
+
+
+def _site(spec: Spec, address: str = "") -> dict[str, Any]:
+    """What the nginx site needs beside that."""
+    url = urlsplit(spec.url or "http://_")
+    port = url.port or (443 if spec.nginx.tls else 80)
+    host, app_port = spec.server.host, spec.server.port
+    application = f"unix:{SOCKET}" if system.uses_socket(spec) else _reachable(host, app_port)
+    return {
+        "id": f"pyindex_{spec.name.replace('-', '_')[:16]}",  # PCRE takes names of 32
+        "listen": f"{address}:{port}" if address else port,
+        "port": port,
+        "host": url.hostname,
+        "prefix": url.path,
+        "application": application,
+        "mounts": ["", *(f"/{name}" for name in spec.indexes)],
+        # In the tests, which give an address, there is no host around it.
+        "on_host": spec.host.system is not None and not address,
+    }
+
+
+def _reachable(host: str, port: int) -> str:
+    """Where a server is found that listens on ``host``."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # not to bind
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@cache
+def _environment(templates: Path | None = None) -> jinja2.Environment:
+    ours = jinja2.PackageLoader("appliance.deploy", ".")
+    loaders = [jinja2.FileSystemLoader(templates), ours] if templates else [ours]
+    environment = jinja2.Environment(  # noqa: S701  # each output has its own filter instead
+        loader=jinja2.ChoiceLoader(loaders),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["nginx"] = escapes.nginx
+    environment.filters["json"] = json.dumps
+    return environment

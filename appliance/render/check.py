@@ -1,0 +1,180 @@
+"""Rendered files, each read by the program that it is for: its words, not ours."""
+
+import configparser
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import tomllib
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from appliance.render import LOGS, USER, File, escapes, place
+
+_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a program says of a file. ``good`` is also what nobody here could judge."""
+
+    path: str
+    program: str
+    good: bool
+    words: str
+
+
+Files = Sequence[File]
+
+
+def check(files: Files) -> Iterator[Verdict]:
+    """A verdict on each file of a host, or on several that one program reads together."""
+    with tempfile.TemporaryDirectory(prefix="pyindex-check-") as name:
+        root = Path(name).resolve()
+        place.write(files, root)
+        for pattern, program, judge in _JUDGES:
+            mine = [file for file in files if re.search(pattern, file.path)]
+            for group in [mine] if program == "systemd-analyze" else [[file] for file in mine]:
+                if group:
+                    yield _judged(group, program, judge, root)
+
+
+def _judged(files: Files, program: str, judge: "_Judge", root: Path) -> Verdict:
+    path = " ".join(file.path for file in files)
+    if "/" not in program and not program.startswith("as ") and not shutil.which(program):
+        return Verdict(path, program, True, "is not installed here, so this was not checked")
+    try:
+        words = judge(files, root)
+    except (ValueError, ET.ParseError, yaml.YAMLError, configparser.Error) as error:
+        words = str(error) or type(error).__name__
+    except subprocess.TimeoutExpired:
+        words = f"no answer within {_SECONDS} s"
+    return Verdict(path, program, not words, words or "ok")
+
+
+_Judge = Callable[[Files, Path], str]
+
+
+def _run(*command: str, **environment: str) -> str:
+    """What a program complains of; nothing if it ends with 0."""
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_SECONDS,
+        env={**os.environ, **environment},
+    )
+    return (done.stderr + done.stdout).strip() if done.returncode else ""
+
+
+def _systemd(files: Files, root: Path) -> str:
+    """All units, which name each other, among programs that do nothing."""
+    for file in files:
+        for program in re.findall(r"^Exec\w+=[-@:+!]*([^\s\"]+)", file.content, re.M):
+            _pretend(root / program.lstrip("/"))
+    _pretend_users(root)
+    units = [PurePosixPath(file.path).name for file in files]
+    return _run("systemd-analyze", "verify", f"--root={root}", "--man=no", *units)
+
+
+def _pretend(program: Path) -> None:
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.touch(mode=0o755)
+
+
+def _pretend_users(root: Path) -> None:
+    names = (("root", 0), (USER, 990), ("nginx", 991), ("www-data", 33))
+    (root / "etc/passwd").write_text("".join(f"{n}:x:{i}:{i}::/:/bin/sh\n" for n, i in names))
+    (root / "etc/group").write_text("".join(f"{n}:x:{i}:\n" for n, i in names))
+
+
+def _tmpfiles(files: Files, root: Path) -> str:
+    _pretend_users(root)
+    return _run("systemd-tmpfiles", "--create", f"--root={root}", files[0].path)
+
+
+def _nginx(files: Files, root: Path) -> str:
+    """The site as nginx reads it, with logs and, where they are not here, certificates apart."""
+    text = files[0].content.replace(f"{LOGS}/", f"{root}/")
+    for directive, word in re.findall(r"(ssl_certificate\w*) (\".*\");", text):
+        if not Path(json.loads(word)).exists():
+            text = text.replace(word, escapes.nginx(_stand_in(root, directive)))
+    (root / "site.conf").write_text(text)
+    (root / "nginx.conf").write_text(
+        f"pid {root}/nginx.pid;\nerror_log stderr;\nevents {{ }}\nhttp {{\n"
+        + "".join(
+            f"{kind}_temp_path {root}/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        + f"include {root}/site.conf;\n}}\n"
+    )
+    return _run("nginx", "-t", "-c", f"{root}/nginx.conf")
+
+
+def _stand_in(root: Path, directive: str) -> Path:
+    """A certificate or its key, made for the moment."""
+    certificate, key = root / "ssl_certificate", root / "ssl_certificate_key"
+    if not key.exists():
+        subject = ("-subj", "/CN=check", "-keyout", str(key), "-out", str(certificate))
+        if words := _run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject):
+            raise ValueError(words)
+    return root / directive
+
+
+def _supervisor(files: Files, root: Path) -> str:
+    """supervisor's own parser, in its own Python, whatever its version."""
+    (root / "supervisord.conf").write_text(
+        f"[supervisord]\nlogfile={root}/log\n[include]\nfiles={place.below(root, files[0])}\n"
+    )
+    first = Path(shutil.which("supervisord") or "").read_text(errors="replace").partition("\n")[0]
+    python = first.removeprefix("#!").split()
+    code = (
+        "import pwd, sys\n"
+        "from supervisor import options\n"
+        "options.name_to_uid = lambda name: 0\n"  # the host's user is not here
+        "options.existing_dirpath = options.existing_directory = lambda path: path\n"
+        "options.ServerOptions().realize(['-c', sys.argv[1]])\n"
+    )
+    return _run(*(python or ["python3"]), "-c", code, f"{root}/supervisord.conf")
+
+
+def _logrotate(files: Files, root: Path) -> str:
+    place.below(root, files[0]).chmod(0o644)
+    command = ("logrotate", "--debug", "--state", f"{root}/state")
+    done = subprocess.run(
+        [*command, str(place.below(root, files[0]))],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_SECONDS,
+    )
+    return "\n".join(line for line in done.stderr.splitlines() if line.startswith("error:"))
+
+
+def _parsed(parse: Callable[[str], object]) -> _Judge:
+    def judge(files: Files, root: Path) -> str:
+        parse(files[0].content)
+        return ""
+
+    return judge
+
+
+_JUDGES: tuple[tuple[str, str, _Judge], ...] = (
+    (r"^/etc/systemd/", "systemd-analyze", _systemd),
+    (r"^/etc/tmpfiles\.d/", "systemd-tmpfiles", _tmpfiles),
+    (r"^/etc/nginx/", "nginx", _nginx),
+    (r"^/etc/supervisor", "supervisord", _supervisor),
+    (r"^/etc/logrotate\.d/", "logrotate", _logrotate),
+    (r"\.xml$", "as XML", _parsed(ET.fromstring)),
+    (r"\.json$", "as JSON", _parsed(json.loads)),
+    (r"\.toml$", "as TOML", _parsed(tomllib.loads)),
+    (r"\.yml$", "as YAML", _parsed(yaml.safe_load)),
+    (r"/pip\.conf$", "as INI", _parsed(lambda text: configparser.ConfigParser().read_string(text))),
+)
