@@ -34,7 +34,7 @@ def test_init_shows_every_key() -> None:
     assert main(["init"]) == 0
     text = re.sub(r"^( *)#(?=\w+:)", r"\1", Path("pyindex.yml").read_text(), flags=re.M)
     full = loaded(text)
-    assert full.server == Server()
+    assert full.server == Server(bind="socket")
     assert (full.name, full.nginx.max_upload) == (
         Spec.model_fields["name"].default,
         Nginx().max_upload,

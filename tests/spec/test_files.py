@@ -14,7 +14,7 @@ from appliance.spec import Spec, load, reference
 
 from .texts import HEAD, NAME, SKETCH, SMALL, loaded, problems
 
-KNOWN = "unknown key; known here: name, url, state, indexes, accounts, server, nginx, host"
+KNOWN = "unknown key; known here: name, url, state, indexes, accounts, server, nginx, backup, host"
 # (what the file holds, all problems)
 FILES: list[tuple[str | bytes, list[str]]] = [
     ("", ['1: empty; "pyindex init" writes a spec to start from']),
@@ -97,7 +97,7 @@ FILES: list[tuple[str | bytes, list[str]]] = [
         [
             "5: nginx.tls.certificate: missing; wanted: File with the certificate and its chain"
             " (PEM)",
-            "6: nginx.tls.cert: unknown key; known here: certificate, key",
+            "6: nginx.tls.cert: unknown key; known here: certificate, key, ca",
         ],
     ),
     (

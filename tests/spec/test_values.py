@@ -67,6 +67,7 @@ def test_frozen() -> None:
         loaded(SMALL).server.port = 1  # type: ignore[misc]
 
 
+NETWORKS = ("10.0.0.0/8", "fd00::/8", "10.0.0.1")
 # (key, as written, as read, whether the JSON Schema, which sees YAML's own types, agrees)
 ACCEPTED: list[tuple[str, str, object, bool]] = [
     ("name", "lab-2", "lab-2", True),
@@ -94,6 +95,11 @@ ACCEPTED: list[tuple[str, str, object, bool]] = [
     ("nginx.max_upload", "10k", 10240, True),
     ("nginx.max_upload", "512M", 512 * 1024**2, True),
     ("nginx.max_upload", "2g", 2 * 1024**3, True),
+    ("nginx.names", "[pypi, Pypi.lab, 10.0.0.1]", ("pypi", "Pypi.lab", "10.0.0.1"), True),
+    ("nginx.internal", "[10.0.0.0/8, 'fd00::/8', 10.0.0.1/32]", NETWORKS, True),
+    ("server.bind", "port", "port", True),
+    ("backup.directory", "/mnt/backup", Path("/mnt/backup"), True),
+    ("backup.keep", "3650", 3650, True),
     ("host.system", "debian-12", "debian-12", True),
     ("accounts.htpasswd", "~/htpasswd", Path("/home/alice/htpasswd"), True),
     ("accounts.htpasswd", "/etc//x/../htpasswd", Path("/etc/htpasswd"), True),
@@ -172,6 +178,8 @@ REFUSED = [
     ("nginx.max_upload", "2 GB", f"{SIZE}, got '2 GB'", True),
     ("nginx.max_upload", "0", f"{SIZE}, got '0'", False),
     ("nginx.max_upload", "9999999999999999g", f"{SIZE}, got '9999999999999999g'", False),
+    ("server.bind", "tcp", "wanted 'socket' or 'port', got 'tcp'", True),
+    ("backup.keep", "0", "wanted a whole number from 1 to 3650, got '0'", True),
     ("nginx.tls", "true", f"{MAPPING}, got 'true'", True),
     ("host.system", "centos-6", "wanted 'centos-7' or 'debian-12', got 'centos-6'", True),
     ("accounts.htpasswd", "''", f"{PATH}, got ''", True),
@@ -185,6 +193,15 @@ REFUSED = [
     ("accounts.htpasswd", "!env HOME", f"{TAG} '!env'", True),
     ("server", "!!set {workers}", f"{TAG} 'tag:yaml.org,2002:set'", True),
 ]
+
+
+def test_refused_in_lists() -> None:
+    """Each item of a list is refused by its place in it."""
+    text = SMALL + "nginx:\n  names: [ok, a b]\n  internal: [10.0.0.1/8]\n"
+    assert problems(text) == [
+        "5: nginx.names[1]: wanted a host name such as pypi.lab, got 'a b'",
+        "6: nginx.internal[0]: wanted an address or a network such as 10.0.0.0/8, got '10.0.0.1/8'",
+    ]
 
 
 @pytest.mark.parametrize(("key", "written", "sentence", "in_schema"), REFUSED)
