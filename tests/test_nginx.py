@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from appliance import render, spec
 from appliance.errors import SpecError
 from appliance.index.watch import Watch
+from appliance.render import escapes
 from appliance.spec import Spec
 from appliance.web.negotiate import HTML, JSON, OLD_HTML
 from tests.conftest import eventually
@@ -119,7 +120,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], port: int, log: Path, **environment: str) -> Iterator[int]:
+def running(
+    command: list[str], port: int, log: Path, host: str = HOST, **environment: str
+) -> Iterator[int]:
     """Run ``command`` until the block ends; entered when something listens on ``port``."""
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -127,7 +130,7 @@ def running(command: list[str], port: int, log: Path, **environment: str) -> Ite
         )
     try:
         deadline = time.monotonic() + 30
-        while not _listens(port):
+        while not _listens(host, port):
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)
         yield process.pid
@@ -136,8 +139,8 @@ def running(command: list[str], port: int, log: Path, **environment: str) -> Ite
         process.wait(30)
 
 
-def _listens(port: int) -> bool:
-    with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+def _listens(host: str, port: int) -> bool:
+    with suppress(OSError), socket.create_connection((host, port), timeout=1):
         return True
     return False
 
@@ -588,20 +591,20 @@ WORDS = [
 @pytest.mark.parametrize(("value", "word"), WORDS)
 def test_a_value_is_one_word(value: object, word: str) -> None:
     """Whatever it holds, a value neither ends early nor becomes something else."""
-    assert render.escape_nginx(value) == word
+    assert escapes.nginx(value) == word
 
 
 @pytest.mark.parametrize("value", ["$uri", "/srv/$x", "a\nb", "a\0", "\x7f"])
 def test_what_nginx_cannot_be_told_is_refused(value: str) -> None:
     """nginx has no way to write these."""
     with pytest.raises(SpecError, match="cannot stand in nginx's configuration"):
-        render.escape_nginx(value)
+        escapes.nginx(value)
 
 
 def test_words_are_what_nginx_reads(tmp_path: Path) -> None:
     """nginx reads each word back as the value."""
     values = [str(value) for value, _ in WORDS if value]
-    body = "".join(f"add_header X-{n} {render.escape_nginx(v)};" for n, v in enumerate(values))
+    body = "".join(f"add_header X-{n} {escapes.nginx(v)};" for n, v in enumerate(values))
     port = free_port()
     site = f"server {{ listen {HOST}:{port}; location / {{ {body} return 204; }} }}"
     with running(configuration(tmp_path / "nginx", site), port, tmp_path / "log"):

@@ -5,12 +5,12 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from appliance import spec as specs
 from appliance.cli import common
-from appliance.render import File, check, files, place
+from appliance.render import File, check, files, place, system
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -42,7 +42,8 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(arguments: argparse.Namespace) -> int:
-    found = files(specs.load(arguments.spec or common.usual_place()))
+    spec = specs.load(arguments.spec or common.usual_place())
+    found = files(spec)
     if arguments.out:
         place.write(found, arguments.out)
     if arguments.json:
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.diff:
         return _say(list(place.diff(found, arguments.root)))
     if arguments.check:
-        return _checked(found)
+        return _checked(check.check(found, system.of(spec).systemd))
     if not arguments.out:
         for file in found:
             print(f"==> {file.path} ({file.mode:04o} {file.owner}:{file.group})\n{file.content}")
@@ -66,9 +67,9 @@ def _say(lines: Sequence[str]) -> int:
     return 1 if lines else 0
 
 
-def _checked(found: Sequence[File]) -> int:
+def _checked(verdicts: Iterable[check.Verdict]) -> int:
     status = 0
-    for verdict in check.check(found):
+    for verdict in verdicts:
         print(f"{verdict.path}: {verdict.program}: {verdict.words}")
         status = status if verdict.good else 1
     return status

@@ -5,6 +5,8 @@ Nothing else turns the spec into files; ansible places what was rendered here.
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +25,7 @@ SETTINGS = "/etc/pyindex"
 SOCKET = "/run/pyindex/pyindex.sock"
 LOGS = "/var/log/pyindex"
 USER = "pyindex"
+CLIENT = ("pip.conf", "uv.toml", "poetry.toml", "environment.yml")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class File:
 # Template, path on the host, part. "{supervisor}" is what the system calls the place.
 _ALWAYS = (
     ("nginx/pyindex.conf.j2", "/etc/nginx/conf.d/pyindex.conf", "nginx"),
+    ("systemd/nginx.conf.j2", "/etc/systemd/system/nginx.service.d/pyindex.conf", "nginx"),
     ("host/logrotate.j2", "/etc/logrotate.d/pyindex", "base"),
     ("host/tmpfiles.conf.j2", "/etc/tmpfiles.d/pyindex.conf", "base"),
     ("host/environment.j2", f"{SETTINGS}/environment", "service"),
@@ -101,6 +105,12 @@ def nginx(spec: Spec, address: str = "") -> str:
     return template.render(context)
 
 
+def client(spec: Spec, name: str, url: str) -> str:
+    """One of ``CLIENT``, for clients that reach the appliance at ``url``."""
+    template = _environment(spec.host.templates).get_template(f"client/{name}.j2")
+    return template.render({**_context(spec), **_client(spec, url)})
+
+
 def normal_form(spec: Spec) -> str:
     """The spec as YAML with every value said, for the host; templates stay behind."""
     data = spec.model_dump(mode="json", exclude_none=True)
@@ -123,8 +133,19 @@ def _check(spec: Spec) -> None:
         problems.append("nginx.tls: missing; the url is https, so say certificate and key")
     elif spec.url.startswith("http:") and spec.nginx.tls is not None:
         problems.append("url: http, but nginx.tls is there; wanted https")
+    for key, path in _directories(spec):
+        if path.is_relative_to("/tmp") or path.is_relative_to("/var/tmp"):  # noqa: S108
+            problems.append(f"{key}: {path}: the services do not see what is there; say another")
     if problems:
         raise SpecError(problems)
+
+
+def _directories(spec: Spec) -> Iterator[tuple[str, Path]]:
+    """Directories that the services work in, by their keys."""
+    yield "state", spec.state
+    yield "backup.directory", spec.backup.directory
+    for name, index in spec.indexes.items():
+        yield f"indexes.{name}.packages", index.packages
 
 
 def _head(spec: Spec) -> str:
@@ -146,22 +167,60 @@ def _context(spec: Spec) -> dict[str, Any]:
 
 
 def _site(spec: Spec, address: str = "") -> dict[str, Any]:
-    """What the nginx site needs beside that."""
+    """What the nginx site and the files around it need beside that."""
     url = urlsplit(spec.url or "http://_")
     port = url.port or (443 if spec.nginx.tls else 80)
     host, app_port = spec.server.host, spec.server.port
     application = f"unix:{SOCKET}" if system.uses_socket(spec) else _reachable(host, app_port)
+    known = f"[{url.hostname}]" if ":" in str(url.hostname) else str(url.hostname)
+    redirects = spec.nginx.tls is not None and port == 443
     return {
+        **_client(spec, spec.url or "http://_"),
         "id": f"pyindex_{spec.name.replace('-', '_')[:16]}",  # PCRE takes names of 32
-        "listen": f"{address}:{port}" if address else port,
+        "listen": _listening(address, port),
+        "plain": _listening(address, 80) if redirects else [],
         "port": port,
-        "host": url.hostname,
+        "names": _server_names(known, *spec.nginx.names),
+        "origin": f"https://{known}{f':{port}' if port != 443 else ''}",
         "prefix": url.path,
         "application": application,
         "mounts": ["", *(f"/{name}" for name in spec.indexes)],
+        "largest": _in_units(spec.nginx.max_upload),
         # In the tests, which give an address, there is no host around it.
         "on_host": spec.host.system is not None and not address,
     }
+
+
+def _client(spec: Spec, url: str) -> dict[str, Any]:
+    """What the files for clients need beside that; ``url`` is the address that they ask."""
+    return {
+        "url": url,
+        "host": urlsplit(url).hostname or "",
+        "secure": url.startswith("https:"),
+        "private_ca": spec.nginx.tls is not None and spec.nginx.tls.ca is not None,
+    }
+
+
+def _listening(address: str, port: int) -> list[str]:
+    """Where nginx listens: at this address, or at all of both kinds."""
+    if address:
+        return [f"[{address}]:{port}" if ":" in address else f"{address}:{port}"]
+    return [str(port), f"[::]:{port}"]
+
+
+def _server_names(*names: str) -> list[str]:
+    """Each name once. nginx keeps names in a table that has no room for long ones, but patterns
+    in a list; the table's size is not ours to set."""
+    once = dict.fromkeys(name.lower() for name in names)
+    return [name if len(name) <= 40 else rf"~^{re.escape(name)}\z" for name in once]
+
+
+def _in_units(size: int) -> str:
+    """A size as people write it: 2g."""
+    for shift, unit in ((30, "g"), (20, "m"), (10, "k")):
+        if size % (1 << shift) == 0:
+            return f"{size >> shift}{unit}"
+    return str(size)
 
 
 def _reachable(host: str, port: int) -> str:
@@ -182,5 +241,10 @@ def _environment(templates: Path | None = None) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters["nginx"] = escapes.nginx
+    environment.filters["selinux"] = escapes.selinux
     environment.filters["json"] = json.dumps
+    environment.filters["systemd"] = escapes.systemd
+    environment.filters["systemd_path"] = escapes.systemd_path
+    environment.filters["systemd_listen"] = escapes.systemd_listen
+    environment.filters["supervisor"] = escapes.supervisor
     return environment

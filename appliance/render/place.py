@@ -13,7 +13,7 @@ def write(files: Iterable[File], out: Path) -> None:
 
     Owners are for whoever places them on a host. Raises ``OSError``.
     """
-    files = list(files)
+    files, out = list(files), out.absolute()
     with Batch() as batch:
         for file in files:
             batch.write(below(out, file), file.content.encode())

@@ -7,6 +7,7 @@ from appliance.index.catalog import Catalog
 from appliance.spec import Spec
 from appliance.web import address
 from appliance.web.browse import Home, Packages
+from appliance.web.client import ClientFile
 from appliance.web.files import Files
 from appliance.web.health import Health
 from appliance.web.legacy import ProjectJson
@@ -15,10 +16,16 @@ from appliance.web.simple import Simple
 
 App = falcon.App[falcon.Request, falcon.Response]
 
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+
 
 def create_app(spec: Spec) -> App:
     """Everything that the appliance answers. URLs are as behind a proxy that strips the prefix."""
-    app = falcon.App()
+    app = falcon.App(middleware=Secure())
     app.set_error_serializer(_as_text)
     app.add_error_handler(PyindexError, _unavailable)
     app.add_error_handler(OSError, _unreadable)
@@ -27,7 +34,17 @@ def create_app(spec: Spec) -> App:
         _add_index(app, spec, catalog, name, f"/{name}")
     _add_index(app, spec, catalog, spec.root, "")
     app.add_route("/health", Health(spec, catalog))
+    app.add_route("/-/{name}", ClientFile(spec))
     return app
+
+
+class Secure:
+    """What a browser is to be told with every answer, the ones that nginx sends too."""
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
+    ) -> None:
+        resp.set_headers(_SECURITY)
 
 
 def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> None:

@@ -1,0 +1,68 @@
+"""Units for systemd 219, which starts a unit whatever it does not understand in it.
+
+``systemd-analyze verify`` of a newer systemd does not know what 219 lacks; and 219 says so in its
+log only, while the service runs as root and unconfined.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+
+# What it has a name for, but not these values.
+_REFUSED = (
+    (r"Service\.Type", r"exec|notify-reload", "knows no such type"),
+    (r"Service\.ProtectSystem", r"strict", "knows yes and full"),
+    (r"Service\.ProtectHome", r"tmpfs", "knows yes and read-only"),
+    (r"\w+\.Standard(Output|Error)", r"(append|file|truncate):.*", "cannot write to a file"),
+    (r"Service\.WorkingDirectory", r"[~-].*", "wants a path alone"),
+    (r"\w+\.RuntimeDirectory", r".*/.*", "wants names without a slash"),
+    (r"\w+\.Exec\w+", r"[-@]*[^-@/].*", "wants an absolute path, after - or @ at most"),
+    (r"\w+\.(Memory|Tasks)\w+", r".*%", "knows no percentages"),
+)
+
+
+def systemd_219(text: str) -> list[str]:
+    """What systemd 219 of CentOS 7 would not do of a unit, as ``line N: what, and why``."""
+    return list(_complaints(text))
+
+
+def _complaints(text: str) -> Iterator[str]:
+    section = ""
+    for number, line in _lines(text):
+        if header := re.fullmatch(r"\[(\w+)\]", line):
+            section = header[1]
+            continue
+        name, equals, value = line.partition("=")
+        directive = f"{section}.{name.strip()}"
+        if not equals:
+            yield f"line {number}: {line!r} is no directive"
+        elif directive not in _known():
+            yield f"line {number}: {directive} is unknown to systemd 219, or without effect there"
+        for names, values, why in _REFUSED:
+            if re.fullmatch(names, directive) and re.fullmatch(values, value.strip()):
+                yield f"line {number}: {directive}={value.strip()}: systemd 219 {why}"
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that say something, those that a backslash continues joined; numbers from 1."""
+    begun, start = "", 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if not begun and (not line.strip() or line.lstrip()[0] in "#;"):
+            continue
+        start = start if begun else number
+        begun += line.strip()
+        if line.endswith("\\"):
+            begun = begun[:-1] + " "
+        else:
+            yield start, begun.strip()
+            begun = ""
+    if begun:
+        yield start, begun.strip()
+
+
+@cache
+def _known() -> frozenset[str]:
+    """``Section.Directive``, with what Red Hat took over, without what it compiled out."""
+    data = resources.files("appliance.render").joinpath("systemd-219.txt")
+    return frozenset(data.read_text("utf-8").split())

@@ -1,0 +1,31 @@
+"""``/-/``: settings of clients, ready to be saved. nginx sends the same from files of its own."""
+
+import falcon
+
+from appliance import render
+from appliance.spec import Spec
+from appliance.web import address
+
+_CA = "ca.pem"
+
+
+class ClientFile:
+    """One file of settings, or the certificate of the private CA, by its name."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        tls = self._spec.nginx.tls
+        if name in render.CLIENT:
+            resp.content_type = falcon.MEDIA_TEXT
+            resp.text = render.client(self._spec, name, address.base(self._spec, req))
+        elif name == _CA and tls is not None and tls.ca is not None:
+            resp.content_type = "application/x-x509-ca-cert"
+            resp.data = tls.ca.read_bytes()
+        else:
+            known = ", ".join(render.CLIENT)
+            raise falcon.HTTPNotFound(description=f"no settings of that name; there are {known}")
+        resp.cache_control = ["no-cache"]
+
+    on_head = on_get

@@ -1,0 +1,76 @@
+"""The nginx of this machine, and 1.18, the oldest that a site is rendered for.
+
+1.18 is Debian 11's, unpacked into the cache from this machine's own package mirror.
+"""
+
+import os
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.integration.clients import CACHE, locked
+
+_PACKAGES = ("nginx-core", "libssl1.1", "libpcre3")
+_SOURCE = """\
+Types: deb
+URIs: {uri}
+Suites: bullseye
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+"""
+
+
+def judge(version: str, command: list[str]) -> tuple[int, str]:
+    """The exit code and the words of ``nginx -t``; skips the test if that nginx cannot be had."""
+    program, variables = _old() if version == "1.18" else (command[0], {})
+    done = subprocess.run(
+        [program, *command[1:], "-t", "-q"],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    # 1.18 looks for the log it was built with before it reads where the log shall be.
+    words = [line for line in done.stderr.splitlines() if "[alert] could not open" not in line]
+    return done.returncode, "\n".join(words)
+
+
+@cache
+def _old() -> tuple[str, dict[str, str]]:
+    place = CACHE / "nginx-1.18"
+    program = place / "root/usr/sbin/nginx"
+    with locked(place.with_suffix(".lock")):
+        if not (place / "built").exists():
+            _fetch(place)
+            (place / "built").touch()
+    libraries = [place / "root" / name / "x86_64-linux-gnu" for name in ("lib", "usr/lib")]
+    return str(program), {"LD_LIBRARY_PATH": ":".join(map(str, libraries))}
+
+
+def _fetch(place: Path) -> None:
+    sources = Path("/etc/apt/sources.list.d/debian.sources")
+    found = re.search(r"^URIs: (\S+)", sources.read_text() if sources.exists() else "", re.M)
+    if found is None:
+        pytest.skip("nginx 1.18 comes from Debian 11's packages: no mirror of them is known here")
+    for name in ("lists/partial", "archives/partial"):
+        (place / name).mkdir(parents=True, exist_ok=True)
+    (place / "bullseye.sources").write_text(_SOURCE.format(uri=found[1]))
+    (place / "status").touch()
+    options = {
+        "Dir::Etc::sourcelist": place / "bullseye.sources",
+        "Dir::Etc::sourceparts": "-",
+        "Dir::State::lists": place / "lists",
+        "Dir::State::status": place / "status",
+        "Dir::Cache": place,
+        "APT::Sandbox::User": "root",
+    }
+    apt = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
+    for command in ([*apt, "update"], [*apt, "download", *_PACKAGES]):
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300)
+        if done.returncode:
+            pytest.skip(f"nginx 1.18 cannot be had from Debian 11's packages: {done.stderr}")
+    for package in place.glob("*.deb"):
+        subprocess.run(["dpkg-deb", "-x", package, place / "root"], check=True, timeout=60)

@@ -1,0 +1,146 @@
+"""``pyindex render``, as an operator uses it."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from appliance import spec
+from appliance.cli import main
+from appliance.render import files
+
+from .specs import SPECS, load
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with the spec of a small host as its pyindex.yml, to work in."""
+    load("debian-12", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_files_are_written_below_a_directory(here: Path) -> None:
+    """Each lies at its path on the host, with its mode; nothing else does."""
+    assert main(["render", "--out", "out"]) == 0
+    expected = {file.path: file.mode for file in files(spec.load(Path("pyindex.yml")))}
+    found = {f"/{path.relative_to('out')}": path for path in Path("out").rglob("*")}
+    written = {path: place for path, place in found.items() if place.is_file()}
+    assert {path: place.stat().st_mode & 0o777 for path, place in written.items()} == expected
+
+
+def test_a_difference_is_shown_and_ends_with_1(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What would change is printed as a unified diff; 0 and silence when nothing would."""
+    main(["render", "--out", "root"])
+    assert main(["render", "--diff", "--root", "root"]) == 0
+    assert capsys.readouterr().out == ""
+    (here / "root/etc/pyindex/environment").write_text("edited by hand\n")
+    (here / "root/etc/tmpfiles.d/pyindex.conf").unlink()
+    assert main(["render", "--diff", "--root", "root"]) == 1
+    said = capsys.readouterr().out
+    assert "-edited by hand\n" in said
+    assert "--- /dev/null\n+++ /etc/tmpfiles.d/pyindex.conf\n" in said
+
+
+def test_the_list_for_programs_is_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Path, part, mode, owner, group and digest of each file."""
+    assert main(["render", "--json"]) == 0
+    listed = {file["path"]: file for file in json.loads(capsys.readouterr().out)}
+    own = listed["/etc/pyindex/pyindex.yml"]
+    assert (own["mode"], own["owner"], own["group"]) == ("0640", "root", "pyindex")
+    assert {file["part"] for file in listed.values()} == {"base", "service", "nginx"}
+
+
+# (line to add to a host's spec, or what to replace; the sentence)
+INCOMPLETE = [
+    ({"host": {}}, "host.system: missing; to render files for a host, say centos-7 or debian-12"),
+    ({"url": None}, "url: missing; a host needs the address that clients type"),
+    (
+        {"url": "https://pypi.lab"},
+        "nginx.tls: missing; the url is https, so say certificate and key",
+    ),
+    (
+        {"nginx": {"tls": {"certificate": "/c", "key": "/k"}}},
+        "url: http, but nginx.tls is there; wanted https",
+    ),
+    (
+        {"state": "/tmp/pyindex"},
+        "state: /tmp/pyindex: the services do not see what is there; say another",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), INCOMPLETE)
+def test_what_a_host_needs_is_said(
+    here: Path, change: dict[str, object], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A spec that is good enough for an index, but not for a host, is refused with a sentence."""
+    path = here / "pyindex.yml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
+    assert main(["render"]) == 1
+    assert capsys.readouterr().err == f"pyindex: {sentence}\n"
+
+
+def test_a_template_of_the_operator_s_is_taken_first(here: Path) -> None:
+    """A directory in the spec holds templates of the same names; the others are ours."""
+    own = here / "templates" / "host"
+    own.mkdir(parents=True)
+    (own / "environment.j2").write_text("# {{ head }}\nPYINDEX_SPEC=/elsewhere\n")
+    with (here / "pyindex.yml").open("a") as file:
+        file.write("  templates: templates\n")
+    found = {file.path: file.content for file in files(spec.load(here / "pyindex.yml"))}
+    assert found["/etc/pyindex/environment"].endswith("PYINDEX_SPEC=/elsewhere\n")
+    assert "templates" not in found["/etc/pyindex/pyindex.yml"]
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_file_is_read_by_its_program(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """nginx, systemd, supervisor, logrotate and the parsers have nothing to say against them."""
+    load(name, tmp_path)
+    assert main(["render", "-c", str(tmp_path / "pyindex.yml"), "--check"]) == 0
+    said = capsys.readouterr().out
+    assert "/etc/nginx/conf.d/pyindex.conf: nginx: ok" in said
+
+
+def test_a_program_s_complaint_is_told_in_its_words(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A template that makes a broken site ends the check with 1 and what nginx says."""
+    own = here / "templates" / "nginx"
+    own.mkdir(parents=True)
+    (own / "pyindex.conf.j2").write_text("# {{ head }}\nserver { listn 80; }\n")
+    with (here / "pyindex.yml").open("a") as file:
+        file.write("  templates: templates\n")
+    assert main(["render", "--check"]) == 1
+    assert 'unknown directive "listn"' in capsys.readouterr().out
+
+
+def test_what_an_old_systemd_lacks_is_told(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For CentOS 7 a unit is held against what systemd 219 knows, whatever is installed here."""
+    load("centos-7", here)
+    own = here / "templates" / "systemd"
+    own.mkdir(parents=True)
+    (own / "pyindex.socket.j2").write_text(
+        "# {{ head }}\n[Socket]\nListenStream=127.0.0.1:1\nFlushPending=yes\n"
+    )
+    with (here / "pyindex.yml").open("a") as file:
+        file.write("  templates: templates\n")
+    assert main(["render", "--check"]) == 1
+    assert "Socket.FlushPending is unknown to systemd 219" in capsys.readouterr().out
+
+
+def test_the_environment_decides_nothing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same spec gives the same bytes in another locale, time zone and directory."""
+    before = files(spec.load(here / "pyindex.yml"))
+    for name, value in {"LC_ALL": "C", "TZ": "Asia/Tokyo", "HOME": "/nowhere"}.items():
+        monkeypatch.setenv(name, value)
+    os.chdir("/")
+    assert files(spec.load(here / "pyindex.yml")) == before

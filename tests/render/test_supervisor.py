@@ -1,0 +1,216 @@
+"""The programs under supervisor 4, and under 3.4.0 on Python 2.7: both read the same file."""
+
+import getpass
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from appliance import render, spec
+from appliance.render import escapes
+from tests.conftest import eventually
+from tests.dist import make_wheel
+from tests.integration.clients import Client, build
+from tests.render import specs
+
+BIN = Path(sys.executable).parent
+SUPERVISORS = (
+    # pkg_resources, by which it is read, left setuptools with version 82.
+    Client("supervisor-4", "3.11", ("supervisor>=4.2,<5", "setuptools<82")),
+    Client("supervisor-3.4.0-py2.7", "2.7", ("supervisor==3.4.0",)),
+)
+AROUND = """\
+[unix_http_server]
+file={0}/control
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl=unix://{0}/control
+[supervisord]
+logfile={0}/supervisord.log
+pidfile={0}/supervisord.pid
+[include]
+files={0}/pyindex.conf
+"""
+READ = """\
+import sys
+from supervisor.options import ServerOptions
+options = ServerOptions()
+options.realize(['-c', sys.argv[1]])
+for program in options.process_group_configs[0].process_configs:
+    print(program.command)
+    print(program.environment['VALUE'])
+"""
+HOSTILE = ("two words", "100%(here)s", "a;b#c", "a,b=c", "$HOME", "größe")
+old_and_new = pytest.mark.parametrize("client", SUPERVISORS, ids=lambda client: client.name)
+
+
+def rendered(made: spec.Spec, place: str) -> str:
+    (text,) = (file.content for file in render.files(made) if file.path.startswith(place))
+    return text
+
+
+class Supervised:
+    """A supervisor with the rendered programs, whose places are all in one folder."""
+
+    def __init__(self, client: Client, folder: Path, bind: str) -> None:
+        self.folder, self._bin = folder, build(client) / "bin"
+        for name in ("packages", "logs", "run"):
+            (folder / name).mkdir()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self._socket = str(folder / "run/s") if bind == "socket" else None
+        data = {
+            "url": "http://pypi.lab.example",
+            "state": str(folder / "state"),
+            "indexes": {"main": {"packages": str(folder / "packages")}},
+            "server": {"manager": "supervisor", "bind": bind, "port": self._port},
+            "host": {"system": "debian-12"},
+        }
+        (folder / "pyindex.yml").write_text(yaml.safe_dump(data))
+        text = rendered(spec.load(folder / "pyindex.yml"), "/etc/supervisor")
+        for place, ours in (
+            (render.SOCKET, str(folder / "run/s")),
+            (f"{render.RELEASE}/bin", str(BIN)),
+            (render.LOGS, str(folder / "logs")),
+            (render.SETTINGS, str(folder)),
+            (f"user={render.USER}", f"user={getpass.getuser()}"),
+        ):
+            text = text.replace(place, ours)
+        (folder / "pyindex.conf").write_text(text)
+        (folder / "supervisord.conf").write_text(AROUND.format(folder))
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        command = self._command("supervisord", "--nodaemon")
+        with (self.folder / "console").open("wb") as console:
+            process = subprocess.Popen(command, stdout=console, stderr=console, cwd=self.folder)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+    def control(self, *words: str) -> str:
+        """What supervisorctl says; 3.4 ends with 0 whatever happens."""
+        command = self._command("supervisorctl", *words)
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+
+    def _command(self, program: str, *words: str) -> list[str]:
+        return [str(self._bin / program), "-c", str(self.folder / "supervisord.conf"), *words]
+
+    def pids(self) -> dict[str, int]:
+        """The programs that run."""
+        found = re.findall(r"^(\S+)\s+RUNNING\s+pid (\d+)", self.control("status"), re.MULTILINE)
+        return {name: int(pid) for name, pid in found}
+
+    def status(self, path: str = "/health") -> int | None:
+        """The status of an answer, ``None`` if there is none."""
+        try:
+            with self._connected() as connection:
+                connection.sendall(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+                return int(connection.makefile("rb").readline().split()[1])
+        except (OSError, IndexError):
+            return None
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            return socket.create_connection(("127.0.0.1", self._port))
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self._socket)
+        return connection
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("bind", ["socket", "port"])
+@old_and_new
+def test_supervisor_keeps_the_programs_running(client: Client, bind: str, tmp_path: Path) -> None:
+    """It starts them as one group, again when they are killed, and leaves nobody when it stops."""
+    supervised = Supervised(client, tmp_path, bind)
+    server, watch = "pyindex:pyindex-server", "pyindex:pyindex-watch"
+    with supervised.running():
+        eventually(lambda: supervised.status() == 200 and len(supervised.pids()) == 2)
+        make_wheel(tmp_path / "packages", "first", "1.0")
+        eventually(lambda: supervised.status("/simple/first/") == 200)
+
+        before = supervised.pids()
+        os.kill(before[server], signal.SIGKILL)
+        os.kill(before[watch], signal.SIGKILL)
+        make_wheel(tmp_path / "packages", "second", "1.0")
+        eventually(lambda: supervised.status("/simple/second/") == 200)
+        eventually(lambda: len(supervised.pids()) == 2)
+        after = supervised.pids()
+        assert after.keys() == before.keys() == {server, watch}
+        assert not set(after.values()) & set(before.values())
+
+        supervised.control("signal", "HUP", server)
+        assert supervised.status() == 200
+        assert supervised.pids() == after
+
+        groups = list(after.values())
+        supervised.control("stop", "pyindex:*")
+        assert supervised.pids() == {}
+        assert [group for group in groups if alive(group)] == []
+        assert "shutting down" in (tmp_path / "logs/pyindex-server.log").read_text().lower()
+    assert supervised.status() is None
+
+
+def alive(group: int) -> bool:
+    """Whether some process of a group is left, a moment from now."""
+    for _ in range(50):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+@pytest.mark.integration
+@old_and_new
+def test_supervisor_reads_what_was_escaped(client: Client, tmp_path: Path) -> None:
+    """In a command line and in the environment each value is one word, and the same."""
+    programs = "".join(
+        f"[program:p{number}]\ncommand=/bin/echo {escapes.supervisor(value)}\n"
+        f'environment=VALUE={escapes.supervisor(value)},OTHER="1"\n'
+        for number, value in enumerate(HOSTILE)
+    )
+    names = ",".join(f"p{number}" for number in range(len(HOSTILE)))
+    path = tmp_path / "supervisord.conf"
+    path.write_text(
+        f"[supervisord]\nlogfile={tmp_path}/log\n[group:g]\nprograms={names}\n{programs}"
+    )
+    done = subprocess.run(
+        [build(client) / "bin/python", "-c", READ, path],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONUTF8": "1"},
+    )
+    lines = done.stdout.splitlines()
+    assert lines == [line for value in HOSTILE for line in (f'/bin/echo "{value}"', value)]
+
+
+@pytest.mark.parametrize("name", ["debian-12-supervisor", "centos-7-supervisor"])
+def test_the_same_environment_however_it_is_started(name: str, tmp_path: Path) -> None:
+    """By systemd, supervisor or cron: none of them can read what another does."""
+    made = specs.load(name, tmp_path)
+    wanted = dict(
+        re.findall(r"^(\w+)=(.*)$", rendered(made, "/etc/pyindex/environment"), re.MULTILINE)
+    )
+    conf = rendered(made, "/etc/supervisor")
+    for line in re.findall(r"^environment=(.*)$", conf, re.MULTILINE):
+        assert dict(re.findall(r'(\w+)="([^"]*)"', line)) == wanted
+    cron = rendered(made, "/etc/cron.d/pyindex")
+    assert dict(re.findall(r"^(PY\w+)=(.*)$", cron, re.MULTILINE)) == wanted
+    assert "%" not in cron  # which would end the command

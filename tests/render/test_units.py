@@ -1,0 +1,254 @@
+"""Units for systemd 219 and 252: what systemd says of them, and the list of what 219 knows."""
+
+import itertools
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+
+import pytest
+import yaml
+
+from appliance import render, spec
+from appliance.errors import SpecError
+from appliance.render import lint
+from appliance.spec import Spec
+
+BIN = Path(sys.executable).parent
+SERVICES = ("pyindex.service", "pyindex-watch.service", "pyindex-backup.service")
+# In tenths.
+EXPOSURE = 15
+MATRIX = list(
+    itertools.product(
+        ("centos-7", "debian-12"),
+        ("socket", "port"),
+        ([], ["alice"]),
+        ("/srv/pyindex", "/srv/my 100%i/größe"),
+    )
+)
+SYSTEMD = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
+
+
+def make(
+    folder: Path,
+    system: str = "debian-12",
+    bind: str | None = None,
+    upload: list[str] | None = None,
+    place: str = "/srv/pyindex",
+    **server: object,
+) -> Spec:
+    data = {
+        "url": "http://pypi.lab.example",
+        "state": f"{place}/state",
+        "indexes": {
+            "main": {"packages": f"{place}/packages", "upload": upload or []},
+            "other": {"packages": f"{place}/other"},
+        },
+        "server": server | ({"bind": bind} if bind else {}),
+        "backup": {"directory": f"{place}/backup"},
+        "host": {"system": system},
+    }
+    path = folder / "pyindex.yml"
+    path.write_text(yaml.safe_dump(data, allow_unicode=True))
+    return spec.load(path)
+
+
+def units(made: Spec) -> dict[str, str]:
+    """The units of ours, by name."""
+    files = {PurePosixPath(file.path): file.content for file in render.files(made)}
+    place = PurePosixPath("/etc/systemd/system")
+    return {path.name: text for path, text in files.items() if path.parent == place}
+
+
+def said(text: str, directive: str) -> list[str]:
+    """What a unit says of a directive, each time."""
+    return re.findall(rf"^{directive}=(.*)$", text, re.MULTILINE)
+
+
+def host(root: Path, texts: dict[str, str]) -> Path:
+    """A root with the units, what they run, and the targets of this machine's systemd."""
+    place, theirs = root / "etc/systemd/system", root / "usr/lib/systemd/system"
+    place.mkdir(parents=True)
+    theirs.mkdir(parents=True)
+    for target in Path("/lib/systemd/system").glob("*.target"):
+        shutil.copy(target, theirs)
+    for name, text in texts.items():
+        (place / name).write_text(text)
+        for program in re.findall(r"^Exec\w+=[-+]*(\S+)", text, re.MULTILINE):
+            stub = root / program[1:]
+            stub.parent.mkdir(parents=True, exist_ok=True)
+            stub.touch(0o755)
+    return root
+
+
+def verify(root: Path, *names: str) -> str:
+    """What systemd-analyze says; its exit code says less."""
+    command = ["systemd-analyze", "verify", f"--root={root}", "--man=no", *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+@SYSTEMD
+@pytest.mark.parametrize(("system", "bind", "upload", "place"), MATRIX)
+def test_systemd_has_nothing_to_say_of_the_units(
+    system: str, bind: str, upload: list[str], place: str, tmp_path: Path
+) -> None:
+    """Nor does the systemd of today of those for 219, but that one directive has a newer name."""
+    texts = units(make(tmp_path, system, bind, upload, place))
+    words = verify(host(tmp_path / "root", texts), *texts).splitlines()
+    assert [line for line in words if "please use MemoryMax=" not in line] == []
+
+
+@SYSTEMD
+def test_systemd_is_asked(tmp_path: Path) -> None:
+    """A mistake in a unit is told."""
+    texts = units(make(tmp_path))
+    texts["pyindex.service"] += "NoSuch=thing\n"
+    assert "'NoSuch' in section [Install]" in verify(host(tmp_path / "root", texts), *texts)
+
+
+@SYSTEMD
+@pytest.mark.parametrize("bind", ["socket", "port"])
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_modern_service_is_confined(name: str, bind: str, tmp_path: Path) -> None:
+    """systemd's own measure finds little left to expose."""
+    unit = tmp_path / name
+    unit.write_text(units(make(tmp_path, bind=bind, upload=["alice"]))[name])
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager"]
+
+    def exposed(threshold: int) -> int:
+        done = subprocess.run([*command, f"--threshold={threshold}", unit], capture_output=True)
+        return done.returncode
+
+    assert exposed(EXPOSURE) == 0
+    assert exposed(1) == 1  # the measure does measure
+
+
+@pytest.mark.parametrize(("system", "bind", "upload", "place"), MATRIX)
+def test_systemd_219_knows_every_directive(
+    system: str, bind: str, upload: list[str], place: str, tmp_path: Path
+) -> None:
+    """For CentOS 7; and what is for Debian 12 would not do there."""
+    files = render.files(make(tmp_path, system, bind, upload, place))
+    found = [
+        lint.systemd_219(file.content) for file in files if file.path.startswith("/etc/systemd/")
+    ]
+    assert any(found) == (system == "debian-12")
+
+
+REFUSED = [
+    ("ProtectSystem=strict", "knows yes and full"),
+    ("ProtectHome=tmpfs", "knows yes and read-only"),
+    ("Type=exec", "knows no such type"),
+    ("ExecStart=+/bin/true", "wants an absolute path, after - or @ at most"),
+    ("ExecStart=true", "wants an absolute path, after - or @ at most"),
+    ("StandardOutput=append:/x", "cannot write to a file"),
+    ("WorkingDirectory=~", "wants a path alone"),
+    ("RuntimeDirectory=a/b", "wants names without a slash"),
+    ("MemoryLimit=50%", "knows no percentages"),
+]
+UNKNOWN = [
+    ("Service", "NoSuch"),
+    ("Service", "ReadWritePaths"),
+    ("Service", "SystemCallFilter"),  # compiled out on CentOS 7
+    ("Unit", "StartLimitBurst"),  # in [Service] there
+    ("Socket", "TriggerLimitBurst"),
+]
+FINE = [
+    "[Service]\nExecStart=-/bin/true --x=+1\n",
+    "# ProtectSystem=strict\n\n[Service]\n; Type=exec\nProtectSystem=full\n",
+    "[Service]\nExecStart=/bin/sh \\\n    NoSuch=thing \\\n  end\nType=notify\n",
+    "[Timer]\nRandomizedDelaySec=1h\n[Service]\nTasksMax=5\nAmbientCapabilities=\n",
+]
+
+
+@pytest.mark.parametrize(("line", "why"), REFUSED)
+def test_values_that_systemd_219_refuses(line: str, why: str) -> None:
+    """It would start the unit, and do without."""
+    complaint = f"line 2: Service.{line}: systemd 219 {why}"
+    assert lint.systemd_219(f"[Service]\n{line}") == [complaint]
+
+
+@pytest.mark.parametrize(("section", "directive"), UNKNOWN)
+def test_directives_that_systemd_219_ignores(section: str, directive: str) -> None:
+    """It knows them not at all, or elsewhere, or was built without."""
+    complaint = f"line 2: {section}.{directive} is unknown to systemd 219, or without effect there"
+    assert lint.systemd_219(f"[{section}]\n{directive}=1") == [complaint]
+
+
+def test_a_line_that_says_nothing() -> None:
+    """What is no directive is told too."""
+    assert lint.systemd_219("[Unit]\njust words") == ["line 2: 'just words' is no directive"]
+
+
+@pytest.mark.parametrize("text", FINE)
+def test_what_systemd_219_does(text: str) -> None:
+    """Comments and continued lines are no directives; Red Hat took some over from later."""
+    assert lint.systemd_219(text) == []
+
+
+WRITABLE = [
+    # System, what the server, the watch and the backup may write to.
+    ("centos-7", "ReadWriteDirectories", "/dev/shm "),
+    ("debian-12", "ReadWritePaths", ""),
+]
+
+
+@pytest.mark.parametrize(("system", "directive", "always"), WRITABLE)
+def test_who_may_write_where(system: str, directive: str, always: str, tmp_path: Path) -> None:
+    """Only the server, and where files are uploaded, writes into a package directory."""
+    state, packages, backup = (
+        f'"-/srv/pyindex/{name}"' for name in ("state", "packages", "backup")
+    )
+    wanted = [f"{always}{state}", f"{always}{state}", f"{always}{state} {backup}"]
+    texts = units(make(tmp_path, system))
+    assert [said(texts[name], directive) for name in SERVICES] == [[each] for each in wanted]
+    wanted[0] += f" {packages}"
+    texts = units(make(tmp_path, system, upload=["alice"]))
+    assert [said(texts[name], directive) for name in SERVICES] == [[each] for each in wanted]
+
+
+LISTENED = [
+    ("debian-12", {}, "/run/pyindex/pyindex.sock"),
+    ("centos-7", {}, "127.0.0.1:8080"),
+    ("centos-7", {"bind": "socket"}, "/run/pyindex/pyindex.sock"),
+    ("debian-12", {"bind": "port", "host": "::1", "port": 81}, "[::1]:81"),
+]
+
+
+@pytest.mark.parametrize(("system", "server", "listen"), LISTENED)
+def test_where_systemd_listens(
+    system: str, server: dict[str, str | int], listen: str, tmp_path: Path
+) -> None:
+    """At a socket or a port, as the spec says; on CentOS 7 at a port if it says nothing."""
+    text = units(make(tmp_path, system, **server))["pyindex.socket"]  # type: ignore[arg-type]
+    assert said(text, "ListenStream") == [listen]
+
+
+def test_a_path_that_systemd_219_cannot_be_told(tmp_path: Path) -> None:
+    """It is refused, and not written as another."""
+    units(make(tmp_path, place='/srv/"a"'))
+    with pytest.raises(SpecError, match="cannot stand in a unit of systemd 219"):
+        units(make(tmp_path, "centos-7", place='/srv/"a"'))
+
+
+def test_gunicorn_takes_its_command_line(tmp_path: Path) -> None:
+    """The settings are those of `pyindex serve`, with the spec's workers and threads."""
+    made = make(tmp_path, place=str(tmp_path), workers=3, threads=5)
+    (command,) = said(units(made)["pyindex.service"], "ExecStart")
+    program, *options = shlex.split(command)
+    done = subprocess.run(
+        [BIN / PurePosixPath(program).name, "--print-config", *options],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYINDEX_SPEC": str(tmp_path / "pyindex.yml")},
+    )
+    settings = dict(re.findall(r"^(\w+) += (.*)$", done.stdout, re.MULTILINE))
+    same = {"worker_class": "gthread", "keepalive": "75", "control_socket_disable": "True"}
+    assert settings | same | {"workers": "3", "threads": "5"} == settings
+    (patience,) = said(units(made)["pyindex.service"], "TimeoutStopSec")
+    assert int(patience) > int(settings["graceful_timeout"])
