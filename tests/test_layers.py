@@ -22,7 +22,7 @@ LAYERS = [
     {"index.scan"},
     {"index.watch", "index.decisions"},
     {"index.recover"},
-    {"render"},
+    {"render", "pack"},
     {"web"},
     {"cli", "wsgi"},
     {"__main__"},

@@ -21,6 +21,7 @@ _MODULES = {
     "remove": "decide",
     "status-set": "decide",
     "render": "render",
+    "appliance": "appliance",
     "init": "spec",
     "spec": "spec",
 }

@@ -62,9 +62,8 @@ def supervisor(value: object) -> str:
 
 def selinux(value: object) -> str:
     """A path as a pattern of SELinux's file contexts, where a space would end it."""
-    return re.sub(r"([][.^$?*+|(){}\\\\])", r"\\\1", _line(value, "SELinux's contexts")).replace(
-        " ", r"\s"
-    )
+    text = re.sub(r"([][.^$?*+|(){}\\])", r"\\\1", _line(value, "SELinux's contexts"))
+    return text.replace(" ", r"\s")
 
 
 def _line(value: object, place: str) -> str:

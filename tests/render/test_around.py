@@ -18,6 +18,7 @@ import yaml
 
 from appliance import render, spec
 from appliance.render import escapes
+from tests.conftest import eventually
 
 PLAIN = "url: http://10.1.2.3:8088/team"
 TLS = """\
@@ -67,7 +68,8 @@ def test_client_files_tell_of_other_indexes_and_the_ca(tmp_path: Path) -> None:
     """In comments, which are settings that clients read once the # is gone."""
     files = rendered(tmp_path, TLS)
     clients = {Path(path).name: text for path, text in files.items() if "/client/" in path}
-    assert set(clients) == set(render.CLIENT)
+    given = spec.load(tmp_path / "pyindex.yml")
+    assert clients == {name: render.client(given, name, str(given.url)) for name in render.CLIENT}
     for text in clients.values():
         assert "https://pypi.lab.example/-/ca.pem" in text
     for text in rendered(tmp_path, PLAIN).values():
@@ -95,8 +97,7 @@ def test_logs_are_turned_over(tmp_path: Path) -> None:
         ["sh", "-c", f"trap 'echo x >>{heard}' USR1; echo >{heard}; while :; do sleep 0.05; done"]
     )
     try:
-        while not heard.exists():
-            pass
+        eventually(heard.exists)
         (tmp_path / "nginx.pid").write_text(f"{waiting.pid}\n")
         text = rendered(tmp_path, TLS)["logrotate.d/pyindex"]
         text = text.replace(render.LOGS, str(tmp_path / "logs"))
@@ -105,14 +106,13 @@ def test_logs_are_turned_over(tmp_path: Path) -> None:
         settings.write_text(text.replace("create 0640 www-data root", "create 0640"))
         (tmp_path / "logs").mkdir(mode=0o755)
         names = ("access.log", "error.log", "pyindex-server.log")
-        for _ in range(2):
+        for times in (1, 2):
             for name in names:
                 (tmp_path / "logs" / name).write_text(name)
             command = [str(LOGROTATE), "--force", "--state", str(tmp_path / "state"), str(settings)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=30)
             assert (done.returncode, done.stderr) == (0, "")
-        while "xx" not in heard.read_text().replace("\n", ""):
-            pass
+            eventually(lambda: heard.read_text().count("x") == times)  # noqa: B023
     finally:
         waiting.send_signal(signal.SIGKILL)
         waiting.wait()

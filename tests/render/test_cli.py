@@ -121,9 +121,7 @@ def test_a_program_s_complaint_is_told_in_its_words(
     assert 'unknown directive "listn"' in capsys.readouterr().out
 
 
-def test_what_an_old_systemd_lacks_is_told(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_an_old_systemd_lacks_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """For CentOS 7 a unit is held against what systemd 219 knows, whatever is installed here."""
     load("centos-7", here)
     own = here / "templates" / "systemd"

@@ -446,9 +446,9 @@ def test_a_host_s_nginx_keeps_a_log_and_has_the_client_files(
     given = load(tmp_path, settings, pair_of_keys, "debian-12")
     for name in ("client", "logs"):
         (tmp_path / name).mkdir()
-    for file in render.files(given):
-        if file.path.startswith("/etc/pyindex/client/"):
-            (tmp_path / "client" / Path(file.path).name).write_text(file.content)
+    for name in render.CLIENT:
+        content = render.client(given, name, str(given.url))
+        (tmp_path / "client" / name).write_text(content)
     site = render.nginx(given).replace(render.LOGS, str(tmp_path / "logs"))
     site = site.replace("alias /etc/pyindex/client/", f"alias {tmp_path}/client/")
     agent = 'x "quoted" \\ \x07 föö'.encode()

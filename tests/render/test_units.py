@@ -237,7 +237,7 @@ def test_a_path_that_systemd_219_cannot_be_told(tmp_path: Path) -> None:
 
 def test_gunicorn_takes_its_command_line(tmp_path: Path) -> None:
     """The settings are those of `pyindex serve`, with the spec's workers and threads."""
-    made = make(tmp_path, place=str(tmp_path), workers=3, threads=5)
+    made = make(tmp_path, place="/srv/nowhere", workers=3, threads=5)
     (command,) = said(units(made)["pyindex.service"], "ExecStart")
     program, *options = shlex.split(command)
     done = subprocess.run(

@@ -21,16 +21,19 @@ from tests.dist import make_wheel, uploaded
 MADE = "2020-02-03T04:05:06+00:00"
 WHEEL = "/packages/Foo_Bar-1.0%2Blocal-py2.py3-none-any.whl"
 PAGE = "/simple/foo-bar/"
-PAGE_HEADERS = {
+SECURITY = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+}
+PAGE_HEADERS = SECURITY | {
     "cache-control": "no-cache",
     "vary": "Accept, Accept-Encoding",
     "access-control-allow-origin": "*",
     "access-control-expose-headers": "X-PyPI-Last-Serial",
-    "x-content-type-options": "nosniff",
 }
-FILE_HEADERS = {
+FILE_HEADERS = SECURITY | {
     "cache-control": "max-age=365000000, immutable, public",
-    "x-content-type-options": "nosniff",
     "accept-ranges": "bytes",
 }
 

@@ -1,0 +1,72 @@
+"""``/-/``: settings that a client saves as they are."""
+
+import configparser
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from falcon.testing import TestClient
+
+from appliance import render, spec
+from appliance.web.app import create_app
+from tests.conftest import Lab
+
+
+@pytest.mark.parametrize("name", render.CLIENT)
+def test_each_file_is_plain_text(lab: Lab, name: str) -> None:
+    """With an address that nobody keeps an old form of."""
+    answer = TestClient(create_app(lab.spec)).simulate_get(f"/-/{name}")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_without_a_url_the_address_is_that_of_the_request(lab: Lab) -> None:
+    """As on the home page; what stands in Host ends nothing."""
+    client = TestClient(create_app(lab.spec))
+    text = client.simulate_get("/-/pip.conf", host="index.lan", port=8080).text
+    pip = configparser.RawConfigParser()
+    pip.read_string(text)
+    assert {**pip["global"]} == {
+        "index-url": "http://index.lan:8080/simple/",
+        "trusted-host": "index.lan",
+    }
+    for host in ('a"b', "a\\b", "a b", "x:y", "[::1]:80"):
+        headers = {"Host": host}
+        for name, parse in (("uv.toml", tomllib.loads), ("environment.yml", yaml.safe_load)):
+            answer = client.simulate_get(f"/-/{name}", headers=headers)
+            assert answer.status_code == 200
+            parse(answer.text)
+    assert client.simulate_get("/-/uv.toml", headers={"Host": "[x"}).status_code == 400
+
+
+def test_with_a_url_that_alone_counts(tmp_path: Path) -> None:
+    """And a private CA is there to be fetched, byte for byte."""
+    path = tmp_path / "pyindex.yml"
+    path.write_text(
+        "url: https://pypi.lab.example/x\nstate: s\nindexes: {main: {packages: p}}\n"
+        "nginx: {tls: {certificate: c.pem, key: k.pem, ca: ca.pem}}\n"
+    )
+    (tmp_path / "ca.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\r\n")
+    given = spec.load(path)
+    client = TestClient(create_app(given))
+    for name in render.CLIENT:
+        text = client.simulate_get(f"/-/{name}", host="evil.example").text
+        assert "https://pypi.lab.example/x/simple/" in text
+        assert "evil" not in text
+        assert text == render.client(given, name, str(given.url))
+    answer = client.simulate_get("/-/ca.pem")
+    assert answer.headers["content-type"] == "application/x-x509-ca-cert"
+    assert answer.content == (tmp_path / "ca.pem").read_bytes()
+    (tmp_path / "ca.pem").unlink()
+    assert client.simulate_get("/-/ca.pem").status_code == 503
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "nothing", "pip.conf.j2", "..", "%2e%2e%2fpip.conf"])
+def test_what_is_no_file_of_these_is_not_found(lab: Lab, name: str) -> None:
+    """404 with the names that there are."""
+    answer = TestClient(create_app(lab.spec)).simulate_get(f"/-/{name}")
+    assert answer.status_code == 404
+    assert name == "%2e%2e%2fpip.conf" or "pip.conf, uv.toml" in answer.text
