@@ -118,6 +118,11 @@ class Nginx(_Section):
     """The web server in front."""
 
     tls: Tls | None = None
+    listen: tuple[Address, ...] = Field(
+        ("0.0.0.0", "::"),  # noqa: S104  # what is served is for all
+        min_length=1,
+        description="Addresses to listen on. On a host without IPv6, leave `::` out.",
+    )
     names: tuple[HostName, ...] = Field(
         (), description="Other host names to answer to, beside that of the url."
     )

@@ -6,7 +6,7 @@ Nothing else turns the spec into files; ansible places what was rendered here.
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -174,12 +174,13 @@ def _site(spec: Spec, address: str = "") -> dict[str, Any]:
     host, app_port = spec.server.host, spec.server.port
     application = f"unix:{SOCKET}" if system.uses_socket(spec) else _reachable(host, app_port)
     known = f"[{url.hostname}]" if ":" in str(url.hostname) else str(url.hostname)
+    addresses = [address] if address else spec.nginx.listen
     redirects = spec.nginx.tls is not None and port == 443
     return {
         **_client(spec, spec.url or "http://_"),
         "id": f"pyindex_{spec.name.replace('-', '_')[:16]}",  # PCRE takes names of 32
-        "listen": _listening(address, port),
-        "plain": _listening(address, 80) if redirects else [],
+        "listen": _listening(addresses, port),
+        "plain": _listening(addresses, 80) if redirects else [],
         "port": port,
         "names": _server_names(known, *spec.nginx.names),
         "origin": f"https://{known}{f':{port}' if port != 443 else ''}",
@@ -202,11 +203,9 @@ def _client(spec: Spec, url: str) -> dict[str, Any]:
     }
 
 
-def _listening(address: str, port: int) -> list[str]:
-    """Where nginx listens: at this address, or at all of both kinds."""
-    if address:
-        return [f"[{address}]:{port}" if ":" in address else f"{address}:{port}"]
-    return [str(port), f"[::]:{port}"]
+def _listening(addresses: Iterable[str], port: int) -> list[str]:
+    """Where nginx listens, in its words."""
+    return [f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in addresses]
 
 
 def _server_names(*names: str) -> list[str]:
