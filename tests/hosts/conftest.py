@@ -1,0 +1,76 @@
+"""Booted hosts, the machine that installs them, and one that installs from them."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.control import Control
+from tests.hosts.control import control as make_control
+from tests.hosts.machines import Machine, Network, Workstation
+from tests.hosts.machines import network as make_network
+from tests.hosts.trees import base_tree, centos7_tree, debs
+from tests.integration.clients import CACHE, ROOT, locked
+
+NEEDED = (
+    *("debootstrap", "systemd-container:systemd-nspawn"),
+    *("openssh-client:ssh", "iproute2:ip"),
+)
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[Network]:
+    """A private network; with it goes all that was booted on it."""
+    if os.geteuid() != 0:
+        pytest.skip("hosts are booted by root only")
+    with locked(CACHE / "hosts" / "packages.lock"):
+        done = subprocess.run(
+            (ROOT / "tests" / "system-packages", *NEEDED),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode != 0:
+        pytest.skip(f"hosts cannot be booted here: {done.stderr.strip()}")
+    with make_network() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def debian(network: Network) -> Path:
+    """The tree of a bare Debian 12 server."""
+    return base_tree()
+
+
+@pytest.fixture(scope="session")
+def debian_packages(debian: Path) -> Path:
+    """The folder of packages that an operator carries to a Debian 12 host."""
+    return debs()
+
+
+@pytest.fixture
+def machine(network: Network, debian: Path) -> Iterator[Machine]:
+    """A bare Debian 12 server, booted; its name is ``host`` and ``pypi.lab.example``."""
+    with network.machine("host", debian, "pypi.lab.example") as booted:
+        yield booted
+
+
+@pytest.fixture(scope="session")
+def centos(network: Network) -> Path:
+    """The tree of a CentOS 7."""
+    return centos7_tree()
+
+
+@pytest.fixture(scope="session")
+def workstation(network: Network) -> Iterator[Workstation]:
+    """Where people run pip and uv."""
+    with network.workstation() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def control(network: Network) -> Control:
+    """Where ansible runs: this machine."""
+    return make_control(network)

@@ -1,0 +1,399 @@
+"""From a bare Debian 12 to a verified index, and what may happen to it afterwards."""
+
+import json
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import eventually
+from tests.dist import make_wheel
+from tests.hosts.control import Control, Play
+from tests.hosts.load import Load
+from tests.hosts.machines import Machine, Network, Workstation
+
+pytestmark = pytest.mark.hosts
+
+NAME = "pypi.lab.example"
+SPEC = {
+    "url": f"http://{NAME}",
+    "state": "/var/lib/pyindex",
+    "indexes": {"main": {"packages": "/srv/pyindex/packages"}},
+    "host": {"system": "debian-12"},
+}
+PAGE, FILE = "/simple/pyindex-probe/", "/packages/pyindex_probe-1-py2.py3-none-any.whl"
+ASKED = (PAGE, FILE, "/pypi/pyindex-probe/json")  # nginx answers two, the application one
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine, and the plays that make it an index."""
+
+    machine: Machine
+    control: Control
+    spec: Path
+    variables: dict[str, object]
+
+    def play(self, *arguments: str, code: int | None = 0, **variables: object) -> Play:
+        return self.control.play(
+            self.machine,
+            arguments=arguments,
+            variables={"pyindex_spec": str(self.spec), **self.variables, **variables},
+            code=code,
+        )
+
+    def load(self) -> Load:
+        return Load(self.machine.address, NAME, ASKED)
+
+    def drop(self, name: str, version: str) -> str:
+        """Copy a wheel into the packages directory; returns its name when its page shows it."""
+        wheel = make_wheel(self.spec.parent, name, version)
+        self.machine.put(wheel, f"/srv/pyindex/packages/{wheel.name}")
+        eventually(lambda: wheel.name in self.get(f"/simple/{name}/"))
+        return wheel.name
+
+    def get(self, path: str) -> str:
+        """What the host answers, status line first; lines end in a newline alone."""
+        url = f"http://{NAME}{path}"
+        resolve = f"{NAME}:80:{self.machine.address}"
+        command = ("curl", "--silent", "--include", "--max-time", "30", "--resolve", resolve, url)
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False
+        ).stdout
+
+    def main_pid(self, unit: str) -> str:
+        return self.machine.run("systemctl", "show", "-p", "MainPID", "--value", unit).strip()
+
+
+def settings(folder: Path, **changes: object) -> Path:
+    """The spec of a host, in a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "pyindex.yml"
+    path.write_text(yaml.safe_dump(SPEC | changes, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="module")
+def variables(network: Network, debian_packages: Path) -> dict[str, object]:
+    """What the plays are told beside the spec."""
+    return {"pyindex_debs": str(debian_packages), "pyindex_cache": str(network.folder / "cache")}
+
+
+@pytest.fixture(scope="module")
+def bare(
+    network: Network, debian: Path, control: Control, variables: dict[str, object]
+) -> Iterator[Host]:
+    """A bare host, which the tests of this module take in hand in turn."""
+    spec = settings(network.folder / "systemd")
+    with network.machine("host", debian, NAME) as machine:
+        yield Host(machine, control, spec, variables)
+
+
+@pytest.fixture(scope="module")
+def plays(bare: Host) -> list[Play]:
+    """A look at the bare host, the run that makes it an index, and two more."""
+    look = ("--check", "--diff")
+    return [bare.play(*look), bare.play(), bare.play(), bare.play(*look)]
+
+
+@pytest.fixture(scope="module")
+def host(bare: Host, plays: list[Play]) -> Host:
+    """The host as an index."""
+    return bare
+
+
+def counts(play: Play, name: str = "host") -> tuple[int, int]:
+    return play.recap[name]["changed"], play.recap[name]["failed"]
+
+
+def test_one_run_makes_it_an_index_and_a_second_changes_nothing(plays: list[Play]) -> None:
+    """A look before the first run says what would change, and none after it does."""
+    assert [bool(counts(play)[0]) for play in plays] == [True, True, False, False]
+    assert {counts(play)[1] for play in plays} == {0}
+
+
+@pytest.mark.parametrize("client", ["pip-18.1-py2.7", "pip-newest-py3.13"])
+def test_a_pip_elsewhere_installs_from_it(
+    host: Host, workstation: Workstation, client: str
+) -> None:
+    """A second machine gets a package through nginx."""
+    environment = workstation.environment(client)
+    index = ("--index-url", f"http://{NAME}/simple/", "--trusted-host", NAME)
+    environment.run("-m", "pip", "install", *index, "pyindex-probe")
+    assert environment.run("-c", "import pyindex_probe; print('there')").strip() == "there"
+
+
+def test_uv_elsewhere_installs_from_it(host: Host, workstation: Workstation) -> None:
+    """uv, too, with the settings that the host itself offers."""
+    uv = workstation.environment("uv")
+    (uv.home / "uv.toml").write_text(host.get("/-/uv.toml").partition("\n\n")[2])
+    target = uv.home / "target"
+    uv.run(
+        *("-m", "uv", "pip", "install", "--config-file", uv.home / "uv.toml"),
+        *("--target", target, "pyindex-probe"),
+    )
+    assert (target / "pyindex_probe.py").exists() or (target / "pyindex_probe").exists()
+
+
+# (what is done to it, whether it answers then)
+VERBS = [("reload", True), ("restart", True), ("stop", False), ("start", True)]
+
+
+def test_systemctl_does_what_it_says(host: Host) -> None:
+    """reload, restart, stop and start; pages and files are there throughout."""
+    for verb, answers in VERBS:
+        host.machine.run("systemctl", verb, "pyindex")
+        asked = host.get("/pypi/pyindex-probe/json")
+        assert asked.startswith("HTTP/1.1 200" if answers else "HTTP/1.1 503"), (verb, asked)
+        watch = host.machine.run("systemctl", "is-active", "pyindex-watch", code=None).strip()
+        assert (watch == "active") is answers
+        assert "HTTP/1.1 200" in host.get(FILE)
+    assert host.drop("started", "1.0") in host.get("/simple/started/")
+
+
+def test_restart_and_reload_refuse_nobody(host: Host) -> None:
+    """Under load no request fails, neither of pages and files nor of the application."""
+    with host.load() as load:
+        for verb in ("reload", "restart", "reload", "restart"):
+            host.machine.run("systemctl", verb, "pyindex")
+            load.wait()
+        host.machine.run("systemctl", "reload", "nginx")
+        load.wait()
+    assert load.failures == []
+
+
+def worker(host: Host) -> str:
+    children = host.machine.run("pgrep", "-P", host.main_pid("pyindex"))
+    return children.split()[0]
+
+
+KILLED: list[tuple[str, Callable[[Host], str]]] = [
+    ("a worker", worker),
+    ("gunicorn", lambda host: host.main_pid("pyindex")),
+    ("the watch", lambda host: host.main_pid("pyindex-watch")),
+    ("nginx", lambda host: host.main_pid("nginx")),
+]
+
+
+@pytest.mark.parametrize(("what", "find"), KILLED, ids=[what for what, _ in KILLED])
+def test_what_is_killed_comes_back(
+    host: Host,
+    what: str,
+    find: Callable[[Host], str],
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Under load, whatever is killed; what was acknowledged before is there after."""
+    project = what.replace(" ", "-")
+    kept, yanked = host.drop(project, "1.0"), host.drop(project, "2.0")
+    host.machine.run(
+        *("runuser", "-u", "pyindex", "--", "/opt/pyindex/current/bin/pyindex"),
+        *("yank", "-c", "/etc/pyindex/pyindex.yml", "--reason", "bad", yanked),
+    )
+    with host.load() as load:
+        pid = find(host)
+        host.machine.run("kill", "-KILL", pid)
+        load.wait()
+        assert host.drop(project, "3.0") in host.get(f"/simple/{project}/")
+        assert find(host) != pid
+    record_property("longest", load.longest)
+    print(f"{what} killed: longest without an answer {max(load.longest.values()):.2f} s")
+    page = host.get(f"/simple/{project}/")
+    assert kept in page
+    assert re.search(rf'{re.escape(yanked)}[^>]*data-yanked="bad"', page)
+
+
+def test_a_reboot_brings_it_back(host: Host) -> None:
+    """All of it starts by itself."""
+    before = host.drop("rebooted", "1.0")
+    host.machine.reboot()
+    eventually(lambda: "HTTP/1.1 200" in host.get("/pypi/pyindex-probe/json"))
+    assert before in host.get("/simple/rebooted/")
+    assert host.drop("rebooted", "2.0") in host.get("/simple/rebooted/")
+    assert host.machine.run("systemctl", "--failed", "--no-legend").strip() == ""
+
+
+def test_what_systemd_keeps_from_the_services(host: Host) -> None:
+    """They cannot write to the packages, and only what has to can be seen as unsafe."""
+    for unit in ("pyindex.service", "pyindex-watch.service"):
+        shown = host.machine.run("systemd-analyze", "security", "--no-pager", unit)
+        print(unit, shown.splitlines()[-1])
+        exposure = re.search(r"Overall exposure level for .*: ([0-9.]+)", shown)
+        assert exposure and float(exposure[1]) <= 1.5, shown
+        pid = host.main_pid(unit)
+        touch = ("nsenter", "-t", pid, "-m", "touch", "/srv/pyindex/packages/x")
+        assert "Read-only file system" in host.machine.run(*touch, code=1)
+
+
+def test_nobody_edits_what_is_rendered_unseen(host: Host) -> None:
+    """On the host, too, the difference between the spec and the files is told."""
+    diff = ("/opt/pyindex/current/bin/pyindex", "render", "--diff")
+    assert host.machine.run(*diff) == ""
+    host.machine.run("sed", "-i", "s/^Backlog=.*/Backlog=7/", "/etc/systemd/system/pyindex.socket")
+    assert "-Backlog=7" in host.machine.run(*diff, code=1)
+    play = host.play()
+    assert counts(play)[0] > 0
+    assert host.machine.run(*diff) == ""
+
+
+def changed_pack(host: Host, version: str, module: str, source: str) -> Path:
+    """The pack that was carried, with another release in it: one module of pyindex is replaced."""
+    (old,) = Path(str(host.variables["pyindex_cache"])).glob("**/manifest.json")
+    pack = host.spec.parent / version
+    shutil.copytree(old.parent, pack)
+    manifest = json.loads((pack / "manifest.json").read_text())
+    (wheel,) = (pack / "wheels").glob("pyindex-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    members[module] = source.encode()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    name = str(wheel.relative_to(pack))
+    digests = manifest["files"]
+    digest = subprocess.run(("sha256sum", wheel), capture_output=True, text=True, check=True)
+    new, before = digest.stdout.split()[0], digests[name]
+    requirements = (pack / "requirements.txt").read_text().replace(before, new)
+    (pack / "requirements.txt").write_text(requirements)
+    manifest["files"][name], manifest["release"] = new, version
+    (pack / "manifest.json").write_text(json.dumps(manifest))
+    return pack
+
+
+def release(host: Host) -> str:
+    return host.machine.run("readlink", "/opt/pyindex/current").strip().rpartition("/")[2]
+
+
+def test_an_upgrade_refuses_nobody_and_there_is_a_way_back(host: Host) -> None:
+    """Another release takes over under load; `--tags rollback` goes back to the one before."""
+    first = release(host)
+    pack = changed_pack(host, "0.1.1-aaaaaaaaaaaa", "appliance/__init__.py", '"""Another."""\n')
+    with host.load() as load:
+        host.play(pyindex_pack=str(pack))
+        load.wait()
+    assert load.failures == []
+    assert release(host) == "0.1.1-aaaaaaaaaaaa"
+    loaded = host.machine.run("cat", f"/proc/{worker(host)}/cmdline")
+    assert "0.1.1-aaaaaaaaaaaa" in loaded or "current" in loaded
+    with host.load() as load:
+        host.play("--tags", "rollback", pyindex_pack=str(pack))
+        load.wait()
+    assert load.failures == []
+    assert release(host) == first
+    assert counts(host.play())[1] == 0
+
+
+def test_a_release_that_does_not_work_is_taken_back(host: Host) -> None:
+    """The play fails with the reason, and the release before runs again."""
+    first = release(host)
+    broken = "raise SystemExit('a broken release')\n"
+    pack = changed_pack(host, "0.1.2-bbbbbbbbbbbb", "appliance/wsgi.py", broken)
+    play = host.play(pyindex_pack=str(pack), code=2, pyindex_verify_seconds=5)
+    assert "0.1.2-bbbbbbbbbbbb failed" in play.output
+    assert release(host) == first
+    assert "HTTP/1.1 200" in host.get("/pypi/pyindex-probe/json")
+    assert counts(host.play()) == (0, 0)
+
+
+def test_the_catalog_is_backed_up_and_restored(host: Host, tmp_path: Path) -> None:
+    """`--tags backup` fetches a copy while it runs, `--tags restore` puts it back."""
+    wheel = host.drop("decided", "1.0")
+    yank = ("yank", "-c", "/etc/pyindex/pyindex.yml", wheel)
+    pyindex = ("runuser", "-u", "pyindex", "--", "/opt/pyindex/current/bin/pyindex")
+    host.play("--tags", "backup", pyindex_backups=str(tmp_path))
+    host.machine.run(*pyindex, *yank)
+    assert "data-yanked" in host.get("/simple/decided/")
+    (copy,) = tmp_path.glob("*.sqlite")
+    host.play("--tags", "restore", pyindex_restore_file=str(copy))
+    assert "data-yanked" not in host.get("/simple/decided/")
+    assert host.drop("decided", "2.0") in host.get("/simple/decided/")
+
+
+def test_the_daily_backup_runs(host: Host) -> None:
+    """The timer is waiting, and what it starts leaves a copy."""
+    assert "pyindex-backup" in host.machine.run("systemctl", "list-timers", "--no-legend")
+    host.machine.run("systemctl", "start", "pyindex-backup")
+    assert "catalog-" in host.machine.run("ls", "/var/backups/pyindex")
+
+
+def test_supervisor_takes_over_from_systemd(host: Host) -> None:
+    """Another manager in the spec: one more run, and the same index under supervisor."""
+    settings(host.spec.parent, server={"manager": "supervisor"})
+    host.play()
+    assert counts(host.play()) == (0, 0)
+    status = host.machine.run("supervisorctl", "status")
+    assert re.findall(r"^pyindex:pyindex-(\w+) +(\w+)", status, re.M) == [
+        ("server", "RUNNING"),
+        ("watch", "RUNNING"),
+    ]
+    assert host.machine.run("ls", "/etc/systemd/system").count("pyindex") == 0
+    assert "HTTP/1.1 200" in host.get("/pypi/pyindex-probe/json")
+    with host.load() as load:
+        for pid in re.findall(r"pid (\d+)", status):
+            host.machine.run("kill", "-KILL", pid)
+            load.wait()
+    assert host.drop("supervised", "1.0") in host.get("/simple/supervised/")
+    host.machine.reboot()
+    eventually(lambda: "HTTP/1.1 200" in host.get("/pypi/pyindex-probe/json"))
+
+
+def test_it_can_be_removed(host: Host) -> None:
+    """`--tags uninstall` leaves packages and catalog, and nothing else of ours."""
+    host.play("--tags", "uninstall")
+    for place in ("/opt/pyindex", "/etc/pyindex", "/etc/nginx/conf.d/pyindex.conf"):
+        host.machine.run("test", "!", "-e", place)
+    host.machine.run("test", "-e", "/var/lib/pyindex/catalog.sqlite")
+    assert "pyindex_probe" in host.machine.run("ls", "/srv/pyindex/packages")
+
+
+def test_two_hosts_with_https_of_a_private_ca(
+    network: Network,
+    debian: Path,
+    control: Control,
+    variables: dict[str, object],
+    workstation: Workstation,
+    tmp_path: Path,
+) -> None:
+    """Both are set up at once, and clients old and new install over HTTPS."""
+    tls = {name: f"/etc/pyindex/tls/{name}.pem" for name in ("certificate", "key", "ca")}
+    authority = {"pyindex_private_ca": True, "pyindex_private_ca_directory": str(tmp_path / "ca")}
+    listed, urls = {}, []
+    with (
+        network.machine("one", debian, "one.lab.example") as one,
+        network.machine("two", debian, "two.lab.example") as two,
+    ):
+        for machine in (one, two):
+            urls.append(f"https://{machine.name}.lab.example/py")
+            path = settings(tmp_path / machine.name, url=urls[-1], nginx={"tls": tls})
+            listed[machine.name] = str(path)
+        own = {"specs": listed, "pyindex_spec": "{{ specs[inventory_hostname] }}"}
+        given = variables | authority | own
+        play = control.play(one, two, variables=given)
+        assert all(counts(play, name)[1] == 0 for name in listed)
+        again = control.play(one, two, variables=given)
+        assert all(counts(again, name) == (0, 0) for name in listed)
+        for url in urls:
+            _install_over_https(workstation, url, tmp_path / "ca")
+
+
+def _install_over_https(workstation: Workstation, url: str, authority: Path) -> None:
+    (certificate,) = [path for path in authority.glob("ca*.pem") if "key" not in path.name]
+    index = ("--index-url", f"{url}/simple/")
+    for client in ("pip-18.1-py2.7", "pip-newest-py3.13"):
+        environment = workstation.environment(client)
+        pip = ("-m", "pip", "install", "--cert", certificate, *index, "pyindex-probe")
+        environment.run(*pip)
+        assert environment.run("-c", "import pyindex_probe; print('there')").strip() == "there"
+    uv = workstation.environment("uv")
+    uv.run(
+        *("-m", "uv", "pip", "install", "--target", uv.home / "target"),
+        *("--default-index", f"{url}/simple/", "pyindex-probe"),
+        variables={"SSL_CERT_FILE": str(certificate)},
+    )
+    plain = workstation.run("curl", "-s", "-I", url.replace("https:", "http:"))
+    assert f"Location: {url}" in plain or f"location: {url}" in plain
