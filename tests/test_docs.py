@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from appliance.cli import main, parser
+from appliance.render import files
+from tests.render.specs import SPECS, load
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ROOT / "docs" / "commands.md"
@@ -92,6 +95,24 @@ def test_commands_in_the_docs_can_be_parsed(page: Path) -> None:
     example = r"^(?:    |\$ )(?:\.venv/bin/)?pyindex (.*?)(?: *[#>].*)?$"
     for line in re.findall(example, page.read_text(), re.MULTILINE):
         parser().parse_args(shlex.split(line))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_file_of_a_host_is_in_the_table(name: str, tmp_path: Path) -> None:
+    """docs/host.md names each file that is placed, its mode and its owner."""
+    text = (ROOT / "docs" / "host.md").read_text()
+    for file in files(load(name, tmp_path)):
+        owner = file.owner if file.group == "root" else f"{file.owner}:{file.group}"
+        row = f"| `{file.path}` | {file.mode:04o} {owner} |"
+        assert row in text or file.path == "/etc/supervisord.d/pyindex.ini", row
+
+
+def test_the_spec_of_a_host_is_one() -> None:
+    """The spec that docs/host.md begins with is that of the example inventory, and is valid."""
+    (shown,) = re.findall("^```yaml\n(.*?)^```$", (ROOT / "docs/host.md").read_text(), re.M | re.S)
+    example = (ROOT / "ansible/inventories/example/pyindex.yml").read_text()
+    assert yaml.safe_load(shown) == yaml.safe_load(example)
+    assert len(shown.splitlines()) <= 10
 
 
 if __name__ == "__main__":
