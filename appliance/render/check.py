@@ -170,7 +170,8 @@ def _logrotate(files: Files, root: Path) -> str:
         check=False,
         timeout=_SECONDS,
     )
-    return "\n".join(line for line in done.stderr.splitlines() if line.startswith("error:"))
+    lines = (line for line in done.stderr.splitlines() if line.startswith("error:"))
+    return "\n".join(line for line in lines if "unknown user" not in line)  # users of the host
 
 
 def _parsed(parse: Callable[[str], object]) -> _Judge:
