@@ -161,17 +161,12 @@ def _supervisor(files: Files, root: Path) -> str:
 
 
 def _logrotate(files: Files, root: Path) -> str:
-    place.below(root, files[0]).chmod(0o644)
-    command = ("logrotate", "--debug", "--state", f"{root}/state")
-    done = subprocess.run(
-        [*command, str(place.below(root, files[0]))],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_SECONDS,
-    )
-    lines = (line for line in done.stderr.splitlines() if line.startswith("error:"))
-    return "\n".join(line for line in lines if "unknown user" not in line)  # users of the host
+    rules = place.below(root, files[0])
+    # The host's user may not be known here.
+    rules.write_text(re.sub(r"(create \d+) \S+", r"\1 root", files[0].content))
+    command = ("logrotate", "--debug", "--state", f"{root}/state", str(rules))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
+    return "\n".join(line for line in done.stderr.splitlines() if line.startswith("error:"))
 
 
 def _parsed(parse: Callable[[str], object]) -> _Judge:
