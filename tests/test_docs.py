@@ -43,7 +43,8 @@ def reference() -> str:
             "| --- | --- |",
         ]
         for action in command._actions:
-            lines.append(f"| `{spelling(action)}` | {(action.help or '').replace('|', ' or ')} |")
+            text = (action.help or "") % (vars(action) | {"prog": "pyindex"})
+            lines.append(f"| `{spelling(action)}` | {text.replace('|', ' or ')} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from appliance.cli import common
 from appliance.errors import PyindexError, SpecError
 from appliance.index.store import Batch
+from appliance.render import files
 from appliance.spec import Spec, load, schema
 
 DEFAULT = Path("pyindex.yml")
@@ -71,6 +72,8 @@ def check(path: Path) -> int:
     """Print what the spec says, or each problem on standard error; 1 when there are any."""
     try:
         spec = load(path)
+        if spec.host.system is not None:
+            files(spec)  # more is wanted of a host than of an index alone
     except SpecError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         return 1

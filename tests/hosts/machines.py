@@ -33,7 +33,10 @@ SSH_OPTIONS = (
     *("-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"),
 )
 # What a tree may lack that was kept where there are no empty folders and no setuid bits.
-FOLDERS = ("proc", "sys", "dev", "run", "tmp", "mnt", "srv", "opt", "home", "root/.ssh", "var/tmp")
+FOLDERS = (
+    *("proc", "sys", "dev", "run", "tmp", "mnt", "srv", "opt", "home", "root/.ssh", "var/tmp"),
+    *("etc/tmpfiles.d", "usr/local/bin"),
+)
 SETUID = ("su", "sudo", "mount", "umount", "passwd", "crontab")
 # For a host that has no sshd: the last argument is run by a shell in it, as sshd would.
 NO_SSHD = """\

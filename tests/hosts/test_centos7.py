@@ -75,7 +75,6 @@ def test_a_bare_centos_7_becomes_an_index(
         "pyindex_rpms": str(rpms or ""),
         "pyindex_python_archive": str(python),
         "pyindex_python_sha256": hashlib.sha256(python.read_bytes()).hexdigest(),
-        "ansible_python_interpreter": "/usr/bin/python2.7",
     }
     with network.machine("centos", centos, NAME) as machine:
         first = control.play(machine, variables=variables)

@@ -27,6 +27,7 @@ SPEC = {
     "indexes": {"main": {"packages": "/srv/pyindex/packages"}},
     "host": {"system": "debian-12"},
 }
+SITE = "/etc/nginx/conf.d/pyindex.conf"
 PAGE, FILE = "/simple/pyindex-probe/", "/packages/pyindex_probe-1-py2.py3-none-any.whl"
 ASKED = (PAGE, FILE, "/pypi/pyindex-probe/json")  # nginx answers two, the application one
 
@@ -231,14 +232,22 @@ def test_what_systemd_keeps_from_the_services(host: Host) -> None:
 
 
 def test_nobody_edits_what_is_rendered_unseen(host: Host) -> None:
-    """On the host, too, the difference between the spec and the files is told."""
-    diff = ("/opt/pyindex/current/bin/pyindex", "render", "--diff")
+    """On the host, too, the difference between the spec and the files is told; a run that fails at
+    somebody else's fault is made up for by the next."""
+    diff = ("pyindex", "render", "--diff")
     assert host.machine.run(*diff) == ""
     host.machine.run("sed", "-i", "s/^Backlog=.*/Backlog=7/", "/etc/systemd/system/pyindex.socket")
-    assert "-Backlog=7" in host.machine.run(*diff, code=1)
-    play = host.play()
-    assert counts(play)[0] > 0
+    host.machine.run("sed", "-i", "s/server_tokens off/server_tokens on/", SITE)
+    said = host.machine.run(*diff, code=1)
+    assert "-Backlog=7" in said and "-    server_tokens on" in said
+    stranger = "/etc/nginx/conf.d/stranger.conf"
+    host.machine.put(b"garbage on;\n", stranger)
+    assert 'unknown directive "garbage"' in host.play(code=2).output
+    host.machine.run("rm", stranger)
+    before = host.machine.run("pgrep", "-P", host.main_pid("nginx"))
+    assert counts(host.play())[0] > 0
     assert host.machine.run(*diff) == ""
+    assert host.machine.run("pgrep", "-P", host.main_pid("nginx")) != before  # it was reloaded
 
 
 def changed_pack(host: Host, version: str, module: str, source: str) -> Path:
@@ -344,7 +353,7 @@ def test_supervisor_takes_over_from_systemd(host: Host) -> None:
 def test_it_can_be_removed(host: Host) -> None:
     """`--tags uninstall` leaves packages and catalog, and nothing else of ours."""
     host.play("--tags", "uninstall")
-    for place in ("/opt/pyindex", "/etc/pyindex", "/etc/nginx/conf.d/pyindex.conf"):
+    for place in ("/opt/pyindex", "/etc/pyindex", "/usr/local/bin/pyindex", SITE):
         host.machine.run("test", "!", "-e", place)
     host.machine.run("test", "-e", "/var/lib/pyindex/catalog.sqlite")
     assert "pyindex_probe" in host.machine.run("ls", "/srv/pyindex/packages")

@@ -37,7 +37,10 @@ def at_home(host):
 
 def wait_for(url, ca, seconds):
     """Ask until the answer is good. Exits with the last bad one after that many seconds."""
-    context = ssl.create_default_context(cafile=ca or None)
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+    except IOError as error:
+        sys.exit("%s: %s" % (ca, error))
     opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
     deadline = time.time() + seconds
     while True:
@@ -58,6 +61,7 @@ def install(url, ca, pip, requirement, module):
     command = [sys.executable, __file__, "--pip", host, pip, "install", "--isolated", "--quiet"]
     command += ["--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--target", target]
     command += ["--index-url", url + "/simple/"]
+    command += ["--no-python-version-warning"] if sys.version_info[0] == 2 else []
     command += ["--cert", ca] if ca else []
     command += ["--trusted-host", host] if url.startswith("http:") else []
     try:
