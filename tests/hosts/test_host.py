@@ -193,8 +193,7 @@ def test_what_is_killed_comes_back(
     project = what.replace(" ", "-")
     kept, yanked = host.drop(project, "1.0"), host.drop(project, "2.0")
     host.machine.run(
-        *("runuser", "-u", "pyindex", "--", "/opt/pyindex/current/bin/pyindex"),
-        *("yank", "-c", "/etc/pyindex/pyindex.yml", "--reason", "bad", yanked),
+        *("runuser", "-u", "pyindex", "--", "pyindex", "yank", "--reason", "bad", yanked),
     )
     with host.load() as load:
         pid = find(host)
