@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -258,8 +258,11 @@ def test_a_body_has_room_for_a_file_and_its_form(https: Https, path: str) -> Non
     assert answer.status == 413
     assert b"a file to upload may have 3m" in answer.body
     with closing(https.connect("127.0.0.3")) as connection:
-        connection.request("POST", path, b"x" * (4 * 2**20))
-        assert connection.getresponse().status not in (413, 502, 503)
+        # The application takes no uploads yet: it answers, and closes, before it has read it all,
+        # which nginx may find out in the middle of sending.
+        with suppress(ConnectionError):
+            connection.request("POST", path, b"x" * (4 * 2**20))
+        assert connection.getresponse().status != 413
 
 
 @pytest.mark.parametrize("path", ["/pypi", "/1-x/RPC2", "/nothing/legacy/", "/simple/"])
