@@ -72,14 +72,22 @@ def check(path: Path) -> int:
     """Print what the spec says, or each problem on standard error; 1 when there are any."""
     try:
         spec = load(path)
-        if spec.host.system is not None:
-            files(spec)  # more is wanted of a host than of an index alone
+        _check_host(path, spec)
     except SpecError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         return 1
     print(f"{path}: OK")
     print(*_summary(spec), sep="\n")
     return 0
+
+
+def _check_host(path: Path, spec: Spec) -> None:
+    """More is wanted of a spec that says what its host is."""
+    try:
+        if spec.host.system is not None:
+            files(spec)
+    except SpecError as error:
+        raise SpecError([f"{path}: {problem}" for problem in error.problems]) from None
 
 
 def print_schema() -> int:
