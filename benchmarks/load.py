@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.servers import HOST, Command, Server
+from benchmarks.ports import HOST
+from benchmarks.servers import Command, Server
 
 _LONGEST = 24
 _REQUESTS = 20  # one after the other, that a sample should have time for

@@ -3,7 +3,6 @@
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import render, spec
+from benchmarks.ports import HOST, free_port
 
-HOST = "127.0.0.1"
 WORKERS, THREADS = "2", "8"
 START_LIMIT = 120.0
 POLL = 0.005
@@ -70,14 +69,6 @@ class Server:
     def cpu(self) -> float:
         """Return the seconds of CPU that it and its children have used, ended ones included."""
         return sum(_cpu(pid) for pid in _session(self.pid))
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listened on a moment ago."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextmanager

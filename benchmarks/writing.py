@@ -12,6 +12,7 @@ from appliance import spec
 from appliance.index.catalog import Catalog
 from appliance.index.publish import Publisher
 from benchmarks import corpus, servers
+from benchmarks.ports import HOST
 from benchmarks.report import Figure, Goal
 from benchmarks.servers import Server
 from benchmarks.tools import Tools
@@ -168,7 +169,7 @@ def _count(page: Path, what: bytes) -> int:
 
 
 def _page(server: Server, path: str) -> str:
-    connection = http.client.HTTPConnection(servers.HOST, server.port, timeout=_PAGE_LIMIT)
+    connection = http.client.HTTPConnection(HOST, server.port, timeout=_PAGE_LIMIT)
     try:
         connection.request("GET", path)
         return connection.getresponse().read().decode()

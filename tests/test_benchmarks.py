@@ -12,6 +12,7 @@ from packaging.utils import parse_wheel_filename
 
 from benchmarks import corpus, servers
 from benchmarks.load import LoadError, Sample, Target, parse, ratio
+from benchmarks.ports import HOST, free_port
 from benchmarks.report import Figure, Goal, Report, growth, number
 
 WRK = """\
@@ -158,13 +159,13 @@ def test_growth_compares_most_files_with_fewest() -> None:
 def test_server_is_ended(tmp_path: Path) -> None:
     """A server answers inside the block, and neither it nor its children are there after it."""
     (tmp_path / "page").write_text("one page")
-    port = servers.free_port()
+    port = free_port()
     command = [
         sys.executable,
         "-m",
         "http.server",
         "-b",
-        servers.HOST,
+        HOST,
         "-d",
         str(tmp_path),
         str(port),
@@ -173,7 +174,7 @@ def test_server_is_ended(tmp_path: Path) -> None:
         assert Target(server, "/page").fetch() == b"one page"
         assert server.cpu() > 0
     with pytest.raises(OSError):
-        http.client.HTTPConnection(servers.HOST, port, timeout=5).request("GET", "/page")
+        http.client.HTTPConnection(HOST, port, timeout=5).request("GET", "/page")
 
 
 def test_server_that_fails_says_why(tmp_path: Path) -> None:
@@ -181,6 +182,6 @@ def test_server_that_fails_says_why(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit('no such folder')"]
     with (
         pytest.raises(servers.ServerError, match="no such folder"),
-        servers.running(command, servers.free_port(), "/", tmp_path / "log"),
+        servers.running(command, free_port(), "/", tmp_path / "log"),
     ):
         pass

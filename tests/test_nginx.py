@@ -23,11 +23,11 @@ from appliance.index.watch import Watch
 from appliance.render import escapes
 from appliance.spec import Spec
 from appliance.web.negotiate import HTML, JSON, OLD_HTML
+from benchmarks.ports import HOST, free_port
 from tests.conftest import eventually
 from tests.dist import make_wheel, uploaded
 from tests.web import accepts
 
-HOST = "127.0.0.1"
 MADE = "2020-02-03T04:05:06+00:00"
 WHEEL = "/packages/sub%20dir/Foo_Bar-1.0+local-py2.py3-none-any.whl"
 LARGE = "/packages/large-1.0-py2.py3-none-any.whl"
@@ -110,13 +110,6 @@ class Pair:
         answer = self.nginx.ask(path, headers, method)
         assert answer == self.application.ask(path, headers, method)
         return answer
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind((HOST, 0))
-        port: int = bound.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ports import free_port
 from tests.conftest import eventually
 from tests.dist import make_wheel
 
@@ -27,9 +27,7 @@ class Serving:
     def __init__(self, root: Path) -> None:
         self.packages, self.state = root / "packages", root / "state"
         self.packages.mkdir(exist_ok=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.log = root / "log"
         command = [PYINDEX, "serve", self.packages, "--state", self.state, "--port", self.port]
         with self.log.open("ab") as log:

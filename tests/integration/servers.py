@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,9 +16,9 @@ import yaml
 from packaging.utils import NormalizedName, canonicalize_name
 
 from appliance import render, spec
+from benchmarks.ports import HOST, free_port
 
 PYINDEX = Path(sys.executable).with_name("pyindex")
-HOST = "127.0.0.1"
 PATIENCE = 60
 NGINX = """
 {user}
@@ -59,7 +58,7 @@ def embedded(packages: Path, folder: Path) -> Iterator[Server]:
 
     *folder* is for state and log.
     """
-    port, state = _free_port(), folder / "state"
+    port, state = free_port(), folder / "state"
     serve = (PYINDEX, "serve", packages, "--state", state, "--port", str(port))
     with _running(serve, folder / "serve.log"):
         server = Server(port, packages, ("--directory", packages, "--state", state))
@@ -73,12 +72,12 @@ def behind_nginx(packages: Path, folder: Path) -> Iterator[Server]:
 
     Yields once each file is on its page; *folder* is for all that the two write.
     """
-    port, path = _free_port(), folder / "pyindex.yml"
+    port, path = free_port(), folder / "pyindex.yml"
     settings = {
         "url": f"http://{HOST}:{port}",
         "state": str(folder / "state"),
         "indexes": {"main": {"packages": str(packages)}},
-        "server": {"port": _free_port()},
+        "server": {"port": free_port()},
     }
     path.write_text(yaml.safe_dump(settings))
     nginx = (_nginx(), "-c", _nginx_settings(render.nginx(spec.load(path), HOST), folder))
@@ -154,11 +153,3 @@ def _nginx_settings(site: str, folder: Path) -> Path:
         )
     )
     return path
-
-
-def _free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as bound:
-        bound.bind((HOST, 0))
-        port: int = bound.getsockname()[1]
-        return port

@@ -22,9 +22,10 @@ import yaml
 from appliance import render, spec
 from appliance.index.watch import Watch
 from appliance.spec import Spec
+from benchmarks.ports import HOST, free_port
 from tests.dist import make_wheel
 from tests.integration.clients import Environments
-from tests.test_nginx import HOST, configuration, free_port, running
+from tests.test_nginx import configuration, running
 
 from . import nginxes
 

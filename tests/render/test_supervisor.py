@@ -17,6 +17,7 @@ import yaml
 
 from appliance import render, spec
 from appliance.render import escapes
+from benchmarks.ports import free_port
 from tests.conftest import eventually
 from tests.dist import make_wheel
 from tests.integration.clients import Client, build
@@ -66,9 +67,7 @@ class Supervised:
         self.folder, self._bin = folder, build(client) / "bin"
         for name in ("packages", "logs", "run"):
             (folder / name).mkdir()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self._socket = str(folder / "run/s") if bind == "socket" else None
         data = {
             "url": "http://pypi.lab.example",
