@@ -103,6 +103,11 @@ def absolute(text: str, folder: Path) -> Path:
     return Path(os.path.abspath(folder / expanded))  # noqa: PTH100  # Path's version keeps '..'
 
 
+def bracketed(host: str) -> str:
+    """A host as it stands before a port: an IPv6 address in brackets (RFC 3986)."""
+    return f"[{host}]" if ":" in host else host
+
+
 def _url(text: str, folder: Path) -> str:
     wanted = "http[s]://HOST[:PORT][/PREFIX] without user, query or fragment"
     address, prefix = _matched(text, _URL, wanted).groups()

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance import pack as packing
 from appliance import spec as specs
 from appliance.cli import main
 from appliance.errors import PyindexError
-from appliance.pack import Pack, Python, pack
-from appliance.spec import Spec
+from appliance.pack import Pack, pack, wheels
+from appliance.pack.python import Python, carry
+from appliance.spec import Host, Spec
 from tests.dist import make_wheel
 
 SPEC = """\
@@ -56,9 +56,9 @@ def contents(folder: Path) -> Mapping[str, bytes]:
 
 def test_the_probe_is_the_same_wheel_always(tmp_path: Path) -> None:
     """Its digest is part of a release's name; old and new pips install it."""
-    one, two = tmp_path / packing.PROBE, tmp_path / "two.whl"
-    packing._write_probe(one)
-    packing._write_probe(two)
+    one, two = tmp_path / wheels.PROBE, tmp_path / "two.whl"
+    wheels.probe(one)
+    wheels.probe(two)
     assert one.read_bytes() == two.read_bytes()
     with zipfile.ZipFile(one) as wheel:
         assert wheel.testzip() is None
@@ -90,7 +90,7 @@ def test_conditions_are_those_of_the_host(
     make_wheel(tmp_path, "ours", "1.0", requires=[requirement])
     for name, number in there.items():
         make_wheel(tmp_path, name, number)
-    assert packing._missing(tmp_path, Python(version)) == missing
+    assert wheels.missing(tmp_path, Python(version)) == missing
 
 
 STRIPPED = [
@@ -107,7 +107,7 @@ def test_where_the_python_lies_in_its_archive(
 ) -> None:
     """The manifest says how many directories tar has to leave out."""
     python = archive(tmp_path / "python.tar.gz", *members)
-    assert packing._archive(tmp_path / "new", python, None) == strip
+    assert carry(python, tmp_path / "new", None) == strip
 
 
 def refusals(tmp_path: Path) -> dict[str, tuple[Python, Path | None, str]]:
@@ -138,12 +138,20 @@ def test_what_cannot_be_packed_is_said(tmp_path: Path, spec: Spec, case: str) ->
     assert not (tmp_path / "out").exists()
 
 
+def test_a_host_that_is_not_said_is_taken_for_debian(tmp_path: Path, spec: Spec) -> None:
+    """The sentence about its packages names the system that was meant."""
+    unsaid = spec.model_copy(update={"host": Host()})
+    with pytest.raises(PyindexError) as error:
+        pack(unsaid, tmp_path / "out", Python(), tmp_path)
+    assert str(error.value) == f"{tmp_path}: no .deb files in it, which debian-12 installs"
+
+
 @pytest.mark.parametrize("case", ["wrong", "version"])
 def test_an_archive_is_checked(tmp_path: Path, case: str) -> None:
     """Another digest, or another Python in it, is refused."""
     python, _, sentence = refusals(tmp_path)[case]
     with pytest.raises(PyindexError) as error:
-        packing._archive(tmp_path / "new", python, None)
+        carry(python, tmp_path / "new", None)
     assert str(error.value).startswith(sentence)
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from appliance import spec as specs
 from appliance.cli import common
-from appliance.pack import Python, pack
+from appliance.pack import pack
+from appliance.pack.python import Python
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -20,7 +21,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "that it needs for the host's Python and glibc 2.17, a pip to install them with, and what "
         "the options name. Versions are chosen once; the same inputs change nothing.",
     )
-    packing.add_argument("-c", "--spec", metavar="SPEC", type=Path, help=common.SPEC_HELP)
+    common.add_spec(packing)
     packing.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="directory to build, or to renew"
     )
@@ -49,7 +50,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(arguments: argparse.Namespace) -> int:
-    spec = specs.load(arguments.spec or common.usual_place())
+    spec = specs.load(common.spec_path(arguments))
     python = Python(arguments.python_version, arguments.python, arguments.python_sha256)
     out: Path = arguments.out.absolute()
     done = pack(spec, out, python, arguments.packages, arguments.upgrade)

@@ -1,16 +1,17 @@
 """What several verbs share: which index they speak of, and how they log."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from appliance import spec
 from appliance.errors import NotFound, SpecError
 from appliance.spec import Spec
 
-SPEC_HELP = "the spec (default: $PYINDEX_SPEC, ./pyindex.yml, /etc/pyindex/pyindex.yml)"
 _PLACES = (Path("pyindex.yml"), Path("/etc/pyindex/pyindex.yml"))
 
 
@@ -21,13 +22,7 @@ def add_source(parser: argparse.ArgumentParser, positional: bool = False) -> Non
         parser.add_argument("directory", metavar="DIR", nargs="?", type=Path, help=directory)
     else:
         parser.add_argument("-d", "--directory", metavar="DIR", type=Path, help=directory)
-    parser.add_argument(
-        "-c",
-        "--spec",
-        metavar="SPEC",
-        type=Path,
-        help=SPEC_HELP,
-    )
+    add_spec(parser)
     parser.add_argument(
         "--state", type=Path, help="directory for catalog and pages, with DIR (default: chosen)"
     )
@@ -42,11 +37,36 @@ def source(arguments: argparse.Namespace) -> Spec:
         return spec.for_directory(directory, state)
     if state is not None:
         raise SpecError(["--state goes with a directory; a spec has its own state"])
-    return spec.load(path or usual_place())
+    return spec.load(spec_path(arguments))
 
 
-def usual_place() -> Path:
-    """The spec that is meant when none is named; :class:`SpecError` if there is none."""
+def add_spec(parser: argparse.ArgumentParser) -> None:
+    """The option that names a spec, alone for verbs that are about the file or the host."""
+    parser.add_argument(
+        "-c",
+        "--spec",
+        metavar="SPEC",
+        type=Path,
+        help="the spec (default: $PYINDEX_SPEC, ./pyindex.yml, /etc/pyindex/pyindex.yml)",
+    )
+
+
+def spec_path(arguments: argparse.Namespace) -> Path:
+    """The file that the option of :func:`add_spec` means; :class:`SpecError` if there is none."""
+    path: Path | None = arguments.spec
+    return path or _usual_place()
+
+
+@contextlib.contextmanager
+def about(path: Path) -> Iterator[None]:
+    """A :class:`SpecError` about a spec that was read already is told with the spec's file."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError([f"{path}: {problem}" for problem in error.problems]) from None
+
+
+def _usual_place() -> Path:
     if named := os.environ.get("PYINDEX_SPEC"):
         return Path(named)
     for place in _PLACES:
@@ -57,15 +77,18 @@ def usual_place() -> Path:
 
 
 def add_index(parser: argparse.ArgumentParser) -> None:
+    """Options that say where the index is, and which one of its spec."""
+    add_source(parser)
     parser.add_argument("--index", help="which index (default: the first of the spec)")
 
 
-def index(arguments: argparse.Namespace, found: Spec) -> str:
-    """The index that the option of :func:`add_index` means."""
+def index(arguments: argparse.Namespace) -> tuple[Spec, str]:
+    """The spec and the index of it that the options of :func:`add_index` mean."""
+    found = source(arguments)
     name = str(arguments.index or found.root)
     if name not in found.indexes:
         raise NotFound(f"no index {name!r}; the spec has {', '.join(found.indexes)}")
-    return name
+    return found, name
 
 
 def log_to_stderr() -> None:

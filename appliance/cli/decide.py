@@ -44,7 +44,6 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     status.add_argument("--reason", help="free text, shown on the project's page")
     status.set_defaults(run=_status_set)
     for parser in (yank, unyank, remove, status):
-        common.add_source(parser)
         common.add_index(parser)
 
 
@@ -57,23 +56,20 @@ def _unyank(arguments: argparse.Namespace) -> int:
 
 
 def _set_yank(arguments: argparse.Namespace, reason: str | None) -> int:
-    spec = common.source(arguments)
-    index = common.index(arguments, spec)
+    spec, index = common.index(arguments)
     for filename in decisions.yank(spec, index, arguments.what, reason):
         print(filename)
     return 0
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    spec = common.source(arguments)
-    index = common.index(arguments, spec)
+    spec, index = common.index(arguments)
     for filename, trash in decisions.remove(spec, index, arguments.what):
         print(f"{filename} -> {trash}")
     return 0
 
 
 def _status_set(arguments: argparse.Namespace) -> int:
-    spec = common.source(arguments)
-    index = common.index(arguments, spec)
+    spec, index = common.index(arguments)
     decisions.set_status(spec, index, arguments.project, arguments.status, arguments.reason)
     return 0

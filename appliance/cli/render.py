@@ -21,7 +21,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "what is around them. Prints them unless an option says otherwise. The same spec gives "
         "the same bytes.",
     )
-    parser.add_argument("-c", "--spec", metavar="SPEC", type=Path, help=common.SPEC_HELP)
+    common.add_spec(parser)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--out", metavar="DIR", type=Path, help="write them below this directory")
     what.add_argument(
@@ -42,8 +42,10 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(arguments: argparse.Namespace) -> int:
-    spec = specs.load(arguments.spec or common.usual_place())
-    found = files(spec)
+    path = common.spec_path(arguments)
+    spec = specs.load(path)
+    with common.about(path):
+        found = files(spec)
     if arguments.out:
         place.write(found, arguments.out)
     if arguments.json:

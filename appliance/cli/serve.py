@@ -9,6 +9,7 @@ from typing import Any
 
 from appliance.cli import common
 from appliance.spec import Spec
+from appliance.specforms import bracketed
 
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     port = server.port if arguments.port is None else arguments.port
     serve(
         spec,
-        bind=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        bind=f"{bracketed(host)}:{port}",
         workers=arguments.workers or server.workers,
         threads=arguments.threads or server.threads,
         accesslog=arguments.access_log,

@@ -38,14 +38,8 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="say what a spec means, or all that is wrong with it",
         description="Say what a spec means, or all that is wrong with it as FILE:LINE: KEY: ...",
     )
-    check_verb.add_argument(
-        "-c",
-        "--spec",
-        type=Path,
-        metavar="SPEC",
-        help=common.SPEC_HELP,
-    )
-    check_verb.set_defaults(run=lambda args: check(args.spec or common.usual_place()))
+    common.add_spec(check_verb)
+    check_verb.set_defaults(run=lambda args: check(common.spec_path(args)))
     schema_verb = verbs.add_parser(
         "schema",
         help="print the JSON Schema of specs, so that editors complete them",
@@ -72,22 +66,15 @@ def check(path: Path) -> int:
     """Print what the spec says, or each problem on standard error; 1 when there are any."""
     try:
         spec = load(path)
-        _check_host(path, spec)
+        if spec.host.system is not None:
+            with common.about(path):
+                files(spec)  # more is wanted of a host than of an index alone
     except SpecError as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         return 1
     print(f"{path}: OK")
     print(*_summary(spec), sep="\n")
     return 0
-
-
-def _check_host(path: Path, spec: Spec) -> None:
-    """More is wanted of a spec that says what its host is."""
-    try:
-        if spec.host.system is not None:
-            files(spec)
-    except SpecError as error:
-        raise SpecError([f"{path}: {problem}" for problem in error.problems]) from None
 
 
 def print_schema() -> int:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from appliance.cli import common
+from appliance.index import health
 from appliance.index.catalog import Catalog
 from appliance.index.watch import is_alive
 from appliance.spec import Spec
@@ -16,7 +17,8 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "status",
         help="show what the index holds, and what it refused and why",
         description="Show what each index holds, and each file that could not be taken in, with "
-        "the reason. Exits 1 if there are such files.",
+        "the reason, and what keeps the index from serving or from taking files in. Exits 1 if "
+        "there is any of these.",
     )
     common.add_source(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -29,11 +31,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(found, indent=2))
     else:
         _show(found)
-    return 1 if any(index["refused"] for index in found["indexes"].values()) else 0
+    refused = any(index["refused"] for index in found["indexes"].values())
+    return 1 if refused or found["problems"] else 0
 
 
 def status(spec: Spec) -> dict[str, Any]:
-    """State, serials, and for each index its counts and refusals."""
+    """State, serials, problems, and for each index its counts and refusals."""
     with Catalog(spec.catalog).read() as reader:
         indexes = {}
         for name, index in spec.indexes.items():
@@ -49,6 +52,7 @@ def status(spec: Spec) -> dict[str, Any]:
             "serial": reader.serial(),
             "published": reader.mark("pages"),
             "watched": is_alive(spec),
+            "problems": [*health.failures(spec), *health.shortages(spec)],
             "indexes": indexes,
         }
 
@@ -57,6 +61,8 @@ def _show(found: dict[str, Any]) -> None:
     watched = "being watched" if found["watched"] else "NOT being watched: run `pyindex serve`"
     print(f"state {found['state']}, {watched}")
     print(f"serial {found['serial']}, published up to {found['published']}")
+    for problem in found["problems"]:
+        print(f"problem: {problem}")
     for name, index in found["indexes"].items():
         print(f"{name}: {index['projects']} projects, {index['files']} files, {index['packages']}")
         for refusal in index["refused"]:

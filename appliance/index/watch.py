@@ -5,6 +5,7 @@ import contextlib
 import errno
 import fcntl
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Set
@@ -26,6 +27,7 @@ _MANY_EVENTS = 200
 _LISTS_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
 _TICK_MILLISECONDS = 100
+_WATCHES = Path("/proc/self/fdinfo")  # Linux only
 
 
 class Watch:
@@ -34,6 +36,7 @@ class Watch:
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
         self._troubles: set[object] = set()
+        self._missing = 0
         self._stop = threading.Event()
         self._open()
 
@@ -86,7 +89,8 @@ class Watch:
         now = time.monotonic()
         if now < self._rest_until:
             return
-        everything = now >= self._reconcile_at or len(heard) > _MANY_EVENTS
+        due = now >= self._reconcile_at
+        everything = due or len(heard) > _MANY_EVENTS
         try:
             if everything:
                 self._publisher.publish()
@@ -95,13 +99,15 @@ class Watch:
                     self._look(scanner, EVERYTHING)
                 else:
                     self._hear(scanner, heard)
+            if due:
+                self._count_followed()
             if everything:
                 self._reconcile_at = now + self._spec.server.reconcile.total_seconds()
             self._publish_lists()
         except (OSError, PyindexError) as error:
             self._report(error)
         else:
-            self._troubles = {each for each in self._troubles if not isinstance(each, tuple)}
+            self._troubles = {each for each in self._troubles if isinstance(each, str)}
 
     def _hear(self, scanner: Scanner, heard: list[str]) -> None:
         paths = {path for each in heard if (path := scanner.folder.relative(each)) is not None}
@@ -138,6 +144,26 @@ class Watch:
         self._reconcile_at = 0.0
         self._rest_until = time.monotonic() + _RETRY_SECONDS
 
+    def _count_followed(self) -> None:
+        """Tell when the system follows fewer directories than there are, twice in turn: it may
+        just be about to."""
+        roots = [scanner.folder.root for scanner in self._scanners]
+        directories = sum(1 for root in roots for _ in os.walk(root))
+        missing = directories - _followed() if _WATCHES.is_dir() else 0
+        if missing > 0 and self._missing > 0:
+            self._tell(
+                f"of {directories} directories, {missing} are not followed by the system: what"
+                " changes there shows when all is compared (server.reconcile); raise"
+                " fs.inotify.max_user_watches by sysctl, and restart"
+            )
+        self._missing = missing
+
+    def _tell(self, trouble: str) -> None:
+        """Log once what does not pass by itself."""
+        if trouble not in self._troubles:
+            log.error("%s", trouble)
+            self._troubles.add(trouble)
+
     def _events(self) -> Iterator[list[str]]:
         """Paths where something happened, as it happens, and empty lists between."""
         roots = [scanner.folder.root for scanner in self._scanners if scanner.folder.root.is_dir()]
@@ -145,11 +171,9 @@ class Watch:
             for changes in _changes(roots, self._stop):
                 yield [path for _, path in changes]
         except RuntimeError as error:  # a name that is not UTF-8 is more than watchfiles can take
-            if error.args not in self._troubles:
-                log.error("%s; the packages directories are compared in full instead", error)
-                self._troubles.add(error.args)
+            self._tell(f"{error}; the packages directories are compared in full instead")
             self._stop.wait(_RETRY_SECONDS)
-            self._reconcile_at = 0.0
+            self._reconcile_at, self._missing = 0.0, 0
             yield []
 
 
@@ -158,6 +182,15 @@ def _identity(scanner: Scanner) -> object:
         return scanner.folder.given.resolve(), scanner.folder.inode()
     except (OSError, PyindexError):
         return None
+
+
+def _followed() -> int:
+    """How many directories the system follows for this process (proc_pid_fdinfo(5))."""
+    count = 0
+    for info in _WATCHES.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            count += info.read_text().count("inotify wd:")
+    return count
 
 
 def _changes(

@@ -19,6 +19,7 @@ import yaml
 from appliance.errors import SpecError
 from appliance.render import escapes, system
 from appliance.spec import Spec
+from appliance.specforms import bracketed
 
 RELEASE = "/opt/pyindex/current"
 SETTINGS = "/etc/pyindex"
@@ -173,7 +174,7 @@ def _site(spec: Spec, address: str = "") -> dict[str, Any]:
     port = url.port or (443 if spec.nginx.tls else 80)
     host, app_port = spec.server.host, spec.server.port
     application = f"unix:{SOCKET}" if system.uses_socket(spec) else _reachable(host, app_port)
-    known = f"[{url.hostname}]" if ":" in str(url.hostname) else str(url.hostname)
+    known = bracketed(str(url.hostname))
     addresses = [address] if address else spec.nginx.listen
     redirects = spec.nginx.tls is not None and port == 443
     return {
@@ -205,7 +206,7 @@ def _client(spec: Spec, url: str) -> dict[str, Any]:
 
 def _listening(addresses: Iterable[str], port: int) -> list[str]:
     """Where nginx listens, in its words."""
-    return [f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in addresses]
+    return [f"{bracketed(each)}:{port}" for each in addresses]
 
 
 def _server_names(*names: str) -> list[str]:
@@ -226,7 +227,7 @@ def _in_units(size: int) -> str:
 def _reachable(host: str, port: int) -> str:
     """Where a server is found that listens on ``host``."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # not to bind
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{bracketed(host)}:{port}"
 
 
 @cache

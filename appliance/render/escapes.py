@@ -4,6 +4,7 @@ import ipaddress
 import re
 
 from appliance.errors import SpecError
+from appliance.specforms import bracketed
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -45,7 +46,7 @@ def systemd_listen(host: str, port: int) -> str:
     except ValueError:
         problem = f"server.host: wanted an address for systemd to listen on, got {host!r}"
         raise SpecError([problem]) from None
-    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+    return f"{bracketed(str(address))}:{port}"
 
 
 def supervisor(value: object) -> str:

@@ -1,17 +1,13 @@
 """``/health``: whether the index can serve, and what is wrong if not."""
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import falcon
 
+from appliance.index import health
 from appliance.index.catalog import Catalog, CatalogError
-from appliance.index.store import PAGES, Site
 from appliance.index.watch import is_alive
 from appliance.spec import Spec
-
-_LEAST_FREE_BYTES = 64 * 1024 * 1024
 
 
 class Health:
@@ -21,22 +17,13 @@ class Health:
         self._spec, self._catalog = spec, catalog
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        failures, warnings = list(self._failures()), list(self._warnings())
+        failures, warnings = list(health.failures(self._spec)), list(self._warnings())
         status = "failing" if failures else "degraded" if warnings else "ok"
         resp.media = {"status": status, "problems": failures + warnings}
         resp.status = falcon.HTTP_503 if failures else falcon.HTTP_200
         resp.cache_control = ["no-store"]
 
     on_head = on_get
-
-    def _failures(self) -> Iterator[str]:
-        """Why pages or files cannot be served."""
-        site = Site(self._spec)
-        for name, index in self._spec.indexes.items():
-            if not os.access(index.packages, os.R_OK | os.X_OK):
-                yield f"{name}: packages directory {index.packages} is missing or cannot be read"
-            if not (site.simple(name) / PAGES[0]).is_file():
-                yield f"{name}: nothing is published yet"
 
     def _warnings(self) -> Iterator[str]:
         """What does not keep readers from what is there."""
@@ -53,9 +40,4 @@ class Health:
                 yield f"{refused} files are refused: see `pyindex status`"
         if not is_alive(self._spec):
             yield "nobody follows the packages directories: run `pyindex watch`"
-        if self._spec.state.is_dir() and _free(self._spec) < _LEAST_FREE_BYTES:
-            yield f"the disk of {self._spec.state} is full"
-
-
-def _free(spec: Spec) -> int:
-    return shutil.disk_usage(spec.state).free
+        yield from health.shortages(self._spec)

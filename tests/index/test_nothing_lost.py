@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.cli.status import status
 from appliance.index.watch import Watch
 from tests.conftest import Lab, eventually
 from tests.dist import make_sdist, make_wheel
@@ -171,6 +172,7 @@ def test_a_full_disk_is_told_and_got_over(
             make_wheel(lab.packages, f"p{number}", "2.0", modules={"m": "x" * 9999})
         eventually(lambda: [r for r in caplog.records if r.levelname == "ERROR"])
         look(lab)
+        assert "is full: free some space" in status(lab.spec)["problems"][0]
         assert lab.files("p1")[0] == "p1-1.0-py2.py3-none-any.whl"
         filler.unlink()
         eventually(lambda: lab.files("p19") and len(lab.files("p1")) == 2)

@@ -93,6 +93,36 @@ def test_a_stale_directory_in_the_tree_gives_way(lab: Lab) -> None:
     assert (lab.spec.www / "packages" / WHEEL).is_file()
 
 
+LIMITS = [
+    ("max_inotify_watches", 1, "of 3 directories, 2 are not followed by the system"),
+    ("max_inotify_instances", 0, "the packages directories are compared in full instead"),
+]
+
+
+@pytest.mark.parametrize(("limit", "number", "told"), LIMITS)
+def test_a_limit_of_the_system_is_told_once(
+    tmp_path: Path, limit: str, number: int, told: str
+) -> None:
+    """Where the system follows no more directories, comparing in full finds what changes."""
+    (tmp_path / "packages/a/b").mkdir(parents=True)
+    settings = "state: state\nindexes: {main: {packages: packages}}\nserver: {reconcile: 1s}\n"
+    path, log = tmp_path / "pyindex.yml", tmp_path / "log"
+    path.write_text(settings)
+    alone = ("unshare", "--user", "--map-root-user")
+    if subprocess.run((*alone, "true"), check=False, capture_output=True).returncode != 0:
+        pytest.skip("needs the right to make a user namespace")
+    script = 'echo "$1" > "/proc/sys/user/$0" && exec "$2" -m appliance watch -c "$3"'
+    command = (*alone, "sh", "-c", script, limit, str(number), sys.executable, str(path))
+    with log.open("wb") as output, subprocess.Popen(command, stderr=output) as process:
+        try:
+            eventually(lambda: told in log.read_text())
+            make_wheel(tmp_path / "packages/a/b", "foo", "1.0")
+            eventually((tmp_path / "state/www/simple/foo/index.json").is_file)
+        finally:
+            process.terminate()
+    assert len(log.read_text().splitlines()) == 1
+
+
 def test_an_unmounted_disk_takes_nothing_down(lab: Lab) -> None:
     """An empty directory where the folder was is not a folder that was emptied."""
     make_wheel(lab.packages, "foo", "1.0")

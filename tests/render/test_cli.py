@@ -55,9 +55,8 @@ def test_the_list_for_programs_is_json(here: Path, capsys: pytest.CaptureFixture
     assert {file["part"] for file in listed.values()} == {"base", "service", "nginx"}
 
 
-# (line to add to a host's spec, or what to replace; the sentence)
-INCOMPLETE = [
-    ({"host": {}}, "host.system: missing; to render files for a host, say centos-7 or debian-12"),
+# (keys of a host's spec to replace; the sentence)
+INCOMPLETE: list[tuple[dict[str, object], str]] = [
     ({"url": None}, "url: missing; a host needs the address that clients type"),
     (
         {"url": "https://pypi.lab"},
@@ -71,18 +70,40 @@ INCOMPLETE = [
         {"state": "/tmp/pyindex"},
         "state: /tmp/pyindex: the services do not see what is there; say another",
     ),
+    (
+        {"server": {"bind": "port", "host": "pypi.lab"}},
+        "server.host: wanted an address for systemd to listen on, got 'pypi.lab'",
+    ),
 ]
+NO_HOST: tuple[dict[str, object], str] = (
+    {"host": {}},
+    "host.system: missing; to render files for a host, say centos-7 or debian-12",
+)
 
 
-@pytest.mark.parametrize(("change", "sentence"), INCOMPLETE)
+def change_spec(changes: dict[str, object]) -> None:
+    path = Path("pyindex.yml")
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(("changes", "sentence"), [NO_HOST, *INCOMPLETE])
 def test_what_a_host_needs_is_said(
-    here: Path, change: dict[str, object], sentence: str, capsys: pytest.CaptureFixture[str]
+    here: Path, changes: dict[str, object], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A spec that is good enough for an index, but not for a host, is refused with a sentence."""
-    path = here / "pyindex.yml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
+    change_spec(changes)
     assert main(["render"]) == 1
-    assert capsys.readouterr().err == f"pyindex: {sentence}\n"
+    assert capsys.readouterr() == ("", f"pyindex: pyindex.yml: {sentence}\n")
+
+
+@pytest.mark.parametrize(("changes", "sentence"), INCOMPLETE)
+def test_the_check_of_a_spec_asks_the_same_for_a_host(
+    here: Path, changes: dict[str, object], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `pyindex render` would refuse is told by `pyindex spec check` in the same words."""
+    change_spec(changes)
+    assert main(["spec", "check"]) == 1
+    assert capsys.readouterr() == ("", f"pyindex.yml: {sentence}\n")
 
 
 def test_a_template_of_the_operator_s_is_taken_first(here: Path) -> None:

@@ -118,11 +118,3 @@ def test_prints_schema(capsys: pytest.CaptureFixture[str]) -> None:
     """`pyindex spec schema` prints the JSON Schema."""
     assert main(["spec", "schema"]) == 0
     assert json.loads(capsys.readouterr().out) == schema()
-
-
-def test_check_asks_more_of_a_host(capsys: pytest.CaptureFixture[str]) -> None:
-    """What `pyindex render` would refuse is told by the check too, with the file."""
-    Path("pyindex.yml").write_text(f"{SMALL}host: {{system: debian-12}}\n")
-    assert main(["spec", "check"]) == 1
-    missing = "pyindex.yml: url: missing; a host needs the address that clients type\n"
-    assert capsys.readouterr().err == missing
