@@ -50,6 +50,12 @@ def debian_packages(debian: Path) -> Path:
     return debs()
 
 
+@pytest.fixture(scope="session")
+def variables(network: Network, debian_packages: Path) -> dict[str, object]:
+    """What the plays are told beside the spec."""
+    return {"pyindex_debs": str(debian_packages), "pyindex_cache": str(network.folder / "cache")}
+
+
 @pytest.fixture
 def machine(network: Network, debian: Path) -> Iterator[Machine]:
     """A bare Debian 12 server, booted; its name is ``host`` and ``pypi.lab.example``."""

@@ -29,6 +29,10 @@ class Play:
     output: str
     recap: Mapping[str, Mapping[str, int]]
 
+    def counts(self, name: str = "host") -> tuple[int, int]:
+        """How many tasks changed something on a host, and how many failed."""
+        return self.recap[name]["changed"], self.recap[name]["failed"]
+
 
 @dataclass(frozen=True)
 class Control:

@@ -34,12 +34,19 @@ class Load:
     def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
-        self.wait()
+        try:
+            self.wait()
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join()

@@ -129,7 +129,22 @@ class Network:
         return address
 
 
-class Machine:
+class _Temporary:
+    """What is gone at the end of ``with``."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        raise NotImplementedError
+
+
+class Machine(_Temporary):
     """A host with systemd as process 1; made by `Network.machine`, gone at the end of ``with``.
 
     Attributes:
@@ -160,14 +175,6 @@ class Machine:
         self._settle(names)
         self.has_sshd = (self.root / "usr/sbin/sshd").exists()
         self.ssh = self._reached_by()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self.remove()
 
     def run(self, *command: str | Path, code: int | None = 0, content: bytes = b"") -> str:
         """Run *command* on the host as root; see `output`."""
@@ -201,7 +208,7 @@ class Machine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while (state := self._state()) not in ("running", "degraded"):
             assert self._nspawn.poll() is None and time.monotonic() < deadline, (
                 f"{self.name} does not boot: {state}\n{self.console.read_text(errors='replace')}"
@@ -300,10 +307,13 @@ class Machine:
         pid = self._nspawn.pid
         first = Path(f"/proc/{pid}/task/{pid}/children").read_text().partition(" ")[0]
         (self.network.folder / f"{self.name}.pid").write_text(first)
-        return first != "" and Path(f"/proc/{first}/comm").read_text() == "systemd\n"
+        try:
+            return first != "" and Path(f"/proc/{first}/comm").read_text() == "systemd\n"
+        except OSError:  # nspawn's first child is not the one that stays
+            return False
 
 
-class Workstation:
+class Workstation(_Temporary):
     """A machine beside the hosts, without a system of its own: programs run in its namespace.
 
     They see this machine's files, the host names of the network, and nothing beyond it.
@@ -317,14 +327,6 @@ class Workstation:
         self.home = network.folder / name
         self.home.mkdir()
         self._environments = Environments(self.home)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self.remove()
 
     def run(
         self,
@@ -379,22 +381,9 @@ class _Elsewhere(Environment):
         super().__init__(here.python.parents[1], here.home)
         self._workstation = workstation
 
-    def run(
-        self,
-        *arguments: str | Path,
-        cwd: Path | None = None,
-        code: int = 0,
-        variables: Mapping[str, str] = MappingProxyType({}),
-    ) -> str:
-        """Run ``python *arguments`` on the workstation; see `Environment.run`."""
+    def _run(self, command: list[str], cwd: Path, code: int, variables: Mapping[str, str]) -> str:
         own = self._workstation.variables(self.python.parent, self.home)
-        return self._workstation.run(
-            self.python,
-            *arguments,
-            cwd=cwd or self.home,
-            code=code,
-            variables=own | dict(variables),
-        )
+        return self._workstation.run(*command, cwd=cwd, code=code, variables=own | dict(variables))
 
 
 @contextmanager
@@ -404,11 +393,11 @@ def network() -> Iterator[Network]:
     What networks of killed processes left is removed, too.
     """
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}-hosts-*"):
-        with _taken(int(left.name.rpartition("-")[2])) as network:
+        with taken(int(left.name.rpartition("-")[2])) as network:
             if network is not None:
                 network.remove()
     with ExitStack() as held:
-        network = next(filter(None, (held.enter_context(_taken(n)) for n in range(256))))
+        network = next(filter(None, (held.enter_context(taken(n)) for n in range(256))))
         network.remove()
         try:
             network.make()
@@ -418,7 +407,7 @@ def network() -> Iterator[Network]:
 
 
 @contextmanager
-def _taken(number: int) -> Iterator[Network | None]:
+def taken(number: int) -> Iterator[Network | None]:
     """The network of that number if no process has it; this one has it meanwhile."""
     with socket.socket(socket.AF_UNIX) as mark:
         try:

@@ -10,24 +10,17 @@ import os
 from pathlib import Path
 
 import pytest
-import yaml
 
 from appliance.render import files
 from tests.conftest import eventually
 from tests.hosts.control import Control
 from tests.hosts.machines import Network, Workstation
+from tests.hosts.specs import settings
 from tests.render.specs import load
 
 pytestmark = pytest.mark.hosts
 
 NAME = "pypi7.lab.example"
-SPEC = {
-    "url": f"http://{NAME}",
-    "state": "/var/lib/pyindex",
-    "indexes": {"main": {"packages": "/srv/pyindex/packages"}},
-    "host": {"system": "centos-7"},
-}
-
 
 # In the place of both programs: says what it may write to, is ready, and answers.
 STAND_IN = b"""\
@@ -67,8 +60,7 @@ def test_a_bare_centos_7_becomes_an_index(
         pytest.skip("PYINDEX_CENTOS7_PYTHON does not name an archive of a CPython for glibc 2.17")
     if rpms is None and not (centos / "usr/sbin/nginx").exists():
         pytest.skip("the tree has no nginx; PYINDEX_CENTOS7_RPMS does not name a folder with one")
-    spec = tmp_path / "pyindex.yml"
-    spec.write_text(yaml.safe_dump(SPEC, sort_keys=False))
+    spec = settings(tmp_path, NAME, "centos-7")
     variables = {
         "pyindex_spec": str(spec),
         "pyindex_cache": str(tmp_path / "cache"),

@@ -10,23 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.conftest import eventually
 from tests.dist import make_wheel
 from tests.hosts.control import Control, Play
 from tests.hosts.load import Load
 from tests.hosts.machines import Machine, Network, Workstation
+from tests.hosts.specs import NAME, settings
 
 pytestmark = pytest.mark.hosts
 
-NAME = "pypi.lab.example"
-SPEC = {
-    "url": f"http://{NAME}",
-    "state": "/var/lib/pyindex",
-    "indexes": {"main": {"packages": "/srv/pyindex/packages"}},
-    "host": {"system": "debian-12"},
-}
 SITE = "/etc/nginx/conf.d/pyindex.conf"
 PAGE, FILE = "/simple/pyindex-probe/", "/packages/pyindex_probe-1-py2.py3-none-any.whl"
 ASKED = (PAGE, FILE, "/pypi/pyindex-probe/json")  # nginx answers two, the application one
@@ -72,20 +65,6 @@ class Host:
         return self.machine.run("systemctl", "show", "-p", "MainPID", "--value", unit).strip()
 
 
-def settings(folder: Path, **changes: object) -> Path:
-    """The spec of a host, in a file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "pyindex.yml"
-    path.write_text(yaml.safe_dump(SPEC | changes, sort_keys=False))
-    return path
-
-
-@pytest.fixture(scope="module")
-def variables(network: Network, debian_packages: Path) -> dict[str, object]:
-    """What the plays are told beside the spec."""
-    return {"pyindex_debs": str(debian_packages), "pyindex_cache": str(network.folder / "cache")}
-
-
 @pytest.fixture(scope="module")
 def bare(
     network: Network, debian: Path, control: Control, variables: dict[str, object]
@@ -109,14 +88,10 @@ def host(bare: Host, plays: list[Play]) -> Host:
     return bare
 
 
-def counts(play: Play, name: str = "host") -> tuple[int, int]:
-    return play.recap[name]["changed"], play.recap[name]["failed"]
-
-
 def test_one_run_makes_it_an_index_and_a_second_changes_nothing(plays: list[Play]) -> None:
     """A look before the first run says what would change, and none after it does."""
-    assert [bool(counts(play)[0]) for play in plays] == [True, True, False, False]
-    assert {counts(play)[1] for play in plays} == {0}
+    assert [bool(play.counts()[0]) for play in plays] == [True, True, False, False]
+    assert {play.counts()[1] for play in plays} == {0}
 
 
 @pytest.mark.parametrize("client", ["pip-18.1-py2.7", "pip-newest-py3.13"])
@@ -146,14 +121,19 @@ def test_uv_elsewhere_installs_from_it(host: Host, workstation: Workstation) -> 
 VERBS = [("reload", True), ("restart", True), ("stop", False), ("start", True)]
 
 
+def state(host: Host) -> tuple[str, bool]:
+    """How the application answers, and whether the watch runs."""
+    watch = host.machine.run("systemctl", "is-active", "pyindex-watch", code=None).strip()
+    return host.get("/pypi/pyindex-probe/json")[:12], watch == "active"
+
+
 def test_systemctl_does_what_it_says(host: Host) -> None:
     """reload, restart, stop and start; pages and files are there throughout."""
     for verb, answers in VERBS:
         host.machine.run("systemctl", verb, "pyindex")
-        asked = host.get("/pypi/pyindex-probe/json")
-        assert asked.startswith("HTTP/1.1 200" if answers else "HTTP/1.1 503"), (verb, asked)
-        watch = host.machine.run("systemctl", "is-active", "pyindex-watch", code=None).strip()
-        assert (watch == "active") is answers
+        wanted = ("HTTP/1.1 200" if answers else "HTTP/1.1 503", answers)
+        # The socket and the watch follow a moment later.
+        eventually(lambda: state(host) == wanted)  # noqa: B023
         assert "HTTP/1.1 200" in host.get(FILE)
     assert host.drop("started", "1.0") in host.get("/simple/started/")
 
@@ -170,8 +150,9 @@ def test_restart_and_reload_refuse_nobody(host: Host) -> None:
 
 
 def worker(host: Host) -> str:
-    children = host.machine.run("pgrep", "-P", host.main_pid("pyindex"))
-    return children.split()[0]
+    """The process id of one; 0, as systemd says it, if there is none."""
+    children = host.machine.run("pgrep", "-P", host.main_pid("pyindex"), code=None).split()
+    return children[0] if children else "0"
 
 
 KILLED: list[tuple[str, Callable[[Host], str]]] = [
@@ -200,7 +181,8 @@ def test_what_is_killed_comes_back(
         host.machine.run("kill", "-KILL", pid)
         load.wait()
         assert host.drop(project, "3.0") in host.get(f"/simple/{project}/")
-        assert find(host) != pid
+        eventually(lambda: find(host) not in (pid, "0"))
+        load.wait()
     record_property("longest", load.longest)
     print(f"{what} killed: longest without an answer {max(load.longest.values()):.2f} s")
     page = host.get(f"/simple/{project}/")
@@ -244,9 +226,10 @@ def test_nobody_edits_what_is_rendered_unseen(host: Host) -> None:
     assert 'unknown directive "garbage"' in host.play(code=2).output
     host.machine.run("rm", stranger)
     before = host.machine.run("pgrep", "-P", host.main_pid("nginx"))
-    assert counts(host.play())[0] > 0
+    assert host.play().counts()[0] > 0
     assert host.machine.run(*diff) == ""
-    assert host.machine.run("pgrep", "-P", host.main_pid("nginx")) != before  # it was reloaded
+    # It was reloaded.
+    eventually(lambda: host.machine.run("pgrep", "-P", host.main_pid("nginx")) != before)
 
 
 def changed_pack(host: Host, version: str, module: str, source: str) -> Path:
@@ -281,10 +264,12 @@ def test_an_upgrade_refuses_nobody_and_there_is_a_way_back(host: Host) -> None:
     """Another release takes over under load; `--tags rollback` goes back to the one before."""
     first = release(host)
     pack = changed_pack(host, "0.1.1-aaaaaaaaaaaa", "appliance/__init__.py", '"""Another."""\n')
+    settings(host.spec.parent, nginx={"names": ["another.lab.example"]})
     with host.load() as load:
         host.play(pyindex_pack=str(pack))
         load.wait()
     assert load.failures == []
+    assert "another.lab.example" in host.machine.run("nginx", "-T")
     assert release(host) == "0.1.1-aaaaaaaaaaaa"
     loaded = host.machine.run("cat", f"/proc/{worker(host)}/cmdline")
     assert "0.1.1-aaaaaaaaaaaa" in loaded or "current" in loaded
@@ -293,6 +278,8 @@ def test_an_upgrade_refuses_nobody_and_there_is_a_way_back(host: Host) -> None:
         load.wait()
     assert load.failures == []
     assert release(host) == first
+    assert "another.lab.example" not in host.machine.run("nginx", "-T")
+    settings(host.spec.parent)
 
 
 def test_a_release_that_does_not_work_is_taken_back(host: Host) -> None:
@@ -304,7 +291,7 @@ def test_a_release_that_does_not_work_is_taken_back(host: Host) -> None:
     assert "0.1.2-bbbbbbbbbbbb failed" in play.output
     assert release(host) == first
     assert "HTTP/1.1 200" in host.get("/pypi/pyindex-probe/json")
-    assert counts(host.play()) == (0, 0)
+    assert host.play().counts() == (0, 0)
 
 
 def test_the_catalog_is_backed_up_and_restored(host: Host, tmp_path: Path) -> None:
@@ -324,15 +311,17 @@ def test_the_catalog_is_backed_up_and_restored(host: Host, tmp_path: Path) -> No
 def test_the_daily_backup_runs(host: Host) -> None:
     """The timer is waiting, and what it starts leaves a copy."""
     assert "pyindex-backup" in host.machine.run("systemctl", "list-timers", "--no-legend")
+    before = host.machine.run("ls", "/var/backups/pyindex", code=None).split()
     host.machine.run("systemctl", "start", "pyindex-backup")
-    assert "catalog-" in host.machine.run("ls", "/var/backups/pyindex")
+    (new,) = set(host.machine.run("ls", "/var/backups/pyindex").split()) - set(before)
+    assert new.startswith("catalog-")
 
 
 def test_supervisor_takes_over_from_systemd(host: Host) -> None:
     """Another manager in the spec: one more run, and the same index under supervisor."""
     settings(host.spec.parent, server={"manager": "supervisor"})
     host.play()
-    assert counts(host.play()) == (0, 0)
+    assert host.play().counts() == (0, 0)
     status = host.machine.run("supervisorctl", "status")
     assert re.findall(r"^pyindex:pyindex-(\w+) +(\w+)", status, re.M) == [
         ("server", "RUNNING"),
@@ -356,51 +345,3 @@ def test_it_can_be_removed(host: Host) -> None:
         host.machine.run("test", "!", "-e", place)
     host.machine.run("test", "-e", "/var/lib/pyindex/catalog.sqlite")
     assert "pyindex_probe" in host.machine.run("ls", "/srv/pyindex/packages")
-
-
-def test_two_hosts_with_https_of_a_private_ca(
-    network: Network,
-    debian: Path,
-    control: Control,
-    variables: dict[str, object],
-    workstation: Workstation,
-    tmp_path: Path,
-) -> None:
-    """Both are set up at once, and clients old and new install over HTTPS."""
-    tls = {name: f"/etc/pyindex/tls/{name}.pem" for name in ("certificate", "key", "ca")}
-    authority = {"pyindex_private_ca": True, "pyindex_private_ca_directory": str(tmp_path / "ca")}
-    listed, urls = {}, []
-    with (
-        network.machine("one", debian, "one.lab.example") as one,
-        network.machine("two", debian, "two.lab.example") as two,
-    ):
-        for machine in (one, two):
-            urls.append(f"https://{machine.name}.lab.example/py")
-            path = settings(tmp_path / machine.name, url=urls[-1], nginx={"tls": tls})
-            listed[machine.name] = str(path)
-        own = {"specs": listed, "pyindex_spec": "{{ specs[inventory_hostname] }}"}
-        given = variables | authority | own
-        play = control.play(one, two, variables=given)
-        assert all(counts(play, name)[1] == 0 for name in listed)
-        again = control.play(one, two, variables=given)
-        assert all(counts(again, name) == (0, 0) for name in listed)
-        for url in urls:
-            _install_over_https(workstation, url, tmp_path / "ca")
-
-
-def _install_over_https(workstation: Workstation, url: str, authority: Path) -> None:
-    (certificate,) = [path for path in authority.glob("ca*.pem") if "key" not in path.name]
-    index = ("--index-url", f"{url}/simple/")
-    for client in ("pip-18.1-py2.7", "pip-newest-py3.13"):
-        environment = workstation.environment(client)
-        pip = ("-m", "pip", "install", "--cert", certificate, *index, "pyindex-probe")
-        environment.run(*pip)
-        assert environment.run("-c", "import pyindex_probe; print('there')").strip() == "there"
-    uv = workstation.environment("uv")
-    uv.run(
-        *("-m", "uv", "pip", "install", "--target", uv.home / "target"),
-        *("--default-index", f"{url}/simple/", "pyindex-probe"),
-        variables={"SSL_CERT_FILE": str(certificate)},
-    )
-    plain = workstation.run("curl", "-s", "-I", url.replace("https:", "http:"))
-    assert f"Location: {url}" in plain or f"location: {url}" in plain

@@ -83,10 +83,13 @@ class Environment:
         Returns what it printed, standard error included; fails unless it exits with *code*.
         """
         command = [str(self.python), *map(str, arguments)]
+        return self._run(command, cwd or self.home, code, variables)
+
+    def _run(self, command: list[str], cwd: Path, code: int, variables: Mapping[str, str]) -> str:
         with _closed_port() as port:
             done = subprocess.run(
                 command,
-                cwd=cwd or self.home,
+                cwd=cwd,
                 env=isolated(self.python.parent, self.home, port) | dict(variables),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -110,7 +110,7 @@ def test_logs_are_turned_over(tmp_path: Path) -> None:
             for name in names:
                 (tmp_path / "logs" / name).write_text(name)
             command = [str(LOGROTATE), "--force", "--state", str(tmp_path / "state"), str(settings)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
             assert (done.returncode, done.stderr) == (0, "")
             eventually(lambda: heard.read_text().count("x") == times)  # noqa: B023
     finally:

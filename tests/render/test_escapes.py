@@ -1,9 +1,13 @@
 """What each syntax takes, and what it cannot carry."""
 
+from pathlib import Path
+
 import pytest
 
 from appliance.errors import SpecError
 from appliance.render import escapes
+from benchmarks.ports import HOST, free_port
+from tests.nginx.servers import Server, serving
 
 SYSTEMD = [
     ("/usr/bin/x", '"/usr/bin/x"'),
@@ -44,6 +48,18 @@ SUPERVISOR = [
     ("größe", '"größe"'),
 ]
 NOT_SUPERVISOR = ['a"b', "Bob's", "a\\b", "a ;b", "a #b"]
+NGINX = [
+    ("plain", '"plain"'),
+    ("", '""'),
+    ("with space; {and} #more", '"with space; {and} #more"'),
+    ('a "quote"', '"a \\"quote\\""'),
+    ("back\\slash", '"back\\\\slash"'),
+    ("\\n", '"\\\\n"'),
+    ("it's", '"it\'s"'),
+    ("föö/日本", '"föö/日本"'),
+    (Path("/srv/x"), '"/srv/x"'),
+]
+NOT_NGINX = ["$uri", "/srv/$x", "a\nb", "a\0", "\x7f"]
 CONTROLS = ["a\nb", "a\rb", "a\tb", "a\0b", "\x7f"]
 
 
@@ -89,6 +105,31 @@ def test_what_supervisor_cannot_carry(value: str) -> None:
     """Quotes and backslashes, and what it takes for a comment even between quotes."""
     with pytest.raises(SpecError, match="cannot stand in supervisor's configuration"):
         escapes.supervisor(value)
+
+
+@pytest.mark.parametrize(("value", "word"), NGINX)
+def test_a_word_of_nginx(value: object, word: str) -> None:
+    """Whatever it holds, a value neither ends early nor becomes something else."""
+    assert escapes.nginx(value) == word
+
+
+@pytest.mark.parametrize("value", NOT_NGINX)
+def test_what_nginx_cannot_be_told(value: str) -> None:
+    """nginx has no way to write these."""
+    with pytest.raises(SpecError, match="cannot stand in nginx's configuration"):
+        escapes.nginx(value)
+
+
+def test_words_are_what_nginx_reads(tmp_path: Path) -> None:
+    """nginx reads each word back as the value."""
+    values = [str(value) for value, _ in NGINX if value]
+    body = "".join(f"add_header X-{n} {escapes.nginx(v)};" for n, v in enumerate(values))
+    port = free_port()
+    site = f"server {{ listen {HOST}:{port}; location / {{ {body} return 204; }} }}"
+    with serving(tmp_path / "nginx", site):
+        headers = Server(port).ask("/").headers
+    sent = [headers[f"x-{n}"].encode("latin-1").decode() for n in range(len(values))]
+    assert sent == values
 
 
 @pytest.mark.parametrize("value", CONTROLS)

@@ -31,7 +31,7 @@ def judge(version: str, command: list[str]) -> tuple[int, str]:
         env=os.environ | variables,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     # 1.18 looks for the log it was built with before it reads where the log shall be.
     words = [line for line in done.stderr.splitlines() if "[alert] could not open" not in line]

@@ -1,0 +1,161 @@
+"""nginx and the application behind it, as processes of their own, and how they are asked."""
+
+import http.client
+import os
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.ports import HOST
+from tests.conftest import eventually
+
+PATIENCE = 60
+# What differs between any two answers, or between any two servers.
+HOP_BY_HOP = {"date", "server", "connection", "keep-alive", "transfer-encoding"}
+NGINX = """\
+daemon off;
+{user}
+pid {folder}/pid;
+error_log {folder}/errors info;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    {surroundings}
+    include {folder}/site;
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said; two are the same whoever said it and when.
+
+    Attributes:
+        headers: By name in small letters; what came more than once is joined by commas.
+        server: The header of that name, which ``headers`` lacks.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    server: str | None = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Server:
+    """Something that answers on a port, below a prefix.
+
+    Attributes:
+        address: Where it listens.
+        source: The address from which it is asked, if not any.
+        ca: A file with the certificate that its own is signed with; without one it is plain HTTP.
+        host: What is said in Host.
+    """
+
+    port: int
+    prefix: str = ""
+    address: str = HOST
+    source: str | None = None
+    ca: str | None = None
+    host: str = "evil.example"
+
+    def connect(self) -> http.client.HTTPConnection:
+        source = (self.source, 0) if self.source else None
+        if self.ca is None:
+            return http.client.HTTPConnection(
+                self.address, self.port, timeout=PATIENCE, source_address=source
+            )
+        trusted = ssl.create_default_context(cafile=self.ca)
+        return http.client.HTTPSConnection(
+            self.address, self.port, timeout=PATIENCE, source_address=source, context=trusted
+        )
+
+    def ask(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
+        """Send just this path and these headers."""
+        with closing(self.connect()) as connection:
+            connection.putrequest(
+                method, f"{self.prefix}{path}", skip_accept_encoding=True, skip_host=True
+            )
+            for name, value in {"Host": self.host, **(headers or {})}.items():
+                connection.putheader(name, value.encode("latin-1"))
+            connection.endheaders()
+            response = connection.getresponse()
+            body = response.read()
+        found: dict[str, str] = {}
+        for name, value in ((name.lower(), value) for name, value in response.getheaders()):
+            if name not in HOP_BY_HOP:
+                found[name] = f"{found[name]}, {value}" if name in found else value
+        return Answer(response.status, found, body, response.headers["Server"])
+
+
+def configuration(folder: Path, site: str, surroundings: str = "") -> list[str]:
+    """Write a whole configuration around ``site`` into a new folder; the command that runs it."""
+    folder.mkdir()
+    (folder / "site").write_text(site)
+    # Else its workers become another user, for whom pytest's folders are closed.
+    user = "user root;" if os.geteuid() == 0 else ""
+    whole = NGINX.format(user=user, folder=folder, surroundings=surroundings)
+    (folder / "nginx.conf").write_text(whole)
+    return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+
+
+@contextmanager
+def serving(folder: Path, site: str, surroundings: str = "") -> Iterator[int]:
+    """Run nginx with ``site`` in a new folder until the block ends; its process id."""
+    command = configuration(folder, site, surroundings)
+    written = folder / "pid"  # once it listens itself: another's nginx -t may, for a moment, too
+    with _running(command, folder / "log", lambda: written.exists() and written.read_text() != ""):
+        yield int(written.read_text())
+
+
+@contextmanager
+def application(path: Path, port: int, *binds: str) -> Iterator[None]:
+    """Run the application with the spec at ``path``, at a port and at what gunicorn may bind."""
+    command = [sys.executable, "-m", "gunicorn", "--workers=1", "--threads=4", "--keep-alive=75"]
+    command += [f"--bind={place}" for place in (f"{HOST}:{port}", *binds)]
+    command += ["--no-control-socket", "appliance.wsgi"]
+    log = path.with_name("gunicorn.log")
+    with _running(command, log, lambda: _listens(port), PYINDEX_SPEC=str(path)):
+        yield
+
+
+@contextmanager
+def _running(
+    command: list[str], log: Path, ready: Callable[[], bool], **environment: str
+) -> Iterator[None]:
+    """Run ``command`` until the block ends; entered when it is ready, fails if it ends before."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env=os.environ | environment
+        )
+
+    def started() -> bool:
+        assert process.poll() is None, log.read_text()
+        return ready()
+
+    try:
+        eventually(started)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection((HOST, port), timeout=PATIENCE):
+        return True
+    return False

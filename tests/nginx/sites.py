@@ -1,0 +1,102 @@
+"""Specs whose sites the tests run, and what is on them."""
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from appliance import spec
+from appliance.index.watch import Watch
+from appliance.spec import Spec
+from benchmarks.ports import HOST, free_port
+from tests.dist import make_wheel, uploaded
+from tests.nginx.servers import Answer, Server
+
+MADE = "2020-02-03T04:05:06+00:00"
+WHEEL = "/packages/sub%20dir/Foo_Bar-1.0+local-py2.py3-none-any.whl"
+LARGE = "/packages/large-1.0-py2.py3-none-any.whl"
+PAGE = "/simple/foo-bar/"
+SECURITY = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An appliance by each of its two ways: through nginx, and the application alone."""
+
+    spec: Spec
+    nginx: Server
+    application: Server
+
+    def both(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
+        """The answer, which is the same from both."""
+        answer = self.nginx.ask(path, headers, method)
+        assert answer == self.application.ask(path, headers, method)
+        return answer
+
+    def sender(self, path: str, headers: dict[str, str] | None = None) -> str:
+        """Who made the answer that nginx gave: the application spells headers in small letters."""
+        with closing(self.nginx.connect()) as connection:
+            connection.request("GET", f"{self.nginx.prefix}{path}", headers=headers or {})
+            names = {name for name, _ in connection.getresponse().getheaders()}
+        return "nginx" if "ETag" in names else "application"
+
+
+def make_spec(folder: Path, prefix: str = "") -> Path:
+    """A spec with two indexes of a few files, published, and free ports for both servers."""
+    for name in ("main/sub dir", "staging"):
+        (folder / name).mkdir(parents=True)
+    wheel = make_wheel(folder / "main/sub dir", "Foo_Bar", "1.0+local")
+    signature = wheel.with_name(f"{wheel.name}.asc")
+    signature.write_bytes(b"-----BEGIN PGP SIGNATURE-----")
+    modules = {"large": "# " + "x" * 8_000_000}
+    for path in (
+        wheel,
+        signature,
+        make_wheel(folder / "main", "large", "1.0", modules=modules),
+        make_wheel(folder / "staging", "only-here", "1.0"),
+    ):
+        uploaded(path, MADE)
+    path = folder / "pyindex.yml"
+    path.write_text(
+        f"url: http://{HOST}:{free_port()}{prefix}\nstate: state\n"
+        f"server: {{port: {free_port()}}}\n"
+        "indexes: {main: {packages: main}, staging: {packages: staging, bases: [main]}}\n"
+    )
+    Watch(spec.load(path)).once()
+    return path
+
+
+def nginx_port(of: Spec) -> int:
+    return int(str(of.url).split(":")[2].split("/")[0])
+
+
+def load(
+    folder: Path, more: dict[str, object], tls: dict[str, str] | None, system: str | None
+) -> Spec:
+    """A spec of two indexes and what is said besides, through a file in ``folder``."""
+    nginx = more.get("nginx", {})
+    assert isinstance(nginx, dict)
+    data = {
+        "state": "state",
+        "indexes": {"main": {"packages": "main"}, "1-x": {"packages": "other"}},
+        **more,
+        "nginx": nginx | ({"tls": tls} if tls else {}),
+        **({"host": {"system": system}} if system else {}),
+    }
+    path = folder / "pyindex.yml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    return spec.load(path)
+
+
+def publish(given: Spec) -> Path:
+    """Make the folders of its packages, with one wheel in the first; its path."""
+    for index in given.indexes.values():
+        index.packages.mkdir()
+    wheel = make_wheel(given.indexes["main"].packages, "foo-bar", "1.0")
+    Watch(given).once()
+    return wheel
