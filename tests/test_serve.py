@@ -36,9 +36,10 @@ class Serving:
     def get(self, path: str) -> bytes | None:
         """The body of an answer, ``None`` if there is none that is good."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}") as answer:
+            url = f"http://127.0.0.1:{self.port}{path}"
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return bytes(answer.read())
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:
             return None
 
     def watchers(self) -> list[int]:
