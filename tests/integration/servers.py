@@ -1,13 +1,11 @@
 """The index under test, as processes of its own: the embedded server, and nginx in front of it."""
 
-import os
-import shutil
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +15,10 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from appliance import render, spec
 from benchmarks.ports import HOST, free_port
+from tests.nginx.servers import listens, running, serving
 
 PYINDEX = Path(sys.executable).with_name("pyindex")
 PATIENCE = 60
-NGINX = """
-{user}
-daemon off;
-pid {folder}/nginx.pid;
-error_log stderr;
-events {{ }}
-http {{
-    access_log off;
-    {temporary}
-    {site}
-}}
-"""
 
 
 @dataclass(frozen=True)
@@ -59,8 +46,8 @@ def embedded(packages: Path, folder: Path) -> Iterator[Server]:
     *folder* is for state and log.
     """
     port, state = free_port(), folder / "state"
-    serve = (PYINDEX, "serve", packages, "--state", state, "--port", str(port))
-    with _running(serve, folder / "serve.log"):
+    serve = [PYINDEX, "serve", packages, "--state", state, "--port", str(port)]
+    with running([*map(str, serve)], folder / "serve.log", lambda: listens(port)):
         server = Server(port, packages, ("--directory", packages, "--state", state))
         _wait_for_files(server)
         yield server
@@ -77,13 +64,13 @@ def behind_nginx(packages: Path, folder: Path) -> Iterator[Server]:
         "url": f"http://{HOST}:{port}",
         "state": str(folder / "state"),
         "indexes": {"main": {"packages": str(packages)}},
-        "server": {"port": free_port()},
+        "server": {"port": (own_port := free_port())},
     }
     path.write_text(yaml.safe_dump(settings))
-    nginx = (_nginx(), "-c", _nginx_settings(render.nginx(spec.load(path), HOST), folder))
+    serve = [str(PYINDEX), "serve", "--spec", str(path)]
     with (
-        _running((PYINDEX, "serve", "--spec", path), folder / "serve.log"),
-        _running(nginx, folder / "nginx.log"),
+        running(serve, folder / "serve.log", lambda: listens(own_port)),
+        serving(folder / "nginx", render.nginx(spec.load(path), HOST)),
     ):
         server = Server(port, packages, ("--spec", path))
         _wait_for_files(server)
@@ -112,44 +99,3 @@ def wait_until(url: str, text: str) -> None:
 def _wait_for_files(server: Server) -> None:
     for path in server.packages.iterdir():
         wait_until(f"{server.url}/simple/{project(path)}/", path.name)
-
-
-@contextmanager
-def _running(command: Sequence[str | Path], log: Path) -> Iterator[None]:
-    """Run *command* meanwhile; when the caller fails, what it wrote is shown too."""
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        yield
-    except BaseException:
-        print(f"{command}:\n{log.read_text()}")
-        raise
-    finally:
-        process.terminate()
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-
-
-def _nginx() -> str:
-    places = os.environ.get("PATH", os.defpath) + ":/usr/sbin"
-    found = shutil.which("nginx", path=places)
-    assert found, "nginx is not installed here: run tests/system-packages nginx"
-    return found
-
-
-def _nginx_settings(site: str, folder: Path) -> Path:
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    path = folder / "nginx.conf"
-    path.write_text(
-        NGINX.format(
-            folder=folder,
-            # Else its workers become another user, for whom pytest's folders are closed.
-            user="user root;" if os.geteuid() == 0 else "",
-            temporary=" ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds),
-            site=site,
-        )
-    )
-    return path

@@ -114,7 +114,7 @@ def serving(folder: Path, site: str, surroundings: str = "") -> Iterator[int]:
     """Run nginx with ``site`` in a new folder until the block ends; its process id."""
     command = configuration(folder, site, surroundings)
     written = folder / "pid"  # once it listens itself: another's nginx -t may, for a moment, too
-    with _running(command, folder / "log", lambda: written.exists() and written.read_text() != ""):
+    with running(command, folder / "log", lambda: written.exists() and written.read_text() != ""):
         yield int(written.read_text())
 
 
@@ -125,15 +125,16 @@ def application(path: Path, port: int, *binds: str) -> Iterator[None]:
     command += [f"--bind={place}" for place in (f"{HOST}:{port}", *binds)]
     command += ["--no-control-socket", "appliance.wsgi"]
     log = path.with_name("gunicorn.log")
-    with _running(command, log, lambda: _listens(port), PYINDEX_SPEC=str(path)):
+    with running(command, log, lambda: listens(port), PYINDEX_SPEC=str(path)):
         yield
 
 
 @contextmanager
-def _running(
+def running(
     command: list[str], log: Path, ready: Callable[[], bool], **environment: str
 ) -> Iterator[None]:
-    """Run ``command`` until the block ends; entered when it is ready, fails if it ends before."""
+    """Run ``command`` until the block ends; entered when it is ready, fails if it ends before. When
+    the block fails, what it wrote is shown too."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env=os.environ | environment
@@ -146,6 +147,9 @@ def _running(
     try:
         eventually(started)
         yield
+    except BaseException:
+        print(f"{command}:\n{log.read_text()}")
+        raise
     finally:
         process.terminate()
         try:
@@ -155,7 +159,7 @@ def _running(
             raise
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with suppress(OSError), socket.create_connection((HOST, port), timeout=PATIENCE):
         return True
     return False
