@@ -1,6 +1,7 @@
 """What people decide about files and projects: yank, unyank, remove, status-set."""
 
 import argparse
+import sys
 
 from appliance.cli import common
 from appliance.index import decisions
@@ -64,8 +65,11 @@ def _set_yank(arguments: argparse.Namespace, reason: str | None) -> int:
 
 def _remove(arguments: argparse.Namespace) -> int:
     spec, index = common.index(arguments)
-    for filename, trash in decisions.remove(spec, index, arguments.what):
-        print(f"{filename} -> {trash}")
+    removed = decisions.remove(spec, index, arguments.what)
+    for file, trash in removed:
+        print(f"{file.filename} -> {trash}")
+    for sentence in decisions.instead(spec, index, (file for file, _ in removed)):
+        print(sentence, file=sys.stderr)
     return 0
 
 

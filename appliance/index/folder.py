@@ -13,7 +13,8 @@ from appliance.index import names
 
 _FILES = (*names.ENDINGS, names.SIGNATURE, names.METADATA)
 _LARGEST = (1 << 63) - 1  # that a catalog can hold, of a time or an inode
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_LINKED = "a symbolic link to a directory, which is not followed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +119,21 @@ class Folder:
             yield self._entry(place, path)
         elif path.lower().endswith(_FILES):
             yield Entry(path, 0, 0, 0, "a directory that is named like a package file")
-        elif _UNSAFE.search(path):
+        elif UNSAFE.search(path):
             yield self._unsafe(path)
         else:
             yield from self._walk(str(place), f"{path}/")
 
     def _entry(self, file: Path, path: str) -> Entry:
-        if _UNSAFE.search(path):
+        if UNSAFE.search(path):
             return self._unsafe(path)
-        status = file.lstat()
+        status = found = file.lstat()
         problem = None
         if stat.S_ISLNK(status.st_mode):
             status, problem = self._follow(file, status)
         if problem is None and not stat.S_ISREG(status.st_mode):
-            problem = "not a regular file"
+            is_link = status is not found and stat.S_ISDIR(status.st_mode)
+            problem = _LINKED if is_link else "not a regular file"
         time = max(-_LARGEST, min(status.st_mtime_ns, _LARGEST))
         return Entry(path, status.st_size, time, status.st_ino & _LARGEST, problem)
 

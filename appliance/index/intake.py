@@ -42,6 +42,14 @@ class Intake:
             change.remove(self._index, [refusal.path for refusal in refused])
             change.refuse(self._index, refused)
             duplicates = change.add(self._index, files)
+            replaced = change.replaced
+        for each in replaced:
+            log.warning(
+                "%s: %s has other bytes than before: clients that keep the old ones refuse it; a"
+                " changed file wants another version or build tag",
+                self._index,
+                each.path,
+            )
         for refusal in duplicates:
             unlink(self._site.metadata(self._index, refusal.path))
         for refusal in refused + duplicates:

@@ -108,6 +108,14 @@ def parse(filename: str, metadata_name: str | None = None) -> Distribution:
     return parsed
 
 
+def distribution(path: str) -> Distribution | None:
+    """What the name of a file at ``path`` says, if it says anything."""
+    try:
+        return parse(path.rpartition("/")[2])
+    except Refused:
+        return None
+
+
 def _wheel(filename: str, stem: str, metadata_name: str | None) -> Distribution:
     parts = stem.split("-")
     if len(parts) < 5 or not all(parts):

@@ -10,7 +10,8 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,11 +39,18 @@ def resolve(reader: Reader, spec: Spec, index: str, name: str) -> Project | None
     Never a merger of two: that one index answers for a name is what keeps a stranger's upload to
     a base from mixing with a team's own project (dependency confusion).
     """
-    return _first(reader.project(each, name) for each in spec.lineage(index))
+    lineage = spec.lineage(index)
+    serials = reader.last_serials(lineage, [name]) if len(lineage) > 1 else {}
+    return _first((reader.project(each, name) for each in lineage), serials)
 
 
-def _first(projects: Iterable[Project | None]) -> Project | None:
-    return next((project for project in projects if project is not None), None)
+def _first(projects: Iterable[Project | None], serials: Mapping[str, int]) -> Project | None:
+    """The first that is there, with the last of the ``serials`` that its name has had in the
+    lineage: what readers see never runs backwards."""
+    found = next((project for project in projects if project is not None), None)
+    if found is None or found.name not in serials:
+        return found
+    return replace(found, serial=serials[found.name])
 
 
 class Publisher:
@@ -120,9 +128,17 @@ class Publisher:
         names = sorted({name for _, name in changed})
         with self._catalog.read() as reader:
             known = {index: reader.named(index, names) for index in self._spec.indexes}
+            serials = {
+                view: reader.last_serials(self._spec.lineage(view), names)
+                for view, index in self._spec.indexes.items()
+                if index.bases
+            }
         own = [known[index][name] for index, name in changed if name in known.get(index, ())]
         shown = {
-            (view, name): _first(known[index].get(name) for index in self._spec.lineage(view))
+            (view, name): _first(
+                (known[index].get(name) for index in self._spec.lineage(view)),
+                serials.get(view, {}),
+            )
             for index, name in changed
             for view in self._spec.indexes
             if index in self._spec.lineage(view)
@@ -175,7 +191,8 @@ class Publisher:
         for index in lineage:
             for row in reader.projects(index):
                 found.setdefault(row[0], row)
-        return sorted(found.values())
+        serials = reader.last_serials(lineage)
+        return sorted((name, display, serials[name]) for name, display, _ in found.values())
 
     # --- what is no longer there ---------------------------------------------------------------
 

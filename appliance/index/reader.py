@@ -59,6 +59,21 @@ class Reader:
         for row in self._connection.execute(query):
             yield row.name, row.display, row.serial
 
+    def last_serials(
+        self, indexes: Sequence[str], names: Sequence[str] | None = None
+    ) -> dict[str, int]:
+        """The serial of the last change to each of the named projects, or to all, in whichever of
+        ``indexes``, whether it is there still or not."""
+        table = schema.project
+        query = sa.select(table.c.name, sa.func.max(table.c.serial)).group_by(table.c.name)
+        query = query.where(table.c.index.in_(indexes))
+        queries = (
+            [query]
+            if names is None
+            else [query.where(table.c.name.in_(part)) for part in parts(names)]
+        )
+        return {name: serial for each in queries for name, serial in self._connection.execute(each)}
+
     def changed_projects(self, since: int) -> list[tuple[str, str]]:
         """Index and name of each project with a change after ``since``, oldest change first."""
         query = (
@@ -178,6 +193,18 @@ class Reader:
             .limit(limit)
         )
         return list(self._connection.scalars(query))
+
+    def offered(self, index: str, after: str = "", limit: int = 1000) -> list[File]:
+        """As :meth:`files`, without those of quarantined projects (PEP 792)."""
+        file, project = schema.file.c, schema.project.c
+        quarantined = sa.exists().where(
+            project.index == file.index,
+            project.name == file.project,
+            project.status == "quarantined",
+        )
+        query = _select_files().where(file.index == index, file.path > after, ~quarantined)
+        rows = self._connection.execute(query.order_by(file.path).limit(limit))
+        return [_to_file(row) for row in rows]
 
     def _files(self, *where: Any) -> list[File]:
         return [_to_file(row) for row in self._connection.execute(_select_files().where(*where))]

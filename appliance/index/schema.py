@@ -42,7 +42,7 @@ project = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("display", sa.Text, nullable=False),
     sa.Column("serial", sa.BigInteger, nullable=False),
-    sa.Column("files", sa.Integer, nullable=False),
+    sa.Column("files", sa.Integer, nullable=False),  # refused ones that claim it included
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("status_reason", sa.Text),
     sa.Index("project_by_serial", "serial"),
@@ -77,6 +77,15 @@ refused = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("mtime_ns", sa.BigInteger, nullable=False),
     sa.Column("inode", sa.BigInteger, nullable=False),
+)
+# A refused file takes no project away from its index: a base must not answer for it meanwhile.
+claim = sa.Table(
+    "claim",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text, nullable=False),
+    sa.Index("claim_by_project", "index", "project"),
 )
 mark = sa.Table(
     "mark",

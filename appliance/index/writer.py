@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from appliance.index import schema
 from appliance.index.model import DUPLICATE, Change, File, Refusal
+from appliance.index.names import distribution
 from appliance.index.reader import Reader, at, parts
 
 _NANOSECONDS_PER_MICROSECOND = 1000
@@ -95,10 +96,22 @@ class Writer(Reader):
         self._record(index, replace(file, path=new), "moved", old)
         return True
 
-    def refuse(self, index: str, refusals: Iterable[Refusal]) -> None:
-        """Note files that cannot be taken in. No journal: the index did not change."""
+    def refuse(self, index: str, refusals: Sequence[Refusal]) -> None:
+        """Note files that cannot be taken in, and the projects that they say they are of."""
         rows = [to_row(index, refusal) for refusal in refusals]
         schema.upsert(self._connection, schema.refused, rows)
+        claims = {}
+        for refusal in refusals:
+            named = None if refusal.is_duplicate else distribution(refusal.path)
+            if named is not None:
+                claims[refusal.path] = named
+        known = {claim.path for claim in self._claims(index, list(claims))}
+        new = {path: named for path, named in claims.items() if path not in known}
+        rows = [{"index": index, "path": path, "project": new[path].project} for path in new]
+        schema.upsert(self._connection, schema.claim, rows)
+        for path, named in new.items():
+            display = self._displayed(index, named.project) or named.name
+            self._journal(index, named.project, display, "refused", path)
 
     def sign(self, index: str, path: str, signature: bool) -> bool:
         """Note whether the file at ``path`` has a detached signature beside it."""
@@ -126,17 +139,21 @@ class Writer(Reader):
         return True
 
     def set_status(self, index: str, project: str, status: str, reason: str | None) -> bool:
-        """Set a project's status (PEP 792)."""
-        found = self.project(index, project)
+        """Set a project's status (PEP 792), also of one whose files are gone."""
+        here = schema.project.c.index == index, schema.project.c.name == project
+        found = self._connection.execute(sa.select(schema.project).where(*here)).first()
         if found is None or (found.status, found.status_reason) == (status, reason):
             return False
-        query = sa.update(schema.project).where(
-            schema.project.c.index == index, schema.project.c.name == project
-        )
+        query = sa.update(schema.project).where(*here)
         self._connection.execute(query.values(status=status, status_reason=reason))
         detail = status if reason is None else f"{status}: {reason}"
         self._journal(index, project, found.display, "status", detail=detail)
         return True
+
+    @property
+    def replaced(self) -> list[Change]:
+        """Files that came in with other bytes than those that had their name."""
+        return [change for change in self._changes if change.action == "replaced"]
 
     def finish(self) -> None:
         """Write the journal, and give each project that it names its last serial."""
@@ -159,18 +176,19 @@ class Writer(Reader):
             for (index, name), serial in serials.items()
         ]
         schema.upsert(self._connection, schema.project, rows, update=("display", "serial"))
-        count = (
+        taken_in, claimed = (
             sa.select(sa.func.count())
             .where(
-                schema.file.c.index == schema.project.c.index,
-                schema.file.c.project == schema.project.c.name,
+                table.c.index == schema.project.c.index,
+                table.c.project == schema.project.c.name,
             )
             .scalar_subquery()
+            for table in (schema.file, schema.claim)
         )
         changed = sa.update(schema.project).where(
             schema.project.c.serial >= self._changes[0].serial
         )
-        self._connection.execute(changed.values(files=count))
+        self._connection.execute(changed.values(files=taken_in + claimed))
 
     def _namesakes(self, index: str, files: Sequence[File]) -> list[File]:
         """Known files that share a path or a name with one of ``files``."""
@@ -187,10 +205,28 @@ class Writer(Reader):
         ]
 
     def _forget_refusals(self, index: str, paths: Sequence[str]) -> None:
+        for claim in self._claims(index, paths):
+            display = self._displayed(index, claim.project) or claim.project
+            self._journal(index, claim.project, display, "cleared", claim.path)
         for part in parts(paths):
-            self._connection.execute(
-                sa.delete(schema.refused).where(*at(schema.refused, index, part))
+            for table in (schema.refused, schema.claim):
+                self._connection.execute(sa.delete(table).where(*at(table, index, part)))
+
+    def _claims(self, index: str, paths: Sequence[str]) -> list[sa.Row[Any]]:
+        return [
+            claim
+            for part in parts(paths)
+            for claim in self._connection.execute(
+                sa.select(schema.claim).where(*at(schema.claim, index, part))
             )
+        ]
+
+    def _displayed(self, index: str, project: str) -> str | None:
+        """How a project that was there before is written."""
+        query = sa.select(schema.project.c.display).where(
+            schema.project.c.index == index, schema.project.c.name == project
+        )
+        return self._display.get((index, project)) or self._connection.scalar(query)
 
     def _record(self, index: str, file: File, action: str, detail: str | None = None) -> None:
         self._journal(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import NotFound
+from appliance.errors import NotFound, PyindexError
 from appliance.index import decisions
 from appliance.index.recover import rebuild
 from tests.conftest import Lab
@@ -82,8 +82,8 @@ def test_a_file_that_comes_back_is_still_yanked(foo: Lab) -> None:
 def test_a_removed_file_is_in_the_trash(foo: Lab) -> None:
     """Removing loses nothing: the file lies under the state directory, the journal tells it."""
     content = (foo.packages / WHEEL_2).read_bytes()
-    [(name, trash)] = decisions.remove(foo.spec, foo.index, "foo==2.0")
-    assert name == WHEEL_2
+    [(file, trash)] = decisions.remove(foo.spec, foo.index, "foo==2.0")
+    assert file.filename == WHEEL_2
     assert Path(trash).read_bytes() == content
     assert Path(trash).parent == foo.spec.state / "trash"
     assert not (foo.packages / WHEEL_2).exists()
@@ -101,6 +101,29 @@ def test_a_status_is_shown(foo: Lab) -> None:
     assert page["files"] == []
     decisions.set_status(foo.spec, foo.index, "foo", "active", None)
     assert len(foo.files("foo")) == 3
+
+
+def test_a_reason_is_one_line_of_text(foo: Lab) -> None:
+    """It is shown to people, on pages and in terminals."""
+    with pytest.raises(PyindexError) as caught:
+        decisions.yank(foo.spec, foo.index, WHEEL_1, "x\x1b[31m")
+    assert str(caught.value) == (
+        "reason: wanted one line without control characters, got 'x\\x1b[31m'"
+    )
+    with pytest.raises(PyindexError):
+        decisions.set_status(foo.spec, foo.index, "foo", "archived", "two\nlines")
+    decisions.yank(foo.spec, foo.index, WHEEL_1, "très mauvais — <b>")
+
+
+def test_a_copy_that_takes_the_place_is_named(foo: Lab) -> None:
+    """A duplicate was refused while the file was there, and is served when it is removed."""
+    (foo.packages / "copies").mkdir()
+    make_wheel(foo.packages / "copies", "foo", "2.0", modules={"m": "other"})
+    foo.once()
+    removed = [file for file, _ in decisions.remove(foo.spec, foo.index, WHEEL_2)]
+    assert list(decisions.instead(foo.spec, foo.index, removed)) == [
+        f"{WHEEL_2}: the copy at copies/{WHEEL_2} is served now"
+    ]
 
 
 UNKNOWN = [

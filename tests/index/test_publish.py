@@ -1,11 +1,14 @@
 """From the journal to pages on disk."""
 
+import json
 import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 
 from appliance import spec
+from appliance.errors import NotFound
 from appliance.index import decisions, store
 from appliance.index.catalog import Catalog
 from appliance.index.publish import Publisher
@@ -147,6 +150,65 @@ def test_the_first_index_that_has_a_project_answers_for_it(tmp_path: Path) -> No
     (tmp_path / "main" / "ours-9.0-py2.py3-none-any.whl").unlink()
     Watch(both).once()
     assert not (www / "staging/simple/ours").exists()
+
+
+def staged(both: spec.Spec) -> tuple[list[str] | None, int]:
+    """What the index staging shows of the project ours, and its serial."""
+    page = both.www / "staging/simple/ours/index.json"
+    if not page.exists():
+        return None, 0
+    data = json.loads(page.read_text())
+    return [file["filename"] for file in data["files"]], data["meta"]["_last-serial"]
+
+
+def test_no_base_answers_for_a_file_that_is_refused(tmp_path: Path) -> None:
+    """A project keeps its index while a file of it lies there, though it cannot be taken in; the
+    serial that readers see never runs backwards."""
+    both = two_indexes(tmp_path)
+    theirs = make_wheel(tmp_path / "main", "ours", "9.0")
+    own = tmp_path / "staging" / "ours-1.0-py2.py3-none-any.whl"
+    serials = [0]
+    for content, shown in (
+        (b"half", []),
+        (make_wheel(tmp_path, "ours", "1.0").read_bytes(), [own.name]),
+        (b"", []),
+        (None, [theirs.name]),
+    ):
+        own.unlink(missing_ok=True) if content is None else own.write_bytes(content)
+        Watch(both).once()
+        files, serial = staged(both)
+        assert files == shown
+        serials.append(serial)
+        listed = json.loads((both.www / "staging/simple/index.json").read_text())["projects"]
+        assert [each["_last-serial"] for each in listed] == [serial]
+    assert serials == sorted(set(serials))
+
+
+def test_who_removes_the_last_file_is_told_who_answers_then(tmp_path: Path) -> None:
+    """Nothing of the name is left: the base has it, unless a status keeps it."""
+    both = two_indexes(tmp_path)
+    make_wheel(tmp_path / "main", "ours", "9.0")
+    make_wheel(tmp_path / "staging", "ours", "1.0")
+    Watch(both).once()
+    removed = [file for file, _ in decisions.remove(both, "staging", "ours==1.0")]
+    assert list(decisions.instead(both, "staging", removed)) == [
+        "ours: staging has no file of it any more, so main answers for it; `pyindex status-set"
+        " --index staging ours archived` keeps the name"
+    ]
+    assert staged(both)[0] == ["ours-9.0-py2.py3-none-any.whl"]
+    decisions.set_status(both, "staging", "ours", "archived", None)
+    assert staged(both)[0] == []
+
+
+def test_a_decision_about_a_base_s_project_says_whose_it_is(tmp_path: Path) -> None:
+    """What an index shows of a base is decided there."""
+    both = two_indexes(tmp_path)
+    make_wheel(tmp_path / "main", "ours", "9.0")
+    Watch(both).once()
+    with pytest.raises(NotFound) as caught:
+        decisions.yank(both, "staging", "ours==9.0", "")
+    said = "index staging has no project 'ours'; it is in main: --index main"
+    assert str(caught.value) == said
 
 
 def test_a_change_of_the_spec_writes_all_anew(tmp_path: Path) -> None:
