@@ -229,15 +229,16 @@ def load(path: Path) -> Spec:
 def for_directory(packages: Path, state: Path | None = None) -> Spec:
     """A spec for one existing directory of package files, as the index ``main``.
 
-    State goes to the user's data directory unless given. Raises SpecError when ``packages`` is no
-    directory, or one of the two lies inside the other.
+    State, with the backups in it, goes to the user's data directory unless given. Raises SpecError
+    when ``packages`` is no directory, or one of the two lies inside the other.
     """
     directory = _existing_directory(packages)
     place = absolute(str(state), Path()) if state else _default_state(directory)
     faults = _overlaps({("packages",): directory, ("state",): place})
     if problems := [f"{dotted(fault.key)}: {fault.text}" for fault in faults]:
         raise SpecError(problems)
-    return Spec(state=place, indexes={"main": Index(packages=directory)})
+    copies = Backup(directory=place / "backups")
+    return Spec(state=place, indexes={"main": Index(packages=directory)}, backup=copies)
 
 
 def schema() -> dict[str, Any]:

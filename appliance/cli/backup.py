@@ -12,7 +12,8 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "backup",
         help="copy the catalog into the backup directory",
         description="Copy the catalog (decisions, journal, what is known of the files) into the "
-        "spec's backup.directory while the index runs, and remove copies beyond backup.keep. The "
+        "spec's backup.directory (of a directory, into its state) while the index runs, and remove "
+        "copies of it beyond backup.keep. The "
         "package files are not copied.",
     )
     common.add_source(backup)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
+from posixpath import normpath
 from typing import IO, Any, Protocol
 
 from packaging.version import InvalidVersion, Version
@@ -36,6 +37,11 @@ MAX_RATIO = 50
 _IN_MEMORY = 16 * MIB
 _CHUNK = 1 * MIB
 
+# A zip's end of central directory, and what stands before it in zip64 (APPNOTE 4.3.14 to 4.3.16):
+# the record of the same in 64 bits, and its locator.
+_END = struct.Struct("<4s4H2LH")
+_LOCATOR = struct.Struct("<4sLQL")
+_END64 = struct.Struct("<4sQ2H2L4Q")
 _UNREADABLE = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -197,15 +203,45 @@ def _from_zip(content: IO[bytes], wanted: re.Pattern[str], required: bool) -> by
 def _check_directory(content: IO[bytes]) -> int:
     """Refuse a zip whose directory alone would fill the memory, before zipfile reads it."""
     size = content.seek(0, os.SEEK_END)
-    content.seek(-min(size, 22 + 0xFFFF), os.SEEK_END)
+    start = content.seek(max(0, size - _END64.size - _LOCATOR.size - _END.size - 0xFFFF))
     tail = content.read()
-    end = tail.rfind(b"PK\5\6")
-    if end >= 0 and len(tail) >= end + 16:
-        (length,) = struct.unpack_from("<I", tail, end + 12)
+    end = len(tail) - _END.size
+    if not (tail[end:].startswith(b"PK\5\6") and tail.endswith(b"\0\0")):
+        end = tail.rfind(b"PK\5\6")  # zipfile, too, looks for it only where a comment follows
+    if end >= 0 and len(tail) >= end + _END.size:
+        length = _directory_length(tail, start, end)
         if length > MAX_DIRECTORY:
             raise Refused(f"the zip directory is larger than {MAX_DIRECTORY // MIB} MiB")
     content.seek(0)
     return size
+
+
+def _directory_length(tail: bytes, start: int, end: int) -> int:
+    """What a zip says of its directory's length. ``tail`` is its end from ``start`` on, with the
+    end record at ``end``.
+
+    Refuses zip64 whose records contradict each other: readers would see different files in it.
+    """
+    *_, entries, length, offset, _ = _END.unpack_from(tail, end)
+    place = end - _LOCATOR.size - _END64.size
+    if tail[max(0, end - _LOCATOR.size) : end][:4] != b"PK\6\7":
+        return int(length)
+    if place < 0:
+        raise Refused(_TWO_MINDS)
+    _, _, position, _ = _LOCATOR.unpack_from(tail, end - _LOCATOR.size)
+    magic, *_, entries64, length64, offset64 = _END64.unpack_from(tail, place)
+    if (
+        magic != b"PK\6\6"
+        or not position == offset64 + length64 == start + place
+        or entries not in (entries64, 0xFFFF)
+        or length not in (length64, 0xFFFFFFFF)
+        or offset not in (offset64, 0xFFFFFFFF)
+    ):
+        raise Refused(_TWO_MINDS)
+    return int(length64)
+
+
+_TWO_MINDS = "its zip64 end records contradict each other"
 
 
 def _from_tar(content: IO[bytes], suffix: str) -> bytes | None:
@@ -222,7 +258,7 @@ def _from_tar(content: IO[bytes], suffix: str) -> bytes | None:
                 if member.size > MAX_METADATA:
                     raise Refused(f"PKG-INFO is larger than {MAX_METADATA // MIB} MiB")
                 raw = stream.read(member.size)
-    stream.drain()  # the checksum of a gzip stream stands at its end
+    stream.drain()
     return raw
 
 
@@ -267,8 +303,14 @@ class _Forward:
             self._advance(len(piece))
 
     def drain(self) -> None:
-        while piece := self._stream.read(_CHUNK):
-            self._advance(len(piece))
+        """Read to the end, where the checksum of a gzip stream stands."""
+        try:
+            while piece := self._stream.read(_CHUNK):
+                self._advance(len(piece))
+        except gzip.BadGzipFile as error:
+            # What follows a whole stream is nobody's: bz2 and lzma pass over it, pip never sees it.
+            if not str(error).startswith("Not a gzipped file"):
+                raise
 
     def _advance(self, count: int) -> None:
         self._position += count
@@ -286,8 +328,10 @@ def _check_ratio(unpacked: int, size: int) -> None:
 
 def _check_member(name: str) -> None:
     parts = name.replace("\\", "/").split("/")
-    if not parts[0] or ".." in parts:
+    if not parts[0] or (".." in parts and f"{normpath('/'.join(parts))}/".startswith("../")):
         raise Refused(f"the archive member {name!r} would be unpacked outside its folder")
+    if ".." in parts:
+        raise Refused(f"the archive member {name!r} has .. in its path")
 
 
 def _bounded(file: IO[bytes]) -> bytes:
@@ -318,11 +362,18 @@ def _agrees(distribution: names.Distribution, headers: Message | None) -> bool:
     if name and version and _same(distribution, name, version):
         return True
     if distribution.kind == "bdist_wheel":
-        raise Refused(
-            f"its METADATA says {name} {version}, its file name"
-            f" {distribution.name} {distribution.version}"
-        )
+        raise Refused(f"its METADATA {_disagreement(distribution, headers, name, version)}")
     return False
+
+
+def _disagreement(
+    distribution: names.Distribution, headers: Message, name: str | None, version: str | None
+) -> str:
+    if str(headers.get_payload()).startswith("\ufeff"):
+        return "begins with a byte order mark, so that its fields cannot be read"
+    if not name or not version:
+        return f"has no {'Version' if name else 'Name'}"
+    return f"says {name} {version}, its file name {distribution.name} {distribution.version}"
 
 
 def _same(distribution: names.Distribution, name: str, version: str) -> bool:

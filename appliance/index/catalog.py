@@ -4,6 +4,7 @@ Every change goes through :meth:`Catalog.change`: it gets the next serial in the
 as the rows it changes, so that nothing can be seen that the journal does not tell.
 """
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -122,6 +123,8 @@ def _advice(error: str) -> str:
         return f"{error}; run `pyindex rebuild`, or restore a backup"
     if "full" in error:
         return f"{error}; free some space"
+    if "unable to open" in error or "readonly" in error:
+        return f"{error}; permission denied: it must be of the user who runs this, {os.geteuid()}"
     if "no such table" in error:
         return f"{error}; not a catalog of pyindex, or an empty one: start the index once"
     return error

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from appliance.index.store import PAGES, Site
 from appliance.spec import Spec
 
-_LEAST_FREE_BYTES = 64 * 1024 * 1024
+_WANTED_MB = 64
 
 
 def failures(spec: Spec) -> Iterator[str]:
@@ -22,9 +22,12 @@ def failures(spec: Spec) -> Iterator[str]:
 
 def shortages(spec: Spec) -> Iterator[str]:
     """What keeps changes from being taken in, a sentence each."""
-    if spec.state.is_dir() and _free(spec) < _LEAST_FREE_BYTES:
-        yield f"the disk of {spec.state} is full: free some space"
+    if spec.state.is_dir() and (left := _free_mb(spec)) < _WANTED_MB:
+        yield (
+            f"{left} MB are left on the disk of {spec.state}, and {_WANTED_MB} MB are wanted:"
+            " free some space"
+        )
 
 
-def _free(spec: Spec) -> int:
-    return shutil.disk_usage(spec.state).free
+def _free_mb(spec: Spec) -> int:
+    return shutil.disk_usage(spec.state).free // 1_000_000

@@ -2,7 +2,9 @@
 backup."""
 
 import contextlib
+import hashlib
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from appliance.spec import Spec
 
 # What no package file tells: the decisions, and the history.
 _KEPT = ("yank", "project", "journal")
+_OF_INDEXES = ("file", "project", "yank")
 
 
 def rebuild(spec: Spec) -> Iterator[str]:
@@ -51,14 +54,16 @@ def _counts(spec: Spec, catalog: Catalog) -> Iterator[str]:
 
 
 def backup(spec: Spec) -> Path:
-    """Write a copy of the catalog as it is at one moment, and remove copies beyond ``backup.keep``.
+    """Write a copy of the catalog as it is at one moment, and remove copies of it beyond
+    ``backup.keep``. Copies of other catalogs in the directory stay.
 
     The copy is whole, checked and durable when it appears. Returns its path; raises
     :class:`CatalogError` or ``OSError``.
     """
     folder = spec.backup.directory
     folder.mkdir(0o750, parents=True, exist_ok=True)
-    place = folder / f"catalog-{time.strftime(_STAMP)}.sqlite"
+    own = f"catalog-{_mark(spec)}"
+    place = folder / f"{own}-{time.strftime(_STAMP)}.sqlite"
     temporary = folder / f".{place.name}.{os.getpid()}"
     try:
         _copy(spec.catalog, temporary)
@@ -67,17 +72,33 @@ def backup(spec: Spec) -> Path:
         store.sync(folder)
     finally:
         store.unlink(temporary)
-    copies = sorted(each for each in folder.glob("catalog-*.sqlite") if each != place)
+    copies = sorted(each for each in folder.glob(f"{own}-*.sqlite") if each != place)
     for old in copies[: max(0, len(copies) + 1 - spec.backup.keep)]:
         old.unlink()
     return place
+
+
+def _mark(spec: Spec) -> str:
+    """Eight hex digits that tell whose the copies in a directory are.
+
+    They are of the state's path, and of a number in the catalog: hosts that share a disk for their
+    backups have the same paths.
+    """
+    catalog = Catalog(spec.catalog)
+    with catalog.read() as reader:
+        number = reader.mark("backup")
+    if number == 0:
+        number = 1 + secrets.randbelow(1 << 62)
+        catalog.set_mark("backup", number)
+    return hashlib.sha256(os.fsencode(f"{number} {spec.state.resolve()}")).hexdigest()[:8]
 
 
 def restore(spec: Spec, copy: Path) -> Iterator[str]:
     """Put a backup in the catalog's place, and bring it and the pages up to the folder.
 
     The catalog that it replaces is kept beside it. Yields lines that say what was done; raises
-    :class:`PyindexError` while the index runs, :class:`CatalogError` for what is no backup.
+    :class:`PyindexError` while the index runs and for a backup of other indexes,
+    :class:`CatalogError` for what is no backup.
     """
     if is_alive(spec):
         raise PyindexError("the index is running; stop it, restore, and start it again")
@@ -85,7 +106,8 @@ def restore(spec: Spec, copy: Path) -> Iterator[str]:
     store.make_directory(spec.state)
     temporary = spec.catalog.with_name(f".restored.{os.getpid()}")
     try:
-        _copy(copy, temporary)
+        _copy(copy.absolute(), temporary)
+        _check_indexes(spec, copy, temporary)
         store.sync(spec.state)
         if spec.catalog.exists():
             with contextlib.suppress(CatalogError), Catalog(spec.catalog).read() as reader:
@@ -101,6 +123,29 @@ def restore(spec: Spec, copy: Path) -> Iterator[str]:
     Publisher(spec, catalog).publish(everything=True)
     Publisher(spec, catalog).publish_lists()
     yield from _counts(spec, catalog)
+
+
+def _check_indexes(spec: Spec, copy: Path, read: Path) -> None:
+    """Refuse a copy of other indexes; one that left the spec is known to the catalog until now."""
+    known = set(spec.indexes)
+    with contextlib.suppress(CatalogError):
+        known |= _indexes(spec.catalog)
+    if strange := sorted(_indexes(read) - known):
+        raise PyindexError(
+            f"{copy} is of other indexes: it has {', '.join(sorted(_indexes(read)))}, the spec"
+            f" {', '.join(spec.indexes)}; to restore it all the same, give the spec"
+            f" {', '.join(strange)} too"
+        )
+
+
+def _indexes(catalog: Path) -> set[str]:
+    """The indexes that a catalog has anything of."""
+    query = " UNION ".join(f'SELECT "index" FROM "{table}"' for table in _OF_INDEXES)  # noqa: S608
+    try:
+        with closing(sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True)) as connection:
+            return {index for (index,) in connection.execute(query)}
+    except sqlite3.DatabaseError as error:
+        raise CatalogError(f"{catalog}: cannot be read: {error}") from error
 
 
 def _copy(source: Path, place: Path) -> None:

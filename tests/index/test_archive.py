@@ -140,6 +140,52 @@ def huge_directory(path: Path) -> Path:
     return path
 
 
+def zip64(
+    content: bytes = b"",
+    position: int = 0,
+    length: int = 0,
+    offset: int = 0,
+    end_length: int = 0xFFFFFFFF,
+) -> Callable[[Path], Path]:
+    """A wheel, or ``content`` as one long directory, with zip64's end records.
+
+    The numbers are added to what is true; ``end_length`` is what the old end record says in place
+    of the marker for "see the other" (APPNOTE 4.4.1.4).
+    """
+
+    def make(path: Path) -> Path:
+        a_zip(path, {"foo-1.0.dist-info/METADATA": METADATA})
+        before, end = path.read_bytes()[:-22], path.read_bytes()[-22:]
+        *_, entries, size, start, _ = struct.unpack("<4s4H2LH", end)
+        if content:
+            before, size, start = content, len(content), 0
+        numbers = (entries, entries, size + length, start + offset)
+        record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, *numbers)
+        locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(before) + position, 1)
+        markers = (0xFFFF, 0xFFFF, end_length, 0xFFFFFFFF)
+        end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, *markers, 0)
+        path.write_bytes(before + record + locator + end)
+        return path
+
+    return make
+
+
+def hidden_end(path: Path) -> Path:
+    """An end record that has the sign of one in it, where a search from behind finds it first."""
+    end = struct.pack("<4s4HL4sH", b"PK\5\6", 0, 0, 1, 1, 1 << 30, b"PK\5\6", 0)
+    path.write_bytes(bytes(100) + end)
+    return path
+
+
+def followed(make: Callable[[Path], Path], data: bytes) -> Callable[[Path], Path]:
+    def append(path: Path) -> Path:
+        with make(path).open("ab") as file:
+            file.write(data)
+        return path
+
+    return append
+
+
 def a_bomb(path: Path) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("foo-1.0.dist-info/METADATA", METADATA)
@@ -209,21 +255,60 @@ def content(data: bytes) -> Callable[[Path], Path]:
     return write
 
 
+CONTRADICTION = "its zip64 end records contradict each other"
+ODD: list[tuple[str, Callable[[Path], Path]]] = [
+    (WHEEL, zip64()),
+    (WHEEL, followed(metadata(METADATA), b"GARBAGE")),
+    ("foo-1.0.tar.gz", followed(tar_member("foo-1.0/setup.py"), b"GARBAGE")),
+    ("foo-1.0.tar.gz", followed(tar_member("foo-1.0/setup.py"), bytes(100))),
+    ("foo-1.0.tar.gz", followed(tar_member("foo-1.0/setup.py"), gzip.compress(b"more"))),
+]
+
+
+@pytest.mark.parametrize(("name", "make"), ODD)
+def test_what_pip_reads_is_taken_in(
+    tmp_path: Path, name: str, make: Callable[[Path], Path]
+) -> None:
+    """Rare forms are no faults, nor is what follows a whole archive."""
+    path = make(tmp_path / name)
+    assert archive.inspect(path).distribution.project == "foo"
+    if name == WHEEL:
+        with zipfile.ZipFile(path) as file:
+            assert file.testzip() is None
+    else:
+        with tarfile.open(path) as tar:
+            assert tar.getnames() == ["foo-1.0/setup.py"]
+
+
 HOSTILE: list[tuple[str, Callable[[Path], Path], str]] = [
     (WHEEL, content(b""), "truncated or damaged"),
     (WHEEL, content(b"<html>404</html>"), "truncated or damaged"),
     (WHEEL, truncated(metadata(METADATA)), "truncated or damaged"),
     (WHEEL, huge_directory, "zip directory is larger"),
+    (WHEEL, hidden_end, "zip directory is larger"),
+    (WHEEL, zip64(bytes(17 << 20)), "zip directory is larger than 16 MiB"),
+    (WHEEL, zip64(bytes(17 << 20), end_length=100), CONTRADICTION),
+    (WHEEL, zip64(end_length=100), CONTRADICTION),
+    (WHEEL, zip64(position=1 << 40), CONTRADICTION),
+    (WHEEL, zip64(position=-1), CONTRADICTION),
+    (WHEEL, zip64(length=1), CONTRADICTION),
+    (WHEEL, zip64(length=1 << 40, position=1 << 40), CONTRADICTION),
+    (WHEEL, zip64(length=-10, offset=10), "truncated or damaged"),
+    (WHEEL, content(b"PK\6\7" + bytes(16) + b"PK\5\6" + bytes(18)), CONTRADICTION),
     (WHEEL, a_bomb, "unpacks to more than"),
     (WHEEL, a_liar, "truncated or damaged|METADATA says"),
     (WHEEL, member("/etc/passwd"), "outside its folder"),
     (WHEEL, member("a/../../x"), "outside its folder"),
     (WHEEL, member("..\\x"), "outside its folder"),
+    (WHEEL, member("a/../.."), "outside its folder"),
+    (WHEEL, member("a/../x"), r"'a/../x' has \.\. in its path"),
     (WHEEL, member("bar-1.dist-info/METADATA"), "more than one metadata file"),
     (WHEEL, lambda path: a_zip(path, {"foo.py": b""}), "without a .dist-info/METADATA"),
     (WHEEL, metadata("Name: bar\nVersion: 1.0\n"), "METADATA says bar 1.0"),
     (WHEEL, metadata("Name: foo\nVersion: 2.0\n"), "METADATA says foo 2.0"),
-    (WHEEL, metadata(b"\0\xff\xfe"), "METADATA says None None"),
+    (WHEEL, metadata(b"\0\xff\xfe"), "METADATA has no Name"),
+    (WHEEL, metadata(b"\xef\xbb\xbf" + METADATA.encode()), "begins with a byte order mark"),
+    (WHEEL, metadata("Name: foo\n"), "METADATA has no Version"),
     (WHEEL, metadata(METADATA + "Summary: a\x1b[31mb\n"), "control characters"),
     (WHEEL, metadata(METADATA + "Requires-Python: \x00\n"), "control characters"),
     (WHEEL, metadata(METADATA + "\n" + "x" * (100 << 20)), "unpacks to more|larger than 8 MiB"),
@@ -233,6 +318,7 @@ HOSTILE: list[tuple[str, Callable[[Path], Path], str]] = [
     ("foo-1.0.tar.gz", truncated(tar_member("foo-1.0/setup.py")), "truncated or damaged"),
     ("foo-1.0.tar.gz", tar_member("/etc/passwd"), "outside its folder"),
     ("foo-1.0.tar.gz", tar_member("foo-1.0/../../x"), "outside its folder"),
+    ("foo-1.0.tar.gz", tar_member("foo-1.0/tests/../x"), r"has \.\. in its path"),
     ("foo-1.0.tar.gz", a_tar_bomb, "unpacks to more than"),
     ("foo-1.0.tar.gz", a_header_bomb, "claims to be larger"),
     ("foo-1.0.tar.bz2", content(b"BZh9garbage"), "truncated or damaged"),

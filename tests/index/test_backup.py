@@ -1,5 +1,6 @@
 """Copies of the catalog, made while it is in use, and put back."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,8 +11,8 @@ from appliance.errors import PyindexError
 from appliance.index import decisions
 from appliance.index.catalog import CatalogError
 from appliance.index.recover import backup, restore
-from appliance.index.watch import is_alive
-from appliance.spec import Backup
+from appliance.index.watch import Watch, is_alive
+from appliance.spec import Backup, Index, Spec
 from tests.conftest import Lab, eventually
 from tests.dist import make_wheel
 
@@ -61,15 +62,92 @@ def test_a_backup_is_a_sound_database_of_mode_0640(kept: Lab) -> None:
 
 def test_old_copies_go_and_the_new_one_stays_whatever_the_clock_says(kept: Lab) -> None:
     """Of copies from the future the oldest go; the one just written never does."""
-    folder = kept.spec.backup.directory
-    folder.mkdir()
+    first = backup(kept.spec)
+    catalog, digits, _ = first.name.split("-")
     for year in (2990, 2991, 2992):
-        (folder / f"catalog-{year}0101T000000.sqlite").touch()
+        (first.parent / f"{catalog}-{digits}-{year}0101T000000.sqlite").touch()
     copy = backup(kept.spec)
-    assert {each.name for each in folder.iterdir()} == {
+    assert {each.name for each in first.parent.iterdir()} == {
         copy.name,
-        "catalog-29920101T000000.sqlite",
+        f"{catalog}-{digits}-29920101T000000.sqlite",
     }
+
+
+def test_indexes_that_share_a_directory_leave_each_others_copies(kept: Lab, tmp_path: Path) -> None:
+    """Neither another state's copies go, nor those of another host with the same paths."""
+    sharing = kept.spec.backup.model_copy(update={"keep": 1})
+    here = kept.spec.model_copy(update={"backup": sharing})
+    there = here.model_copy(update={"state": tmp_path / "moved"})
+    copies = [backup(here)]
+    shutil.copytree(here.state, there.state)
+    copies.append(backup(there))
+    shutil.rmtree(here.state)
+    kept.once()
+    copies.append(backup(here))
+    assert sorted(sharing.directory.iterdir()) == sorted(copies)
+
+
+def test_without_a_spec_copies_stay_in_the_state(lab: Lab) -> None:
+    """No place is written to that nobody named."""
+    lab.once()
+    assert backup(lab.spec).parent == lab.spec.state / "backups"
+
+
+INDEXES = [
+    ("main", "main", "main", None),
+    ("main", "main staging", "main", None),
+    ("", "staging", "main", None),
+    ("main staging", "main", "main staging", None),
+    ("main staging", "main", "main", "it has main, staging, the spec main; .* spec staging too"),
+    ("other", "main staging", "main", "it has other, the spec main, staging; .* spec other too"),
+    ("other", "main", "", "it has other, the spec main; .* spec other too"),
+]
+
+
+@pytest.mark.parametrize(("copied", "wanted", "present", "problem"), INDEXES)
+def test_a_copy_of_other_indexes_is_refused(
+    tmp_path: Path, copied: str, wanted: str, present: str, problem: str | None
+) -> None:
+    """It is taken if the spec has all its indexes, or the catalog until now had them."""
+    copy = backup(filled(tmp_path / "copied", copied or "empty", has_files=bool(copied)))
+    spec = filled(tmp_path / "present", present or "main", has_files=bool(present))
+    for name in wanted.split():
+        (tmp_path / "present" / name).mkdir(exist_ok=True)
+        (tmp_path / "present" / name / ".empty").touch()
+    indexes = {name: Index(packages=tmp_path / "present" / name) for name in wanted.split()}
+    spec = spec.model_copy(update={"indexes": indexes})
+    if problem is None:
+        assert f"restored from {copy}" in list(restore(spec, copy))
+        return
+    before = spec.catalog.read_bytes()
+    with pytest.raises(PyindexError, match=problem):
+        list(restore(spec, copy))
+    assert spec.catalog.read_bytes() == before
+    assert not list(spec.state.glob("*replaced*"))
+
+
+def filled(place: Path, names: str, has_files: bool) -> Spec:
+    """A state below ``place`` that has run, with a file in each of the named indexes or in none."""
+    for name in names.split():
+        (place / name).mkdir(parents=True)
+        if has_files:
+            make_wheel(place / name, "foo", "1.0")
+    spec = Spec(
+        state=place / "state",
+        indexes={name: Index(packages=place / name) for name in names.split()},
+        backup=Backup(directory=place / "copies"),
+    )
+    Watch(spec).once()
+    return spec
+
+
+def test_a_copy_is_found_from_the_directory_where_one_is(
+    kept: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path is one, too."""
+    copy = backup(kept.spec)
+    monkeypatch.chdir(copy.parent)
+    assert f"restored from {copy.name}" in list(restore(kept.spec, Path(copy.name)))
 
 
 def test_what_is_no_backup_is_refused_and_nothing_is_lost(kept: Lab, tmp_path: Path) -> None:

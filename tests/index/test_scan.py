@@ -129,6 +129,12 @@ def refuse_dead_link(folder: Path) -> str:
     return "foo-1.0.zip"
 
 
+def refuse_link_to_directory(folder: Path) -> str:
+    (folder / "new").mkdir()
+    (folder / "latest").symlink_to("new")
+    return "latest"
+
+
 def refuse_fifo(folder: Path) -> str:
     os.mkfifo(folder / "foo-1.0.zip")
     return "foo-1.0.zip"
@@ -167,6 +173,7 @@ REFUSED = [
     (refuse_link_out, "leaves the packages directory"),
     (refuse_dead_link, "leads nowhere"),
     (refuse_fifo, "not a regular file"),
+    (refuse_link_to_directory, "a symbolic link to a directory, which is not followed"),
     (refuse_duplicate, "duplicate"),
     (refuse_signature, "without foo-1.0.zip beside it"),
     (refuse_directory, "named like a package file"),
