@@ -1,35 +1,39 @@
 """``pyindex serve`` as a process: what it starts, and how it ends."""
 
+import http.client
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
 from benchmarks.ports import free_port
-from tests.conftest import eventually
+from tests.conftest import Lab, eventually
 from tests.dist import make_wheel
 
 PYINDEX = Path(sys.executable).with_name("pyindex")
 
 
 class Serving:
-    """A running ``pyindex serve`` on a folder."""
+    """A running ``pyindex serve``."""
 
-    def __init__(self, root: Path) -> None:
-        self.packages, self.state = root / "packages", root / "state"
+    def __init__(self, root: Path, *source: object, port: int, before: Sequence[str]) -> None:
+        self.packages, self.state, self.port = root / "packages", root / "state", port
         self.packages.mkdir(exist_ok=True)
-        self.port = free_port()
         self.log = root / "log"
-        command = [PYINDEX, "serve", self.packages, "--state", self.state, "--port", self.port]
+        what = source or (self.packages, "--state", self.state)
+        self._watch = f"appliance watch .*{root}"
+        command = [*before, PYINDEX, "serve", *what, "--port", port]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*map(str, command)], stdout=log, stderr=log)
 
@@ -45,7 +49,7 @@ class Serving:
     def watchers(self) -> list[int]:
         """The processes that follow the folder."""
         found = subprocess.run(
-            ["pgrep", "-f", f"appliance watch {self.packages}"],
+            ["pgrep", "-f", self._watch],
             capture_output=True,
             text=True,
             check=False,
@@ -54,8 +58,11 @@ class Serving:
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[Serving]:
-    server = Serving(root)
+def serving(
+    root: Path, *source: object, port: int | None = None, before: Sequence[str] = ()
+) -> Iterator[Serving]:
+    """Run it on ``root/packages``, or on the ``source`` given, after the words ``before``."""
+    server = Serving(root, *source, port=port or free_port(), before=before)
     try:
         eventually(lambda: server.get("/health"))
         yield server
@@ -111,6 +118,72 @@ def test_a_second_start_shows_the_same(tmp_path: Path) -> None:
     assert page is not None
 
 
+def test_an_address_with_a_prefix_needs_no_proxy(tmp_path: Path) -> None:
+    """All is at the path of the url, as the first line says, and where it is without it."""
+    for name in ("main", "base"):
+        (tmp_path / name).mkdir()
+        make_wheel(tmp_path / name, f"only-{name}", "1.0")
+    port = free_port()
+    (tmp_path / "pyindex.yml").write_text(
+        f"url: http://127.0.0.1:{port}/py\nstate: state\nserver: {{port: {port}}}\n"
+        "indexes: {main: {packages: main, bases: [base]}, base: {packages: base}}\n"
+    )
+    with serving(tmp_path, "-c", tmp_path / "pyindex.yml", port=port) as server:
+        eventually(lambda: server.get("/py/simple/only-base/"))
+        places = ["", "/", "/simple/", "/simple/Only_Main", "/pypi/only-base/json", "/-/pip.conf"]
+        for place in (*places, "/base/simple/only-base/", "/packages/"):
+            assert server.get(f"/py{place}") == server.get(place) is not None
+        assert f"http://127.0.0.1:{port}/py/simple/".encode() in (server.get("/py") or b"")
+        assert f"http://127.0.0.1:{port}/py/simple/ NAME" in server.log.read_text()
+        assert server.get("/pyx/simple/") is None
+        [link] = re.findall('href="([^"#]+)', (server.get("/py/simple/only-base/") or b"").decode())
+        page = f"http://127.0.0.1:{port}/py/simple/only-base/"
+        assert server.get(urljoin(page, link).removeprefix(f"http://127.0.0.1:{port}"))
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("path", ["/", "/legacy/", "/simple/", "/main/", "/pypi", "/main/legacy"])
+def test_an_upload_is_told_that_there_are_none(server: Serving, path: str, chunked: bool) -> None:
+    """Who has sent all of a large one can read the answer, and go on with the connection."""
+    pieces = [b"x" * (1 << 20)] * 20
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        if not chunked:
+            headers["Content-Length"] = str(sum(map(len, pieces)))
+        for _ in range(2):
+            connection.request("POST", path, iter(pieces), headers, encode_chunked=chunked)
+            answer = connection.getresponse()
+            body = answer.read().decode()
+            assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+            assert answer.reason.startswith("This version takes no uploads: copy files into")
+            assert body == f"405 {answer.reason}\n"
+
+
+# Who may read all, as Python may lie where only root can look, and write nothing of root's.
+STRANGER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+STRANGER += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
+def test_a_state_of_somebody_else_is_served_if_there_is_something() -> None:
+    """Pages in it can be read; without any, it is said who may not write there."""
+    with tempfile.TemporaryDirectory() as name:  # pytest's are for their owner alone
+        Path(name).chmod(0o755)
+        lab = Lab(Path(name))
+        make_wheel(lab.packages, "foo", "1.0")
+        lab.spec.state.mkdir()
+        serve = [str(PYINDEX), "serve", str(lab.packages), "--state", str(lab.spec.state)]
+        ended = subprocess.run([*STRANGER, *serve], capture_output=True, text=True, check=False)
+        assert ended.returncode == 1
+        said = f"pyindex: state {lab.spec.state}: Permission denied; {NAME_ANOTHER} .*\n"
+        assert re.fullmatch(said, ended.stderr)
+        lab.once()
+        with serving(Path(name), before=STRANGER) as server:
+            assert server.get("/simple/foo/")
+            eventually(lambda: "ermission denied" in server.log.read_text())
+
+
+NAME_ANOTHER = "wanted a directory that .* may write into: name another"
 WRONG = [
     (["serve", "/nowhere"], 1, "pyindex: '/nowhere': No such file"),
     (["serve", "-c", "/nowhere.yml"], 1, "/nowhere.yml: no such file; .* to start from"),
@@ -120,6 +193,15 @@ WRONG = [
     (["status", "-d", "."], 1, "start the index once to make it"),
     (["yank", "-d", ".", "--index", "nix", "x"], 1, "no index 'nix'; the spec has main"),
     (["serve", ".", "--port", "99999"], 2, "'99999' is not a port: wanted 0 to 65535"),
+    (["serve", ".", "--workers", "0"], 2, "'0' is not a number of processes: wanted 1 to 256"),
+    (["serve", ".", "--threads", "257"], 2, "'257' is not a number of threads: wanted 1 to 256"),
+    (["serve", ".", "--threads", "x"], 2, "'x' is not a number of threads: wanted 1 to 256"),
+    (
+        ["serve", ".", "--state", "/dev/null"],
+        1,
+        f"state /dev/null: Not a directory; {NAME_ANOTHER}",
+    ),
+    (["serve", ".", "--state", "/proc/x"], 1, f"state /proc/x: No such file .*; {NAME_ANOTHER}"),
     (["watch", ".", "--once", "--state", "/dev/null"], 1, "pyindex: .*/dev/null.*irectory"),
     (["nix"], 2, "invalid choice"),
     ([], 2, "required: COMMAND"),

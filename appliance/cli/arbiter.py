@@ -1,5 +1,6 @@
 """gunicorn, as ``pyindex serve`` runs it."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -7,7 +8,23 @@ from gunicorn.arbiter import Arbiter
 
 from appliance.cli.serve import Beside
 from appliance.spec import Spec
+from appliance.web import address
 from appliance.web.app import create_app
+
+_Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+def mounted(app: _Wsgi, prefix: str) -> _Wsgi:
+    """``app`` below the path ``prefix`` too (PEP 3333), which a proxy in front would strip."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == prefix or path.startswith(f"{prefix}/"):
+            environ["SCRIPT_NAME"] += prefix
+            environ["PATH_INFO"] = path.removeprefix(prefix) or "/"
+        return app(environ, start_response)
+
+    return answer if prefix else app
 
 
 class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
@@ -32,7 +49,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        return create_app(self._spec)
+        return mounted(create_app(self._spec), address.path(self._spec))
 
     def run(self) -> None:
         _Arbiter(self).run()

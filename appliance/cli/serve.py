@@ -4,10 +4,15 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from appliance.cli import common
+from appliance.errors import PyindexError
+from appliance.index.store import PAGES, Site, make_directory
 from appliance.spec import Spec
 from appliance.specforms import bracketed
 
@@ -24,10 +29,16 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     common.add_source(parser, positional=True)
     parser.add_argument("--host", help="address to listen on (default: of the spec, 127.0.0.1)")
     parser.add_argument(
-        "--port", type=_port, help="port to listen on, 0 for any (default: of the spec, 8080)"
+        "--port",
+        type=_number("a port", 0, 0xFFFF),
+        help="port to listen on, 0 for any (default: of the spec, 8080)",
     )
-    parser.add_argument("--workers", type=int, help="processes that answer (default: of the spec)")
-    parser.add_argument("--threads", type=int, help="threads of each (default: of the spec)")
+    for option, of, what in (
+        ("--workers", "processes", "processes that answer"),
+        ("--threads", "threads", "threads of each"),
+    ):
+        number = _number(f"a number of {of}", 1, 256)  # as in the spec
+        parser.add_argument(option, type=number, help=f"{what} (default: of the spec)")
     parser.add_argument("--access-log", metavar="FILE", help="log each request there; - is stdout")
     parser.set_defaults(run=run)
 
@@ -35,6 +46,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(arguments: argparse.Namespace) -> int:
     common.log_to_stderr()
     spec = common.source(arguments)
+    _check_state(spec)
     server = spec.server
     host = arguments.host or server.host
     port = server.port if arguments.port is None else arguments.port
@@ -61,8 +73,8 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
     from appliance.cli.arbiter import Server
 
     def greet(server: Any) -> None:
-        line = "pyindex: try `pip install --index-url %s/simple/ NAME`"
-        server.log.info(line, server.LISTENERS[0])
+        line = "pyindex: try `pip install --index-url %s%s/simple/ NAME`"
+        server.log.info(line, server.LISTENERS[0], urlsplit(spec.url or "").path)
 
     fixed = {
         "worker_class": "gthread",
@@ -74,10 +86,32 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
     Server(spec, beside, {"bind": bind, **fixed, **options}).run()
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 0xFFFF:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: wanted 0 to 65535")
-    return int(text)
+def _check_state(spec: Spec) -> None:
+    """Raises :class:`PyindexError` if nothing is published that could be served, and nothing can be
+    written that would be."""
+    site = Site(spec)
+    try:
+        if any((site.simple(name) / PAGES[0]).is_file() for name in spec.indexes):
+            return
+        make_directory(spec.state)
+        with tempfile.TemporaryFile(dir=spec.state):
+            pass
+    except OSError as error:
+        raise PyindexError(
+            f"state {spec.state}: {error.strerror}; wanted a directory that user {os.geteuid()} may"
+            " write into: name another (--state, or state in the spec), or change its owner"
+        ) from None
+
+
+def _number(what: str, least: int, most: int) -> Callable[[str], int]:
+    """A converter of an option's text to a number between two bounds, which belong to it."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}: wanted {least} to {most}")
+        return int(text)
+
+    return parse
 
 
 class Beside:

@@ -21,11 +21,16 @@ _SECURITY = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
 }
+_FORM = "multipart/form-data"
+_NO_UPLOADS = "405 This version takes no uploads: copy files into the packages directory"
+_FIELDS_BYTES = 1 << 20  # as in nginx
+_PIECE_BYTES = 1 << 16
 
 
 def create_app(spec: Spec) -> App:
     """Everything that the appliance answers. URLs are as behind a proxy that strips the prefix."""
     app = falcon.App(middleware=Secure())
+    app.add_middleware(NoUploads(spec.nginx.max_upload))
     app.set_error_serializer(_as_text)
     app.add_error_handler(PyindexError, _unavailable)
     app.add_error_handler(OSError, _unreadable)
@@ -47,6 +52,27 @@ class Secure:
         resp.set_headers(_SECURITY)
 
 
+class NoUploads:
+    """Tells who posts a form, as all upload clients do and nobody else, that none is taken.
+
+    The body is read first, up to ``most`` bytes and those of the fields beside the file: most
+    clients read no answer before they have sent it all.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most + _FIELDS_BYTES
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        if req.method != "POST" or not (req.content_type or "").lower().startswith(_FORM):
+            return
+        body = req.bounded_stream if req.content_length is not None else req.stream
+        left = self._most
+        while left > 0 and (read := len(body.read(min(left, _PIECE_BYTES)))):
+            left -= read
+        # twine shows the reason phrase alone, uv the body.
+        raise falcon.HTTPError(_NO_UPLOADS, headers={"Allow": "GET, HEAD, OPTIONS"})
+
+
 def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> None:
     """Routes of the index ``name`` below the URL path ``at``."""
     below = spec.prefix(name)
@@ -65,6 +91,8 @@ def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> No
     for path in ("/pypi/{name}/json", "/pypi/{name}/{version}/json", "/{name}/json"):
         app.add_route(f"{at}{path}", api)
         app.add_route(f"{at}{path}/", api)
+    for path in ("/favicon.ico", "/robots.txt"):  # asked of any site, and no projects
+        app.add_route(f"{at}{path}", simple, suffix="absent")
     # An index URL without /simple works too, as it did with pypiserver.
     app.add_route(f"{at}/{{name}}", simple, suffix="moved")
     app.add_route(f"{at}/{{name}}/", simple, suffix="moved")

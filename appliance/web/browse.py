@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from html import escape
+from urllib.parse import urlsplit
 
 import falcon
 import jinja2
 
 from appliance.index.catalog import Catalog
+from appliance.index.model import File
 from appliance.index.pages import file_url
 from appliance.spec import Spec
 from appliance.web import address
@@ -41,7 +43,7 @@ class Home:
             projects=projects,
             files=files,
             base=base,
-            host=req.host,
+            host=urlsplit(base).hostname,
             secure=base.startswith("https:"),
         )
 
@@ -49,7 +51,8 @@ class Home:
 
 
 class Packages:
-    """``/packages/``: every file of an index, in order of its path."""
+    """``/packages/``: every file that an index offers, in order of its path; pip reads it too
+    (``--find-links``)."""
 
     def __init__(self, catalog: Catalog, index: str) -> None:
         self._catalog, self._index = catalog, index
@@ -58,8 +61,7 @@ class Packages:
         resp.content_type = falcon.MEDIA_HTML
         resp.stream = self._lines()
 
-    def on_head(self, req: falcon.Request, resp: falcon.Response) -> None:
-        resp.content_type = falcon.MEDIA_HTML
+    on_head = on_get
 
     def _lines(self) -> Iterator[bytes]:
         """The page a thousand files at a time, so that it takes no memory to speak of."""
@@ -68,13 +70,17 @@ class Packages:
         after = ""
         while True:
             with self._catalog.read() as reader:
-                files = reader.files(self._index, after)
+                files = reader.offered(self._index, after)
             if not files:
                 break
-            yield "".join(
-                f'<a href="{escape(file_url("", file))}#sha256={file.sha256}">'
-                f"{escape(file.path)}</a><br>\n"
-                for file in files
-            ).encode()
+            yield "".join(_line(file) for file in files).encode()
             after = files[-1].path
         yield b"</body></html>\n"
+
+
+def _line(file: File) -> str:
+    """A link with what an installer must know to leave it alone (PEP 503, PEP 592)."""
+    known = {"requires-python": file.requires_python, "yanked": file.yanked}
+    marks = "".join(f' data-{k}="{escape(v)}"' for k, v in known.items() if v is not None)
+    link = f"{escape(file_url('', file))}#sha256={file.sha256}"
+    return f'<a href="{link}"{marks}>{escape(file.path)}</a><br>\n'

@@ -19,10 +19,7 @@ class ClientFile:
         tls = self._spec.nginx.tls
         if name in render.CLIENT:
             resp.content_type = falcon.MEDIA_TEXT
-            try:
-                resp.text = render.client(self._spec, name, address.base(self._spec, req))
-            except ValueError as error:  # a bracket of IPv6 without the other
-                raise falcon.HTTPBadRequest(description=f"Host is no address: {error}") from None
+            resp.text = render.client(self._spec, name, address.base(self._spec, req))
         elif name == _CA and tls is not None and tls.ca is not None:
             resp.content_type = "application/x-x509-ca-cert"
             resp.data = tls.ca.read_bytes()

@@ -38,34 +38,42 @@ class ProjectJson:
         with self._catalog.read() as reader:
             project = resolve(reader, self._spec, self._index, name)
             last = reader.serial()
-        release = _release(project, version) if project is not None else None
-        if project is None or release is None:
+        found = _release(project, version) if project is not None else None
+        if project is None or found is None:
             what = name if version is None else f"{name} {version}"
             raise falcon.HTTPNotFound(description=f"this index has no {what}")
-        resp.media = self._body(req, project, release, whole=version is None)
+        resp.media = self._body(req, project, *found, whole=version is None)
         resp.set_header("X-PyPI-Last-Serial", str(project.serial if version is None else last))
         resp.cache_control = ["no-cache"]
 
     on_head = on_get
 
     def _body(
-        self, req: falcon.Request, project: Project, release: str, whole: bool
+        self,
+        req: falcon.Request,
+        project: Project,
+        release: str,
+        files: list[File],
+        whole: bool,
     ) -> dict[str, Any]:
         base = address.base(self._spec, req)
         packages = f"{base}/{self._spec.prefix(project.index)}packages/"
-        releases: dict[str, list[dict[str, Any]]] = {}
-        for file in project.offered:
-            releases.setdefault(file.version, []).append(_file(file, packages))
-        files = [file for file in project.offered if file.version == release]
         page = f"{base}/{self._spec.prefix(self._index)}simple/{project.name}/"
+        spelled = [file for file in files if file.version == release]
+        metadata = self._metadata(project.index, spelled)
         body = {
-            "info": _info(project, release, files, self._metadata(project.index, files), page),
-            "urls": releases.get(release, []),
+            "info": _info(project, release, files, metadata, page),
+            "urls": [_file(file, packages) for file in files],
             "last_serial": project.serial,
             "vulnerabilities": [],
             "ownership": {"roles": [], "organization": None},
         }
-        return body | {"releases": releases} if whole else body
+        if whole:
+            releases: dict[str, list[dict[str, Any]]] = {}
+            for file in project.offered:
+                releases.setdefault(file.version, []).append(_file(file, packages))
+            body["releases"] = releases
+        return body
 
     def _metadata(self, index: str, files: list[File]) -> RawMetadata:
         """The core metadata of a release, from the file that can be trusted most."""
@@ -83,12 +91,16 @@ class ProjectJson:
         return {}
 
 
-def _release(project: Project, version: str | None) -> str | None:
-    """The release that is meant; without a version the latest, "" if there are no files."""
-    if version is None:
-        return project.latest or ""
-    files = project.release(version)
-    return files[0].version if files and project.offered else None
+def _release(project: Project, version: str | None) -> tuple[str, list[File]] | None:
+    """The release that is meant and its files, of every spelling of its version; without a version
+    the latest, "" if there are no files."""
+    wanted = project.latest if version is None else names.normalize_version(version)
+    if wanted is None:
+        return "", []
+    files = project.release(wanted) if project.offered else []
+    if not files:
+        return None
+    return (wanted if any(file.version == wanted for file in files) else files[0].version), files
 
 
 def _info(

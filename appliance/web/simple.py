@@ -56,9 +56,13 @@ class Simple:
         query = f"?{req.query_string}" if req.query_string else ""
         raise falcon.HTTPMovedPermanently(f"{self._url}{page}{query}")
 
+    def on_get_absent(self, req: falcon.Request, resp: falcon.Response) -> None:
+        raise falcon.HTTPNotFound
+
     on_head_list = on_get_list
     on_head_page = on_get_page
     on_head_moved = on_get_moved
+    on_head_absent = on_get_absent
 
     def _send(self, req: falcon.Request, resp: falcon.Response, directory: str) -> None:
         env = req.env

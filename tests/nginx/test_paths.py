@@ -1,5 +1,7 @@
 """What nginx leaves to the application, and paths that lead nowhere."""
 
+from contextlib import closing
+
 import pytest
 
 from tests.nginx.servers import Server
@@ -43,6 +45,20 @@ def test_the_rest_is_the_application_s(pair: Pair, method: str, path: str, statu
         assert answer.headers["location"].startswith(f"{pair.nginx.prefix}/")
     if status == 405:
         assert answer.headers["allow"]
+
+
+@pytest.mark.parametrize("path", ["/", "/legacy/", "/main/legacy/", "/simple/", PAGE, "/pypi"])
+@pytest.mark.parametrize("size", [100, 900_000])
+def test_an_upload_is_told_that_there_are_none(pair: Pair, path: str, size: int) -> None:
+    """In the reason phrase and in the body, since each client shows one of them."""
+    for server in (pair.nginx, pair.application):
+        with closing(server.connect()) as connection:
+            headers = {"Content-Type": "multipart/form-data; boundary=x"}
+            connection.request("POST", f"{server.prefix}{path}", b"x" * size, headers)
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+            assert answer.reason.startswith("This version takes no uploads: ")
+            assert answer.read().decode() == f"405 {answer.reason}\n"
 
 
 def test_what_is_normal_is_not_logged_as_an_error(pair: Pair) -> None:

@@ -59,6 +59,25 @@ def test_one_release_is_told_as_json(client: TestClient) -> None:
         assert [file["filename"][:16] for file in body["urls"]] == ["Flask_Cors-2.0rc"]
 
 
+def test_a_release_has_the_files_of_every_spelling(lab: Lab) -> None:
+    """1.0 and 1.0.0 are one release; what is told of it is from the spelling asked for."""
+    for version in ("1.0", "1.0.0"):
+        make_wheel(lab.packages, "plain", version, summary=f"This is {version}")
+    lab.once()
+    client = TestClient(create_app(lab.spec))
+    both = ["plain-1.0-py2.py3-none-any.whl", "plain-1.0.0-py2.py3-none-any.whl"]
+    for asked, told in (("1.0", "1.0"), ("1.0.0", "1.0.0"), ("1", "1.0"), ("v1.0.0", "1.0.0")):
+        body = client.simulate_get(f"/pypi/plain/{asked}/json").json
+        assert [file["filename"] for file in body["urls"]] == both
+        assert (body["info"]["version"], body["info"]["summary"]) == (told, f"This is {told}")
+    body = client.simulate_get("/pypi/plain/json").json
+    assert {version: len(files) for version, files in body["releases"].items()} == {
+        "1.0": 1,
+        "1.0.0": 1,
+    }
+    assert [file["filename"] for file in body["urls"]] == both
+
+
 def test_a_yank_is_told_as_json(client: TestClient, lab: Lab) -> None:
     """A yanked release is not the latest, and says why."""
     decisions.yank(lab.spec, lab.index, "flask-cors==1.0", "broken")
@@ -85,6 +104,14 @@ PLACES = [
     ("/", 200, None),
     ("/packages/", 200, None),
     ("/pypi", 405, None),
+    ("/simple/", 200, None),
+    ("/simple/flask-cors/", 200, None),
+    ("/packages/sub dir/six-1.16-py2.py3-none-any.whl", 200, None),
+    ("/packages/sub dir/six-1.16-py2.py3-none-any.whl.metadata", 200, None),
+    ("/pypi/flask-cors/1.0/json", 200, None),
+    ("/-/pip.conf", 200, None),
+    ("/favicon.ico", 404, None),
+    ("/robots.txt", 404, None),
     ("/health", 200, None),
     ("/a/b/c/d", 404, None),
 ]
@@ -97,8 +124,13 @@ def test_every_place_answers_get_and_head(
     """Unnormalised names are redirected, unknown ones are not found, HEAD is as GET."""
     got, asked = client.simulate_get(path), client.simulate_head(path)
     assert (got.status_code, got.headers.get("location")) == (status, location)
-    assert (asked.status_code, asked.headers.get("location")) == (status, location)
+    assert asked.status_code == status
     assert asked.content == b""
+    # What is not known before it is all made may be left out (RFC 9110, 9.3.2).
+    assert {"content-length": got.headers.get("content-length"), **asked.headers} == {
+        "content-length": None,
+        **got.headers,
+    }
 
 
 def call(client: TestClient, path: str, body: str | bytes) -> Result:
@@ -180,6 +212,34 @@ def test_all_files_are_listed(client: TestClient) -> None:
     assert (
         client.simulate_get("/packages/sub%20dir/six-1.16-py2.py3-none-any.whl").status_code == 200
     )
+
+
+def test_only_what_is_offered_is_listed(lab: Lab) -> None:
+    """Nothing of a quarantined project (PEP 792); yanks are marked as on a project page."""
+    make_wheel(lab.packages, "bad", "1.0")
+    make_wheel(lab.packages, "good", "1.0", requires_python=">=3.8")
+    make_wheel(lab.packages, "good", "2.0")
+    lab.once()
+    decisions.set_status(lab.spec, lab.index, "bad", "quarantined", None)
+    decisions.yank(lab.spec, lab.index, "good==2.0", 'a "reason" <b>')
+    lines = TestClient(create_app(lab.spec)).simulate_get("/packages/").text.splitlines()
+    first, second = [line for line in lines if line.startswith("<a ")]
+    assert "good-1.0" in first
+    assert ' data-requires-python="&gt;=3.8">' in first
+    assert "yanked" not in first
+    assert ' data-yanked="a &quot;reason&quot; &lt;b&gt;">' in second
+
+
+NO_ADDRESSES = ["x:abc", "x:99999", "x:-1", "[x", "[::1]:y", "x]:80"]
+
+
+@pytest.mark.parametrize("host", NO_ADDRESSES)
+def test_a_host_that_is_no_address_is_refused(client: TestClient, host: str) -> None:
+    """400 with the reason wherever the address would be shown."""
+    for place in ("/", "/main/", "/pypi/flask/json", "/pypi/flask/1.1+local/json", "/-/uv.toml"):
+        answer = client.simulate_get(place, headers={"Host": host})
+        assert answer.status_code == 400
+        assert "Host is no address" in answer.text
 
 
 def test_home_tells_how_to_use_it(client: TestClient, lab: Lab) -> None:
