@@ -78,6 +78,13 @@ def server(tmp_path: Path) -> Iterator[Serving]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """One that many questions are put to, and that nobody ends."""
+    with serving(tmp_path_factory.mktemp("steady")) as found:
+        yield found
+
+
 def test_a_folder_is_served_and_followed(server: Serving) -> None:
     """Files that are there and files that come are served, with nothing but a folder given."""
     path = make_wheel(server.packages, "foo", "1.0")
@@ -143,10 +150,10 @@ def test_an_address_with_a_prefix_needs_no_proxy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("path", ["/", "/legacy/", "/simple/", "/main/", "/pypi", "/main/legacy"])
-def test_an_upload_is_told_that_there_are_none(server: Serving, path: str, chunked: bool) -> None:
+def test_an_upload_is_told_that_there_are_none(steady: Serving, path: str, chunked: bool) -> None:
     """Who has sent all of a large one can read the answer, and go on with the connection."""
     pieces = [b"x" * (1 << 20)] * 20
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", steady.port, timeout=60)) as connection:
         headers = {"Content-Type": "multipart/form-data; boundary=x"}
         if not chunked:
             headers["Content-Length"] = str(sum(map(len, pieces)))
