@@ -43,7 +43,7 @@ class Serving:
             url = f"http://127.0.0.1:{self.port}{path}"
             with urllib.request.urlopen(url, timeout=60) as answer:
                 return bytes(answer.read())
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return None
 
     def watchers(self) -> list[int]:
