@@ -152,16 +152,17 @@ class Watch:
         missing = directories - _followed() if _WATCHES.is_dir() else 0
         if missing > 0 and self._missing > 0:
             self._tell(
+                "unheard",
                 f"of {directories} directories, {missing} are not followed by the system: what"
                 " changes there shows when all is compared (server.reconcile); raise"
-                " fs.inotify.max_user_watches by sysctl, and restart"
+                " fs.inotify.max_user_watches by sysctl, and restart",
             )
         self._missing = missing
 
-    def _tell(self, trouble: str) -> None:
+    def _tell(self, trouble: str, text: str) -> None:
         """Log once what does not pass by itself."""
         if trouble not in self._troubles:
-            log.error("%s", trouble)
+            log.error("%s", text)
             self._troubles.add(trouble)
 
     def _events(self) -> Iterator[list[str]]:
@@ -171,7 +172,9 @@ class Watch:
             for changes in _changes(roots, self._stop):
                 yield [path for _, path in changes]
         except RuntimeError as error:  # a name that is not UTF-8 is more than watchfiles can take
-            self._tell(f"{error}; the packages directories are compared in full instead")
+            self._tell(
+                str(error), f"{error}; the packages directories are compared in full instead"
+            )
             self._stop.wait(_RETRY_SECONDS)
             self._reconcile_at, self._missing = 0.0, 0
             yield []
