@@ -4,16 +4,14 @@ Whoever holds a ``Spec`` need not check it again: names can stand in URLs, bases
 absolute and no directory lies inside another. All that is wrong with a file is reported at once.
 """
 
-import contextlib
-import difflib
-import graphlib
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -36,6 +34,7 @@ from appliance.specforms import (
     absolute,
     whole_number,
 )
+from appliance.speclinks import base_faults, chosen_directories, hint, overlaps
 from appliance.yamlspec import Data, Fault, Key, dotted, read, shown
 
 
@@ -197,6 +196,11 @@ class Spec(_Section):
         """The SQLite file."""
         return self.state / "catalog.sqlite"
 
+    @property
+    def path(self) -> str:
+        """The path that stands before all others in URLs: "" or "/prefix"."""
+        return urlsplit(self.url or "").path
+
     def prefix(self, index: str) -> str:
         """What stands before ``simple/`` in an index's URLs and under ``www``: "" or "<index>/"."""
         return "" if index == self.root else f"{index}/"
@@ -234,7 +238,7 @@ def for_directory(packages: Path, state: Path | None = None) -> Spec:
     """
     directory = _existing_directory(packages)
     place = absolute(str(state), Path()) if state else _default_state(directory)
-    faults = _overlaps({("packages",): directory, ("state",): place})
+    faults = overlaps({("packages",): directory, ("state",): place})
     if problems := [f"{dotted(fault.key)}: {fault.text}" for fault in faults]:
         raise SpecError(problems)
     copies = Backup(directory=place / "backups")
@@ -296,7 +300,7 @@ def _default_state(directory: Path) -> Path:
 
 
 def _validated(data: Data, folder: Path) -> tuple[Spec | None, list[Fault]]:
-    across = [*_base_faults(data), *_overlaps(_directories(data, folder))]
+    across = [*base_faults(data), *overlaps(chosen_directories(data, folder))]
     try:
         return Spec.model_validate(data, context={"folder": folder}), across
     except ValidationError as invalid:
@@ -312,7 +316,7 @@ def _fault(error: ErrorDetails) -> Fault:
             purpose = _known(key[:-1])[str(key[-1])]["description"].partition(". ")[0]
             return Fault(key, f"missing; wanted: {purpose.removesuffix('.')}")
         case "extra_forbidden":
-            return Fault(key, f"unknown key; {_hint(str(key[-1]), _known(key[:-1]))}")
+            return Fault(key, f"unknown key; {hint(str(key[-1]), _known(key[:-1]))}")
         case "value_error":
             wanted = str(error["ctx"]["error"])
         case "model_type" | "dict_type":
@@ -336,76 +340,3 @@ def _known(key: Key) -> dict[str, dict[str, Any]]:
         if len(known) == len(key) + 1
         and all(name in ("*", part) for name, part in zip(known, key, strict=False))
     }
-
-
-def _hint(word: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"
-
-
-# What is between keys is checked on the unjudged data, so that one report has those faults too.
-
-
-def _indexes(data: Data) -> dict[str, dict[str, Data]]:
-    indexes = data.get("indexes") if isinstance(data, dict) else None
-    named = indexes if isinstance(indexes, dict) else {}
-    return {name: index if isinstance(index, dict) else {} for name, index in named.items()}
-
-
-def _base_faults(data: Data) -> Iterator[Fault]:
-    """Bases that do not exist, and each cycle once."""
-    graph: dict[str, list[str]] = {}
-    indexes = _indexes(data)
-    for name, index in indexes.items():
-        graph[name] = []
-        bases = index.get("bases")
-        for place, base in enumerate(bases if isinstance(bases, list) else []):
-            if isinstance(base, str) and base in indexes:
-                graph[name].append(base)
-            elif isinstance(base, str):
-                wanted = f"wanted the name of another index, got {shown(base)}"
-                text = f"{wanted}; {_hint(base, indexes)}"
-                yield Fault(("indexes", name, "bases", place), text)
-    for cycle in _cycles(graph):
-        text = f"wanted no cycle, got {' -> '.join(cycle)}"
-        yield Fault(("indexes", cycle[0], "bases"), text)
-
-
-def _cycles(graph: dict[str, list[str]]) -> Iterator[list[str]]:
-    """Cycles, each from an index back to it, until without those indexes' bases none is left."""
-    while True:
-        try:
-            graphlib.TopologicalSorter(graph).prepare()
-        except graphlib.CycleError as error:
-            cycle = error.args[1][::-1]  # graphlib's runs from base to index
-            yield cycle
-            graph = graph | {cycle[0]: []}
-        else:
-            return
-
-
-def _directories(data: Data, folder: Path) -> dict[Key, Path]:
-    """State and package directories, in the order of the file."""
-    written: dict[Key, Data] = {("state",): data.get("state")} if isinstance(data, dict) else {}
-    for name, index in _indexes(data).items():
-        written["indexes", name, "packages"] = index.get("packages")
-    found: dict[Key, Path] = {}
-    for key, text in written.items():
-        with contextlib.suppress(ValueError):
-            found[key] = absolute(text if isinstance(text, str) else "", folder)
-    return found
-
-
-def _overlaps(directories: Mapping[Key, Path]) -> Iterator[Fault]:
-    """Directories that are the same as, or lie inside, another; symlinks followed."""
-    real = {key: Path(os.path.realpath(path)) for key, path in directories.items()}
-    outer: list[Key] = []
-    for key in sorted(real, key=lambda key: real[key].parts):
-        while outer and not real[key].is_relative_to(real[outer[-1]]):
-            outer.pop()
-        if outer:
-            place = "the same as" if real[key] == real[outer[-1]] else "inside"
-            got = f"got {shown(directories[key])}, {place} {shown(directories[outer[-1]])}"
-            yield Fault(key, f"wanted a directory apart from {dotted(outer[-1])}, {got}")
-        outer.append(key)

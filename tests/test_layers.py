@@ -11,6 +11,7 @@ ROOT = Path(appliance.__file__).parent
 LAYERS = [
     {"errors"},
     {"yamlspec", "specforms"},
+    {"speclinks"},
     {"spec", "index.names", "index.schema"},
     {"index.model"},
     {"index.archive", "index.folder", "index.store"},

@@ -8,7 +8,6 @@ from gunicorn.arbiter import Arbiter
 
 from appliance.cli.serve import Beside
 from appliance.spec import Spec
-from appliance.web import address
 from appliance.web.app import create_app
 
 _Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -49,7 +48,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        return mounted(create_app(self._spec), address.path(self._spec))
+        return mounted(create_app(self._spec), self._spec.path)
 
     def run(self) -> None:
         _Arbiter(self).run()

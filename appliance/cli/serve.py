@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from appliance.cli import common
 from appliance.errors import PyindexError
@@ -74,7 +73,7 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
 
     def greet(server: Any) -> None:
         line = "pyindex: try `pip install --index-url %s%s/simple/ NAME`"
-        server.log.info(line, server.LISTENERS[0], urlsplit(spec.url or "").path)
+        server.log.info(line, server.LISTENERS[0], spec.path)
 
     fixed = {
         "worker_class": "gthread",

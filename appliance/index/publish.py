@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from appliance.errors import Refused
 from appliance.index import archive, pages, store
@@ -179,8 +178,7 @@ class Publisher:
         """The URL of an index's files as a project page of ``view`` refers to it."""
         if view == index:
             return "../../packages/"
-        prefix = urlsplit(self._spec.url or "").path
-        return f"{prefix}/{self._spec.prefix(index)}packages/"
+        return f"{self._spec.path}/{self._spec.prefix(index)}packages/"
 
     def _visible(self, reader: Reader, view: str) -> list[tuple[str, str, int]]:
         """Name, display name and serial of every project that ``view`` shows."""

@@ -106,10 +106,17 @@ class Reader:
         found = self._files(schema.file.c.index == index, schema.file.c.path == path)
         return found[0] if found else None
 
-    def files(self, index: str, after: str = "", limit: int = 1000) -> list[File]:
-        """At most ``limit`` files by path, beginning after the path ``after``."""
-        query = _select_files().where(schema.file.c.index == index, schema.file.c.path > after)
-        rows = self._connection.execute(query.order_by(schema.file.c.path).limit(limit))
+    def offered(self, index: str, after: str = "", limit: int = 1000) -> list[File]:
+        """At most ``limit`` files by path, beginning after the path ``after``; none of quarantined
+        projects (PEP 792)."""
+        file, project = schema.file.c, schema.project.c
+        quarantined = sa.exists().where(
+            project.index == file.index,
+            project.name == file.project,
+            project.status == "quarantined",
+        )
+        query = _select_files().where(file.index == index, file.path > after, ~quarantined)
+        rows = self._connection.execute(query.order_by(file.path).limit(limit))
         return [_to_file(row) for row in rows]
 
     def stats(self, index: str, under: Iterable[str] = ("",)) -> dict[str, Stat]:
@@ -193,18 +200,6 @@ class Reader:
             .limit(limit)
         )
         return list(self._connection.scalars(query))
-
-    def offered(self, index: str, after: str = "", limit: int = 1000) -> list[File]:
-        """As :meth:`files`, without those of quarantined projects (PEP 792)."""
-        file, project = schema.file.c, schema.project.c
-        quarantined = sa.exists().where(
-            project.index == file.index,
-            project.name == file.project,
-            project.status == "quarantined",
-        )
-        query = _select_files().where(file.index == index, file.path > after, ~quarantined)
-        rows = self._connection.execute(query.order_by(file.path).limit(limit))
-        return [_to_file(row) for row in rows]
 
     def _files(self, *where: Any) -> list[File]:
         return [_to_file(row) for row in self._connection.execute(_select_files().where(*where))]

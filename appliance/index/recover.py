@@ -130,9 +130,10 @@ def _check_indexes(spec: Spec, copy: Path, read: Path) -> None:
     known = set(spec.indexes)
     with contextlib.suppress(CatalogError):
         known |= _indexes(spec.catalog)
-    if strange := sorted(_indexes(read) - known):
+    found = _indexes(read)
+    if strange := sorted(found - known):
         raise PyindexError(
-            f"{copy} is of other indexes: it has {', '.join(sorted(_indexes(read)))}, the spec"
+            f"{copy} is of other indexes: it has {', '.join(sorted(found))}, the spec"
             f" {', '.join(spec.indexes)}; to restore it all the same, give the spec"
             f" {', '.join(strange)} too"
         )

@@ -21,8 +21,3 @@ def base(spec: Spec, req: falcon.Request) -> str:
     except ValueError as error:  # a port that is no number, a bracket of IPv6 without the other
         raise falcon.HTTPBadRequest(description=f"Host is no address: {error}") from None
     return url
-
-
-def path(spec: Spec) -> str:
-    """The path prefix of the spec's ``url``: "" or "/prefix"."""
-    return urlsplit(spec.url or "").path

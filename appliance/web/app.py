@@ -5,7 +5,6 @@ import falcon
 from appliance.errors import PyindexError
 from appliance.index.catalog import Catalog
 from appliance.spec import Spec
-from appliance.web import address
 from appliance.web.browse import Home, Packages
 from appliance.web.client import ClientFile
 from appliance.web.files import Files
@@ -76,7 +75,7 @@ class NoUploads:
 def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> None:
     """Routes of the index ``name`` below the URL path ``at``."""
     below = spec.prefix(name)
-    simple = Simple(spec.www, f"{below}simple", f"{address.path(spec)}{at}/simple/")
+    simple = Simple(spec.www, f"{below}simple", f"{spec.path}{at}/simple/")
     app.add_route(f"{at}/simple/", simple, suffix="list")
     app.add_route(f"{at}/simple/{{name}}/", simple, suffix="page")
     app.add_route(f"{at}/simple", simple, suffix="moved")

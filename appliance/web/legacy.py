@@ -33,7 +33,7 @@ class ProjectJson:
             tail = f"{version}/json" if version else "json"
             place = f"pypi/{names.normalize(name)}/{tail}"
             raise falcon.HTTPMovedPermanently(
-                f"{address.path(self._spec)}/{self._spec.prefix(self._index)}{place}"
+                f"{self._spec.path}/{self._spec.prefix(self._index)}{place}"
             )
         with self._catalog.read() as reader:
             project = resolve(reader, self._spec, self._index, name)

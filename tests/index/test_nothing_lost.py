@@ -49,7 +49,7 @@ def agree(lab: Lab) -> None:
     """Folder, catalog and pages hold the same files with the same digests."""
     folder = {path.name: digest(path.read_bytes()) for path in lab.packages.iterdir()}
     with lab.catalog.read() as reader:
-        catalog = {file.filename: file.sha256 for file in reader.files(lab.index, limit=10_000)}
+        catalog = {file.filename: file.sha256 for file in reader.offered(lab.index, limit=10_000)}
         assert reader.mark("pages") == reader.mark("lists") == reader.serial()
     pages = {}
     for page in (lab.spec.www / "simple").glob("*/index.json"):
