@@ -16,6 +16,7 @@ LAYERS = [
     {"index.model"},
     {"index.archive", "index.folder", "index.store"},
     {"index.reader", "index.examine"},
+    {"index.readiness"},
     {"index.writer"},
     {"index.catalog"},
     {"index.intake", "index.pages"},

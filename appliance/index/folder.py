@@ -1,6 +1,7 @@
 """The operator's packages directory: the only code that turns a name from outside into a path."""
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -15,6 +16,41 @@ _FILES = (*names.ENDINGS, names.SIGNATURE, names.METADATA)
 _LARGEST = (1 << 63) - 1  # that a catalog can hold, of a time or an inode
 UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LINKED = "a symbolic link to a directory, which is not followed"
+
+
+def open_beneath(root: str, path: str) -> int:
+    """Open the file at the relative ``path`` for reading, without blocking; returns a descriptor.
+
+    No symbolic link leads out of the directory ``root``, however it is replaced meanwhile: each
+    step is opened from the one before without following links. A link to a place inside ``root``
+    is resolved first. Raises ``OSError``: ``ELOOP`` for what leads out.
+    """
+    try:
+        return _open_plain(root, path)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        real = os.path.realpath(f"{root}/{path}")
+        if not real.startswith(f"{root}/"):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
+        return _open_plain(root, real[len(root) + 1 :])
+
+
+def _open_plain(root: str, path: str) -> int:
+    """Open ``path`` below ``root`` if no component of it is a symbolic link."""
+    *directories, name = path.split("/")
+    above = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for directory in directories:
+            below = os.open(
+                directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above
+            )
+            os.close(above)
+            above = below
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.open(name, flags, dir_fd=above)
+    finally:
+        os.close(above)
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,7 @@ class Publisher:
         store.unlink(self._site.link(index, path))
         store.unlink(self._site.metadata(index, path))
         store.unlink(self._site.signature(index, path))
+        store.unlink(self._site.unpublished_metadata(index, path))
         directory, top = self._site.link(index, path).rpartition("/")[0], self._site.link(index, "")
         store.remove_empty(directory, top.rstrip("/"))
 

@@ -24,6 +24,7 @@ class Site:
 
     def __init__(self, spec: "Spec") -> None:
         self.www = spec.www
+        self._state = spec.state
         # Text, since to make a Path of it takes longer than to make the link itself.
         self._index = {name: f"{spec.www}/{spec.prefix(name)}" for name in spec.indexes}
 
@@ -40,6 +41,11 @@ class Site:
 
     def signature(self, index: str, path: str) -> str:
         return self.link(index, path) + names.SIGNATURE
+
+    def unpublished_metadata(self, index: str, path: str) -> str:
+        """Where the metadata of a file lies whose page promises none (PEP 658): the JSON API reads
+        it, since no request opens an archive. Not below ``www``."""
+        return f"{self._state}/metadata/{index}/{path}{names.METADATA}"
 
     def batch(self, durable: bool = True) -> "Batch":
         """For files of the site. What is not finished lies apart, since processes that make and
