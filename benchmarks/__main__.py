@@ -106,6 +106,9 @@ def _with_nginx(found: Tools, packages: Path, size: int) -> Iterator[Figure]:
     ):
         application.settle()
         yield from reading.behind_nginx(Wrk(found.wrk), ours, plain, size, large)
+        with servers.pypiron(found.pypiron, packages.with_name("pypiron")) as theirs:
+            servers.upload(theirs, [*reading.shared(packages), packages / large])
+            yield from reading.beside_pypiron(Wrk(found.wrk), ours, theirs, size, large)
 
 
 def _pypiserver(found: Tools, packages: Path) -> AbstractContextManager[Server]:

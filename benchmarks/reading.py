@@ -1,11 +1,13 @@
 """How fast pages and files are sent: by nginx beside plain nginx, by the embedded server beside
 the least that its framework can do, and both jobs beside pypiserver."""
 
+import json
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 from benchmarks import corpus
 from benchmarks.load import LoadError, Sample, Target, Wrk, ratio
@@ -14,6 +16,7 @@ from benchmarks.servers import Server
 
 NGINX_GROUP = "Through nginx, beside the same nginx sending the same bytes by a plain location"
 EMBEDDED_GROUP = "Embedded server, beside the same gunicorn and falcon with a constant page"
+RIVAL_GROUP = "Through nginx, beside pypiron, which has 311 of the files"
 PEER_GROUP = "Beside pypiserver (waitress, with its cache)"
 PROBE_FILE = corpus.wheel_name(corpus.PROBE_PROJECT, "1.0")
 PAGE = "project page"
@@ -34,9 +37,11 @@ def behind_nginx(wrk: Wrk, ours: Server, plain: Server, count: int, large: str) 
     """Measure files and every form of a page; ``large`` is the name of the large file."""
     figures = []
     for what, name in {"10 kB wheel": PROBE_FILE, "200 MB wheel": large}.items():
-        path = f"/packages/{name}"
-        pair = {"ours": Target(ours, path), "plain": Target(plain, path)}
-        figures.append(_against(wrk, NGINX_GROUP, what, count, pair, 0.95, what.startswith("200")))
+        path, bulk = f"/packages/{name}", name == large
+        for side, prefix in {"plain": "", "cached": "/cached"}.items():
+            pair = {"ours": Target(ours, path), side: Target(plain, prefix + path)}
+            goal = 0.95 if side == "plain" else 0.85
+            figures.append(_against(wrk, NGINX_GROUP, what, count, pair, goal, bulk))
     for what, project in _PAGES.items():
         for form, (name, headers) in _FORMS.items():
             path = f"/simple/{project}/"
@@ -46,6 +51,54 @@ def behind_nginx(wrk: Wrk, ours: Server, plain: Server, count: int, large: str) 
             }
             figures.append(_against(wrk, NGINX_GROUP, f"{what}, {form}", count, pair, 0.85))
     return figures
+
+
+def shared(packages: Path) -> list[Path]:
+    """Return the files of the projects that are measured, which a peer that takes uploads gets."""
+    projects = (_SMALL_PROJECT, corpus.MANY_PROJECT, corpus.PROBE_PROJECT)
+    prefixes = tuple(f"{project.replace('-', '_')}-" for project in projects)
+    return sorted(file for file in packages.iterdir() if file.name.startswith(prefixes))
+
+
+def beside_pypiron(wrk: Wrk, ours: Server, theirs: Server, count: int, large: str) -> list[Figure]:
+    """Measure pages in the form that installers of today ask for, and files."""
+    headers = {"Accept": _JSON, "Accept-Encoding": "gzip"}
+    figures = []
+    for what, project in _PAGES.items():
+        path = f"/simple/{project}/"
+        pair = {"ours": Target(ours, path, headers), "pypiron": Target(theirs, path, headers)}
+        figures.append(_beside(wrk, f"{what}, JSON, gzipped", count, pair))
+    for what, name in {"10 kB wheel": PROBE_FILE, "200 MB wheel": large}.items():
+        pair = {
+            side: Target(server, urlsplit(_file_url(server, name)).path)
+            for side, server in (("ours", ours), ("pypiron", theirs))
+        }
+        figures.append(_beside(wrk, what, count, pair, what.startswith("200")))
+    return figures
+
+
+def _file_url(server: Server, name: str) -> str:
+    """Return the URL that the file's project page gives for it."""
+    page = Target(server, f"/simple/{name.split('-')[0].replace('_', '-')}/", {"Accept": _JSON})
+    files = json.loads(page.fetch())["files"]
+    url: str = next(file["url"] for file in files if file["filename"] == name)
+    return urljoin(page.url, url)
+
+
+def _beside(wrk: Wrk, what: str, count: int, pair: dict[str, Target], bulk: bool = False) -> Figure:
+    samples = (replace(wrk, connections=4) if bulk else wrk).interleaved(pair)
+    ours, theirs = (
+        [each.throughput if bulk else each.rate for each in side] for side in samples.values()
+    )
+    return Figure(
+        RIVAL_GROUP,
+        what,
+        count,
+        ratio(ours, theirs),
+        "times as fast",
+        None,
+        _made_of(samples, bulk),
+    )
 
 
 def embedded(wrk: Wrk, ours: Server, constant: Server, count: int) -> list[Figure]:

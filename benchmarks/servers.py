@@ -1,15 +1,21 @@
 """Servers as context managers: on a free loopback port, ready when entered, ended when left."""
 
+import hashlib
 import http.client
 import os
 import signal
+import string
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import chain
 from pathlib import Path
+
+import requests
 
 from appliance import render, spec
 from benchmarks.ports import HOST, free_port
@@ -37,8 +43,15 @@ _PLAIN = """\
         listen {host}:{port};
         location / {{ root {pages}; }}
         location /packages/ {{ alias {packages}/; }}
+        location /cached/packages/ {{
+            alias {packages}/;
+            open_file_cache max=200 inactive=10s;
+        }}
     }}
 """
+
+
+_UPLOADER = "bench"
 
 
 class ServerError(Exception):
@@ -162,6 +175,52 @@ def pypiserver(program: Path, packages: Path, log: Path) -> Iterator[Server]:
     command += ["--backend", "cached-dir", "-a", ".", "-P", ".", "--disable-fallback", packages]
     with running(command, port, "/simple/", log) as server:
         yield server
+
+
+@contextmanager
+def pypiron(program: Path, folder: Path) -> Iterator[Server]:
+    """Run pypiron on an empty ``folder``, without any way out; :func:`upload` fills it."""
+    port = free_port()
+    folder.mkdir(parents=True)
+    options = {
+        "--data-dir": str(folder / "data"),
+        "--spool-dir": str(folder),
+        "--bind-addr": f"{HOST}:{port}",
+        "--uploader-user": _UPLOADER,
+        "--uploader-pass": _UPLOADER,
+        "--private-pattern": ",".join(f"{letter}*" for letter in string.ascii_lowercase),
+        "--advisory-feed": "",
+        "--malware-block": "false",
+    }
+    command: Command = [program, "serve", *chain.from_iterable(options.items())]
+    with running(command, port, "/health", folder / "log") as server:
+        yield server
+
+
+def upload(server: Server, files: Iterable[Path]) -> None:
+    """Upload wheels as upload clients do; raise ServerError when one is not taken."""
+    for file in files:
+        name, version, *_ = file.name.split("-")
+        content = file.read_bytes()
+        fields = {
+            ":action": "file_upload",
+            "protocol_version": "1",
+            "metadata_version": "2.1",
+            "filetype": "bdist_wheel",
+            "pyversion": "py3",
+            "name": name,
+            "version": version,
+            "sha256_digest": hashlib.sha256(content).hexdigest(),
+        }
+        answer = requests.post(
+            f"http://{HOST}:{server.port}/legacy/",
+            data=fields,
+            files={"content": (file.name, content)},
+            auth=(_UPLOADER, _UPLOADER),
+            timeout=60,
+        )
+        if answer.status_code != HTTPStatus.OK:
+            raise ServerError(f"{file.name}: {answer.status_code} {answer.text[:500]}")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-PEERS = ("pypiserver[passlib,cache]", "waitress")
+PEERS = ("pypiserver[passlib,cache]", "waitress", "pypiron")
 _PACKAGES = {"wrk": "wrk", "nginx": "nginx-light", "sha256sum": "coreutils"}
 
 
@@ -29,6 +29,7 @@ class Tools:
     sha256sum: Path
     pyindex: Path
     pypiserver: Path
+    pypiron: Path
     versions: dict[str, str]
 
 
@@ -43,8 +44,10 @@ def prepare(cache: Path) -> Tools:
         "nginx": _output(nginx, "-v").removeprefix("nginx version: "),
         "wrk": _output(wrk, "-v").splitlines()[0].split(" [")[0],
         "pypiserver": _output(peers / "pypi-server", "--version").split()[-1],
+        "pypiron": _output(peers / "pypiron", "--version").split()[-1],
     } | {name: metadata.version(name) for name in ("gunicorn", "falcon")}
-    return Tools(wrk, nginx, sha256sum, pyindex, peers / "pypi-server", versions)
+    theirs = peers / "pypi-server", peers / "pypiron"
+    return Tools(wrk, nginx, sha256sum, pyindex, *theirs, versions)
 
 
 def _program(name: str) -> Path:
@@ -67,7 +70,7 @@ def _which(name: str) -> str | None:
 def _peers(environment: Path) -> Path:
     """Return the bin folder of the peers' environment, made if it is not complete."""
     programs = environment / "bin"
-    done = environment / "complete"
+    done = environment / f"complete-{len(PEERS)}"
     if not done.exists():
         venv.create(environment, clear=True, with_pip=True)
         install: list[str | Path] = [programs / "python", "-m", "pip", "install", "--quiet", *PEERS]
