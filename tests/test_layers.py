@@ -23,7 +23,7 @@ LAYERS = [
     {"index.publish"},
     {"index.scan"},
     {"index.watch", "index.decisions", "index.health", "index.verify"},
-    {"index.recover", "index.growth"},
+    {"index.recover", "index.prune"},
     {"render", "pack"},
     {"web"},
     {"cli", "wsgi"},

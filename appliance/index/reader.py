@@ -97,6 +97,16 @@ class Reader:
             Change(**row._mapping) for row in self._connection.execute(query.order_by("serial"))
         ]
 
+    def older(self, time: int, up_to: int) -> tuple[int, int]:
+        """How many lines of the journal, from the first on, have a time before ``time`` and no
+        serial after ``up_to``; and the serial of the last of them."""
+        line = schema.journal.c
+        newer = sa.select(sa.func.min(line.serial)).where(line.time >= time)
+        end = min(self._connection.scalar(newer) or up_to + 1, up_to + 1)
+        query = sa.select(sa.func.count(), sa.func.max(line.serial)).where(line.serial < end)
+        count, last = self._connection.execute(query).one()
+        return count, last or 0
+
     def decisions(self) -> Decisions:
         """Every decision that holds now."""
         yanks, project = schema.yank, schema.project

@@ -256,6 +256,11 @@ class Writer(Reader):
         )
         self._count(sa.true())
 
+    def forget(self, serial: int) -> None:
+        """Remove the lines of the journal up to ``serial``."""
+        line = schema.journal
+        self._connection.execute(sa.delete(line).where(line.c.serial <= serial))
+
     def doubt(self) -> None:
         """Know no file by its size, mtime and inode any more: whatever is there is accepted."""
         self._connection.execute(sa.update(schema.file).values(inode=-1))
