@@ -70,7 +70,7 @@ class Catalog:
         with self._connect("BEGIN") as connection:
             result = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
         if result != "ok":
-            raise CatalogError(f"catalog {self.path}: malformed: {result}")
+            raise CatalogError(f"catalog {self.path}: malformed: {' '.join(str(result).split())}")
 
     def take_over(self, copy: Path, action: str, at_least: int) -> None:
         """Put the rows of another catalog in the place of all of this one's, in one transaction,

@@ -55,6 +55,8 @@ def _damage(catalog: Path) -> str | None:
         Catalog(catalog).check()
     except CatalogError as error:
         return str(error).removeprefix(f"catalog {catalog}: ")
+    if not salvage.has_our_tables(catalog):
+        return "malformed: its tables are not as they were made"
     for table in schema.metadata.tables:
         if problems := salvage.salvage(catalog, table).problems:
             return problems[0]
@@ -96,7 +98,8 @@ def _rescue(spec: Spec) -> Iterator[str]:
     yield from logged.problems
     source = "the decisions log" if logged.lines else "what can be read of it: there was no log"
     yield f"{len(decided)} decisions (yanks, statuses) from {source}"
-    yield f"taken over: {len(files)} files, {len(journal)} lines of the journal"
+    paths = {(row["index"], row["path"]) for row in files}
+    yield f"taken over: {len(paths)} files, {len(journal)} lines of the journal"
     if unread := list(_unread(journal, max(opening.published(spec), logged.serial))):
         yield f"history that is lost: {', '.join(unread)}"
 

@@ -51,6 +51,32 @@ def salvage(catalog: Path, table: str) -> Salvaged:
     return result
 
 
+def has_our_tables(catalog: Path) -> bool:
+    """Whether its tables have the columns, types and keys that we give them."""
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        engine = sa.create_engine("sqlite://", creator=lambda: fresh)
+        with engine.begin() as connection:
+            schema.bring_up(connection, create=True)
+        wanted = _tables(fresh)
+    try:
+        with closing(sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True)) as connection:
+            return _tables(connection) == wanted
+    except sqlite3.Error:
+        return False
+
+
+def _tables(connection: sqlite3.Connection) -> list[object]:
+    """Columns and keys of our tables, in a form to compare."""
+    found: list[object] = []
+    for table in schema.metadata.tables:
+        columns = connection.execute(f'PRAGMA table_info("{table}")')
+        found.append({(name, kind, required, key) for _, name, kind, required, _, key in columns})
+        for _, name, unique, *_ in list(connection.execute(f'PRAGMA index_list("{table}")')):
+            parts = [row[2] for row in connection.execute(f'PRAGMA index_info("{name}")')]
+            found.append((table, unique, parts))
+    return sorted(found, key=repr)
+
+
 def _read(
     connection: sqlite3.Connection, table: str, order: str, result: Salvaged
 ) -> Iterator[Row]:

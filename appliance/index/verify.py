@@ -7,7 +7,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,9 @@ class Verification:
         return [each for each in self.findings if each.is_damage]
 
 
-def verify(spec: Spec, indexes: Sequence[str], restart: bool = False) -> Iterator[Verification]:
+def verify(
+    spec: Spec, indexes: Sequence[str], restart: bool = False
+) -> Generator[Verification, None, None]:
     """Compare every accepted file of ``indexes`` with the catalog, its ``.metadata`` too, after the
     catalog and the decisions log themselves.
 

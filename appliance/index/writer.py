@@ -226,6 +226,7 @@ class Writer(Reader):
         Every page gets that serial, as any may be another one now. What was known of the folders
         and of the tree of pages is in doubt: they are to be compared in full.
         """
+        assert not self._changes, "a transaction of its own"
         self._last = max(self._last, at_least) + 1
         note = Change(self._last, self._time, "", "", action)
         self._connection.execute(sa.insert(schema.journal), [to_row("", note)])
