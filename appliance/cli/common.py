@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from appliance import spec
-from appliance.errors import NotFound, SpecError
+from appliance.errors import NotFound, PyindexError, SpecError
 from appliance.spec import Spec
 
 _PLACES = (Path("pyindex.yml"), Path("/etc/pyindex/pyindex.yml"))
@@ -70,6 +70,12 @@ def act_as_owner(state: Path) -> None:
     os.setresgid(group, group, group)
     os.setresuid(status.st_uid, status.st_uid, status.st_uid)
     print(f"pyindex: acting as {name}, who owns {state}", file=sys.stderr)
+    for part in (sys.executable, os.__file__, __file__):
+        if not os.access(part, os.R_OK):
+            raise PyindexError(
+                f"{part}: {name} may not read it: install pyindex where others may, such as /opt,"
+                " not in root's home"
+            )
 
 
 def add_spec(parser: argparse.ArgumentParser) -> None:
