@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from appliance.cli import main
 from appliance.index import decisions, schema
+from appliance.index.model import Refusal
 from appliance.index.prune import prune
 from appliance.spec import Keep
 from tests.conftest import Lab
@@ -114,6 +115,17 @@ def age(lab: Lab, serial: int, days: int) -> None:
         line = schema.journal
         then = sa.update(line).where(line.c.serial <= serial)
         connection.execute(then.values(time=line.c.time - days * 86_400 * 1_000_000))
+
+
+def test_what_stays_refused_is_journalled_once(lab: Lab) -> None:
+    """A file that cannot be read is tried again at each scan, which is no change."""
+    lab.once()
+    refusal = Refusal("foo-1.0.zip", "cannot be read: Permission denied", 1, 1, -1)
+    for _ in range(3):
+        with lab.catalog.change() as change:
+            change.refuse(lab.index, [refusal])
+    assert [change.action for change in lab.journal()] == ["refused"]
+    assert lab.refused() == {refusal.path: refusal.reason}
 
 
 def test_space_that_is_free_is_given_back(lab: Lab, tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from appliance.cli import main
 from appliance.index import decisions, schema
 from appliance.index.catalog import Catalog
 from appliance.index.model import File
+from appliance.index.opening import published
 from appliance.index.readiness import scan_mark
 from appliance.index.recover import backup, rebuild, restore
-from appliance.index.watch import Watch
+from appliance.index.watch import Watch, is_alive
 from appliance.spec import Spec
-from tests.conftest import Lab
+from tests.conftest import Lab, eventually
 from tests.dist import make_sdist, make_wheel
 
 WHEEL_1, SDIST_1, WHEEL_2 = (
@@ -108,7 +109,8 @@ def test_changed_bytes_can_be_accepted(foo: Lab) -> None:
     flip(foo.packages / WHEEL_2)
     list(rebuild(foo.spec))
     flip(foo.packages / WHEEL_1)
-    list(rebuild(foo.spec, accept_changes=True))
+    source = ["-d", str(foo.packages), "--state", str(foo.spec.state)]
+    assert main(["rebuild", "--accept-changes", *source]) == 0
     assert foo.files("foo") == [WHEEL_1, SDIST_1, WHEEL_2]
     list(rebuild(foo.spec))
     assert foo.refused() == {}
@@ -174,6 +176,18 @@ def test_a_lost_catalog_comes_back_with_its_decisions(foo: Lab) -> None:
     (foo.packages / WHEEL_2).write_bytes(content)
     foo.once()
     assert yanked(foo)[WHEEL_2] == "gone"
+
+
+def test_a_watcher_makes_a_lost_catalog_anew(foo: Lab) -> None:
+    """It need not be started again."""
+    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
+    serial = foo.journal()[-1].serial
+    with foo.watched():
+        eventually(lambda: is_alive(foo.spec))
+        lose(foo.spec.catalog)
+        eventually(foo.spec.catalog.exists)
+        eventually(lambda: published(foo.spec) > serial and len(known(foo)) == 3)
+        eventually(lambda: yanked(foo) == {WHEEL_1: "x", SDIST_1: False, WHEEL_2: False})
 
 
 def test_what_went_while_there_was_no_catalog_is_taken_down(foo: Lab) -> None:
