@@ -11,8 +11,8 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "rebuild",
         help="read all package files again, and write the catalog's facts and all pages anew",
         description="Read all package files again, correct the catalog, and write all pages. "
-        "Yanks and statuses stay; a damaged catalog is kept beside the new one, and what can be read "
-        "of it is taken over. A file whose bytes changed while its size and times did not is "
+        "Yanks and statuses stay; a damaged catalog is kept beside the new one, and what can be "
+        "read of it is taken over. A file whose bytes changed while its size and times did not is "
         "refused.",
     )
     common.add_source(parser)

@@ -79,7 +79,7 @@ class Catalog:
         What an older catalog lacks gets its default.
         """
         with self._connect("BEGIN IMMEDIATE", other=copy) as connection:
-            last = Reader(connection).serial()
+            last, number = Reader(connection).serial(), Reader(connection).mark("backup")
             for table in schema.metadata.sorted_tables:
                 columns = ", ".join(f'"{name}"' for name in _columns(connection, table.name))
                 connection.execute(sa.delete(table))
@@ -88,6 +88,9 @@ class Catalog:
                         f'INSERT INTO main."{table.name}" ({columns})'  # noqa: S608 - of the schema
                         f' SELECT {columns} FROM other."{table.name}"'
                     )
+            if number:  # by which copies of this catalog are known, and not those of the other
+                own = [{"name": "backup", "value": number}]
+                schema.upsert(connection, schema.mark, own)
             Writer(connection).note(action, max(at_least, last))
 
     def compact(self) -> None:

@@ -72,7 +72,7 @@ def follow(state: Path, reader: Reader) -> None:
             texts = [_snapshot(reader, reader.serial(), now, "snapshot")]
         previous = _digest(lines[-1]) if lines else ""
         content = b""
-        for text in texts:
+        for text in filter(_is_sound, texts):
             line = json.dumps(text | {"previous": previous}).encode()
             content += line + b"\n"
             previous = _digest(line)

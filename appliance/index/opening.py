@@ -110,7 +110,8 @@ def published(spec: Spec) -> int:
     """The serial of the project list that is published; 0 if there is none."""
     page = Site(spec).simple(spec.root) / PAGES[2]
     with contextlib.suppress(OSError), page.open("rb") as file:
-        if found := _LISTED.search(file.read(200)):
+        found = _LISTED.search(file.read(200))
+        if found and int(found[1]) < schema.SERIALS:
             return int(found[1])
     return store.last_serial(spec)
 

@@ -177,9 +177,9 @@ def backup(spec: Spec) -> Path:
     The copy is whole, checked and durable when it appears. Returns its path; raises
     :class:`CatalogError` or ``OSError``.
     """
+    mark = opening.mark(spec, _number(spec))
     folder = spec.backup.directory
     folder.mkdir(0o750, parents=True, exist_ok=True)
-    mark = opening.mark(spec, _number(spec))
     place = folder / f"catalog-{mark}-{time.strftime(_STAMP)}.sqlite"
     _keep(spec.catalog, place)
     own = [copy for found, copy in opening.copies(folder) if found == mark and copy != place]

@@ -1,11 +1,12 @@
 """What a rebuild corrects, what it keeps, and what it makes good: a catalog that is damaged, lost
 or old."""
 
+import multiprocessing
 import os
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -480,6 +481,30 @@ def test_any_damage_is_made_good(
     assert here == there
     Catalog(spec.catalog).check()
     assert main(["verify", "-d", str(large.packages), "--state", str(state)]) == 0
+
+
+def test_two_rebuilds_at_once_are_one_after_the_other(foo: Lab) -> None:
+    """Neither takes the other's new catalog for the damaged one."""
+    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
+    spoil(foo.spec.catalog, "yank")
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=lambda: list(rescue(foo.spec))) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert len(list(foo.spec.state.glob("catalog.sqlite.damaged-*[0-9]"))) == 1
+    foo.once()
+    assert yanked(foo)[WHEEL_1] == "x"
+
+
+def rescue(spec: Spec) -> Iterator[str]:
+    """What a rebuild does before it looks at files."""
+    for line in rebuild(spec):
+        yield line
+        if line.startswith("taken over"):
+            return
 
 
 def state_of(spec: Spec) -> object:
