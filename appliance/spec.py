@@ -145,6 +145,22 @@ class Backup(_Section):
     )
 
 
+class Keep(_Section):
+    """How long things stay that only grow; `pyindex gc` removes what is older."""
+
+    trash: Duration = Field(
+        _as_written("30d"), description="How long files stay in the trash that were removed."
+    )
+    catalogs: Duration = Field(
+        _as_written("30d"),
+        description="How long catalogs stay that `rebuild` or `restore` replaced.",
+    )
+    journal: Duration = Field(
+        _as_written("730d"),
+        description="How long lines of the journal stay. The decisions log has no end.",
+    )
+
+
 class Host(_Section):
     """The machine that it all is put on."""
 
@@ -179,6 +195,7 @@ class Spec(_Section):
     server: Server = Field(default_factory=Server)
     nginx: Nginx = Field(default_factory=Nginx)
     backup: Backup = Field(default_factory=Backup)
+    keep: Keep = Field(default_factory=Keep)
     host: Host = Field(default_factory=Host)
 
     @property

@@ -71,8 +71,9 @@ class Lab:
             return {refusal.path: refusal.reason for refusal in reader.refusals(self.index)}
 
     def journal(self) -> list[Change]:
+        """The changes; the first line, which says where serials begin, is none."""
         with self.catalog.read() as reader:
-            return reader.changes(0)
+            return [change for change in reader.changes(0) if change.action != "begun"]
 
 
 @contextmanager

@@ -16,6 +16,8 @@ _MODULES = {
     "rebuild": "rebuild",
     "backup": "backup",
     "restore": "backup",
+    "verify": "verify",
+    "gc": "gc",
     "yank": "decide",
     "unyank": "decide",
     "remove": "decide",

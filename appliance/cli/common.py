@@ -4,12 +4,13 @@ import argparse
 import contextlib
 import logging
 import os
+import pwd
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from appliance import spec
-from appliance.errors import NotFound, SpecError
+from appliance.errors import NotFound, PyindexError, SpecError
 from appliance.spec import Spec
 
 _PLACES = (Path("pyindex.yml"), Path("/etc/pyindex/pyindex.yml"))
@@ -29,7 +30,14 @@ def add_source(parser: argparse.ArgumentParser, positional: bool = False) -> Non
 
 
 def source(arguments: argparse.Namespace) -> Spec:
-    """The spec that the options of :func:`add_source` mean."""
+    """The spec that the options of :func:`add_source` mean. From here on root is whoever owns its
+    state."""
+    found = _source(arguments)
+    act_as_owner(found.state)
+    return found
+
+
+def _source(arguments: argparse.Namespace) -> Spec:
     directory, path, state = arguments.directory, arguments.spec, arguments.state
     if directory is not None and path is not None:
         raise SpecError(["give a directory or a spec, not both"])
@@ -38,6 +46,36 @@ def source(arguments: argparse.Namespace) -> Spec:
     if state is not None:
         raise SpecError(["--state goes with a directory; a spec has its own state"])
     return spec.load(spec_path(arguments))
+
+
+def act_as_owner(state: Path) -> None:
+    """Let root become whoever owns the state directory, before anything in it is opened: what root
+    made there, the service could not write."""
+    try:
+        status = state.stat()
+    except OSError:
+        return  # it will be made, by whoever this is
+    if os.geteuid() != 0 or status.st_uid == 0:
+        return
+    try:
+        owner = pwd.getpwuid(status.st_uid)
+    except KeyError:
+        os.setgroups([])
+        name, group = f"user {status.st_uid}", status.st_gid
+        os.environ.update(HOME="/", USER=name, LOGNAME=name)
+    else:
+        os.initgroups(owner.pw_name, owner.pw_gid)
+        name, group = owner.pw_name, owner.pw_gid
+        os.environ.update(HOME=owner.pw_dir, USER=name, LOGNAME=name)
+    os.setresgid(group, group, group)
+    os.setresuid(status.st_uid, status.st_uid, status.st_uid)
+    print(f"pyindex: acting as {name}, who owns {state}", file=sys.stderr)
+    for part in (sys.executable, os.__file__, __file__):
+        if not os.access(part, os.R_OK):
+            raise PyindexError(
+                f"{part}: {name} may not read it: install pyindex where others may, such as /opt,"
+                " not in root's home"
+            )
 
 
 def add_spec(parser: argparse.ArgumentParser) -> None:
@@ -71,9 +109,20 @@ def _usual_place() -> Path:
         return Path(named)
     for place in _PLACES:
         if os.path.exists(place):  # noqa: PTH110  # Path's version fails in a directory not ours
+            if not place.is_absolute():
+                _check_owner(place)
             return place
     places = " or ".join(map(str, _PLACES))
     raise SpecError([f"no spec at {places}: give a directory, -c SPEC, or run `pyindex init`"])
+
+
+def _check_owner(place: Path) -> None:
+    """Refuse what somebody else put into the directory that we happen to be in: it says which
+    directories are written to, and which templates run."""
+    for status in (place.lstat(), place.stat()):
+        if status.st_uid not in (os.geteuid(), 0):
+            owner = f"is of user {status.st_uid}, and this runs as {os.geteuid()}"
+            raise SpecError([f"./{place}: {owner}; if you trust it, give it: -c ./{place}"])
 
 
 def add_index(parser: argparse.ArgumentParser) -> None:

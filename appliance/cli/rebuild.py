@@ -11,15 +11,19 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "rebuild",
         help="read all package files again, and write the catalog's facts and all pages anew",
         description="Read all package files again, correct the catalog, and write all pages. "
-        "Yanks, statuses and the journal stay, if the old catalog can be read; if it is damaged, "
-        "it is kept beside the new one, and what can be read of it is taken over.",
+        "Yanks and statuses stay; a damaged catalog is kept beside the new one, and what can be "
+        "read of it is taken over. A file whose bytes changed while its size and times did not is "
+        "refused.",
     )
     common.add_source(parser)
+    parser.add_argument(
+        "--accept-changes", action="store_true", help="accept such files with the bytes they have"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     common.log_to_stderr()
-    for line in rebuild(common.source(arguments)):
+    for line in rebuild(common.source(arguments), arguments.accept_changes):
         print(line)
     return 0

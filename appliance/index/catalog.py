@@ -4,21 +4,20 @@ Every change goes through :meth:`Catalog.change`: it gets the next serial in the
 as the rows it changes, so that nothing can be seen that the journal does not tell.
 """
 
+import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
 from appliance.errors import PyindexError
 from appliance.index import schema
-from appliance.index.model import Change
 from appliance.index.reader import Reader
 from appliance.index.store import make_directory
-from appliance.index.writer import Writer, now, to_row
+from appliance.index.writer import Writer
 
 
 class CatalogError(PyindexError):
@@ -28,8 +27,9 @@ class CatalogError(PyindexError):
 class Catalog:
     """The catalog in the SQLite file at ``path``; safe for many threads and processes.
 
-    ``create`` makes the file and its tables if they are missing; without it a missing catalog is
-    a :class:`CatalogError` at the first use.
+    ``create`` makes the file and its tables if they are missing (what it begins with is for
+    :func:`appliance.index.opening.open_catalog` to say); without it a missing catalog is a
+    :class:`CatalogError` at the first use.
     """
 
     def __init__(self, path: Path, create: bool = False) -> None:
@@ -40,7 +40,7 @@ class Catalog:
         if create:
             make_directory(path.parent)
             with self._connect("BEGIN IMMEDIATE", create=True) as connection:
-                schema.metadata.create_all(connection)
+                schema.bring_up(connection, create=True)
 
     # --- reading -------------------------------------------------------------------------------
 
@@ -66,38 +66,70 @@ class Catalog:
             schema.upsert(connection, schema.mark, [{"name": name, "value": value}])
 
     def check(self) -> None:
-        """Raise :class:`CatalogError` if the file is damaged."""
+        """Raise :class:`CatalogError` if the database is damaged."""
         with self._connect("BEGIN") as connection:
-            result = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            result = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
         if result != "ok":
-            raise CatalogError(f"catalog {self.path}: malformed: {result}")
+            raise CatalogError(f"catalog {self.path}: malformed: {' '.join(str(result).split())}")
 
-    def restore(self, rows: Mapping[str, list[dict[str, Any]]]) -> None:
-        """Put rows of another catalog, by table, into this empty one."""
-        with self._connect("BEGIN IMMEDIATE") as connection:
-            for name, values in rows.items():
-                schema.upsert(connection, schema.metadata.tables[name], values)
-            connection.execute(sa.update(schema.project).values(files=0))
+    def take_over(self, copy: Path, action: str, at_least: int) -> None:
+        """Put the rows of another catalog in the place of all of this one's, in one transaction,
+        with a note in the journal that has a serial after ``at_least`` and all before.
 
-    def go_on(self, at_least: int, action: str) -> None:
-        """Note in the journal what was done to the whole, with a serial after ``at_least``, so that
-        no reader sees serials run backwards."""
-        with self._connect("BEGIN IMMEDIATE") as connection:
-            last = max(at_least, Reader(connection).serial())
-            note = Change(last + 1, now(), "", "", action)
-            connection.execute(sa.insert(schema.journal), [to_row("", note)])
+        What an older catalog lacks gets its default.
+        """
+        with self._connect("BEGIN IMMEDIATE", other=copy) as connection:
+            last, number = Reader(connection).serial(), Reader(connection).mark("backup")
+            for table in schema.metadata.sorted_tables:
+                columns = ", ".join(f'"{name}"' for name in _columns(connection, table.name))
+                connection.execute(sa.delete(table))
+                if columns:
+                    connection.exec_driver_sql(
+                        f'INSERT INTO main."{table.name}" ({columns})'  # noqa: S608 - of the schema
+                        f' SELECT {columns} FROM other."{table.name}"'
+                    )
+            if number:  # by which copies of this catalog are known, and not those of the other
+                own = [{"name": "backup", "value": number}]
+                schema.upsert(connection, schema.mark, own)
+            Writer(connection).note(action, max(at_least, last))
+
+    def compact(self) -> None:
+        """Give the space of removed rows back to the disk, if it is much."""
+        with self._connect("") as connection:
+            pages, free = (
+                connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+                for name in ("page_count", "freelist_count")
+            )
+            if free > max(_MANY_PAGES, pages // 4):
+                connection.exec_driver_sql("VACUUM")
+
+    def close(self) -> None:
+        """Close the file; it is opened again when it is used."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.dispose()
+            self._engine = None
 
     # --- plumbing ------------------------------------------------------------------------------
 
     @contextmanager
-    def _connect(self, begin: str, create: bool = False) -> Iterator[sa.Connection]:
+    def _connect(
+        self, begin: str, create: bool = False, other: Path | None = None
+    ) -> Iterator[sa.Connection]:
         try:
             with self._current(create).connect() as connection:
-                connection.exec_driver_sql(begin)
-                yield connection
-                connection.commit()
+                if other is not None:
+                    connection.exec_driver_sql("ATTACH ? AS other", (str(other),))
+                try:
+                    if begin:
+                        connection.exec_driver_sql(begin)
+                    yield connection
+                    connection.commit()
+                finally:
+                    if other is not None:
+                        connection.invalidate()  # what is attached would stay so in the pool
         except sa.exc.DatabaseError as error:
-            raise CatalogError(f"catalog {self.path}: {_advice(str(error.orig))}") from error
+            raise CatalogError(f"catalog {self.path}: {self._advice(str(error.orig))}") from error
 
     def _current(self, create: bool) -> sa.Engine:
         """The engine of the file that is there now: a restored backup replaces the file."""
@@ -115,16 +147,55 @@ class Catalog:
                 if self._engine is not None:
                     self._engine.dispose()
                 self._engine, self._inode = schema.open_engine(self.path), inode
+                _bring_up(self._engine)
             return self._engine
 
+    def _advice(self, error: str) -> str:
+        if any(word in error for word in _DAMAGED):
+            return f"{error}; run `pyindex rebuild`, or restore a backup"
+        if "full" in error:
+            return f"{error}; free some space"
+        if any(word in error for word in ("unable to open", "readonly", "disk I/O")):
+            why = unwritable(self.path.parent) or unwritable(self.path)
+            return f"{error}; {why}" if why else error
+        if "no such table" in error:
+            return f"{error}; not a catalog of pyindex, or an empty one: start the index once"
+        return error
 
-def _advice(error: str) -> str:
-    if "malformed" in error or "not a database" in error:
-        return f"{error}; run `pyindex rebuild`, or restore a backup"
-    if "full" in error:
-        return f"{error}; free some space"
-    if "unable to open" in error or "readonly" in error:
-        return f"{error}; permission denied: it must be of the user who runs this, {os.geteuid()}"
-    if "no such table" in error:
-        return f"{error}; not a catalog of pyindex, or an empty one: start the index once"
-    return error
+
+_DAMAGED = ("malformed", "not a database", "decode", "constraint failed")
+_MANY_PAGES = 2000
+
+
+def unwritable(place: Path) -> str | None:
+    """Why whoever runs this may not write to ``place``; ``None`` if nothing is in the way."""
+    with contextlib.suppress(OSError):
+        if os.statvfs(place).f_flag & os.ST_RDONLY:
+            return f"{place} is on a file system that is mounted read-only"
+        if not os.access(place, os.W_OK, effective_ids=True):
+            owner = place.stat().st_uid
+            return f"permission denied: {place} is of user {owner}, and this runs as {os.geteuid()}"
+    return None
+
+
+def _bring_up(engine: sa.Engine) -> None:
+    """Bring the tables of an older version up to ours; if that cannot be written, they can be read
+    all the same."""
+    with engine.connect() as connection:
+        if connection.exec_driver_sql("PRAGMA user_version").scalar_one() >= schema.VERSION:
+            return
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            schema.bring_up(connection)
+            connection.commit()
+        except sa.exc.OperationalError as error:
+            if "readonly" not in str(error.orig):
+                raise
+
+
+def _columns(connection: sa.Connection, table: str) -> list[str]:
+    """The columns of our ``table`` that the attached catalog has, too."""
+    theirs = {row[1] for row in connection.exec_driver_sql(f'PRAGMA other.table_info("{table}")')}
+    return [
+        column.name for column in schema.metadata.tables[table].columns if column.name in theirs
+    ]

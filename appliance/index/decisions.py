@@ -1,17 +1,26 @@
-"""What people decide about files and projects; each decision is published when it returns."""
+"""What people decide about files and projects; each decision is logged and published when it
+returns."""
 
+import contextlib
+import os
+import tempfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from appliance.errors import NotFound, PyindexError
-from appliance.index.catalog import Catalog
+from appliance.index import decisionlog
+from appliance.index.catalog import Catalog, unwritable
 from appliance.index.folder import UNSAFE, Folder
 from appliance.index.model import File, Project
 from appliance.index.names import SIGNATURE, normalize
+from appliance.index.opening import open_catalog
 from appliance.index.publish import Publisher, resolve
 from appliance.index.reader import Reader
 from appliance.index.scan import Scanner
 from appliance.index.store import discard
 from appliance.spec import Spec
+
+_ROOM = 64 * 1024
 
 
 def yank(spec: Spec, index: str, what: str, reason: str | None) -> list[str]:
@@ -21,7 +30,7 @@ def yank(spec: Spec, index: str, what: str, reason: str | None) -> list[str]:
     :class:`PyindexError` for a reason that cannot be shown.
     """
     _check(reason)
-    catalog = Catalog(spec.catalog)
+    catalog = _open(spec)
     with catalog.change() as change:
         names = [file.filename for file in matching(change, spec, index, what)]
         changed = [name for name in names if change.yank(index, name, reason)]
@@ -30,24 +39,52 @@ def yank(spec: Spec, index: str, what: str, reason: str | None) -> list[str]:
 
 
 def remove(spec: Spec, index: str, what: str) -> list[tuple[File, str]]:
-    """Move the files that ``what`` names to the trash; returns them and their places there."""
-    catalog = Catalog(spec.catalog)
+    """Move the files that ``what`` names to the trash; returns them and their places there.
+
+    Raises :class:`PyindexError` for one that cannot be moved: nothing of it is in the trash then,
+    and files that were moved before it are gone from the index.
+    """
+    catalog = _open(spec)
     folder = Folder(spec.indexes[index].packages)
     with catalog.read() as reader:
         files = matching(reader, spec, index, what)
-    moved = []
+    moved: list[tuple[File, str]] = []
+    problem = None
     for file in files:
         place = folder.locate(file.path)
-        moved.append((file, str(discard(place, spec.state / "trash"))))
+        try:
+            moved.append((file, str(discard(place, spec.state / "trash"))))
+        except OSError as error:
+            problem = f"{place}: {error.strerror}; {_who(place.parent)}"
+            break
         if file.signature:
-            discard(place.with_name(place.name + SIGNATURE), spec.state / "trash")
+            with contextlib.suppress(OSError):  # alone it is listed, and signs nothing
+                discard(place.with_name(place.name + SIGNATURE), spec.state / "trash")
+    if moved:
+        _forget(spec, catalog, index, [file for file, _ in moved])
+    if problem is not None:
+        done = f"; moved already: {', '.join(file.path for file, _ in moved)}" if moved else ""
+        raise PyindexError(problem + done)
+    return moved
+
+
+def _who(directory: Path) -> str:
+    """Why a file cannot be taken out of ``directory``, and what to do."""
+    why = unwritable(directory) or f"this runs as user {os.geteuid()}"
+    return (
+        f"{why}; delete the file there as a user who may, and the index forgets it,"
+        " or hide it with `pyindex yank`"
+    )
+
+
+def _forget(spec: Spec, catalog: Catalog, index: str, files: list[File]) -> None:
+    """Take moved files out of the index, and let in what only they kept out."""
     with catalog.change() as change:
         change.remove(index, [file.path for file in files])
         duplicates = change.free(index, {file.filename for file in files})
     for _ in Scanner(spec, catalog, index).look(frozenset(duplicates)):
         pass  # it is published below
     _publish(spec, catalog)
-    return moved
 
 
 def instead(spec: Spec, index: str, files: Iterable[File]) -> Iterator[str]:
@@ -70,7 +107,7 @@ def set_status(spec: Spec, index: str, project: str, status: str, reason: str | 
     """Set a project's status (PEP 792); raises :class:`NotFound` for an unknown project, and
     :class:`PyindexError` for a reason that cannot be shown."""
     _check(reason)
-    catalog = Catalog(spec.catalog)
+    catalog = _open(spec)
     with catalog.change() as change:
         if not change.last_serials([index], [normalize(project)]):  # one that has gone is known
             _project(change, spec, index, project)
@@ -111,7 +148,25 @@ def _check(reason: str | None) -> None:
         raise PyindexError(f"reason: wanted one line without control characters, got {reason!r}")
 
 
+def _open(spec: Spec) -> Catalog:
+    """The catalog, to decide something in it. :class:`PyindexError` says why nothing can be
+    decided: a decision that is committed must be logged and published, too."""
+    try:
+        with tempfile.TemporaryFile(dir=spec.state) as file:
+            file.write(bytes(_ROOM))
+    except FileNotFoundError:
+        pass  # no catalog either, which is what is told
+    except OSError as error:
+        raise PyindexError(
+            f"state {spec.state}: {error.strerror}: {unwritable(spec.state) or 'free some space'};"
+            " nothing was changed"
+        ) from None
+    return open_catalog(spec)
+
+
 def _publish(spec: Spec, catalog: Catalog) -> None:
+    with catalog.read() as reader:
+        decisionlog.follow(spec.state, reader)
     publisher = Publisher(spec, catalog)
     publisher.publish()
     publisher.publish_lists()

@@ -39,7 +39,6 @@ class Intake:
         refused = [each for each in examined if isinstance(each, Refusal)]
         with self._catalog.change() as change:
             told = {(each.path, each.reason) for each in change.refusals_at(self._index, refused)}
-            change.remove(self._index, [refusal.path for refusal in refused])
             change.refuse(self._index, refused)
             duplicates = change.add(self._index, files)
             replaced = change.replaced

@@ -101,6 +101,27 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Decisions:
+    """What people decided, by index and file name or project: a yank's reason, or ``None`` where it
+    was undone; a status and its reason. If ``whole``, nothing else was ever decided."""
+
+    whole: bool = False
+    yanks: dict[tuple[str, str], str | None] = field(default_factory=dict)
+    statuses: dict[tuple[str, str], tuple[str, str | None]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.yanks) + len(self.statuses)
+
+    def holding(self) -> "Decisions":
+        """Those that hold: without what was undone."""
+        yanks: dict[tuple[str, str], str | None] = {
+            key: reason for key, reason in self.yanks.items() if reason is not None
+        }
+        statuses = {key: each for key, each in self.statuses.items() if each[0] != "active"}
+        return Decisions(True, yanks, statuses)
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A file that is in the folder and not in the index, and why."""
 

@@ -15,13 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from appliance.errors import Refused
-from appliance.index import archive, pages, store
+from appliance.index import archive, pages, readiness, store
 from appliance.index.catalog import Catalog
 from appliance.index.folder import Folder
 from appliance.index.model import File, Project
 from appliance.index.names import METADATA, SIGNATURE
 from appliance.index.reader import Reader
 from appliance.index.store import Batch, Site, page_time
+from appliance.index.writer import SWEEP
 from appliance.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Publisher:
             everything = everything or not self._is_laid_out()
             with self._catalog.read() as reader:
                 serial = reader.serial()
+                everything = everything or self._is_to_sweep(reader)
                 since = 0 if everything else reader.mark("pages")
                 changed = reader.changed_projects(since)
             if everything:
@@ -79,6 +81,7 @@ class Publisher:
             if everything:
                 self._sweep()
                 self._catalog.set_mark("lists", _NEVER)
+                self._catalog.set_mark(SWEEP, 0)
                 self._note_layout()
             else:
                 self._withdraw(since)
@@ -246,6 +249,13 @@ class Publisher:
             return (self._site.www / ".layout").read_bytes() == self._layout()
         except FileNotFoundError:
             return False
+
+    def _is_to_sweep(self, reader: Reader) -> bool:
+        """Whether the tree may hold what another catalog had, and all folders were scanned since:
+        not before, since until then this catalog lacks what is there."""
+        return bool(reader.mark(SWEEP)) and not any(
+            readiness.unscanned(reader, self._spec, index) for index in self._spec.indexes
+        )
 
     def _lay_out(self) -> None:
         """Make the directories of the indexes, and remove those of indexes that are no more."""

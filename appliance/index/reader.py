@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from appliance.index import schema
-from appliance.index.model import Change, File, Project, Refusal
+from appliance.index.model import Change, Decisions, File, Project, Refusal
 from appliance.index.names import normalize, version_key
 
 _T = TypeVar("_T")
@@ -89,6 +89,40 @@ class Reader:
         rows = self._connection.execute(query.order_by(schema.journal.c.serial).limit(limit))
         return [Change(**row._mapping) for row in rows]
 
+    def decided(self, since: int) -> list[Change]:
+        """The journal's decisions after serial ``since``, and what replaced all of them."""
+        line = schema.journal.c
+        query = sa.select(schema.journal).where(line.serial > since, line.action.in_(DECIDING))
+        return [
+            Change(**row._mapping) for row in self._connection.execute(query.order_by("serial"))
+        ]
+
+    def older(self, time: int, up_to: int) -> tuple[int, int]:
+        """How many lines of the journal, from the first on, have a time before ``time`` and no
+        serial after ``up_to``; and the serial of the last of them."""
+        line = schema.journal.c
+        newer = sa.select(sa.func.min(line.serial)).where(line.time >= time)
+        end = min(self._connection.scalar(newer) or up_to + 1, up_to + 1)
+        query = sa.select(sa.func.count(), sa.func.max(line.serial)).where(line.serial < end)
+        count, last = self._connection.execute(query).one()
+        return count, last or 0
+
+    def decisions(self) -> Decisions:
+        """Every decision that holds now."""
+        yanks, project = schema.yank, schema.project
+        query = sa.select(project).where(project.c.status != "active")
+        return Decisions(
+            whole=True,
+            yanks={
+                (index, filename): reason
+                for index, filename, reason in self._connection.execute(sa.select(yanks))
+            },
+            statuses={
+                (row._mapping["index"], row.name): (row.status, row.status_reason)
+                for row in self._connection.execute(query)
+            },
+        )
+
     def left(self, since: int) -> set[tuple[str, str]]:
         """Index and path of each file that the journal says went away after serial ``since``."""
         line = schema.journal.c
@@ -105,6 +139,13 @@ class Reader:
     def file_at(self, index: str, path: str) -> File | None:
         found = self._files(schema.file.c.index == index, schema.file.c.path == path)
         return found[0] if found else None
+
+    def files_after(self, index: str, after: str = "", limit: int = 1000) -> list[File]:
+        """At most ``limit`` files by path, beginning after the path ``after``."""
+        file = schema.file.c
+        query = _select_files().where(file.index == index, file.path > after)
+        rows = self._connection.execute(query.order_by(file.path).limit(limit))
+        return [_to_file(row) for row in rows]
 
     def offered(self, index: str, after: str = "", limit: int = 1000) -> list[File]:
         """At most ``limit`` files by path, beginning after the path ``after``; none of quarantined
@@ -144,7 +185,7 @@ class Reader:
 
     def refusals(self, index: str) -> list[Refusal]:
         query = (
-            sa.select(schema.refused)
+            _select_refusals()
             .where(schema.refused.c.index == index)
             .order_by(schema.refused.c.path)
         )
@@ -156,7 +197,7 @@ class Reader:
             to_refusal(row)
             for part in parts([refusal.path for refusal in refusals])
             for row in self._connection.execute(
-                sa.select(schema.refused).where(*at(schema.refused, index, part))
+                _select_refusals().where(*at(schema.refused, index, part))
             )
         ]
 
@@ -205,6 +246,8 @@ class Reader:
         return [_to_file(row) for row in self._connection.execute(_select_files().where(*where))]
 
 
+# The actions of the journal that are decisions, and the one that puts others in all their places.
+DECIDING = ("yanked", "unyanked", "status", "restored")
 _PART = 500  # SQLite takes a bounded number of parameters in one statement
 
 
@@ -236,6 +279,10 @@ def _select_files() -> sa.Select[Any]:
         schema.yank.c.filename == schema.file.c.filename
     )
     return sa.select(schema.file, yanked).outerjoin_from(schema.file, schema.yank, join)
+
+
+def _select_refusals() -> sa.Select[Any]:
+    return sa.select(*(schema.refused.c[name] for name in Refusal.__dataclass_fields__))
 
 
 def _to_file(row: sa.Row[Any]) -> File:

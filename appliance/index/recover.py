@@ -1,49 +1,166 @@
-"""The catalog anew: from the package files, with what can be saved of the old one; or from a
-backup."""
+"""The catalog anew: from the package files, the decisions log and what can be saved of the old one;
+or from a backup."""
 
 import contextlib
-import hashlib
+import fcntl
 import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from appliance.errors import PyindexError
-from appliance.index import store
+from appliance.index import decisionlog, opening, salvage, schema, store
 from appliance.index.catalog import Catalog, CatalogError
+from appliance.index.model import Change, Decisions
 from appliance.index.publish import Publisher
+from appliance.index.reader import DECIDING
 from appliance.index.watch import Watch, is_alive
+from appliance.index.writer import Writer
 from appliance.spec import Spec
 
-# What no package file tells: the decisions, and the history.
-_KEPT = ("yank", "project", "journal")
+_NOTES = ("begun", "recovered", "rebuilt", "restored")  # of the whole, see Writer.note
 _OF_INDEXES = ("file", "project", "yank")
+# A journal runs ahead of what is published and logged by no more changes than this.
+_AHEAD = 1_000_000
 
 
-def rebuild(spec: Spec) -> Iterator[str]:
+def rebuild(spec: Spec, accept_changes: bool = False) -> Iterator[str]:
     """Read every package file again, correct the catalog, write every page.
 
-    A damaged catalog is set aside first, and its decisions are taken over as far as they can be
-    read. Yields lines that say what was done.
+    A damaged catalog is set aside first. Its decisions come from the log, what is known of the
+    files from the rows that can be read. A file whose bytes changed while its size, mtime and inode
+    did not is refused, unless ``accept_changes``. Yields lines that say what was done, and what is
+    lost.
     """
-    try:
-        catalog = Catalog(spec.catalog, create=True)
-        catalog.check()
-    except CatalogError as error:
-        yield str(error)
-        aside = _set_aside(spec.catalog, "damaged")
-        yield f"the damaged catalog is kept as {aside}"
-        saved = {table: _salvage(aside, table) for table in _KEPT}
-        catalog = Catalog(spec.catalog, create=True)
-        catalog.restore(saved)
-        catalog.go_on(store.last_serial(spec), "rebuilt")
-        yield "taken over: " + ", ".join(f"{len(saved[table])} rows of {table}" for table in _KEPT)
+    with _alone(spec):
+        if spec.catalog.exists() and (damage := _damage(spec.catalog)):
+            yield f"catalog {spec.catalog}: {damage}"
+            yield from _rescue(spec)
+    catalog = opening.open_catalog(spec, create=True)
+    yield from _agree(spec, catalog)
+    if accept_changes:
+        with catalog.change() as change:
+            change.doubt()
     Watch(spec).once(again=True)
     yield from _counts(spec, catalog)
+
+
+def _damage(catalog: Path) -> str | None:
+    """What is wrong with a catalog: as a database, or in any row of it."""
+    try:
+        Catalog(catalog).check()
+    except CatalogError as error:
+        return str(error).removeprefix(f"catalog {catalog}: ")
+    if not salvage.has_our_tables(catalog):
+        return "malformed: its tables are not as they were made"
+    for table in schema.metadata.tables:
+        if problems := salvage.salvage(catalog, table).problems:
+            return problems[0]
+    return None
+
+
+def _rescue(spec: Spec) -> Iterator[str]:
+    """Put a new catalog in the place of a damaged one, with all that is known of it."""
+    logged = decisionlog.read(spec.state)
+    begin_after = opening.evidence(spec)
+    saved = {table: salvage.salvage(spec.catalog, table).rows for table in schema.metadata.tables}
+    files = salvage.files(saved["file"])
+    projects = salvage.projects(saved["project"])
+    journal = salvage.journal(saved["journal"], begin_after + _AHEAD)
+    later = [
+        Change(**row)
+        for row in journal
+        if row["action"] in DECIDING and row["serial"] > logged.serial
+    ]
+    if logged.lines:
+        decided = logged.decided()
+        _add(decided, decisionlog.replay_changes(later))
+    else:
+        decided = _decided(salvage.yanks(saved["yank"]), projects)
+
+    def fill(change: Writer) -> None:
+        change.put("file", files)
+        change.put(
+            "project", [row | {"status": "active", "status_reason": None} for row in projects]
+        )
+        change.put("journal", journal)
+        change.put("mark", [row for row in saved["mark"] if row["name"] == "backup"])
+        change.decide(decided)
+        change.count()
+        change.note("rebuilt", begin_after)
+
+    aside = _install(spec, fill, "damaged")
+    yield f"the damaged catalog is kept as {aside}"
+    yield from logged.problems
+    source = "the decisions log" if logged.lines else "what can be read of it: there was no log"
+    yield f"{len(decided)} decisions (yanks, statuses) from {source}"
+    paths = {(row["index"], row["path"]) for row in files}
+    yield f"taken over: {len(paths)} files, {len(journal)} lines of the journal"
+    if unread := list(_unread(journal, max(opening.published(spec), logged.serial))):
+        yield f"history that is lost: {', '.join(unread)}"
+
+
+def _unread(journal: list[salvage.Row], known: int) -> Iterator[str]:
+    """Which parts of the history could not be read, given that there was a serial ``known``."""
+    if not journal:
+        yield "all of it"
+        return
+    journal = sorted(journal, key=lambda row: row["serial"])
+    first, last = journal[0], journal[-1]
+    if first["serial"] > 1 and first["action"] not in _NOTES:
+        yield f"before {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(first['time'] / 1e6))}"
+    between = sum(
+        row["serial"] - before["serial"] - 1
+        for before, row in pairwise(journal)
+        if row["action"] not in _NOTES  # which leaves serials out
+    )
+    if between > 0:
+        yield f"{between} lines before serial {last['serial']}"
+    if known > last["serial"]:
+        yield f"after serial {last['serial']}"
+
+
+def _decided(yanks: list[salvage.Row], projects: list[salvage.Row]) -> Decisions:
+    """The decisions that rows of the catalog tell."""
+    return Decisions(
+        True,
+        {(row["index"], row["filename"]): row["reason"] for row in yanks},
+        {
+            (row["index"], row["name"]): (row["status"], row["status_reason"])
+            for row in projects
+            if row["status"] != "active"
+        },
+    )
+
+
+def _add(decided: Decisions, later: Decisions) -> None:
+    decided.yanks.update(later.yanks)
+    decided.statuses.update(later.statuses)
+
+
+def _agree(spec: Spec, catalog: Catalog) -> Iterator[str]:
+    """Where catalog and log differ in what was decided, the log is right if its chain is whole: a
+    damaged character of a name shows nowhere else."""
+    with catalog.change() as change:
+        log = decisionlog.read(spec.state)
+        if not log.lines or decisionlog.is_behind(log, change):
+            return
+        if log.decided().holding() == change.decisions():
+            yield from log.problems
+            return
+        if not log.problems:
+            change.decide(log.decided())
+            change.note("recovered", 0)
+    yield from log.problems
+    if log.problems:
+        yield "the decisions log is not whole, and differs from the catalog: the catalog's hold"
+    else:
+        count = len(log.decided().holding())
+        yield f"the catalog had other decisions than the log: the log's {count} hold now"
 
 
 def _counts(spec: Spec, catalog: Catalog) -> Iterator[str]:
@@ -55,74 +172,146 @@ def _counts(spec: Spec, catalog: Catalog) -> Iterator[str]:
 
 def backup(spec: Spec) -> Path:
     """Write a copy of the catalog as it is at one moment, and remove copies of it beyond
-    ``backup.keep``. Copies of other catalogs in the directory stay.
+    ``backup.keep``. Whatever else is in the directory stays.
 
     The copy is whole, checked and durable when it appears. Returns its path; raises
     :class:`CatalogError` or ``OSError``.
     """
+    mark = opening.mark(spec, _number(spec))
     folder = spec.backup.directory
     folder.mkdir(0o750, parents=True, exist_ok=True)
-    own = f"catalog-{_mark(spec)}"
-    place = folder / f"{own}-{time.strftime(_STAMP)}.sqlite"
-    temporary = folder / f".{place.name}.{os.getpid()}"
-    try:
-        _copy(spec.catalog, temporary)
-        store.sync(folder)
-        temporary.rename(place)
-        store.sync(folder)
-    finally:
-        store.unlink(temporary)
-    copies = sorted(each for each in folder.glob(f"{own}-*.sqlite") if each != place)
-    for old in copies[: max(0, len(copies) + 1 - spec.backup.keep)]:
+    place = folder / f"catalog-{mark}-{time.strftime(_STAMP)}.sqlite"
+    _keep(spec.catalog, place)
+    own = [copy for found, copy in opening.copies(folder) if found == mark and copy != place]
+    for old in own[: max(0, len(own) + 1 - spec.backup.keep)]:
         old.unlink()
     return place
 
 
-def _mark(spec: Spec) -> str:
-    """Eight hex digits that tell whose the copies in a directory are.
-
-    They are of the state's path, and of a number in the catalog: hosts that share a disk for their
-    backups have the same paths.
-    """
+def _number(spec: Spec) -> int:
+    """The number by which copies of this catalog are known."""
     catalog = Catalog(spec.catalog)
     with catalog.read() as reader:
         number = reader.mark("backup")
     if number == 0:
         number = 1 + secrets.randbelow(1 << 62)
         catalog.set_mark("backup", number)
-    return hashlib.sha256(os.fsencode(f"{number} {spec.state.resolve()}")).hexdigest()[:8]
+    return number
 
 
 def restore(spec: Spec, copy: Path) -> Iterator[str]:
-    """Put a backup in the catalog's place, and bring it and the pages up to the folder.
+    """Put what a backup has in the place of all that the catalog has, in one transaction, and bring
+    it and the pages up to the folder.
 
-    The catalog that it replaces is kept beside it. Yields lines that say what was done; raises
+    The catalog until then is kept beside it. Yields lines that say what was done; raises
     :class:`PyindexError` while the index runs and for a backup of other indexes,
     :class:`CatalogError` for what is no backup.
     """
     if is_alive(spec):
         raise PyindexError("the index is running; stop it, restore, and start it again")
-    last = store.last_serial(spec)
     store.make_directory(spec.state)
-    temporary = spec.catalog.with_name(f".restored.{os.getpid()}")
-    try:
+    with _alone(spec), _temporary(spec) as temporary:
         _copy(copy.absolute(), temporary)
         _check_indexes(spec, copy, temporary)
-        store.sync(spec.state)
+        known = max(opening.published(spec), decisionlog.read(spec.state).serial)
         if spec.catalog.exists():
-            with contextlib.suppress(CatalogError), Catalog(spec.catalog).read() as reader:
-                last = max(last, reader.serial())
-            yield f"the catalog until now is kept as {_set_aside(spec.catalog, 'replaced')}"
-        temporary.rename(spec.catalog)
-    finally:
-        store.unlink(temporary)
-    catalog = Catalog(spec.catalog, create=True)
-    catalog.go_on(last, "restored")
+            yield f"the catalog until now is kept as {_replace(spec, temporary, known)}"
+        else:
+            _install(spec, None, "replaced", temporary)
+    catalog = Catalog(spec.catalog)
+    with catalog.read() as reader:
+        decisionlog.follow(spec.state, reader)
     yield f"restored from {copy}"
     Watch(spec).once()
-    Publisher(spec, catalog).publish(everything=True)
-    Publisher(spec, catalog).publish_lists()
+    publisher = Publisher(spec, catalog)
+    publisher.publish(everything=True)
+    publisher.publish_lists()
     yield from _counts(spec, catalog)
+
+
+def _replace(spec: Spec, copy: Path, known: int) -> Path:
+    """Let the catalog have what ``copy`` has; returns where it is kept as it was."""
+    aside = _aside(spec.catalog, "replaced")
+    try:
+        _keep(spec.catalog, aside)
+    except CatalogError:
+        if _damage(spec.catalog) is None:
+            raise  # the disk is full, say
+        return _install(spec, None, "replaced", copy)
+    Catalog(spec.catalog, create=True).take_over(copy, "restored", known)
+    return aside
+
+
+# --- catalogs as files -------------------------------------------------------------------------
+
+
+@contextmanager
+def _alone(spec: Spec) -> Iterator[None]:
+    """One at a time puts another catalog in place; the lock ends with its holder."""
+    store.make_directory(spec.state)
+    with (spec.state / "recover.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _temporary(spec: Spec) -> Iterator[Path]:
+    """A name in the state directory for a catalog that is not one yet."""
+    place = spec.state / f".catalog.{secrets.token_hex(8)}"
+    try:
+        yield place
+    finally:
+        for suffix in ("-wal", "-shm", "-journal", ""):
+            store.unlink(place.with_name(place.name + suffix))
+
+
+def _install(
+    spec: Spec, fill: Callable[[Writer], None] | None, why: str, copy: Path | None = None
+) -> Path:
+    """Build a catalog whole and rename it into its place; what cannot be opened there is kept
+    beside it, under the name that is returned."""
+    aside = _aside(spec.catalog, why)
+    with _temporary(spec) as place:
+        catalog = Catalog(place, create=True)
+        if copy is not None:
+            catalog.take_over(copy, "restored", opening.evidence(spec))
+        if fill is not None:
+            with catalog.change() as change:
+                fill(change)
+        catalog.close()
+        store.sync(spec.state)
+        # Its log first: it must never be taken for the log of the new one.
+        for suffix in ("-wal", "-shm"):
+            part = spec.catalog.with_name(spec.catalog.name + suffix)
+            with contextlib.suppress(FileNotFoundError):
+                part.rename(aside.with_name(aside.name + suffix))
+        with contextlib.suppress(FileNotFoundError):
+            os.link(spec.catalog, aside)
+        place.replace(spec.catalog)
+        store.sync(spec.state)
+    return aside
+
+
+def _keep(catalog: Path, place: Path) -> None:
+    """A sound and durable copy of a catalog at ``place``, which appears whole."""
+    temporary = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
+    try:
+        _copy(catalog, temporary)
+        store.sync(place.parent)
+        temporary.rename(place)
+        store.sync(place.parent)
+    finally:
+        store.unlink(temporary)
+
+
+_STAMP = "%Y%m%dT%H%M%S"
+
+
+def _aside(path: Path, why: str) -> Path:
+    """A name beside ``path`` that nothing has."""
+    stem = f"{path.name}.{why}-{time.strftime(_STAMP)}"
+    names = (stem, *(f"{stem}.{number}" for number in range(1, 1000)))
+    return next(place for name in names if not (place := path.with_name(name)).exists())
 
 
 def _check_indexes(spec: Spec, copy: Path, read: Path) -> None:
@@ -164,29 +353,3 @@ def _copy(source: Path, place: Path) -> None:
         found = str(error)
     if found != "ok":
         raise CatalogError(f"{source}: cannot be copied: {found}")
-
-
-_STAMP = "%Y%m%dT%H%M%S"
-
-
-def _set_aside(path: Path, why: str) -> Path:
-    """Rename the catalog and its log, so that nothing of them is overwritten."""
-    aside = path.with_name(f"{path.name}.{why}-{time.strftime(_STAMP)}")
-    for suffix in ("-wal", "-shm", ""):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
-    return aside
-
-
-def _salvage(path: Path, table: str) -> list[dict[str, Any]]:
-    """The rows of ``table`` up to the first that cannot be read."""
-    rows: list[dict[str, Any]] = []
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-            connection.row_factory = sqlite3.Row
-            for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 - of _KEPT
-                rows.append(dict(row))
-    except sqlite3.DatabaseError:
-        pass  # what came before the damage is what can be had
-    return rows

@@ -1,4 +1,10 @@
-"""The catalog's tables, and how to open the file that holds them."""
+"""The catalog's tables, and how to open the file that holds them.
+
+A catalog of an older version is brought up where it lies, see :func:`bring_up`. What is added here
+(a table, an index, a column that may be NULL or has a ``server_default``) needs a higher
+:data:`VERSION`, and nothing else. Nothing is ever renamed or dropped, so that a release that is
+taken back can go on with the catalog of its successor.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,6 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same form
 
+VERSION = 1  # of the tables, as PRAGMA user_version; 0 is what had no number yet
+# A page's mtime carries its serial, in digits for which there is room below this.
+SERIALS = 80_000_000
 _BUSY_SECONDS = 60
 
 metadata = sa.MetaData()
@@ -77,6 +86,8 @@ refused = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("mtime_ns", sa.BigInteger, nullable=False),
     sa.Column("inode", sa.BigInteger, nullable=False),
+    # Of a file whose bytes changed behind our back: what it was, and must be to come in again.
+    sa.Column("sha256", sa.Text),
 )
 # A refused file takes no project away from its index: a base must not answer for it meanwhile.
 claim = sa.Table(
@@ -110,6 +121,29 @@ def open_engine(path: Path) -> sa.Engine:
         cursor.close()
 
     return engine
+
+
+def bring_up(connection: sa.Connection, create: bool = False) -> None:
+    """Add what a catalog of an older version lacks; with ``create`` also to an empty file.
+
+    Call it in a transaction that may write: it happens whole or not at all.
+    """
+    if connection.exec_driver_sql("PRAGMA user_version").scalar_one() >= VERSION:
+        return
+    if not create and not sa.inspect(connection).has_table(journal.name):
+        return
+    metadata.create_all(connection)
+    for table in metadata.sorted_tables:
+        present = {
+            row[1] for row in connection.exec_driver_sql(f'PRAGMA table_info("{table.name}")')
+        }
+        for column in table.columns:
+            if column.name not in present:
+                made = sa.schema.CreateColumn(column).compile(connection)
+                connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN {made}')
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
+    connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
 
 
 def upsert(

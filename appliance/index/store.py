@@ -220,24 +220,38 @@ def discard(file: Path, trash: Path) -> Path:
     """Move ``file`` into the directory ``trash``, under a name that was not used yet.
 
     The file is whole in one place or the other at every moment; trash may be another file system.
+    Raises ``OSError`` for a file that may not be moved: then nothing of it is in the trash.
     """
     trash.mkdir(0o750, parents=True, exist_ok=True)
     stamp = time.strftime("%Y%m%dT%H%M%S")
     names = (f"{stamp}{suffix}-{file.name}" for suffix in ("", *(f".{n}" for n in range(1, 1000))))
-    place = next(trash / name for name in names if not (trash / name).exists())
+    place = next(trash / name for name in names if not os.path.lexists(trash / name))
     try:
         os.rename(file, place)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        temporary = place.with_name(f".{place.name}")
+        _move_across(file, place)
+    _sync([str(trash), str(file.parent)])
+    return place
+
+
+def _move_across(file: Path, place: Path) -> None:
+    """Move ``file`` to another file system."""
+    if not os.access(file.parent, os.W_OK | os.X_OK, effective_ids=True):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+    temporary = place.with_name(f".{place.name}")
+    try:
         shutil.copy2(file, temporary, follow_symlinks=False)
         if not temporary.is_symlink():
             _sync([str(temporary)])
         os.replace(temporary, place)
         os.unlink(file)
-    _sync([str(trash), str(file.parent)])
-    return place
+    except OSError:
+        unlink(temporary)
+        if os.path.lexists(file):
+            unlink(place)
+        raise
 
 
 def remove_page(directory: Path) -> None:

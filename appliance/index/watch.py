@@ -14,7 +14,7 @@ from pathlib import Path
 import watchfiles
 
 from appliance.errors import PyindexError
-from appliance.index.catalog import Catalog
+from appliance.index.opening import open_catalog
 from appliance.index.publish import Publisher
 from appliance.index.scan import EVERYTHING, QUIET_SECONDS, Scanner
 from appliance.index.store import Site, make_directory
@@ -42,7 +42,7 @@ class Watch:
 
     def _open(self) -> None:
         """Begin with what is there now: directories may be others under the same names."""
-        catalog = Catalog(self._spec.catalog, create=True)
+        catalog = open_catalog(self._spec, create=True)
         self._publisher = Publisher(self._spec, catalog)
         self._scanners = [Scanner(self._spec, catalog, index) for index in self._spec.indexes]
         self._lists_at = self._reconcile_at = self._rest_until = 0.0

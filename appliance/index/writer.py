@@ -2,17 +2,20 @@
 
 import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
 from appliance.index import schema
-from appliance.index.model import DUPLICATE, Change, File, Refusal
+from appliance.index.model import DUPLICATE, Change, Decisions, File, Refusal
 from appliance.index.names import distribution
-from appliance.index.reader import Reader, at, parts
+from appliance.index.reader import Reader, Stat, at, parts
 
 _NANOSECONDS_PER_MICROSECOND = 1000
+# The mark that is 1 while the tree of pages may hold what this catalog never heard of.
+SWEEP = "sweep"
 
 
 class Writer(Reader):
@@ -28,8 +31,10 @@ class Writer(Reader):
 
     def add(self, index: str, files: Sequence[File]) -> list[Refusal]:
         """Put files in, in place of what was at their paths. Those whose name the index has at
-        another path already are refused, and returned."""
+        another path already are refused, and returned; so are those whose bytes changed while
+        their size, mtime and inode did not, which is what damage looks like."""
         known = self._namesakes(index, files)
+        expected = self._expected(index, files, known)
         by_path = {file.path: file for file in known}
         by_name = {file.filename: file for file in known}
         taken: dict[str, File] = {}
@@ -39,6 +44,9 @@ class Writer(Reader):
             if namesake is not None and namesake.path != file.path:
                 refused.append(_duplicate(file, namesake))
                 continue
+            if (was := expected.get(file.path)) is not None and not was.is_met_by(file):
+                refused.append(_changed(file, was.sha256))
+                continue
             file = self._compare(index, by_path.get(file.path), file)
             taken[file.path] = by_path[file.path] = by_name[file.filename] = file
         schema.upsert(
@@ -46,11 +54,36 @@ class Writer(Reader):
         )
         self._forget_refusals(index, list(taken))
         self.refuse(index, refused)
+        self._expect(index, [file.path for file in refused], expected)
         return refused
+
+    def _expected(
+        self, index: str, files: Sequence[File], known: Sequence[File]
+    ) -> dict[str, "_Expected"]:
+        """What is known of files, accepted or refused before, that have the size, mtime and inode
+        of then."""
+        found = {
+            file.path: _Expected(_stat(file), file.sha256, file.md5, file.blake2b_256)
+            for file in known
+        }
+        for part in parts([file.path for file in files if file.path not in found]):
+            query = sa.select(schema.refused).where(
+                *at(schema.refused, index, part), schema.refused.c.sha256.is_not(None)
+            )
+            for row in self._connection.execute(query):
+                found[row.path] = _Expected(_stat(row), row.sha256)
+        return found
+
+    def _expect(self, index: str, paths: Sequence[str], expected: dict[str, "_Expected"]) -> None:
+        """Remember what refused files must be to come in again."""
+        for path in paths:
+            if path in expected:
+                query = sa.update(schema.refused).where(*at(schema.refused, index, [path]))
+                self._connection.execute(query.values(sha256=expected[path].sha256))
 
     def _compare(self, index: str, old: File | None, new: File) -> File:
         """Journal what is new about a file; its upload time is that of its first appearance."""
-        if old is None or old.sha256 != new.sha256:
+        if old is None or not _same_bytes(old, new):
             if old is not None and old.project != new.project:
                 self._record(index, old, "removed", old.sha256)
             self._record(index, new, "added" if old is None else "replaced", new.sha256)
@@ -64,6 +97,11 @@ class Writer(Reader):
     def remove(self, index: str, paths: Iterable[str]) -> list[File]:
         """Forget the files at ``paths``; returns those that the index had."""
         paths = list(paths)
+        gone = self._take_out(index, paths)
+        self._forget_refusals(index, paths)
+        return gone
+
+    def _take_out(self, index: str, paths: Sequence[str]) -> list[File]:
         gone = [
             file for part in parts(paths) for file in self._files(*at(schema.file, index, part))
         ]
@@ -71,7 +109,6 @@ class Writer(Reader):
             self._connection.execute(sa.delete(schema.file).where(*at(schema.file, index, part)))
         for file in gone:
             self._record(index, file, "removed", file.sha256)
-        self._forget_refusals(index, paths)
         return gone
 
     def free(self, index: str, filenames: Collection[str]) -> list[str]:
@@ -93,12 +130,15 @@ class Writer(Reader):
         self._connection.execute(
             sa.update(schema.file).where(*at(schema.file, index, [old])).values(path=new)
         )
+        self._forget_refusals(index, [new])  # it was there before, as a duplicate
         self._record(index, replace(file, path=new), "moved", old)
         return True
 
     def refuse(self, index: str, refusals: Sequence[Refusal]) -> None:
-        """Note files that cannot be taken in, and the projects that they say they are of."""
-        rows = [to_row(index, refusal) for refusal in refusals]
+        """Note files that cannot be taken in, and the projects that they say they are of; what the
+        index had at their paths goes. Nothing is journalled for what was refused before."""
+        self._take_out(index, [refusal.path for refusal in refusals])
+        rows = [to_row(index, refusal) | {"sha256": None} for refusal in refusals]
         schema.upsert(self._connection, schema.refused, rows)
         claims = {}
         for refusal in refusals:
@@ -150,6 +190,83 @@ class Writer(Reader):
         self._journal(index, project, found.display, "status", detail=detail)
         return True
 
+    def decide(self, decisions: Decisions) -> None:
+        """Let decisions hold that were made before this catalog, about files that may not be here
+        yet. They have their lines elsewhere; see :meth:`note`."""
+        if decisions.whole:
+            self._connection.execute(sa.delete(schema.yank))
+            undone = sa.update(schema.project).values(status="active", status_reason=None)
+            self._connection.execute(undone)
+        for index, filename in decisions.yanks:
+            where = (schema.yank.c.index == index, schema.yank.c.filename == filename)
+            self._connection.execute(sa.delete(schema.yank).where(*where))
+        holding = decisions.holding()
+        rows = [
+            {"index": index, "filename": filename, "reason": reason}
+            for (index, filename), reason in holding.yanks.items()
+        ]
+        schema.upsert(self._connection, schema.yank, rows)
+        projects: list[dict[str, Any]] = [
+            {
+                "index": index,
+                "name": name,
+                "display": name,
+                "serial": self._last,
+                "files": 0,
+                "status": status,
+                "status_reason": reason,
+            }
+            for (index, name), (status, reason) in decisions.statuses.items()
+        ]
+        schema.upsert(self._connection, schema.project, projects, ("status", "status_reason"))
+
+    def note(self, action: str, at_least: int) -> Change:
+        """Journal what was done to the whole, with a serial after ``at_least`` and all before.
+
+        Every page gets that serial, as any may be another one now. What was known of the folders
+        and of the tree of pages is in doubt: they are to be compared in full.
+        """
+        assert not self._changes, "a transaction of its own"
+        self._last = max(self._last, at_least) + 1
+        note = Change(self._last, self._time, "", "", action)
+        self._connection.execute(sa.insert(schema.journal), [to_row("", note)])
+        self._connection.execute(sa.update(schema.project).values(serial=self._last))
+        seen = schema.mark.c.name.startswith("scanned:", autoescape=True)
+        self._connection.execute(sa.delete(schema.mark).where(seen))
+        schema.upsert(self._connection, schema.mark, [{"name": SWEEP, "value": 1}])
+        return note
+
+    def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Insert rows that were saved from a damaged catalog; of two with one key, the first."""
+        statement = sqlite.insert(schema.metadata.tables[table]).on_conflict_do_nothing()
+        for part in parts(rows):
+            self._connection.execute(statement, list(part))
+
+    def count(self) -> None:
+        """Let each project that files name be there, and have its count of them."""
+        file, project = schema.file.c, schema.project.c
+        values = [sa.literal(value) for value in (0, 0, "active")]
+        lacking = sa.select(file.index, file.project, sa.func.min(file.name), *values).where(
+            ~sa.exists().where(project.index == file.index, project.name == file.project)
+        )
+        columns = ["index", "name", "display", "serial", "files", "status"]
+        self._connection.execute(
+            sa.insert(schema.project).from_select(
+                columns, lacking.group_by(file.index, file.project)
+            )
+        )
+        self._count(sa.true())
+
+    def forget(self, serial: int) -> None:
+        """Remove the lines of the journal up to ``serial``."""
+        line = schema.journal
+        self._connection.execute(sa.delete(line).where(line.c.serial <= serial))
+
+    def doubt(self) -> None:
+        """Know no file by its size, mtime and inode any more: whatever is there is accepted."""
+        self._connection.execute(sa.update(schema.file).values(inode=-1))
+        self._connection.execute(sa.update(schema.refused).values(inode=-1, sha256=None))
+
     @property
     def replaced(self) -> list[Change]:
         """Files that came in with other bytes than those that had their name."""
@@ -176,6 +293,10 @@ class Writer(Reader):
             for (index, name), serial in serials.items()
         ]
         schema.upsert(self._connection, schema.project, rows, update=("display", "serial"))
+        self._count(schema.project.c.serial >= self._changes[0].serial)
+
+    def _count(self, which: sa.ColumnElement[bool]) -> None:
+        """Count the files of projects."""
         taken_in, claimed = (
             sa.select(sa.func.count())
             .where(
@@ -185,9 +306,7 @@ class Writer(Reader):
             .scalar_subquery()
             for table in (schema.file, schema.claim)
         )
-        changed = sa.update(schema.project).where(
-            schema.project.c.serial >= self._changes[0].serial
-        )
+        changed = sa.update(schema.project).where(which)
         self._connection.execute(changed.values(files=taken_in + claimed))
 
     def _namesakes(self, index: str, files: Sequence[File]) -> list[File]:
@@ -250,6 +369,29 @@ class Writer(Reader):
         self._display[index, project] = display
 
 
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What a file was that had this size, mtime and inode."""
+
+    stat: Stat
+    sha256: str
+    md5: str | None = None
+    blake2b_256: str | None = None
+
+    def is_met_by(self, file: File) -> bool:
+        """Whether it has those bytes, or other times than then, as an ordinary change has."""
+        return _stat(file) != self.stat or _same_bytes(self, file)
+
+
+def _same_bytes(old: "File | _Expected", new: File) -> bool:
+    """Whether the digests agree; one that differs where two agree was damaged in the catalog."""
+    return old.sha256 == new.sha256 or (old.md5, old.blake2b_256) == (new.md5, new.blake2b_256)
+
+
+def _stat(row: Any) -> Stat:
+    return row.size, row.mtime_ns, row.inode
+
+
 def now() -> int:
     """Whole microseconds since the epoch."""
     return time.time_ns() // _NANOSECONDS_PER_MICROSECOND
@@ -257,6 +399,14 @@ def now() -> int:
 
 def _duplicate(file: File, namesake: File) -> Refusal:
     reason = f"{DUPLICATE}the index has this file name already, at {namesake.path}"
+    return Refusal(file.path, reason, file.size, file.mtime_ns, file.inode)
+
+
+def _changed(file: File, sha256: str) -> Refusal:
+    reason = (
+        f"its bytes changed since it was accepted (sha256 was {sha256}, is {file.sha256}): restore"
+        " the file, or accept it by `pyindex rebuild --accept-changes`"
+    )
     return Refusal(file.path, reason, file.size, file.mtime_ns, file.inode)
 
 

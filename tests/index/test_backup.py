@@ -47,7 +47,10 @@ def test_a_restored_backup_is_the_catalog_of_then_with_the_files_of_now(kept: La
     assert kept.projects() == ["bar", "foo"]
     assert [change.action for change in kept.journal()][2:] == ["restored", "added"]
     assert kept.journal()[2].serial == last + 1
-    assert any(kept.spec.state.glob("catalog.sqlite.replaced-*[0-9]"))
+    assert page["meta"]["_last-serial"] > shown["meta"]["_last-serial"]
+    (aside,) = kept.spec.state.glob("catalog.sqlite.replaced-*")
+    with closing(sqlite3.connect(aside)) as connection:
+        assert connection.execute("SELECT reason FROM yank").fetchall() == [("now",)]
 
 
 def test_a_backup_is_a_sound_database_of_mode_0640(kept: Lab) -> None:
@@ -148,6 +151,72 @@ def test_a_copy_is_found_from_the_directory_where_one_is(
     copy = backup(kept.spec)
     monkeypatch.chdir(copy.parent)
     assert f"restored from {copy.name}" in list(restore(kept.spec, Path(copy.name)))
+
+
+def test_a_restore_undoes_later_decisions_for_good(kept: Lab) -> None:
+    """Also for a catalog that is lost after it: the log has what the restore left."""
+    copy = backup(kept.spec)
+    decisions.yank(kept.spec, kept.index, WHEEL, "now")
+    decisions.set_status(kept.spec, kept.index, "foo", "archived", None)
+    list(restore(kept.spec, copy))
+    for suffix in ("", "-wal", "-shm"):
+        kept.spec.catalog.with_name(kept.spec.catalog.name + suffix).unlink(missing_ok=True)
+    kept.once()
+    page = kept.page("foo")
+    assert page is not None
+    assert page["files"][0]["yanked"] is False
+    assert page["project-status"] == {"status": "active"}
+
+
+def test_a_running_server_sees_the_restored_catalog(kept: Lab) -> None:
+    """No file is exchanged under those who have it open."""
+    copy = backup(kept.spec)
+    decisions.yank(kept.spec, kept.index, WHEEL, "now")
+    reading = kept.catalog
+    with reading.read() as reader:
+        assert reader.decisions().yanks
+    inode = kept.spec.catalog.stat().st_ino
+    list(restore(kept.spec, copy))
+    with reading.read() as reader:
+        assert not reader.decisions().yanks
+    assert kept.spec.catalog.stat().st_ino == inode
+
+
+@pytest.mark.parametrize("present", ["damaged", "missing", "empty"])
+def test_a_copy_is_restored_over_what_cannot_be_opened(kept: Lab, present: str) -> None:
+    """The copy is installed whole, and what was there is kept."""
+    decisions.yank(kept.spec, kept.index, WHEEL, "then")
+    copy = backup(kept.spec)
+    last = kept.journal()[-1].serial
+    for suffix in ("", "-wal", "-shm"):
+        kept.spec.catalog.with_name(kept.spec.catalog.name + suffix).unlink(missing_ok=True)
+    if present != "missing":
+        kept.spec.catalog.write_bytes(b"no database" * 1000 if present == "damaged" else b"")
+    list(restore(kept.spec, copy))
+    page = kept.page("foo")
+    assert page is not None
+    assert page["files"][0]["yanked"] == "then"
+    assert kept.journal()[-1].serial > last
+    if present == "damaged":
+        (aside,) = kept.spec.state.glob("catalog.sqlite.replaced-*")
+        assert aside.read_bytes().startswith(b"no database")
+
+
+def test_only_copies_of_ours_are_removed(kept: Lab) -> None:
+    """What has another name, or is no file, stays in the directory of the copies."""
+    first = backup(kept.spec)
+    stem = first.name.rpartition("-")[0]
+    others = [f"{stem}-mine.sqlite", f"{stem}-20200101T000000.sqlite.gz", "catalog-notes.txt"]
+    for name in others:
+        (first.parent / name).touch()
+    (first.parent / f"{stem}-20200101T000001.sqlite").mkdir()
+    for year in range(2001, 2009):
+        (first.parent / f"{stem}-{year}0101T000000.sqlite").touch()
+    copy = backup(kept.spec)
+    left = {each.name for each in first.parent.iterdir()}
+    assert {*others, f"{stem}-20200101T000001.sqlite"} < left
+    assert {name for name in left if f"{stem}-200" in name} <= {f"{stem}-20080101T000000.sqlite"}
+    assert copy.name in left
 
 
 def test_what_is_no_backup_is_refused_and_nothing_is_lost(kept: Lab, tmp_path: Path) -> None:

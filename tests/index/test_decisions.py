@@ -1,15 +1,11 @@
-"""Yank, status, remove; and what a rebuild keeps of them."""
+"""Yank, status, remove."""
 
-import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from appliance.errors import NotFound, PyindexError
 from appliance.index import decisions
-from appliance.index.recover import rebuild
 from tests.conftest import Lab
 from tests.dist import make_sdist, make_wheel
 
@@ -28,18 +24,6 @@ def yanked(lab: Lab) -> dict[str, object]:
     page = lab.page("foo")
     assert page is not None
     return {file["filename"]: file["yanked"] for file in page["files"]}
-
-
-def spoil(catalog: Path, table: str) -> None:
-    """Overwrite the first page of a table, as a bad disk might."""
-    with closing(sqlite3.connect(catalog)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        size = connection.execute("PRAGMA page_size").fetchone()[0]
-        query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
-        page = connection.execute(query, (table,)).fetchone()[0]
-    with catalog.open("r+b") as file:
-        file.seek((page - 1) * size)
-        file.write(b"\xff" * size)
 
 
 WHEEL_1, SDIST_1, WHEEL_2 = (
@@ -142,55 +126,3 @@ def test_what_is_not_there_is_named(foo: Lab, what: str, message: str) -> None:
     with pytest.raises(NotFound):
         decisions.remove(foo.spec, foo.index, what)
     assert len(foo.journal()) == 3
-
-
-def test_a_rebuild_of_a_sound_catalog_changes_nothing(foo: Lab) -> None:
-    """All files are read again; what they say is known already."""
-    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
-    before = [(path, path.read_bytes()) for path in sorted(foo.spec.www.rglob("index.*"))]
-    journal = foo.journal()
-    assert list(rebuild(foo.spec)) == ["main: 1 projects, 3 files"]
-    assert [(path, path.read_bytes()) for path in sorted(foo.spec.www.rglob("index.*"))] == before
-    assert foo.journal() == journal
-
-
-def test_a_rebuild_corrects_facts_that_the_catalog_has_wrong(foo: Lab) -> None:
-    """A file changed behind our back, with size and mtime kept, is found out by reading it."""
-    path = foo.packages / WHEEL_2
-    status = path.stat()
-    content = bytearray(path.read_bytes())
-    spot = content.index(b"__version__")
-    content[spot : spot + 3] = b"___"
-    with path.open("r+b") as file:
-        file.write(content)
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    foo.once()
-    assert len(foo.journal()) == 3
-    list(rebuild(foo.spec))
-    assert foo.journal()[-1].action in ("replaced", "removed")
-
-
-def test_a_rebuild_of_a_damaged_catalog_keeps_what_can_be_read(foo: Lab) -> None:
-    """The damaged file is kept; decisions and serials go on where they were."""
-    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
-    serial = foo.journal()[-1].serial
-    spoil(foo.spec.catalog, "file")
-    said = list(rebuild(foo.spec))
-    assert "taken over: 1 rows of yank, 1 rows of project, 4 rows of journal" in said
-    assert yanked(foo) == {WHEEL_1: "x", SDIST_1: False, WHEEL_2: False}
-    assert foo.journal()[4].serial == serial + 1
-
-
-def test_a_rebuild_of_a_catalog_that_is_no_database_begins_anew(foo: Lab) -> None:
-    """With nothing to read, the facts come from the folder, and serials never run backwards."""
-    for suffix in ("-wal", "-shm"):
-        foo.spec.catalog.with_name(foo.spec.catalog.name + suffix).unlink(missing_ok=True)
-    # Another file: a connection that was not collected yet would mend the old one as it closes.
-    other = foo.spec.state / "other"
-    other.write_bytes(b"no database at all" * 400)
-    other.replace(foo.spec.catalog)
-    said = list(rebuild(foo.spec))
-    assert any("kept as" in line for line in said)
-    assert len(list(foo.spec.state.glob("catalog.sqlite.damaged-*"))) >= 1
-    assert foo.files("foo") == [WHEEL_1, SDIST_1, WHEEL_2]
-    assert foo.journal()[0].serial == 4

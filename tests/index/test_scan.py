@@ -311,7 +311,8 @@ def test_many_files_come_in_at_once(lab: Lab) -> None:
     lab.once()
     assert sum(len(lab.files(f"p{number}")) for number in range(15)) == 150
     assert list(lab.refused()) == ["bad-1.0.zip"]
-    assert [change.serial for change in lab.journal()] == list(range(1, 152))
+    serials = [change.serial for change in lab.journal()]
+    assert serials == list(range(serials[0], serials[0] + 151))
 
 
 def test_everything_published_can_be_read_by_another_user(lab: Lab) -> None:

@@ -14,7 +14,10 @@ from appliance.spec import Spec, load, reference
 
 from .texts import HEAD, NAME, SKETCH, SMALL, loaded, problems
 
-KNOWN = "unknown key; known here: name, url, state, indexes, accounts, server, nginx, backup, host"
+KNOWN = (
+    "unknown key; known here:"
+    " name, url, state, indexes, accounts, server, nginx, backup, keep, host"
+)
 # (what the file holds, all problems)
 FILES: list[tuple[str | bytes, list[str]]] = [
     ("", ['1: empty; "pyindex init" writes a spec to start from']),
