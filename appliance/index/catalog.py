@@ -4,6 +4,7 @@ Every change goes through :meth:`Catalog.change`: it gets the next serial in the
 as the rows it changes, so that nothing can be seen that the journal does not tell.
 """
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -97,7 +98,7 @@ class Catalog:
                 yield connection
                 connection.commit()
         except sa.exc.DatabaseError as error:
-            raise CatalogError(f"catalog {self.path}: {_advice(str(error.orig))}") from error
+            raise CatalogError(f"catalog {self.path}: {self._advice(error)}") from error
 
     def _current(self, create: bool) -> sa.Engine:
         """The engine of the file that is there now: a restored backup replaces the file."""
@@ -116,6 +117,16 @@ class Catalog:
                     self._engine.dispose()
                 self._engine, self._inode = schema.open_engine(self.path), inode
             return self._engine
+
+    def _advice(self, raised: sa.exc.DatabaseError) -> str:
+        error = str(raised.orig)
+        if "unable to open" in error or "readonly" in error:
+            with contextlib.suppress(OSError):
+                if os.statvfs(self.path.parent).f_flag & os.ST_RDONLY:
+                    return f"{error}; its file system is mounted read-only"
+                if os.access(self.path.parent, os.W_OK) and os.access(self.path, os.W_OK):
+                    return f"{error}; no permission is missing: look at the disk"
+        return _advice(error)
 
 
 def _advice(error: str) -> str:

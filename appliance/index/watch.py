@@ -164,10 +164,14 @@ class Watch:
 
     def _hear(self, events: "_Events", seconds: float) -> None:
         """Wait for events and share them out."""
-        paths, lost = events.take(seconds)
-        if lost is not None:
-            self._tell("events", f"{lost}; the packages directories are compared in full instead")
-        if len(paths) > _MANY_EVENTS or lost is not None:
+        paths, has_begun = events.take(seconds)
+        if events.trouble is None:
+            self._clear("events")
+        else:
+            self._tell(
+                "events", f"{events.trouble}; the packages directories are compared in full instead"
+            )
+        if has_begun or len(paths) > _MANY_EVENTS:
             for follower in self._followers:
                 follower.wanted = True
         for follower in self._followers:
@@ -311,9 +315,10 @@ class Watch:
         return str(error)
 
     def _tell(self, key: str, text: str, index: str | None = None) -> None:
-        """Log once what does not pass by itself."""
-        if key not in self._troubles:
+        """Log what does not pass by itself, once as long as it is the same."""
+        if self._told.get(key) != text:
             log.error("%s", text if index is None else f"{index}: {text}")
+        self._told[key] = text
         self._troubles[key] = Trouble(index, False, text)
 
     def _clear(self, key: str) -> None:
@@ -369,7 +374,8 @@ class _Events:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._patience = time.monotonic() + _RETRY_SECONDS
-        self._has_begun = not self._roots
+        self._is_following = False
+        self.trouble: Exception | None = None  # that keeps the system from following
 
     def __enter__(self) -> "_Events":
         if self._roots:
@@ -383,25 +389,25 @@ class _Events:
 
     @property
     def is_heard(self) -> bool:
-        """Whether the system follows the directories, or lets us wait for it."""
-        return self._has_begun or time.monotonic() > self._patience
+        """Whether there is no use in waiting any longer until the system follows all."""
+        is_late = time.monotonic() > self._patience
+        return self._is_following or is_late or not self._roots or self.trouble is not None
 
-    def take(self, seconds: float) -> tuple[list[str], Exception | None]:
+    def take(self, seconds: float) -> tuple[list[str], bool]:
         """The paths where something happened since the last time, waiting so long for the first;
-        and what went wrong, so that something may have been lost."""
-        paths, lost = list[str](), None
+        and whether the system has begun to follow, so that what was before is not among them."""
+        paths, has_begun = list[str](), False
         with contextlib.suppress(queue.Empty):
             found = self._queue.get(timeout=seconds) if seconds else self._queue.get_nowait()
             while True:
                 if isinstance(found, Exception):
-                    lost = found
+                    self._is_following, self.trouble = False, found
                 else:
                     paths += found
-                    if not self._has_begun and time.monotonic() > self._patience:
-                        lost = lost or TimeoutError("to follow all directories took long")
-                self._has_begun = True
+                    has_begun = has_begun or not self._is_following
+                    self._is_following, self.trouble = True, None
                 found = self._queue.get_nowait()
-        return paths, lost
+        return paths, has_begun
 
     def _run(self) -> None:
         pause = _RETRY_SECONDS
