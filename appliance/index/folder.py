@@ -92,7 +92,6 @@ class Tally:
     """What a walk met beside the entries that it yields."""
 
     directories: int = 0
-    mounts: dict[str, tuple[int, int]] = field(default_factory=dict)  # device and inode by path
     ignored: list[str] = field(default_factory=list)
 
 
@@ -210,9 +209,9 @@ class Folder:
 
     def _names(self, prefix: str, tally: Tally) -> Iterator[str | Entry]:
         """Paths of what is no directory, and an entry for each directory that is not gone into."""
-        levels = [self._level(prefix, None, tally)]
+        levels = [self._level(prefix, tally)]
         while levels:
-            names, device = levels[-1]
+            names = levels[-1]
             if not names:
                 levels.pop()
                 continue
@@ -223,23 +222,21 @@ class Folder:
                 yield problem
             else:
                 try:
-                    levels.append(self._level(f"{path}/", device, tally))
+                    levels.append(self._level(f"{path}/", tally))
                 except FolderGone:
                     raise
                 except OSError as error:
                     if error.errno not in _NO_DIRECTORY:  # it was one a moment ago
                         yield _shut(f"{path}/", error)
 
-    def _level(
-        self, prefix: str, above: int | None, tally: Tally
-    ) -> tuple[list[tuple[str, bool]], int]:
-        """Paths in the directory ``prefix``, the last first, with whether they are directories;
-        and its device. Raises ``OSError``, :class:`FolderGone` for the folder itself."""
+    def _level(self, prefix: str, tally: Tally) -> list[tuple[str, bool]]:
+        """Paths in the directory ``prefix``, the last first, with whether they are directories.
+        Raises ``OSError``, :class:`FolderGone` for the folder itself."""
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if prefix else 0)
         try:
             directory = os.open(f"{self._text}/{prefix}", flags)
             try:
-                status = os.stat(".", dir_fd=directory)  # whether what is in it can be looked at
+                os.stat(".", dir_fd=directory)  # whether what is in it can be looked at
                 names = list(self._listed(directory, prefix, tally))
             finally:
                 os.close(directory)
@@ -248,10 +245,8 @@ class Folder:
                 raise
             raise self._gone(error) from None
         tally.directories += 1
-        if above not in (None, status.st_dev):
-            tally.mounts[prefix[:-1]] = status.st_dev, status.st_ino
         names.sort(reverse=True)
-        return [(prefix + name, is_directory) for _, name, is_directory in names], status.st_dev
+        return [(prefix + name, is_directory) for _, name, is_directory in names]
 
     def _listed(self, directory: int, prefix: str, tally: Tally) -> Iterator[tuple[str, str, bool]]:
         """Sort key, name and whether it is a directory, of what a directory has."""

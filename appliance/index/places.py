@@ -1,24 +1,27 @@
 """The disks that a packages directory was on: what was on one that is away was not deleted."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from appliance.index.folder import Folder
 from appliance.index.store import Batch, make_directory
 from appliance.spec import Spec
 
-Place = tuple[int, int]  # device and inode
+_MOUNTS = Path("/proc/self/mountinfo")  # Linux only
 
 
 @dataclass(frozen=True)
 class _Memory:
-    """``places`` are the mount points by path, ``""`` for the packages directory, which is in any
-    case; ``mounted`` says whether that is one."""
+    """``identity`` is of the packages directory; ``mounts`` has what was mounted at and below it,
+    by path, ``""`` for the directory itself."""
 
-    mounted: bool = False
-    places: dict[str, Place] = field(default_factory=dict)
+    root: str
+    identity: list[int] = field(default_factory=list)
+    mounts: dict[str, str] = field(default_factory=dict)
 
 
 class Places:
@@ -33,50 +36,72 @@ class Places:
     def missing(self) -> list[str]:
         """The directories on which there was a disk that is not there: they are no mount points
         now, or others with nothing in them. ``""`` is the packages directory itself."""
-        memory = self._known()
-        return [path for path in memory.places if self._is_missing(memory, path)]
+        before, now = self._known(), mounts_below(self._folder.root)
+        found = [
+            path
+            for path, mount in before.mounts.items()
+            if path not in now or (now[path] != mount and self._is_bare(path))
+        ]
+        is_other = before.identity not in ([], list(self._folder.identity()))
+        if "" not in found and is_other and self._is_bare(""):
+            found.append("")
+        return found
 
-    def remember(self, mounts: Mapping[str, Place], missing: Sequence[str] = ()) -> None:
-        """Remember the packages directory as it is now, with the mount points below it; those that
+    def remember(self, missing: Sequence[str] = ()) -> None:
+        """Remember the packages directory as it is now, with what is mounted below it; those that
         are ``missing`` as they were."""
-        before = self._known()
-        places = {"": self._folder.identity(), **mounts}
-        places |= {path: before.places[path] for path in missing}
-        mounted = before.mounted if "" in missing else self._folder.root.is_mount()
-        memory = _Memory(mounted, places)
+        before, mounts = self._known(), mounts_below(self._folder.root)
+        mounts |= {path: before.mounts[path] for path in missing if path in before.mounts}
+        identity = before.identity if "" in missing else list(self._folder.identity())
+        memory = _Memory(str(self._folder.root), identity, mounts)
         if memory == before:
             return
         make_directory(self._file.parent)
-        content = {"root": str(self._folder.root), "mounted": memory.mounted, "places": places}
         with Batch() as batch:
-            batch.write(self._file, json.dumps(content).encode())
+            batch.write(self._file, json.dumps(asdict(memory)).encode())
         self._memory = memory
 
     def _known(self) -> _Memory:
         if self._memory is None:
+            root = str(self._folder.root)
+            self._memory = _Memory(root)
             try:
-                self._memory = _parse(json.loads(self._file.read_bytes()), str(self._folder.root))
+                found = _parse(json.loads(self._file.read_bytes()))
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                self._memory = _Memory()  # nothing was remembered, or nothing that can be read
+                pass  # nothing was remembered, or nothing that can be read
+            else:
+                if found.root == root:  # or it was another directory
+                    self._memory = found
         return self._memory
 
-    def _is_missing(self, memory: _Memory, path: str) -> bool:
-        place = self._folder.root / path
+    def _is_bare(self, path: str) -> bool:
         try:
-            status = place.stat()
-            if path and status.st_dev == place.parent.stat().st_dev:
-                return True
-            if not path and memory.mounted and not place.is_mount():
-                return True
-            is_other = (status.st_dev, status.st_ino) != memory.places[path]
-            return is_other and self._folder.is_bare(path)
+            return self._folder.is_bare(path)
         except OSError:
-            return path != ""  # whoever scans the folder itself sees that it is gone
+            return False
 
 
-def _parse(found: Any, root: str) -> _Memory:
-    """What was remembered of ``root``; nothing if that was another directory."""
-    if found["root"] != root:
-        return _Memory()
-    places = {str(path): (int(place[0]), int(place[1])) for path, place in found["places"].items()}
-    return _Memory(bool(found["mounted"]), places)
+def mounts_below(root: Path) -> dict[str, str]:
+    """What is mounted at ``root`` and below it, by the path from there: device and the directory of
+    it that is seen (proc_pid_mountinfo(5)). No file system is asked, since one may hang."""
+    try:
+        lines = _MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        device, top, place = line.split(b" ")[2:5]
+        path = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), place)
+        mount = Path(path.decode("utf-8", "surrogateescape"))
+        if mount.is_relative_to(root):
+            name = mount.relative_to(root).as_posix()
+            found["" if name == "." else name] = f"{device.decode()} {top.decode(errors='replace')}"
+    return found
+
+
+def _parse(found: Any) -> _Memory:
+    return _Memory(
+        root=str(found["root"]),
+        identity=[int(number) for number in found["identity"]],
+        mounts={str(path): str(mount) for path, mount in found["mounts"].items()},
+    )

@@ -120,7 +120,7 @@ class Scanner:
         gone = {path for path in gone if self._is_gone(path)}
         self.troubles = []
         yield from (True for _ in self._forget(gone, whole=True))
-        self._places.remember(tally.mounts, self._missing)
+        self._places.remember(self._missing)
         self.tally = tally
 
     # --- what differs --------------------------------------------------------------------------

@@ -16,7 +16,8 @@ import watchfiles
 
 from appliance.errors import PyindexError
 from appliance.index.catalog import Catalog
-from appliance.index.folder import FolderGone
+from appliance.index.folder import Folder, FolderGone
+from appliance.index.places import mounts_below
 from appliance.index.publish import Publisher
 from appliance.index.readiness import scan_mark
 from appliance.index.report import Progress, Reporter, Trouble, notify
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 # After so many events at once some may have been lost: the system keeps a bounded number.
 _MANY_EVENTS = 4000
 _LISTS_SECONDS = 1.0
+_MOUNTS_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 8.0
 _TICK_SECONDS = 0.1
@@ -57,7 +59,6 @@ class _Follower:
     scanned_at: float | None = None  # when the first scan ended
     is_marked: bool = False
     has_failed: bool = False
-    mounts: object = None
 
     @property
     def index(self) -> str:
@@ -78,7 +79,8 @@ class Watch:
         self._told: dict[str, object] = {}
         self._reporter = Reporter(spec)
         self._missing = 0
-        self._is_over = False
+        self._mounts_at = 0.0
+        self._mounts: object = None
         self._is_ready = False
         self._followers: list[_Follower] = []
         with contextlib.suppress(OSError, PyindexError):  # told when it is needed
@@ -142,8 +144,12 @@ class Watch:
 
     def _follow(self, events: "_Events") -> None:
         """Go on until something is another under the same name."""
-        places, self._is_over = self._places(), False
-        while not self._stop.is_set() and not self._is_over and self._places() == places:
+        self._mounts_at = 0.0
+        places = self._places()
+        folders = [follower.scanner.folder for follower in self._followers]
+        if any(folder.given.resolve() != folder.root for folder in folders):
+            return  # a link was turned since they were opened
+        while not self._stop.is_set() and self._places() == places:
             urgent = events.is_heard and any(each.is_urgent for each in self._followers)
             self._hear(events, 0.0 if urgent else _TICK_SECONDS)
             if events.is_heard:
@@ -156,11 +162,12 @@ class Watch:
 
     def _places(self) -> list[object]:
         """What must stay as it is for us to go on: watches belong to a directory, not to its
-        name, and connections to a file."""
-        return [
-            self._spec.catalog.exists(),
-            *(_identity(follower.scanner) for follower in self._followers),
-        ]
+        name, and are not set on what is mounted later; connections belong to a file."""
+        folders = [follower.scanner.folder for follower in self._followers]
+        if time.monotonic() - self._mounts_at >= _MOUNTS_SECONDS:
+            self._mounts = [mounts_below(folder.root) for folder in folders]
+            self._mounts_at = time.monotonic()
+        return [self._spec.catalog.exists(), self._mounts, *map(_identity, folders)]
 
     def _hear(self, events: "_Events", seconds: float) -> None:
         """Wait for events and share them out."""
@@ -248,10 +255,6 @@ class Watch:
             self._clear(key)
         for key, text in found.items():
             self._tell(key, text, follower.index)
-        mounts = follower.scanner.tally.mounts
-        # The system does not follow what is mounted while it does.
-        self._is_over = follower.mounts not in (None, mounts)
-        follower.mounts = mounts
         self._publish()
         self._count_followed()
 
@@ -436,9 +439,9 @@ class _Events:
         )
 
 
-def _identity(scanner: Scanner) -> object:
+def _identity(folder: Folder) -> object:
     try:
-        return scanner.folder.given.resolve(), scanner.folder.identity()
+        return folder.given.resolve(), folder.identity()
     except (OSError, PyindexError):
         return None
 
