@@ -276,9 +276,7 @@ class Scanner:
         old = [
             path
             for path in signed
-            if path + SIGNATURE not in found
-            and part.covers(path + SIGNATURE)
-            and self.folder.entry(path + SIGNATURE) is None
+            if path + SIGNATURE not in found and self.folder.entry(path + SIGNATURE) is None
         ]
         with self._catalog.read() as reader:
             accepted = reader.accepted(self.index, list(new))
