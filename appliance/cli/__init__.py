@@ -21,6 +21,7 @@ _MODULES = {
     "yank": "decide",
     "unyank": "decide",
     "remove": "decide",
+    "confirm-deletions": "confirm",
     "status-set": "decide",
     "render": "render",
     "appliance": "appliance",

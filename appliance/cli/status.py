@@ -6,10 +6,15 @@ from dataclasses import asdict
 from typing import Any
 
 from appliance.cli import common
-from appliance.index import health
 from appliance.index.catalog import Catalog
+from appliance.index.folder import Folder, FolderGone
+from appliance.index.health import health
 from appliance.index.watch import is_alive
 from appliance.spec import Spec
+
+# Names of a packages directory that are looked at for those that are ignored.
+_NAMES = 50_000
+_SHOWN = 5
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -17,8 +22,9 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "status",
         help="show what the index holds, and what it refused and why",
         description="Show what each index holds, and each file that could not be taken in, with "
-        "the reason, and what keeps the index from serving or from taking files in. Exits 1 if "
-        "there is any of these.",
+        "the reason, and what keeps the index from serving or from taking files in, or makes it "
+        "late. Exits 1 if there is any of these. Names that are no packages anywhere (README, "
+        "index.html, partial downloads) are ignored, which is no problem.",
     )
     common.add_source(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -36,8 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def status(spec: Spec) -> dict[str, Any]:
-    """State, serials, problems, and for each index its counts and refusals."""
-    with Catalog(spec.catalog).read() as reader:
+    """State, serials, problems, and for each index its counts, refusals, and ignored names."""
+    catalog = Catalog(spec.catalog)
+    with catalog.read() as reader:
         indexes = {}
         for name, index in spec.indexes.items():
             projects, files = reader.counts(name)
@@ -46,15 +53,26 @@ def status(spec: Spec) -> dict[str, Any]:
                 "projects": projects,
                 "files": files,
                 "refused": [asdict(refusal) for refusal in reader.refusals(name)],
+                "ignored": _ignored(spec, name),
             }
-        return {
-            "state": str(spec.state),
-            "serial": reader.serial(),
-            "published": reader.mark("pages"),
-            "watched": is_alive(spec),
-            "problems": [*health.failures(spec), *health.shortages(spec)],
-            "indexes": indexes,
-        }
+        serial, published = reader.serial(), reader.mark("pages")
+    found = health(spec, catalog)
+    return {
+        "state": str(spec.state),
+        "status": found.status,
+        "serial": serial,
+        "published": published,
+        "watched": is_alive(spec),
+        "problems": found.problems,
+        "indexes": indexes,
+    }
+
+
+def _ignored(spec: Spec, index: str) -> list[str]:
+    try:
+        return Folder(spec.indexes[index].packages).ignored(_NAMES)
+    except (OSError, FolderGone):
+        return []  # the watcher tells why
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -67,3 +85,6 @@ def _show(found: dict[str, Any]) -> None:
         print(f"{name}: {index['projects']} projects, {index['files']} files, {index['packages']}")
         for refusal in index["refused"]:
             print(f"  refused {refusal['path']}: {refusal['reason']}")
+        if ignored := index["ignored"]:
+            more = ", ..." if len(ignored) > _SHOWN else ""
+            print(f"  ignored {len(ignored)}: {', '.join(ignored[:_SHOWN])}{more}")

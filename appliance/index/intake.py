@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from appliance.index.catalog import Catalog
 from appliance.index.examine import Examined, examine_all
@@ -23,25 +23,39 @@ class Intake:
     def __init__(self, catalog: Catalog, site: Site, index: str, folder: Folder) -> None:
         self._catalog, self._site, self._index, self._folder = catalog, site, index, folder
 
-    def take_in(self, entries: list[Entry]) -> Iterator[list[str]]:
-        """Take in the files at ``entries``, in that order where two have one name.
+    def take_in(self, entries: list[Entry], instead_of: Sequence[str] = ()) -> Iterator[list[str]]:
+        """Take in the files at ``entries``, in that order where two have one name. In the same
+        transaction as the first of them, forget what was at the paths ``instead_of``.
 
         Yields after each transaction, so that its files can be published before the next, the
         paths of those that somebody is writing to, which were left for later.
         """
         with examine_all(self._folder, self._site, self._index, entries) as results:
             while part := list(_part(results)):
-                self._commit(part)
-                yield [each for each in part if isinstance(each, str)]
+                changing = self._commit(part, instead_of)
+                yield changing
+                instead_of = ()
 
-    def _commit(self, examined: list[Examined]) -> None:
+    def _commit(self, examined: list[Examined], gone: Sequence[str]) -> list[str]:
+        """One transaction. Returns the paths of files that are to be looked at again."""
         files = [each for each in examined if isinstance(each, File)]
         refused = [each for each in examined if isinstance(each, Refusal)]
+        changing = [each for each in examined if isinstance(each, str)]
+        with self._catalog.read() as reader:
+            known = set(reader.refusals_at(self._index, [each.path for each in refused]))
+        refused = [each for each in refused if each not in known]
+        if not files and not refused and not gone:
+            return changing  # what cannot be read is tried again and again, and costs nothing
         with self._catalog.change() as change:
-            told = {(each.path, each.reason) for each in change.refusals_at(self._index, refused)}
+            # A deletion that is not in the catalog yet waits for us, or is seen here.
+            files, changed = self._still_there(files)
+            paths = [each.path for each in examined if isinstance(each, File | Refusal)]
+            told = {(each.path, each.reason) for each in change.refusals_at(self._index, paths)}
+            change.remove(self._index, gone)
             change.refuse(self._index, refused)
             duplicates = change.add(self._index, files)
             replaced = change.replaced
+            left = change.accepted(self._index, changed)
         for each in replaced:
             log.warning(
                 "%s: %s has other bytes than before: clients that keep the old ones refuse it; a"
@@ -49,11 +63,27 @@ class Intake:
                 self._index,
                 each.path,
             )
-        for refusal in duplicates:
-            unlink(self._site.metadata(self._index, refusal.path))
+        for path in {refusal.path for refusal in duplicates} | (set(changed) - left):
+            unlink(self._site.metadata(self._index, path))
         for refusal in refused + duplicates:
             if (refusal.path, refusal.reason) not in told:
                 log_refusal(self._index, refusal)
+        return changing + changed
+
+    def _still_there(self, files: list[File]) -> tuple[list[File], list[str]]:
+        """Those that are as they were when they were examined, and the paths of the others."""
+        there, changed = [], []
+        for file in files:
+            now = self._folder.entry(file.path)
+            if now and (now.size, now.mtime_ns, now.inode) == (
+                file.size,
+                file.mtime_ns,
+                file.inode,
+            ):
+                there.append(file)
+            else:
+                changed.append(file.path)
+        return there, changed
 
 
 def _part(results: Iterator[Examined]) -> Iterator[Examined]:

@@ -173,6 +173,70 @@ class Reader:
                     known[row.path] = (row.size, row.mtime_ns, row.inode)
         return known
 
+    def stats_at(self, index: str, paths: Sequence[str]) -> dict[str, Stat]:
+        """As :meth:`stats`, of those of ``paths`` that are known, without what is below them."""
+        return {
+            row.path: (row.size, row.mtime_ns, row.inode)
+            for table in (schema.file, schema.refused)
+            for part in parts(paths)
+            for row in self._connection.execute(
+                sa.select(table.c.path, table.c.size, table.c.mtime_ns, table.c.inode).where(
+                    *at(table, index, part)
+                )
+            )
+        }
+
+    def stats_between(self, index: str, after: str, upto: str | None) -> dict[str, Stat]:
+        """As :meth:`stats`, of paths after ``after``, up to and with ``upto`` or to the end."""
+        return {
+            row.path: (row.size, row.mtime_ns, row.inode)
+            for table in (schema.file, schema.refused)
+            for row in self._connection.execute(
+                sa.select(table.c.path, table.c.size, table.c.mtime_ns, table.c.inode).where(
+                    table.c.index == index, *_between(table, after, upto)
+                )
+            )
+        }
+
+    def signed_between(self, index: str, after: str, upto: str | None) -> set[str]:
+        """As :meth:`signed`, of paths after ``after``, up to and with ``upto`` or to the end."""
+        table = schema.file
+        signed = sa.select(table.c.path).where(table.c.index == index, table.c.signature)
+        return set(self._connection.scalars(signed.where(*_between(table, after, upto))))
+
+    def signed_at(self, index: str, paths: Sequence[str]) -> set[str]:
+        """Those of ``paths`` at which the index has a file with a detached signature."""
+        return {file.path for file in self.files_at(index, paths) if file.signature}
+
+    def accepted(self, index: str, paths: Sequence[str]) -> set[str]:
+        """Those of ``paths`` at which the index has a file."""
+        return {
+            path
+            for part in parts(paths)
+            for path in self._connection.scalars(
+                sa.select(schema.file.c.path).where(*at(schema.file, index, part))
+            )
+        }
+
+    def files_at(self, index: str, paths: Sequence[str]) -> list[File]:
+        """The index's files at ``paths``."""
+        return [
+            file for part in parts(paths) for file in self._files(*at(schema.file, index, part))
+        ]
+
+    def places(self, index: str, filenames: Sequence[str]) -> dict[str, tuple[str, Stat]]:
+        """Path, and size, mtime and inode, of the index's files of these names, by name."""
+        table = schema.file.c
+        return {
+            row.filename: (row.path, (row.size, row.mtime_ns, row.inode))
+            for part in parts(filenames)
+            for row in self._connection.execute(
+                sa.select(
+                    table.filename, table.path, table.size, table.mtime_ns, table.inode
+                ).where(table.index == index, table.filename.in_(part))
+            )
+        }
+
     def signed(self, index: str, under: Iterable[str] = ("",)) -> set[str]:
         """The paths of files with a detached signature, at or below ``under``."""
         table = schema.file
@@ -191,11 +255,11 @@ class Reader:
         )
         return [to_refusal(row) for row in self._connection.execute(query)]
 
-    def refusals_at(self, index: str, refusals: Sequence[Refusal]) -> list[Refusal]:
-        """What was refused before at the paths of ``refusals``."""
+    def refusals_at(self, index: str, paths: Sequence[str]) -> list[Refusal]:
+        """What was refused at ``paths``."""
         return [
             to_refusal(row)
-            for part in parts([refusal.path for refusal in refusals])
+            for part in parts(paths)
             for row in self._connection.execute(
                 _select_refusals().where(*at(schema.refused, index, part))
             )
@@ -206,6 +270,11 @@ class Reader:
         projects = sa.select(sa.func.count()).where(schema.project.c.index == index, _has_page())
         files = sa.select(sa.func.count()).where(schema.file.c.index == index)
         return self._connection.scalar(projects) or 0, self._connection.scalar(files) or 0
+
+    def refused_count(self, index: str) -> int:
+        """How many files of the index's folder are refused."""
+        query = sa.select(sa.func.count()).where(schema.refused.c.index == index)
+        return self._connection.scalar(query) or 0
 
     def search(self, indexes: Sequence[str], words: Sequence[str], limit: int) -> list[str]:
         """Names of projects whose name or summary has all ``words``, the best match first."""
@@ -271,6 +340,11 @@ def _at_or_below(table: sa.Table, path: str) -> tuple[sa.ColumnElement[bool], ..
         return ()
     below = (table.c.path >= f"{path}/") & (table.c.path < f"{path}0")  # "0" comes after "/"
     return ((table.c.path == path) | below,)
+
+
+def _between(table: sa.Table, after: str, upto: str | None) -> tuple[sa.ColumnElement[bool], ...]:
+    here = (table.c.path > after,)
+    return here if upto is None else (*here, table.c.path <= upto)
 
 
 def _select_files() -> sa.Select[Any]:

@@ -13,6 +13,12 @@ def scan_mark(spec: Spec, index: str) -> str:
     return f"scanned:{index}:{spec.indexes[index].packages}"
 
 
+def vanished_mark(index: str) -> str:
+    """The catalog's mark that is the number of files which vanished all at once from ``index``:
+    they stay listed until somebody confirms it."""
+    return f"vanished:{index}"
+
+
 def unscanned(reader: Reader, spec: Spec, view: str) -> list[str]:
     """The indexes in the lineage of ``view`` that were not scanned in full yet."""
     return [name for name in spec.lineage(view) if not reader.mark(scan_mark(spec, name))]

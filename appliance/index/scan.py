@@ -1,17 +1,23 @@
 """A packages directory, or a part of it, compared with the catalog: what is new, what is gone."""
 
+import logging
+import os
 import time
-from collections.abc import Iterable, Iterator, Set
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 
 from appliance.index.catalog import Catalog
-from appliance.index.folder import Entry, Folder, FolderGone
+from appliance.index.folder import PARTIAL, Entry, Folder, FolderGone, Tally
 from appliance.index.intake import Intake, log_refusal
 from appliance.index.model import Refusal
-from appliance.index.names import SIGNATURE
+from appliance.index.names import ENDINGS, SIGNATURE
+from appliance.index.places import Places
 from appliance.index.reader import Stat
+from appliance.index.readiness import vanished_mark
 from appliance.index.store import Site
 from appliance.spec import Spec
+
+log = logging.getLogger(__name__)
 
 # A file is taken in when nobody has written to it for this long ...
 QUIET_SECONDS = 0.25
@@ -20,16 +26,34 @@ _RECENT_SECONDS = 2.0
 
 EVERYTHING = frozenset({""})
 
+# So many entries are compared at a time; what else there is to do waits no longer.
+_SLICE = 500
+# New files are taken in together up to so many, since to begin costs something.
+_TOGETHER = 20_000
+# As many files as these, and more than half of an index, are not deleted at once by intention.
+_MANY = 10
+
 
 class Scanner:
-    """Brings the catalog up to what is in one index's folder."""
+    """Brings the catalog up to what is in one index's folder.
 
-    def __init__(self, spec: Spec, catalog: Catalog, index: str) -> None:
+    ``confirmed`` says that whatever is gone was deleted, however much it is.
+    """
+
+    def __init__(self, spec: Spec, catalog: Catalog, index: str, confirmed: bool = False) -> None:
         self.index = index
         self.folder = Folder(spec.indexes[index].packages)
+        self.tally = Tally()  # of the last scan that came to its end
+        self.seen = 0  # entries, of the scan that runs or of the last
+        self.troubles: list[str] = []  # what was not taken for deletions, of the last scan
         self._catalog = catalog
-        self._intake = Intake(catalog, Site(spec), index, self.folder)
+        self._site = Site(spec)
+        self._intake = Intake(catalog, self._site, index, self.folder)
+        self._places = Places(spec, index, self.folder)
         self._waiting: dict[str, tuple[Stat, float]] = {}
+        self._held: set[str] = set()  # gone, and waiting for somebody to confirm it
+        self._missing: list[str] = []  # places without their disk, of the last look
+        self._confirmed = confirmed
 
     @property
     def waiting(self) -> frozenset[str]:
@@ -42,49 +66,158 @@ class Scanner:
         """Compare the folder at and below the paths ``under`` with the catalog.
 
         ``heard`` says that an event named these paths, so that their files may be half written;
-        ``again`` reads every file again. Yields whenever there is something to publish. Raises
+        ``again`` reads every file again. Yields after each transaction. Raises
         :class:`FolderGone` if the folder is not there, and then changes nothing.
         """
-        found = {entry.path: entry for path in sorted(under) for entry in self.folder.look(path)}
-        with self._catalog.read() as reader:
-            known = reader.stats(self.index, under)
-            inode = reader.mark(f"folder:{self.index}")
         if "" in under:
-            self._recognise(inode, is_empty=bool(known) and not found)
-        signatures = {
-            path: found.pop(path)
-            for path in list(found)
-            if path.endswith(SIGNATURE) and found[path].problem is None
-        }
-        gone = _missing(known.keys() - found.keys() - signatures.keys(), found.values())
-        new = [entry for path, entry in found.items() if again or known.get(path) != _stat(entry)]
-        new = self._follow_moves(new, gone, known)
-        for path in self.waiting - {entry.path for entry in new}:
-            if _covers(under, path):
+            yield from (None for _ in self.scan(again))
+            return
+        under = under | {_whole(path) for path in under}
+        under = under | {path + SIGNATURE for path in under if _is_package(path)}
+        found = {entry.path: entry for path in sorted(under) for entry in self.folder.look(path)}
+        known = self._known_under(under, found)
+        part = _Part(found, known, lambda path: _covers(under, path))
+        new, gone = self._compare(part, again)
+        gone = {path for path in gone - self._held if self._is_gone(path)}
+        if gone:
+            yield from self._forget(gone, whole=False)
+        yield from self._take_in([entry for entry in new if again or self._settled(entry, heard)])
+        with self._catalog.read() as reader:
+            files = {path for path in under if _is_package(path)}
+            signed = reader.signed_at(self.index, sorted(files))
+            signed |= reader.signed(self.index, {_signed_by(path) for path in under} - files)
+        self._match_signatures(part, signed)
+        yield
+
+    def scan(self, again: bool = False) -> Iterator[bool]:
+        """Compare the whole folder with the catalog, in the order of its paths and in slices.
+
+        Yields after each slice, ``True`` if files were taken in or let go. What is gone is let go
+        at the end: it may have moved to where the scan comes later. Otherwise as :meth:`look`.
+        """
+        self._recognise()
+        tally, gone, new, parts = Tally(), set[str](), list[Entry](), list[_Part]()
+        self.seen, after = 0, ""
+        for found, upto in _slices(self.folder.walk(tally)):
+            with self._catalog.read() as reader:
+                known = reader.stats_between(self.index, after, upto)
+                signed = reader.signed_between(self.index, after, upto)
+            covers = _between(after, upto)
+            part = _Part({entry.path: entry for entry in found}, known, covers, signed)
+            some, missing = self._compare(part, again)
+            settled = [entry for entry in some if again or self._settled(entry, heard=False)]
+            gone |= missing
+            new += settled
+            parts.append(part)
+            self.seen += len(found)
+            if not settled or upto is None or len(new) >= _TOGETHER:
+                yield from (True for _ in self._take_in(new))
+                for each in parts:
+                    self._match_signatures(each, each.signed)
+                new, parts = [], []
+            after = upto or after
+            yield False
+        gone = {path for path in gone if self._is_gone(path)}
+        self.troubles = []
+        yield from (True for _ in self._forget(gone, whole=True))
+        self._places.remember(self._missing)
+        self.tally = tally
+
+    # --- what differs --------------------------------------------------------------------------
+
+    def _compare(self, part: "_Part", again: bool) -> tuple[list[Entry], set[str]]:
+        """What is new or changed in a part of the folder, once moves were followed, and the paths
+        of what seems to be gone."""
+        files = part.files()
+        new = [
+            entry
+            for path, entry in files.items()
+            if again
+            or (part.known.get(path) != _stat(entry) and not (entry.shut and path in part.known))
+        ]
+        if not again:
+            new = self._renumber(new, part)
+        new = [self._if_whole(entry) for entry in new]
+        moved = self._follow_moves(new)
+        self._held -= moved.keys()
+        if not again:
+            places = set(moved.values())
+            new = [entry for entry in new if entry.path not in places]
+        names = {entry.path for entry in new}
+        for path in self.waiting - names:
+            if part.covers(path):
                 del self._waiting[path]
-        if self._forget(gone):
-            yield
-        settled = [entry for entry in new if again or self._is_settled(entry, heard)]
-        for changing in self._intake.take_in(settled) if settled else ():
-            for path in changing:
-                self._waiting[path] = ((0, 0, 0), 0.0)
-            yield
-        if self._match_signatures(signatures, under):
-            yield
+        return new, part.known.keys() - part.found.keys() - moved.keys()
 
-    def _recognise(self, inode: int, is_empty: bool) -> None:
-        """A directory that is not the one of last time, and has nothing in it where there were
-        files, is the place where a disk was mounted. Nothing is taken down for that."""
-        now = self.folder.inode()
-        if is_empty and inode not in (0, now) and self.folder.is_bare():
-            raise FolderGone(
-                f"packages directory {self.folder.root} is empty, and not the one it was: mount the"
-                " disk; if it is meant to be empty, make a file .empty in it"
-            )
-        if inode != now:
-            self._catalog.set_mark(f"folder:{self.index}", now)
+    def _known_under(self, under: Set[str], found: Mapping[str, Entry]) -> dict[str, Stat]:
+        """What is known at and below the paths ``under``. What is nowhere is looked for once more
+        after every change that has begun: a file that was just deleted may be about to come in."""
+        files = [path for path in under if _is_package(_signed_by(path))]
+        others = under - set(files)
+        with self._catalog.read() as reader:
+            known = reader.stats_at(self.index, files) | reader.stats(self.index, others)
+        if all(path in found or path in known or path.endswith(SIGNATURE) for path in under):
+            return known
+        with self._catalog.change() as change:
+            return change.stats_at(self.index, files) | change.stats(self.index, others)
 
-    def _is_settled(self, entry: Entry, heard: bool) -> bool:
+    def _is_gone(self, path: str) -> bool:
+        """Whether there is nothing now at a path at which nothing was found."""
+        if path.endswith("/"):  # a directory that could not be read
+            return True
+        first = next(self.folder.look(path), None)
+        return first is None or not (
+            first.path == path or (first.shut and path.startswith(first.path.rstrip("/") + "/"))
+        )
+
+    def _renumber(self, new: list[Entry], part: "_Part") -> list[Entry]:
+        """Where most inodes changed and nothing else, the file system numbers its files anew (sshfs
+        at each mount): what is known of them stays. Returns the entries that this is not true of.
+        """
+        numbers = {
+            entry.path: entry.inode
+            for entry in new
+            if entry.problem is None and _is_other_number(part.known.get(entry.path), entry)
+        }
+        if len(numbers) < _MANY or 2 * len(numbers) <= len(part.known.keys() & part.found.keys()):
+            return new
+        with self._catalog.change() as change:
+            files = change.files_at(self.index, list(numbers))
+            change.add(self.index, [replace(each, inode=numbers[each.path]) for each in files])
+            refusals = change.refusals_at(self.index, list(numbers))
+            change.refuse(self.index, [replace(r, inode=numbers[r.path]) for r in refusals])
+        return [entry for entry in new if entry.path not in numbers]
+
+    def _follow_moves(self, new: list[Entry]) -> dict[str, str]:
+        """Recognise files that only changed their directory; returns their new paths by old."""
+        names = {_name(entry.path): entry for entry in new if entry.problem is None}
+        if not names:
+            return {}
+        with self._catalog.read() as reader:
+            places = reader.places(self.index, list(names))
+        moves = {
+            old: names[name].path
+            for name, (old, stat) in places.items()
+            if old != names[name].path and stat == _stat(names[name]) and self._is_gone(old)
+        }
+        if not moves:
+            return {}
+        with self._catalog.change() as change:
+            moved = change.move(self.index, moves)
+        return {old: place for old, place in moves.items() if place in moved}
+
+    def _if_whole(self, entry: Entry) -> Entry:
+        """Who downloads a file has another beside it meanwhile, whatever the first one looks like:
+        aria2 gives it its full size at once."""
+        if entry.problem is None:
+            for ending in PARTIAL:
+                if os.path.lexists(self.folder.root / (entry.path + ending)):
+                    name = _name(entry.path) + ending
+                    problem = f"its download is not finished: {name} is beside it"
+                    return Entry(entry.path, 0, 0, 0, problem)
+        return entry
+
+    def _settled(self, entry: Entry, heard: bool) -> bool:
         """Whether nobody seems to be writing to a file, judged by two looks at it."""
         now, stat = time.monotonic(), _stat(entry)
         before = self._waiting.get(entry.path)
@@ -100,72 +233,213 @@ class Scanner:
             self._waiting[entry.path] = (stat, now)
         return settled
 
-    def _follow_moves(
-        self, new: list[Entry], gone: set[str], known: dict[str, Stat]
-    ) -> list[Entry]:
-        """Recognise files that only changed their directory; returns the entries that did not."""
-        places = {(PurePosixPath(path).name, known[path]): path for path in gone}
-        moves = {
-            entry.path: places[key]
-            for entry in new
-            if (key := (PurePosixPath(entry.path).name, _stat(entry))) in places
-        }
-        if not moves:
-            return new
-        with self._catalog.change() as change:
-            moved = {path for path, old in moves.items() if change.move(self.index, old, path)}
-        gone.difference_update(moves[path] for path in moved)
-        return [entry for entry in new if entry.path not in moved]
+    # --- what comes in and goes ----------------------------------------------------------------
 
-    def _forget(self, gone: set[str]) -> bool:
-        """Remove what is no longer in the folder; files that were refused as its duplicates are
-        then as good as new."""
+    def _take_in(self, entries: list[Entry], instead_of: list[str] | None = None) -> Iterator[None]:
+        if not entries:
+            return
+        for changing in self._intake.take_in(entries, instead_of or ()):
+            for path in changing:
+                self._waiting[path] = ((0, 0, 0), 0.0)
+            yield
+
+    def _forget(self, gone: set[str], whole: bool) -> Iterator[None]:
+        """Let go of what is no longer in the folder. A file that was refused as a duplicate of one
+        of these takes its place in the same transaction."""
+        gone = self._without_held(gone, whole)
         if not gone:
-            return False
-        with self._catalog.change() as change:
-            removed = {file.filename for file in change.remove(self.index, sorted(gone))}
-            duplicates = change.free(self.index, removed)
-        for path in duplicates:
-            self._waiting[path] = ((0, 0, 0), 0.0)
-        return bool(removed)
-
-    def _match_signatures(self, found: dict[str, Entry], under: Set[str]) -> bool:
-        """Note which files have a signature beside them, and refuse those that sign nothing."""
+            return
         with self._catalog.read() as reader:
-            signed = {
-                path
-                for path in reader.signed(self.index, map(_signed_by, under))
-                if _covers(under, path + SIGNATURE)
-            }
-            loose = [p for p in found if not reader.file_at(self.index, _signed_by(p))]
-            known = reader.stats(self.index, under)
-        new = {_signed_by(path) for path in found if path not in loose} - signed
-        old = signed - {_signed_by(path) for path in found}
-        orphans = [_orphan(found[path]) for path in loose if known.get(path) != _stat(found[path])]
-        if not new and not old and not orphans:
-            return False
+            names = {_name(path) for path in reader.accepted(self.index, list(gone))}
+            refused = reader.refusals(self.index) if names else []
+        duplicates = [
+            entry
+            for refusal in refused
+            if refusal.is_duplicate and _name(refusal.path) in names and refusal.path not in gone
+            if (entry := self.folder.entry(refusal.path))
+        ]
+        if duplicates:
+            yield from self._take_in(duplicates, sorted(gone))
+        else:
+            with self._catalog.change() as change:
+                change.remove(self.index, sorted(gone))
+            yield
+
+    def _match_signatures(self, part: "_Part", signed: Set[str]) -> None:
+        """Note which files have a signature beside them, and refuse those that sign nothing."""
+        found = part.signatures()
+        new = {
+            _signed_by(path): entry
+            for path, entry in found.items()
+            if _signed_by(path) not in signed or path in part.known
+        }
+        old = [
+            path
+            for path in signed
+            if path + SIGNATURE not in found and self.folder.entry(path + SIGNATURE) is None
+        ]
+        with self._catalog.read() as reader:
+            accepted = reader.accepted(self.index, list(new))
+            refused = reader.stats_at(self.index, list(new)).keys() - accepted
+        orphans = [
+            _orphan(entry)
+            for path, entry in new.items()
+            if path not in accepted and part.known.get(entry.path) != _stat(entry)
+            if path in refused or self.folder.entry(path) is None  # else it is about to come in
+        ]
+        if not accepted and not old and not orphans:
+            return
         with self._catalog.change() as change:
-            for path in sorted(new):
+            for path in sorted(accepted):
                 change.sign(self.index, path, True)
             for path in sorted(old):
                 change.sign(self.index, path, False)
-            change.remove(self.index, [path + SIGNATURE for path in new])
+            change.remove(self.index, [new[path].path for path in sorted(accepted)])
             change.refuse(self.index, orphans)
         for refusal in orphans:
             log_refusal(self.index, refusal)
-        return bool(new or old)
+
+    # --- what is not taken for a deletion ------------------------------------------------------
+
+    def _recognise(self) -> None:
+        """A directory that is not the one of last time, and has nothing in it where there were
+        files, is the place where a disk was mounted. Nothing is taken down for that."""
+        self.folder.identity()
+        if self._confirmed or "" not in self._places.missing() or not self.folder.is_bare():
+            return
+        with self._catalog.read() as reader:
+            if reader.counts(self.index)[1] or reader.refused_count(self.index):
+                raise FolderGone(
+                    f"packages directory {self.folder.root} is empty, and not the one it was: mount"
+                    " the disk; if it is meant to be empty, make a file .empty in it"
+                )
+
+    def _without_held(self, gone: set[str], whole: bool) -> set[str]:
+        """Those of the paths ``gone`` whose files somebody deleted, by all that we can tell."""
+        self._missing = []
+        if self._confirmed or self._is_said_to_be_empty():
+            self._hold(set(), 0)
+            return gone
+        gone = self._without_unmounted(gone)
+        with self._catalog.read() as reader:
+            files = len(reader.accepted(self.index, list(gone)))
+            waiting = reader.mark(vanished_mark(self.index))
+            is_much = files >= _MANY and 2 * files > reader.counts(self.index)[1]
+        if is_much or (whole and files and waiting):
+            self._hold(gone if whole else gone | self._held, files)
+            return set()
+        if whole:
+            self._hold(set(), 0)
+        return gone
+
+    def _hold(self, gone: set[str], files: int) -> None:
+        """Keep what is gone listed until somebody confirms it or it is back."""
+        self._held = gone
+        with self._catalog.read() as reader:
+            before = reader.mark(vanished_mark(self.index))
+            total = reader.counts(self.index)[1]
+        if before != files:
+            self._catalog.set_mark(vanished_mark(self.index), files)
+        if files and not before:
+            log.error("%s: %s", self.index, vanished(self.index, files, total))
+
+    def _without_unmounted(self, gone: set[str]) -> set[str]:
+        """Those of the paths ``gone`` that are not below a place where a disk was mounted."""
+        if not gone:
+            return gone
+        for place in self._places.missing():
+            kept = {path for path in gone if not place or path.startswith(f"{place}/")}
+            if kept:
+                self._missing.append(place)
+                text = (
+                    f"no disk is mounted at {self.folder.root / place}, as there was;"
+                    f" {len(kept):,} files stay listed: mount it, or run"
+                    f" `pyindex confirm-deletions --index {self.index}` if it is meant to be gone"
+                )
+                if text not in self.troubles:
+                    self.troubles.append(text)
+            gone = gone - kept
+        return gone
+
+    def _is_said_to_be_empty(self) -> bool:
+        return (self.folder.root / ".empty").exists() and next(self.folder.walk(), None) is None
+
+
+def vanished(index: str, files: int, total: int) -> str:
+    """What people are told of files that are gone all at once."""
+    return (
+        f"{files:,} of {total:,} files vanished at once, and stay listed; if they were deleted on"
+        f" purpose: pyindex confirm-deletions --index {index}"
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of the folder, and what the catalog knows of it; ``signed`` are the paths of its
+    files that had a signature."""
+
+    found: Mapping[str, Entry]
+    known: Mapping[str, Stat]
+    covers: Callable[[str], bool]
+    signed: Set[str] = frozenset()
+
+    def files(self) -> dict[str, Entry]:
+        """What is found, without what may be signatures of something."""
+        return {path: entry for path, entry in self.found.items() if not _is_signature(entry)}
+
+    def signatures(self) -> dict[str, Entry]:
+        return {path: entry for path, entry in self.found.items() if _is_signature(entry)}
+
+
+def _slices(entries: Iterator[Entry]) -> Iterator[tuple[list[Entry], str | None]]:
+    """Entries in portions, each with the path that it reaches up to, the last with ``None``.
+
+    A file and its signature are in one.
+    """
+    part, signable = list[Entry](), ""
+    for entry in entries:
+        signs = signable and entry.path.startswith(signable)
+        if len(part) >= _SLICE and not signs:
+            yield part, part[-1].path
+            part = []
+        if not signs:
+            signable = entry.path if _is_package(entry.path) else ""
+        part.append(entry)
+    yield part, None
 
 
 def _stat(entry: Entry) -> Stat:
     return entry.size, entry.mtime_ns, entry.inode
 
 
+def _is_other_number(known: Stat | None, entry: Entry) -> bool:
+    return known is not None and known[2] >= 0 and known[:2] == _stat(entry)[:2]
+
+
+def _is_package(path: str) -> bool:
+    """Whether a path is named like a package file, which nothing is below."""
+    return path.lower().endswith(ENDINGS)
+
+
+def _is_signature(entry: Entry) -> bool:
+    return entry.problem is None and entry.path.endswith(SIGNATURE)
+
+
 def _signed_by(path: str) -> str:
     return path.removesuffix(SIGNATURE)
 
 
+def _whole(path: str) -> str:
+    """The file of which another at ``path`` says that its download is not finished."""
+    return next((path.removesuffix(e) for e in PARTIAL if path.endswith(e)), path)
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
 def _orphan(entry: Entry) -> Refusal:
-    reason = f"a signature without {PurePosixPath(_signed_by(entry.path)).name} beside it"
+    reason = f"a signature without {_name(_signed_by(entry.path))} beside it"
     return Refusal(entry.path, reason, *_stat(entry))
 
 
@@ -173,7 +447,5 @@ def _covers(under: Iterable[str], path: str) -> bool:
     return any(not top or path == top or path.startswith(f"{top}/") for top in under)
 
 
-def _missing(paths: Iterable[str], found: Iterable[Entry]) -> set[str]:
-    """Those of ``paths`` that are gone, and not just below a directory that cannot be read."""
-    shut = [f"{entry.path}/" for entry in found if entry.problem is not None]
-    return {path for path in paths if not any(path.startswith(top) for top in shut)}
+def _between(after: str, upto: str | None) -> Callable[[str], bool]:
+    return lambda path: path > after and (upto is None or path <= upto)

@@ -1,33 +1,73 @@
 """Following the packages directories: the system tells which part to look at, and all of it is
-looked at now and then, since network file systems tell nothing."""
+scanned now and then, since network file systems tell nothing."""
 
 import contextlib
 import errno
 import fcntl
 import logging
-import os
+import queue
 import threading
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import watchfiles
 
 from appliance.errors import PyindexError
+from appliance.index.catalog import Catalog
+from appliance.index.folder import Folder, FolderGone
 from appliance.index.opening import open_catalog
+from appliance.index.places import mounts_below
 from appliance.index.publish import Publisher
-from appliance.index.scan import EVERYTHING, QUIET_SECONDS, Scanner
+from appliance.index.readiness import scan_mark
+from appliance.index.report import Progress, Reporter, Trouble, notify
+from appliance.index.scan import QUIET_SECONDS, Scanner
 from appliance.index.store import Site, make_directory
 from appliance.spec import Spec
 
 log = logging.getLogger(__name__)
 
-# More events than this, and looking at everything is cheaper, and sees what may have been lost.
-_MANY_EVENTS = 200
+# After so many events at once some may have been lost: the system keeps a bounded number.
+_MANY_EVENTS = 4000
 _LISTS_SECONDS = 1.0
+_MOUNTS_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
-_TICK_MILLISECONDS = 100
+_LONGEST_RETRY_SECONDS = 8.0
+_TICK_SECONDS = 0.1
+# A scan at full speed lets others have their turn after so long.
+_TURN_SECONDS = 0.05
+# Otherwise it takes one part in a hundred of a core.
+_REST = 99
+# A file that seems to be written when an index is first scanned holds it up so long.
+_SETTLE_SECONDS = 2.0
 _WATCHES = Path("/proc/self/fdinfo")  # Linux only
+
+
+@dataclass
+class _Follower:
+    """One index: what was heard of its folder, and where its scan is."""
+
+    scanner: Scanner
+    heard: set[str] = field(default_factory=set)
+    hear_at: float = 0.0
+    scan: Iterator[bool] | None = None
+    wanted: bool = True  # a scan at full speed
+    at_full_speed: bool = True
+    scan_at: float = 0.0
+    due: float = 0.0
+    failures: int = 0
+    scanned_at: float | None = None  # when the first scan ended
+    is_marked: bool = False
+    has_failed: bool = False
+
+    @property
+    def index(self) -> str:
+        return self.scanner.index
+
+    @property
+    def is_urgent(self) -> bool:
+        return (self.scan is not None and self.at_full_speed) or self.wanted
 
 
 class Watch:
@@ -35,17 +75,26 @@ class Watch:
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
-        self._troubles: set[object] = set()
-        self._missing = 0
         self._stop = threading.Event()
-        self._open()
+        self._troubles: dict[str, Trouble] = {}
+        self._told: dict[str, object] = {}
+        self._reporter = Reporter(spec)
+        self._missing = 0
+        self._mounts_at = 0.0
+        self._mounts: object = None
+        self._is_ready = False
+        self._followers: list[_Follower] = []
+        with contextlib.suppress(OSError, PyindexError):  # told when it is needed
+            self._open()
 
     def _open(self) -> None:
         """Begin with what is there now: directories may be others under the same names."""
-        catalog = open_catalog(self._spec, create=True)
-        self._publisher = Publisher(self._spec, catalog)
-        self._scanners = [Scanner(self._spec, catalog, index) for index in self._spec.indexes]
-        self._lists_at = self._reconcile_at = self._rest_until = 0.0
+        self._catalog = open_catalog(self._spec, create=True)
+        self._publisher = Publisher(self._spec, self._catalog)
+        self._followers = [
+            _Follower(Scanner(self._spec, self._catalog, index)) for index in self._spec.indexes
+        ]
+        self._lists_at = 0.0
         Site(self._spec).tidy()
 
     def stop(self) -> None:
@@ -53,79 +102,181 @@ class Watch:
         self._stop.set()
 
     def run(self) -> None:
-        """Follow the folders until :meth:`stop`. What goes wrong on the way is logged once,
+        """Follow the folders until :meth:`stop`. Whatever goes wrong on the way is logged once,
         leaves what was published as it is, and is tried again."""
         while not self._stop.is_set():
-            places = self._places()
-            try:
+            with self._trying("watch"):
                 self._open()
-                with alive(self._spec):
-                    for heard in self._events():
-                        if self._places() != places:
-                            break
-                        self._tick(heard)
-            except (OSError, PyindexError) as error:
-                self._report(error)
+                roots = [follower.scanner.folder.root for follower in self._followers]
+                with alive(self._spec), _Events(roots) as events:
+                    self._follow(events)
+            if "watch" in self._troubles:
                 self._stop.wait(_RETRY_SECONDS)
-
-    def _places(self) -> list[object]:
-        """What must stay as it is for us to go on: watches belong to a directory, not to its
-        name, and connections to a file."""
-        return [self._spec.catalog.exists(), *(_identity(scanner) for scanner in self._scanners)]
 
     def once(self, again: bool = False) -> None:
         """Bring catalog and pages up to the folders; ``again`` reads every file again, and writes
-        every page."""
+        every page. Raises :class:`FolderGone` at the end if a folder is not there."""
+        self._open()
         self._publisher.publish()
-        for scanner in self._scanners:
-            self._look(scanner, EVERYTHING, again=again)
-            while scanner.waiting:
-                time.sleep(QUIET_SECONDS)
-                self._look(scanner, scanner.waiting, heard=True)
+        gone: list[FolderGone] = []
+        for follower in self._followers:
+            try:
+                self._scan_once(follower.scanner, again)
+            except FolderGone as error:
+                gone.append(error)
         self._publisher.publish(everything=again)
         self._publisher.publish_lists()
+        if gone:
+            raise gone[0]
 
-    def _tick(self, heard: list[str]) -> None:
-        now = time.monotonic()
-        if now < self._rest_until:
-            return
-        due = now >= self._reconcile_at
-        everything = due or len(heard) > _MANY_EVENTS
-        try:
-            if everything:
-                self._publisher.publish()
-            for scanner in self._scanners:
-                if everything:
-                    self._look(scanner, EVERYTHING)
-                else:
-                    self._hear(scanner, heard)
-            if due:
-                self._count_followed()
-            if everything:
-                self._reconcile_at = now + self._spec.server.reconcile.total_seconds()
-            self._publish_lists()
-        except (OSError, PyindexError) as error:
-            self._report(error)
+    def _scan_once(self, scanner: Scanner, again: bool) -> None:
+        for has_changed in scanner.scan(again):
+            if has_changed:
+                self._publish()
+        while scanner.waiting:
+            time.sleep(QUIET_SECONDS)
+            for _ in scanner.look(scanner.waiting, heard=True):
+                self._publish()
+        for text in scanner.troubles:
+            log.error("%s: %s", scanner.index, text)
+        self._catalog.set_mark(scan_mark(self._spec, scanner.index), 1)
+
+    # --- following -----------------------------------------------------------------------------
+
+    def _follow(self, events: "_Events") -> None:
+        """Go on until something is another under the same name."""
+        self._mounts_at = 0.0
+        places = self._places()
+        folders = [follower.scanner.folder for follower in self._followers]
+        if any(folder.given.resolve() != folder.root for folder in folders):
+            return  # a link was turned since they were opened
+        while not self._stop.is_set() and self._places() == places:
+            urgent = events.is_heard and any(each.is_urgent for each in self._followers)
+            self._hear(events, 0.0 if urgent else _TICK_SECONDS)
+            if events.is_heard:
+                for follower in self._followers:
+                    self._serve(follower)
+            with self._trying("publish"):
+                self._publish_lists()
+            with self._trying("report"):
+                self._report()
+
+    def _places(self) -> list[object]:
+        """What must stay as it is for us to go on: watches belong to a directory, not to its
+        name, and are not set on what is mounted later; connections belong to a file."""
+        folders = [follower.scanner.folder for follower in self._followers]
+        if time.monotonic() - self._mounts_at >= _MOUNTS_SECONDS:
+            self._mounts = [mounts_below(folder.root) for folder in folders]
+            self._mounts_at = time.monotonic()
+        return [self._spec.catalog.exists(), self._mounts, *map(_identity, folders)]
+
+    def _hear(self, events: "_Events", seconds: float) -> None:
+        """Wait for events and share them out."""
+        paths, has_begun = events.take(seconds)
+        if events.trouble is None:
+            self._clear("events")
         else:
-            self._troubles = {each for each in self._troubles if isinstance(each, str)}
+            self._tell(
+                "events", f"{events.trouble}; the packages directories are compared in full instead"
+            )
+        if has_begun or len(paths) > _MANY_EVENTS:
+            for follower in self._followers:
+                follower.wanted = True
+        for follower in self._followers:
+            folder = follower.scanner.folder
+            heard = {path for each in paths if (path := folder.relative(each)) is not None}
+            if "" in heard:  # the folder itself
+                heard.discard("")
+                follower.wanted = True
+            follower.heard |= heard
 
-    def _hear(self, scanner: Scanner, heard: list[str]) -> None:
-        paths = {path for each in heard if (path := scanner.folder.relative(each)) is not None}
-        if paths:
-            self._look(scanner, paths, heard=True)
-        if scanner.waiting:
-            self._look(scanner, scanner.waiting, heard=True)
+    def _serve(self, follower: _Follower) -> None:
+        """What was heard first, then a part of the scan."""
+        now = time.monotonic()
+        if now >= follower.hear_at and (follower.heard or follower.scanner.waiting):
+            follower.hear_at = now + _TICK_SECONDS
+            with self._trying("look", follower) as failed:
+                self._look(follower)
+            if failed:
+                follower.hear_at = now + _RETRY_SECONDS
+        if now >= follower.scan_at:
+            with self._trying("scan", follower) as failed:
+                self._scan(follower)
+            if failed:
+                follower.scan, follower.wanted = None, True
+                pause = min(_RETRY_SECONDS * 2**follower.failures, _LONGEST_RETRY_SECONDS)
+                follower.failures += 1
+                follower.has_failed = True
+                follower.scan_at = now + pause
+        with self._trying("mark", follower):
+            self._mark(follower)
 
-    def _look(
-        self, scanner: Scanner, under: Set[str], heard: bool = False, again: bool = False
-    ) -> None:
-        for _ in scanner.look(under, heard, again):
-            self._publish()
-            if self._stop.is_set():
-                return  # what is left is found at the next start
+    def _look(self, follower: _Follower) -> None:
+        heard = frozenset(follower.heard)
+        for paths in (heard, follower.scanner.waiting - heard):
+            if paths:
+                for _ in follower.scanner.look(paths, heard=True):
+                    self._publish()
+                    if self._stop.is_set():
+                        return  # what is left is found at the next start
+        follower.heard -= heard
+
+    def _scan(self, follower: _Follower) -> None:
+        """Go on with the scan, or begin one that is due."""
+        now = time.monotonic()
+        if follower.scan is None:
+            if not follower.is_urgent and now < follower.due:
+                return
+            follower.at_full_speed, follower.wanted = follower.wanted, False
+            follower.due = now + self._spec.server.reconcile.total_seconds()
+            follower.scan = follower.scanner.scan()
+            self._publisher.publish()
+        while not self._stop.is_set():
+            began = time.thread_time()
+            has_changed = next(follower.scan, None)
+            if has_changed is None:
+                self._end(follower)
+                return
+            if has_changed:
+                self._publish()
+                return
+            if not follower.at_full_speed:
+                follower.scan_at = time.monotonic() + _REST * (time.thread_time() - began)
+                return
+            if time.monotonic() - now > _TURN_SECONDS:
+                return
+
+    def _end(self, follower: _Follower) -> None:
+        """A scan has come to its end."""
+        follower.scan, follower.failures, follower.has_failed = None, 0, False
+        follower.scanned_at = follower.scanned_at or time.monotonic()
+        prefix = f"missing {follower.index} "
+        found = {prefix + text: text for text in follower.scanner.troubles}
+        for key in [key for key in self._troubles if key.startswith(prefix) and key not in found]:
+            self._clear(key)
+        for key, text in found.items():
+            self._tell(key, text, follower.index)
+        self._publish()
+        self._count_followed()
+
+    def _mark(self, follower: _Follower) -> None:
+        """Note that an index was scanned in full, so that what it lacks is known to be absent."""
+        if follower.is_marked or follower.scanned_at is None:
+            return
+        now = time.monotonic()
+        if follower.scanner.waiting and now < follower.scanned_at + _SETTLE_SECONDS:
+            return
+        self._catalog.set_mark(scan_mark(self._spec, follower.index), 1)
+        self._publisher.publish()
+        self._publisher.publish_lists()
+        follower.is_marked = True
 
     def _publish(self) -> None:
-        self._publisher.publish()
+        """Publish what has changed, if anything has."""
+        with self._catalog.read() as reader:
+            behind = reader.serial() != reader.mark("pages")
+        if behind:
+            self._publisher.publish()
         self._publish_lists()
 
     def _publish_lists(self) -> None:
@@ -133,24 +284,81 @@ class Watch:
             self._publisher.publish_lists()
             self._lists_at = time.monotonic()
 
-    def _report(self, error: Exception) -> None:
-        """Log a trouble when it begins; look at everything again after a pause."""
-        trouble, text = (type(error), getattr(error, "errno", None) or str(error)), str(error)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            text = f"the disk of {self._spec.state} is full: free some space"
-        if trouble not in self._troubles:
-            log.error("%s; what was published stays, and this is tried again", text)
-            self._troubles.add(trouble)
-        self._reconcile_at = 0.0
-        self._rest_until = time.monotonic() + _RETRY_SECONDS
+    # --- what is told --------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _trying(self, what: str, follower: _Follower | None = None) -> Iterator[list[Exception]]:
+        """Whatever goes wrong is told when it begins, and until ``what`` succeeds; what was raised
+        is put into the list."""
+        index = follower.index if follower else None
+        key, raised = f"{what} {index or ''}", list[Exception]()
+        try:
+            yield raised
+        except Exception as error:  # the watcher must not die of anything
+            raised.append(error)
+            text = self._explained(error)
+            kind = (type(error), getattr(error, "errno", None) or text)
+            if key not in self._troubles or self._told.get(key) != kind:
+                told = "%s; keeping what is published, retrying"
+                if isinstance(error, OSError | PyindexError):
+                    log.error(told, text)
+                else:
+                    log.exception(told, text)
+            self._told[key] = kind
+            self._troubles[key] = Trouble(index, isinstance(error, FolderGone), text)
+        else:
+            self._clear(key)
+
+    def _explained(self, error: Exception) -> str:
+        if not isinstance(error, OSError):
+            return str(error) if isinstance(error, PyindexError) else repr(error)
+        if error.errno == errno.ENOSPC:
+            return f"the disk of {self._spec.state} is full: free some space"
+        if str(error.filename or "").startswith(f"{self._spec.state}/"):
+            return f"state {self._spec.state} cannot be written: {error}"
+        return str(error)
+
+    def _tell(self, key: str, text: str, index: str | None = None) -> None:
+        """Log what does not pass by itself, once as long as it is the same."""
+        if self._told.get(key) != text:
+            log.error("%s", text if index is None else f"{index}: {text}")
+        self._told[key] = text
+        self._troubles[key] = Trouble(index, False, text)
+
+    def _clear(self, key: str) -> None:
+        self._troubles.pop(key, None)
+
+    def _report(self) -> None:
+        """Tell how far we are, and when all is known."""
+        progress = {
+            each.index: Progress(each.is_marked, each.scanner.seen) for each in self._followers
+        }
+        self._reporter.beat(progress, self._troubles.values())
+        if self._is_ready:
+            return
+        if not all(each.is_marked or each.has_failed for each in self._followers):
+            seen = sum(each.seen for each in progress.values())
+            # The first scan may take longer than a start may.
+            notify(f"STATUS=scanning: {seen} names so far", "EXTEND_TIMEOUT_USEC=60000000")
+            return
+        with self._catalog.read() as reader:
+            counts = [reader.counts(each.index) for each in self._followers]
+        projects, files = (sum(each) for each in zip(*counts, strict=True))
+        text = f"ready: {projects} projects, {files} files"
+        log.info("%s", text)
+        notify("READY=1", f"STATUS={text}")
+        self._is_ready = True
 
     def _count_followed(self) -> None:
         """Tell when the system follows fewer directories than there are, twice in turn: it may
         just be about to."""
-        roots = [scanner.folder.root for scanner in self._scanners]
-        directories = sum(1 for root in roots for _ in os.walk(root))
-        missing = directories - _followed() if _WATCHES.is_dir() else 0
-        if missing > 0 and self._missing > 0:
+        if any(each.scanned_at is None for each in self._followers) or not _WATCHES.is_dir():
+            return
+        directories = sum(each.scanner.tally.directories for each in self._followers)
+        missing = directories - _followed()
+        if missing <= 0:
+            self._clear("unheard")
+        elif self._missing > 0:
             self._tell(
                 "unheard",
                 f"of {directories} directories, {missing} are not followed by the system: what"
@@ -159,30 +367,82 @@ class Watch:
             )
         self._missing = missing
 
-    def _tell(self, trouble: str, text: str) -> None:
-        """Log once what does not pass by itself."""
-        if trouble not in self._troubles:
-            log.error("%s", text)
-            self._troubles.add(trouble)
 
-    def _events(self) -> Iterator[list[str]]:
-        """Paths where something happened, as it happens, and empty lists between."""
-        roots = [scanner.folder.root for scanner in self._scanners if scanner.folder.root.is_dir()]
-        try:
-            for changes in _changes(roots, self._stop):
-                yield [path for _, path in changes]
-        except RuntimeError as error:  # a name that is not UTF-8 is more than watchfiles can take
-            self._tell(
-                str(error), f"{error}; the packages directories are compared in full instead"
-            )
-            self._stop.wait(_RETRY_SECONDS)
-            self._reconcile_at, self._missing = 0.0, 0
-            yield []
+class _Events:
+    """What happens below some directories, heard by a thread of its own: to begin to follow many
+    takes long, and one that hangs must not hold up the others' news."""
+
+    def __init__(self, roots: list[Path]) -> None:
+        self._roots = [str(root) for root in roots if root.is_dir()]
+        self._queue: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._patience = time.monotonic() + _RETRY_SECONDS
+        self._is_following = False
+        self.trouble: Exception | None = None  # that keeps the system from following
+
+    def __enter__(self) -> "_Events":
+        if self._roots:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
+        if self._roots:
+            self._thread.join(_RETRY_SECONDS)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is no use in waiting any longer until the system follows all."""
+        is_late = time.monotonic() > self._patience
+        return self._is_following or is_late or not self._roots or self.trouble is not None
+
+    def take(self, seconds: float) -> tuple[list[str], bool]:
+        """The paths where something happened since the last time, waiting so long for the first;
+        and whether the system has begun to follow, so that what was before is not among them."""
+        paths, has_begun = list[str](), False
+        with contextlib.suppress(queue.Empty):
+            found = self._queue.get(timeout=seconds) if seconds else self._queue.get_nowait()
+            while True:
+                if isinstance(found, Exception):
+                    self._is_following, self.trouble = False, found
+                else:
+                    paths += found
+                    has_begun = has_begun or not self._is_following
+                    self._is_following, self.trouble = True, None
+                found = self._queue.get_nowait()
+        return paths, has_begun
+
+    def _run(self) -> None:
+        pause = _RETRY_SECONDS
+        while not self._stop.is_set():
+            try:
+                for changes in self._changes():
+                    self._queue.put([path for _, path in changes])
+                    pause = _RETRY_SECONDS
+            except Exception as error:  # a name that is not UTF-8, a limit of the system
+                self._queue.put(error)
+            self._stop.wait(pause)
+            pause = min(2 * pause, 60.0)
+
+    def _changes(self) -> Iterator[set[tuple[watchfiles.Change, str]]]:
+        milliseconds = int(_TICK_SECONDS * 1000)
+        return watchfiles.watch(
+            *self._roots,
+            watch_filter=None,
+            debounce=milliseconds * 2,
+            step=milliseconds // 4,
+            rust_timeout=milliseconds,
+            yield_on_timeout=True,
+            stop_event=self._stop,
+            raise_interrupt=False,
+            ignore_permission_denied=True,
+        )
 
 
-def _identity(scanner: Scanner) -> object:
+def _identity(folder: Folder) -> object:
     try:
-        return scanner.folder.given.resolve(), scanner.folder.inode()
+        return folder.given.resolve(), folder.identity()
     except (OSError, PyindexError):
         return None
 
@@ -196,24 +456,19 @@ def _followed() -> int:
     return count
 
 
-def _changes(
-    roots: list[Path], stop: threading.Event
-) -> Iterator[set[tuple[watchfiles.Change, str]]]:
-    if not roots:
-        stop.wait(_RETRY_SECONDS)
-        yield set()
-        return
-    yield from watchfiles.watch(
-        *roots,
-        watch_filter=None,
-        debounce=_TICK_MILLISECONDS * 2,
-        step=_TICK_MILLISECONDS // 4,
-        rust_timeout=_TICK_MILLISECONDS,
-        yield_on_timeout=True,
-        stop_event=stop,
-        raise_interrupt=False,
-        ignore_permission_denied=True,
-    )
+def confirm_deletions(spec: Spec, index: str) -> int:
+    """Take for deleted what is gone from the folder of ``index``, however much it is, and publish
+    that; returns how many files."""
+    catalog = Catalog(spec.catalog)
+    with catalog.read() as reader:
+        before = reader.counts(index)[1]
+    for _ in Scanner(spec, catalog, index, confirmed=True).scan():
+        pass  # it is published below
+    publisher = Publisher(spec, catalog)
+    publisher.publish()
+    publisher.publish_lists()
+    with catalog.read() as reader:
+        return before - reader.counts(index)[1]
 
 
 @contextlib.contextmanager

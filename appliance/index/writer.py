@@ -1,7 +1,7 @@
 """Changes to the catalog, each with its line of the journal."""
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -122,17 +122,21 @@ class Writer(Reader):
         self._forget_refusals(index, paths)
         return paths
 
-    def move(self, index: str, old: str, new: str) -> bool:
-        """Note that a file is at another path now."""
-        file = self.file_at(index, old)
-        if file is None or self.file_at(index, new) is not None:
-            return False
-        self._connection.execute(
-            sa.update(schema.file).where(*at(schema.file, index, [old])).values(path=new)
-        )
-        self._forget_refusals(index, [new])  # it was there before, as a duplicate
-        self._record(index, replace(file, path=new), "moved", old)
-        return True
+    def move(self, index: str, moves: Mapping[str, str]) -> set[str]:
+        """Note that files are at other paths now: ``moves`` is from old paths to new ones, with the
+        same file names. Returns the new paths of those that the index had."""
+        files = {file.path: file for file in self.files_at(index, sorted(moves))}
+        if not files:
+            return set()
+        new = {old: moves[old] for old in files}
+        rows = [{"old": old, "new": place} for old, place in new.items()]
+        here = schema.file.c.index == index, schema.file.c.path == sa.bindparam("old")
+        query = sa.update(schema.file).where(*here).values(path=sa.bindparam("new"))
+        self._connection.execute(query, rows)
+        self._forget_refusals(index, list(new.values()))
+        for old, place in new.items():
+            self._record(index, replace(files[old], path=place), "moved", old)
+        return set(new.values())
 
     def refuse(self, index: str, refusals: Sequence[Refusal]) -> None:
         """Note files that cannot be taken in, and the projects that they say they are of; what the

@@ -1,0 +1,107 @@
+"""The disks that a packages directory was on: what was on one that is away was not deleted."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from appliance.index.folder import Folder
+from appliance.index.store import Batch, make_directory
+from appliance.spec import Spec
+
+_MOUNTS = Path("/proc/self/mountinfo")  # Linux only
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """``identity`` is of the packages directory; ``mounts`` has what was mounted at and below it,
+    by path, ``""`` for the directory itself."""
+
+    root: str
+    identity: list[int] = field(default_factory=list)
+    mounts: dict[str, str] = field(default_factory=dict)
+
+
+class Places:
+    """The packages directory of an index and the mount points below it, as they were when it was
+    last scanned in full. They are kept in ``<state>/places``."""
+
+    def __init__(self, spec: Spec, index: str, folder: Folder) -> None:
+        self._file = spec.state / "places" / f"{index}.json"
+        self._folder = folder
+        self._memory: _Memory | None = None
+
+    def missing(self) -> list[str]:
+        """The directories on which there was a disk that is not there: they are no mount points
+        now, or others with nothing in them. ``""`` is the packages directory itself."""
+        before, now = self._known(), mounts_below(self._folder.root)
+        found = [
+            path
+            for path, mount in before.mounts.items()
+            if path not in now or (now[path] != mount and self._is_bare(path))
+        ]
+        is_other = before.identity not in ([], list(self._folder.identity()))
+        if "" not in found and is_other and self._is_bare(""):
+            found.append("")
+        return found
+
+    def remember(self, missing: Sequence[str] = ()) -> None:
+        """Remember the packages directory as it is now, with what is mounted below it; those that
+        are ``missing`` as they were."""
+        before, mounts = self._known(), mounts_below(self._folder.root)
+        mounts |= {path: before.mounts[path] for path in missing if path in before.mounts}
+        identity = before.identity if "" in missing else list(self._folder.identity())
+        memory = _Memory(str(self._folder.root), identity, mounts)
+        if memory == before:
+            return
+        make_directory(self._file.parent)
+        with Batch() as batch:
+            batch.write(self._file, json.dumps(asdict(memory)).encode())
+        self._memory = memory
+
+    def _known(self) -> _Memory:
+        if self._memory is None:
+            root = str(self._folder.root)
+            self._memory = _Memory(root)
+            try:
+                found = _parse(json.loads(self._file.read_bytes()))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                pass  # nothing was remembered, or nothing that can be read
+            else:
+                if found.root == root:  # or it was another directory
+                    self._memory = found
+        return self._memory
+
+    def _is_bare(self, path: str) -> bool:
+        try:
+            return self._folder.is_bare(path)
+        except OSError:
+            return False
+
+
+def mounts_below(root: Path) -> dict[str, str]:
+    """What is mounted at ``root`` and below it, by the path from there: device and the directory of
+    it that is seen (proc_pid_mountinfo(5)). No file system is asked, since one may hang."""
+    try:
+        lines = _MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        device, top, place = line.split(b" ")[2:5]
+        path = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), place)
+        mount = Path(path.decode("utf-8", "surrogateescape"))
+        if mount.is_relative_to(root):
+            name = mount.relative_to(root).as_posix()
+            found["" if name == "." else name] = f"{device.decode()} {top.decode(errors='replace')}"
+    return found
+
+
+def _parse(found: Any) -> _Memory:
+    return _Memory(
+        root=str(found["root"]),
+        identity=[int(number) for number in found["identity"]],
+        mounts={str(path): str(mount) for path, mount in found["mounts"].items()},
+    )

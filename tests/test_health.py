@@ -1,0 +1,237 @@
+"""`/health` and `pyindex status` tell the truth: what the watcher has trouble with is in both."""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from falcon.testing import TestClient
+
+from appliance.cli import main
+from appliance.cli.status import status
+from appliance.index import report
+from appliance.index.health import health
+from appliance.index.readiness import scan_mark
+from appliance.index.watch import alive, is_alive
+from appliance.web.app import create_app
+from tests.conftest import Lab, eventually
+from tests.dist import make_wheel
+
+WHEEL = "foo-1.0-py2.py3-none-any.whl"
+
+
+@contextmanager
+def watcher(lab: Lab, *before: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The real program, after the words ``before``."""
+    command = [*before, sys.executable, "-m", "appliance", "watch", str(lab.packages)]
+    with subprocess.Popen([*command, "--state", str(lab.spec.state)]) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+
+
+def problems(lab: Lab) -> list[str]:
+    found: list[str] = status(lab.spec)["problems"]
+    return found
+
+
+def asked(lab: Lab) -> tuple[int, str]:
+    """What `/health` answers, in short."""
+    answer = TestClient(create_app(lab.spec)).simulate_get("/health")
+    return answer.status_code, answer.json["status"]
+
+
+def code(lab: Lab) -> int:
+    return main(["status", "-d", str(lab.packages), "--state", str(lab.spec.state)])
+
+
+@pytest.fixture
+def running(lab: Lab) -> Iterator[Lab]:
+    """An index that is served and watched, and is well."""
+    make_wheel(lab.packages, "foo", "1.0")
+    with lab.watched():
+        eventually(lambda: health(lab.spec, lab.catalog).status == "ok")
+        yield lab
+
+
+def test_what_is_well_is_told_so(running: Lab) -> None:
+    """200, `ok`, exit code 0."""
+    assert asked(running) == (200, "ok")
+    assert code(running) == 0
+
+
+def test_a_folder_that_goes_is_failing(running: Lab) -> None:
+    """No file can be fetched: 503, until it is back."""
+    away = running.packages.with_name("away")
+    running.packages.rename(away)
+    eventually(lambda: asked(running) == (503, "failing"))
+    assert any("is not there; mount it or make it" in each for each in problems(running))
+    assert running.files("foo") == [WHEEL]
+    away.rename(running.packages)
+    eventually(lambda: asked(running) == (200, "ok"))
+
+
+def test_a_bug_is_told_and_got_over(running: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is raised while a folder is followed: the watcher lives, and says what it was."""
+
+    def fail(*_arguments: object) -> None:
+        raise ZeroDivisionError("as tested")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("appliance.index.folder.Folder.look", fail)
+        make_wheel(running.packages, "bar", "1.0")
+        eventually(lambda: any("as tested" in each for each in problems(running)))
+        assert asked(running) == (200, "degraded")
+        assert code(running) == 1
+    eventually(lambda: running.files("bar"))
+    eventually(lambda: asked(running) == (200, "ok"))
+
+
+def test_a_watcher_that_stands_still_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds its lock, so it is alive; that it makes no progress shows all the same."""
+    monkeypatch.setattr(report, "STALE_SECONDS", 2 * report._BEAT_SECONDS)
+    make_wheel(lab.packages, "foo", "1.0")
+    with watcher(lab) as process:
+        eventually(lambda: lab.spec.catalog.exists() and asked(lab) == (200, "ok"))
+        process.send_signal(signal.SIGSTOP)
+        eventually(lambda: any("makes no progress since" in each for each in problems(lab)))
+        assert is_alive(lab.spec)
+        assert asked(lab) == (200, "degraded")
+        process.send_signal(signal.SIGCONT)
+        eventually(lambda: asked(lab) == (200, "ok"))
+    eventually(lambda: any("no watcher is running" in each for each in problems(lab)))
+    assert asked(lab) == (200, "degraded")
+
+
+def test_it_is_starting_until_all_was_scanned(lab: Lab) -> None:
+    """Before that nothing that is missing is known to be absent: 503, and when to come again."""
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    lab.catalog.set_mark(scan_mark(lab.spec, lab.index), 0)
+    client = TestClient(create_app(lab.spec))
+    with alive(lab.spec):
+        answer = client.simulate_get("/health")
+        assert (answer.status_code, answer.json["status"]) == (503, "starting")
+        assert answer.headers["retry-after"]
+        text = "main: starting: 1 files accepted, 0 names scanned so far"
+        assert answer.json["problems"] == [text]
+        assert code(lab) == 1
+    answer = client.simulate_get("/health")  # and nobody scans it
+    assert (answer.status_code, answer.json["status"]) == (503, "failing")
+    lab.once()
+    assert lab.catalog.read().__enter__().mark(scan_mark(lab.spec, lab.index)) == 1
+
+
+def junk(folder: Path) -> None:
+    for name in ("lost+found", "@eaDir", "sub"):
+        (folder / name).mkdir()
+    make_wheel(folder / "@eaDir", "hidden", "1.0")
+    names = ("Thumbs.db", ".DS_Store", "index.html", "SHA256SUMS", "README.md", "foo-2.0.zip.part")
+    for name in (*names, "sub/desktop.ini", "foo-2.0.zip.crdownload", "bar.whl.aria2", "x.tmp"):
+        (folder / name).write_text("junk")
+
+
+def test_junk_is_ignored_and_no_problem(running: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """What lies about in every folder is listed, and spoils neither."""
+    junk(running.packages)
+    make_wheel(running.packages, "bar", "1.0")
+    eventually(lambda: running.files("bar"))
+    assert running.refused() == {}
+    assert code(running) == 0
+    assert "  ignored 11: " in capsys.readouterr().out
+    assert "README.md" in status(running.spec)["indexes"]["main"]["ignored"]
+    assert running.page("hidden") is None
+    assert asked(running) == (200, "ok")
+
+
+def test_a_package_named_like_junk_is_a_package(lab: Lab) -> None:
+    """There is a project called readme."""
+    for name in ("readme", "license", "changelog"):
+        make_wheel(lab.packages, name, "1.0")
+    lab.once()
+    assert lab.projects() == ["changelog", "license", "readme"]
+
+
+def read_only(state: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(state)], check=True)
+
+
+def full(state: Path) -> None:
+    with (state / "filler").open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+
+
+BROKEN: list[tuple[Callable[[Path], None], str]] = [
+    (read_only, "mounted read-only"),
+    (full, "0 MB are left on the disk of"),
+]
+
+
+@pytest.mark.parametrize(("break_it", "told"), BROKEN)
+def test_a_state_that_takes_nothing_is_told(
+    small_disk: Path, tmp_path: Path, break_it: Callable[[Path], None], told: str
+) -> None:
+    """What is published is served; that changes do not show, and why, is said."""
+    lab = Lab(tmp_path, state=small_disk / "state")
+    make_wheel(lab.packages, "foo", "1.0")
+    source = ["-d", str(lab.packages), "--state", str(lab.spec.state)]
+    command = [sys.executable, "-m", "appliance"]
+    once = ["watch", str(lab.packages), "--once", *source[2:]]
+    subprocess.run([*command, *once], check=True)
+    break_it(small_disk)
+    with lab.watched():
+        found = TestClient(create_app(lab.spec)).simulate_get("/health")
+        assert found.status_code == 200
+        assert any(told in each for each in found.json["problems"])
+        for verb in (["status"], ["yank", WHEEL]):
+            said = subprocess.run(
+                [*command, *verb, *source], capture_output=True, text=True, check=False
+            )
+            assert said.returncode == 1
+            assert told in said.stdout + said.stderr or break_it is full
+            assert "permission" not in said.stderr
+
+
+def test_ready_is_told_to_systemd(lab: Lab, tmp_path: Path) -> None:
+    """READY=1 comes when all was scanned and published, not before (sd_notify(3))."""
+    for number in range(30):
+        make_wheel(lab.packages, f"p{number}", "1.0")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bus:
+        bus.bind(str(tmp_path / "notify"))
+        bus.settimeout(60)
+        before = ["env", f"NOTIFY_SOCKET={tmp_path / 'notify'}"]
+        with watcher(lab, *before):
+            while "READY=1" not in (said := bus.recv(4096).decode()):
+                assert said.startswith("STATUS=scanning: ")
+        assert "STATUS=ready: 30 projects, 30 files" in said
+        assert len(lab.projects()) == 30
+
+
+def test_the_report_is_of_now(lab: Lab) -> None:
+    """One from before a reboot, or that is damaged, says nothing."""
+    lab.once()
+    place = lab.spec.state / "watcher.json"
+    place.write_text(
+        json.dumps({"pid": 1, "beat": 1e12, "time": "x", "indexes": {}, "troubles": []})
+    )
+    found = report.read_report(lab.spec)
+    assert found is not None
+    assert found.is_stale
+    for damaged in ("", "[]", "{}", '{"pid": []}'):
+        place.write_text(damaged)
+        assert report.read_report(lab.spec) is None
+    shutil.rmtree(lab.spec.state / "www" / "simple")
+    place.unlink()
+    assert asked(lab) == (503, "failing")
