@@ -19,7 +19,7 @@ LAYERS = [
     {"index.readiness"},
     {"index.writer"},
     {"index.catalog"},
-    {"index.intake", "index.pages"},
+    {"index.intake", "index.pages", "index.views"},
     {"index.publish"},
     {"index.scan"},
     {"index.watch", "index.decisions", "index.health"},

@@ -28,6 +28,11 @@ class Reader:
         query = sa.select(schema.mark.c.value).where(schema.mark.c.name == name)
         return self._connection.scalar(query) or 0
 
+    def marks(self) -> dict[str, int]:
+        """All numbers that were remembered."""
+        rows = self._connection.execute(sa.select(schema.mark))
+        return {row.name: row.value for row in rows}
+
     def project(self, index: str, name: str) -> Project | None:
         """The project with its files, or ``None`` if this index has none of that name.
 
@@ -98,6 +103,23 @@ class Reader:
         )
         return {(index, path) for index, path in self._connection.execute(query)}
 
+    def touched(self, since: int) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+        """Index and path of each file that the journal names after serial ``since``; index and
+        name of each project that has changed as a whole."""
+        line = schema.journal.c
+        query = sa.select(line.index, line.project, line.path).where(line.serial > since)
+        rows = self._connection.execute(query).all()
+        files = {(index, path) for index, _, path in rows if path is not None}
+        return files, {(index, project) for index, project, path in rows if path is None}
+
+    def accepted(self, index: str) -> Iterator[tuple[str, bool, bool]]:
+        """The path of each file that may be fetched, whether there is a signature, and whether
+        metadata; none of quarantined projects (PEP 792)."""
+        file = schema.file.c
+        query = sa.select(file.path, file.signature, file.core_metadata.is_not(None))
+        for row in self._connection.execute(query.where(file.index == index, ~_quarantined())):
+            yield row[0], row[1], row[2]
+
     def file(self, index: str, filename: str) -> File | None:
         found = self._files(schema.file.c.index == index, schema.file.c.filename == filename)
         return found[0] if found else None
@@ -109,13 +131,8 @@ class Reader:
     def offered(self, index: str, after: str = "", limit: int = 1000) -> list[File]:
         """At most ``limit`` files by path, beginning after the path ``after``; none of quarantined
         projects (PEP 792)."""
-        file, project = schema.file.c, schema.project.c
-        quarantined = sa.exists().where(
-            project.index == file.index,
-            project.name == file.project,
-            project.status == "quarantined",
-        )
-        query = _select_files().where(file.index == index, file.path > after, ~quarantined)
+        file = schema.file.c
+        query = _select_files().where(file.index == index, file.path > after, ~_quarantined())
         rows = self._connection.execute(query.order_by(file.path).limit(limit))
         return [_to_file(row) for row in rows]
 
@@ -216,6 +233,16 @@ def parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
 
 def _has_page() -> sa.ColumnElement[bool]:
     return (schema.project.c.files > 0) | (schema.project.c.status != "active")
+
+
+def _quarantined() -> sa.ColumnElement[bool]:
+    """The condition for files of quarantined projects."""
+    file, project = schema.file.c, schema.project.c
+    return sa.exists().where(
+        project.index == file.index,
+        project.name == file.project,
+        project.status == "quarantined",
+    )
 
 
 def at(table: sa.Table, index: str, paths: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:

@@ -10,6 +10,7 @@ from appliance.index.intake import Intake, log_refusal
 from appliance.index.model import Refusal
 from appliance.index.names import SIGNATURE
 from appliance.index.reader import Stat
+from appliance.index.readiness import scan_mark
 from appliance.index.store import Site
 from appliance.spec import Spec
 
@@ -26,6 +27,7 @@ class Scanner:
 
     def __init__(self, spec: Spec, catalog: Catalog, index: str) -> None:
         self.index = index
+        self._scanned = scan_mark(spec, index)
         self.folder = Folder(spec.indexes[index].packages)
         self._catalog = catalog
         self._intake = Intake(catalog, Site(spec), index, self.folder)
@@ -70,6 +72,11 @@ class Scanner:
                 self._waiting[path] = ((0, 0, 0), 0.0)
             yield
         if self._match_signatures(signatures, under):
+            yield
+        with self._catalog.read() as reader:
+            is_known = reader.mark(self._scanned)
+        if "" in under and not is_known:
+            self._catalog.set_mark(self._scanned, 1)
             yield
 
     def _recognise(self, inode: int, is_empty: bool) -> None:

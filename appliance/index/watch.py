@@ -42,6 +42,7 @@ class Watch:
 
     def _open(self) -> None:
         """Begin with what is there now: directories may be others under the same names."""
+        Site(self._spec).check()
         catalog = Catalog(self._spec.catalog, create=True)
         self._publisher = Publisher(self._spec, catalog)
         self._scanners = [Scanner(self._spec, catalog, index) for index in self._spec.indexes]
