@@ -43,7 +43,7 @@ _POLL_SECONDS = 0.02
 _OF_A_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EILSEQ)
 
 Row = tuple[str, str, int]  # of a project list: name, display name, serial
-Touched = tuple[set[tuple[str, str]], set[tuple[str, str]]]
+Touched = tuple[dict[tuple[str, str], str], set[tuple[str, str]]]
 
 
 class Unscanned(PyindexError):
@@ -306,7 +306,10 @@ class Publisher:
                 self._offer(index, file, batch, check=touched is None)
             return
         for file in files:
-            if (index, file.path) in touched[0]:
+            moved_from = touched[0].get((index, file.path))
+            if moved_from is not None:
+                if moved_from:
+                    self._move_metadata(index, moved_from, file, batch)
                 self._offer(index, file, batch)
 
     def _offer(self, index: str, file: File, batch: Batch, check: bool = False) -> None:
@@ -326,6 +329,12 @@ class Publisher:
             store.unlink(place)
             target = Path(f"{self._folders[index].root}/{file.path}")
             self._restore_metadata(target, place, file, batch)
+
+    def _move_metadata(self, index: str, old: str, file: File, batch: Batch) -> None:
+        """Publish the metadata of a file that has moved, without opening it again."""
+        source = self._site.metadata(index, old)
+        if file.core_metadata is not None and _digest(source) == file.core_metadata:
+            batch.write_unseen(self._site.metadata(index, file.path), Path(source).read_bytes())
 
     def _restore_metadata(self, target: Path, place: str, file: File, batch: Batch) -> None:
         if file.core_metadata is None:

@@ -103,14 +103,19 @@ class Reader:
         )
         return {(index, path) for index, path in self._connection.execute(query)}
 
-    def touched(self, since: int) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
-        """Index and path of each file that the journal names after serial ``since``; index and
-        name of each project that has changed as a whole."""
+    def touched(self, since: int) -> tuple[dict[tuple[str, str], str], set[tuple[str, str]]]:
+        """What the journal names after serial ``since``: index and path of each file, with the
+        path that it was moved from or ""; index and name of each project that changed as a whole.
+        """
         line = schema.journal.c
-        query = sa.select(line.index, line.project, line.path).where(line.serial > since)
-        rows = self._connection.execute(query).all()
-        files = {(index, path) for index, _, path in rows if path is not None}
-        return files, {(index, project) for index, project, path in rows if path is None}
+        query = sa.select(line.index, line.project, line.action, line.path, line.detail)
+        rows = self._connection.execute(query.where(line.serial > since)).all()
+        files = {
+            (index, path): detail or "" if action == "moved" else ""
+            for index, _, action, path, detail in rows
+            if path is not None
+        }
+        return files, {(index, name) for index, name, _, path, _ in rows if path is None}
 
     def accepted(self, index: str) -> Iterator[tuple[str, bool, bool]]:
         """The path of each file that may be fetched, whether there is a signature, and whether

@@ -54,7 +54,7 @@ class Site:
 
     def marker(self, index: str, path: str) -> str:
         """The marker of the package file, or the signature, at ``path``."""
-        return f"{self._www}/.accepted/{index}/{path}"
+        return f"{self._www}/.accepted/{index}/packages/{path}"  # nginx asks by the path of a URL
 
     def is_accepted(self, index: str, path: str) -> bool:
         """Whether the package file, or the signature, at ``path`` may be fetched."""
