@@ -274,6 +274,7 @@ class Publisher:
             if not project.offered:
                 for file in project.files:
                     self._withhold(project.index, file.path)
+                    self._put_away(project.index, file.path)
 
     def _load(
         self, reader: Reader, changed: list[tuple[str, str]]
@@ -327,8 +328,7 @@ class Publisher:
             else (file.core_metadata is not None) != os.path.lexists(place)
         ):
             store.unlink(place)
-            target = Path(f"{self._folders[index].root}/{file.path}")
-            self._restore_metadata(target, place, file, batch)
+            self._restore_metadata(index, place, file, batch)
 
     def _move_metadata(self, index: str, old: str, file: File, batch: Batch) -> None:
         """Publish the metadata of a file that has moved, without opening it again."""
@@ -336,9 +336,15 @@ class Publisher:
         if file.core_metadata is not None and _digest(source) == file.core_metadata:
             batch.write_unseen(self._site.metadata(index, file.path), Path(source).read_bytes())
 
-    def _restore_metadata(self, target: Path, place: str, file: File, batch: Batch) -> None:
+    def _restore_metadata(self, index: str, place: str, file: File, batch: Batch) -> None:
         if file.core_metadata is None:
             return
+        aside = self._site.unpublished_metadata(index, file.path)
+        if _digest(aside) == file.core_metadata:
+            batch.write(place, Path(aside).read_bytes())
+            store.unlink(aside)
+            return
+        target = self._folders[index].root / file.path
         try:
             raw = archive.read_metadata(target)
         except (OSError, Refused) as error:
@@ -410,6 +416,16 @@ class Publisher:
         store.unlink(marker)
         store.unlink(marker + SIGNATURE)
         store.remove_empty(marker.rpartition("/")[0], self._site.marker(index, "").rstrip("/"))
+
+    def _put_away(self, index: str, path: str) -> None:
+        """Keep the metadata of a file whose page promises none any more where no reader sees it."""
+        place, aside = (
+            self._site.metadata(index, path),
+            self._site.unpublished_metadata(index, path),
+        )
+        if os.path.lexists(place):
+            store.make_directory(aside.rpartition("/")[0])
+            Path(place).replace(aside)
 
     def _settled(self) -> set[str]:
         """The indexes whose files are on no page that this catalog did not make."""
