@@ -1,8 +1,5 @@
 """Whether what an index does not show is known not to be there: 404, or 503 until it is."""
 
-import contextlib
-from collections.abc import Iterator
-
 import falcon
 
 from appliance.index.catalog import Catalog, CatalogError
@@ -10,6 +7,7 @@ from appliance.index.publish import Unscanned, is_laid_out
 from appliance.index.store import Site
 from appliance.index.views import View
 from appliance.spec import Spec
+from appliance.web import static
 
 
 class Complete:
@@ -21,14 +19,17 @@ class Complete:
         self._view = View(spec, Site(spec), index)
         self._known: tuple[int, int] | None = None
 
-    @contextlib.contextmanager
-    def or_unknown(self) -> Iterator[None]:
-        """Turn HTTPNotFound into :class:`Unscanned` while what is absent is unknown."""
+    def open(self, root: str, path: str, beneath: bool = False) -> static.File:
+        """The file at ``path`` (see :class:`static.File`), or :meth:`absent`."""
         try:
-            yield
-        except falcon.HTTPNotFound:
-            self.check()
-            raise
+            return static.File(root, path, beneath)
+        except falcon.HTTPNotFound as error:
+            raise self.absent() from error
+
+    def absent(self) -> falcon.HTTPNotFound:
+        """What to raise for what is not there; raises :class:`Unscanned` while that is unknown."""
+        self.check()
+        return static.not_found()
 
     def check(self) -> None:
         """Raise :class:`Unscanned` until all of the index and its bases has been published."""

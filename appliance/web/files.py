@@ -30,7 +30,7 @@ class Files:
         self._metadata = self._site.metadata(index, "").removesuffix(f"/{names.METADATA}")
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, path: str) -> None:
-        with self._complete.or_unknown(), self._open(path) as file:
+        with self._open(path) as file:
             resp.set_headers(_HEADERS)
             resp.set_header("ETag", file.etag)
             resp.last_modified = datetime.fromtimestamp(file.mtime, UTC)
@@ -54,11 +54,13 @@ class Files:
     on_head = on_get
 
     def _open(self, path: str) -> static.File:
-        if not self._site.is_accepted(self._index, path.removesuffix(names.METADATA)):
-            raise static.not_found()
-        if path.endswith(names.METADATA):
-            return static.File(self._metadata, path)
-        return static.File(self._packages, path, beneath=True)
+        is_metadata = path.endswith(names.METADATA)
+        package = path.removesuffix(names.METADATA) if is_metadata else path
+        if not self._site.is_accepted(self._index, package):
+            raise self._complete.absent()
+        if is_metadata:
+            return self._complete.open(self._metadata, path)
+        return self._complete.open(self._packages, path, beneath=True)
 
 
 def _content_type(path: str) -> str:

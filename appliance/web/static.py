@@ -17,6 +17,8 @@ from appliance.index.folder import open_beneath
 # Hidden names ("." and ".." too), empty segments, control characters, "\", what was not UTF-8.
 _UNSAFE = re.compile(r"(?:^|/)(?:[./]|$)|[\x00-\x1f\x7f\\\ufffd]")
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+# Not to wait, should somebody have put a FIFO in the place of a file.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _OPAQUE_TAG = re.compile(r'"[^"]*"')
 
 
@@ -31,11 +33,8 @@ class File:
         if _UNSAFE.search(path):
             raise not_found()
         try:
-            # Not to wait, should somebody have put a FIFO in the place of a file.
             self.descriptor = (
-                _open_beneath(root, path)
-                if beneath
-                else os.open(f"{root}/{path}", os.O_RDONLY | os.O_NONBLOCK)
+                _open_beneath(root, path) if beneath else os.open(f"{root}/{path}", _FLAGS)
             )
         except OSError as error:
             if error.errno in _ABSENT:
@@ -102,6 +101,8 @@ def seconds(date: str | None) -> float | None:
 
 def _open_beneath(root: str, path: str) -> int:
     try:
+        if "/" not in path:  # most are; in one step
+            return os.open(f"{root}/{path}", _FLAGS | os.O_NOFOLLOW)
         return open_beneath(root, path)
     except OSError as error:
         if error.errno != errno.ELOOP:
