@@ -1,6 +1,7 @@
 """Questions to the catalog, in one consistent view of it."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -262,21 +263,26 @@ def _at_or_below(table: sa.Table, path: str) -> tuple[sa.ColumnElement[bool], ..
     return ((table.c.path == path) | below,)
 
 
+_FILE = tuple(name for name in File.__dataclass_fields__ if name != "yanked")
+
+
 def _select_files() -> sa.Select[Any]:
-    yanked = schema.yank.c.reason.label("yanked")
+    """The fields of :class:`File` in their order; ``yanked`` is the last."""
     join = (schema.yank.c.index == schema.file.c.index) & (
         schema.yank.c.filename == schema.file.c.filename
     )
-    return sa.select(schema.file, yanked).outerjoin_from(schema.file, schema.yank, join)
+    columns = [schema.file.c[name] for name in _FILE]
+    return sa.select(*columns, schema.yank.c.reason).outerjoin_from(schema.file, schema.yank, join)
 
 
 def _to_file(row: sa.Row[Any]) -> File:
-    values = row._mapping
-    return File(**{name: values[name] for name in File.__dataclass_fields__})
+    fields: Iterable[Any] = row
+    return File(*fields)
 
 
 def _to_project(row: sa.Row[Any], files: list[File]) -> Project:
-    files.sort(key=lambda file: (version_key(file.version), file.filename))
+    order = _order({file.version for file in files})
+    files.sort(key=lambda file: (order[file.version], file.filename))
     return Project(
         index=row._mapping["index"],
         name=row.name,
@@ -286,6 +292,25 @@ def _to_project(row: sa.Row[Any], files: list[File]) -> Project:
         status_reason=row.status_reason,
         files=tuple(files),
     )
+
+
+def _order(versions: Iterable[str]) -> dict[str, int]:
+    """The place of each version, the same for two spellings of one; to compare versions for each
+    file would cost many times that."""
+    keys = {version: version_key(version) for version in versions}
+    known: list[tuple[Any, str]] = [
+        (key, each) for each, (is_known, key) in keys.items() if is_known
+    ]
+    # By the second part of the key alone: Python compares pairs for equality first.
+    known.sort(key=itemgetter(0))
+    ordered = sorted(each for each, (is_known, _) in keys.items() if not is_known)
+    ordered += [each for _, each in known]
+    order: dict[str, int] = {}
+    last = ""
+    for number, each in enumerate(ordered):
+        order[each] = order[last] if last and keys[each] == keys[last] else number
+        last = each
+    return order
 
 
 def to_refusal(row: sa.Row[Any]) -> Refusal:
