@@ -66,6 +66,23 @@ class Lab:
         listed = json.loads((Site(self.spec).simple(self.index) / "index.json").read_bytes())
         return [project["name"] for project in listed["projects"]]
 
+    def served(self, path: str) -> bytes:
+        """What who fetches a package file gets; FileNotFoundError if it may not be fetched."""
+        if not Site(self.spec).is_accepted(self.index, path):
+            raise FileNotFoundError(path)
+        return (self.packages / path).read_bytes()
+
+    def metadata(self, path: str) -> bytes:
+        """Its metadata (PEP 658), likewise."""
+        if not Site(self.spec).is_accepted(self.index, path):
+            raise FileNotFoundError(path)
+        return Path(Site(self.spec).metadata(self.index, path)).read_bytes()
+
+    def accepted(self) -> set[str]:
+        """The paths of all that may be fetched."""
+        top = Path(Site(self.spec).marker(self.index, ""))
+        return {str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
+
     def refused(self) -> dict[str, str]:
         """Paths of refused files, with the reasons."""
         with self.catalog.read() as reader:

@@ -19,7 +19,7 @@ LAYERS = [
     {"index.readiness", "index.decisionlog", "index.places", "index.report"},
     {"index.writer"},
     {"index.catalog"},
-    {"index.intake", "index.pages", "index.opening", "index.salvage"},
+    {"index.intake", "index.pages", "index.opening", "index.salvage", "index.views"},
     {"index.publish"},
     {"index.scan"},
     {"index.watch", "index.decisions", "index.verify"},

@@ -8,6 +8,7 @@ left side is that project.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -66,6 +67,7 @@ def normalize_version(version: str) -> str:
     return version
 
 
+@lru_cache(maxsize=1 << 16)
 def version_key(version: str) -> tuple[int, Version | str]:
     """Sorts releases; what is not PEP 440 comes before all that is."""
     try:

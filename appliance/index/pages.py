@@ -7,11 +7,12 @@ one value and carry the same facts, as far as HTML has a word for them.
 import gzip
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 import jinja2
+from markupsafe import Markup
 
 from appliance.index.model import File, Project
 from appliance.index.store import PAGES
@@ -20,7 +21,8 @@ API_VERSION = "1.4"
 
 _Files = list[tuple[File, str]]  # each with its URL
 
-_MICROSECONDS = 1_000_000
+_EPOCH = datetime(1970, 1, 1)  # UTC, as all that follows
+_SPECIAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;"})
 _environment = jinja2.Environment(
     autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
 )
@@ -39,23 +41,7 @@ _PROJECT = _environment.from_string(
 </head>
 <body>
 <h1>Links for {{ project.name }}</h1>
-{% for file, url in files %}
-<a href="{{ url }}#sha256={{ file.sha256 }}"
-{%- if file.requires_python is not none %}
- data-requires-python="{{ file.requires_python }}"
-{%- endif %}
-{% if file.core_metadata is not none %}
- data-core-metadata="sha256={{ file.core_metadata }}"
-{%- endif %}
-{% if file.yanked is not none %}
- data-yanked="{{ file.yanked }}"
-{%- endif %}
-{% if signed %}
- data-gpg-sig="{{ "true" if file.signature else "false" }}"
-{%- endif %}
->{{ file.filename }}</a><br>
-{% endfor %}
-</body>
+{{ links }}</body>
 </html>
 """
 )
@@ -100,8 +86,8 @@ def list_pages(projects: Iterable[tuple[str, str, int]], serial: int) -> dict[st
 
 def upload_time(file: File) -> str:
     """When the file was uploaded, as PEP 700 writes it: UTC, six digits, ``Z``."""
-    time = datetime.fromtimestamp(file.upload_time // _MICROSECONDS, UTC)
-    return f"{time:%Y-%m-%dT%H:%M:%S}.{file.upload_time % _MICROSECONDS:06d}Z"
+    time = _EPOCH + timedelta(microseconds=file.upload_time)
+    return f"{time.isoformat(timespec='microseconds')}Z"
 
 
 def file_url(packages: str, file: File) -> str:
@@ -111,8 +97,27 @@ def file_url(packages: str, file: File) -> str:
 
 def _project_html(project: Project, files: _Files) -> bytes:
     signed = any(file.signature for file, _ in files)
-    page = _PROJECT.render(project=project, files=files, signed=signed, version=API_VERSION)
-    return page.encode()
+    links = Markup("".join(_link(file, url, signed) for file, url in files))  # noqa: S704
+    return _PROJECT.render(project=project, links=links, version=API_VERSION).encode()
+
+
+def _link(file: File, url: str, signed: bool) -> str:
+    """A file's line. Without the template, as there may be tens of thousands."""
+    marks = ""
+    if file.requires_python is not None:
+        marks += f' data-requires-python="{_escape(file.requires_python)}"'
+    if file.core_metadata is not None:
+        marks += f' data-core-metadata="sha256={_escape(file.core_metadata)}"'
+    if file.yanked is not None:
+        marks += f' data-yanked="{_escape(file.yanked)}"'
+    if signed:
+        marks += f' data-gpg-sig="{"true" if file.signature else "false"}"'
+    link = f"{_escape(url)}#sha256={_escape(file.sha256)}"
+    return f'<a href="{link}"{marks}>{_escape(file.filename)}</a><br>\n'
+
+
+def _escape(text: str) -> str:
+    return text.translate(_SPECIAL)
 
 
 def _project_json(project: Project, files: _Files) -> bytes:

@@ -1,6 +1,7 @@
 """Questions to the catalog, in one consistent view of it."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -27,6 +28,11 @@ class Reader:
         """A number that was remembered; 0 if none was."""
         query = sa.select(schema.mark.c.value).where(schema.mark.c.name == name)
         return self._connection.scalar(query) or 0
+
+    def marks(self) -> dict[str, int]:
+        """All numbers that were remembered."""
+        rows = self._connection.execute(sa.select(schema.mark))
+        return {row.name: row.value for row in rows}
 
     def project(self, index: str, name: str) -> Project | None:
         """The project with its files, or ``None`` if this index has none of that name.
@@ -132,6 +138,28 @@ class Reader:
         )
         return {(index, path) for index, path in self._connection.execute(query)}
 
+    def touched(self, since: int) -> tuple[dict[tuple[str, str], str], set[tuple[str, str]]]:
+        """What the journal names after serial ``since``: index and path of each file, with the
+        path that it was moved from or ""; index and name of each project that changed as a whole.
+        """
+        line = schema.journal.c
+        query = sa.select(line.index, line.project, line.action, line.path, line.detail)
+        rows = self._connection.execute(query.where(line.serial > since)).all()
+        files = {
+            (index, path): detail or "" if action == "moved" else ""
+            for index, _, action, path, detail in rows
+            if path is not None
+        }
+        return files, {(index, name) for index, name, _, path, _ in rows if path is None}
+
+    def accepted(self, index: str) -> Iterator[tuple[str, bool, bool]]:
+        """The path of each file that may be fetched, whether there is a signature, and whether
+        metadata; none of quarantined projects (PEP 792)."""
+        file = schema.file.c
+        query = sa.select(file.path, file.signature, file.core_metadata.is_not(None))
+        for row in self._connection.execute(query.where(file.index == index, ~_quarantined())):
+            yield row[0], row[1], row[2]
+
     def file(self, index: str, filename: str) -> File | None:
         found = self._files(schema.file.c.index == index, schema.file.c.filename == filename)
         return found[0] if found else None
@@ -150,13 +178,8 @@ class Reader:
     def offered(self, index: str, after: str = "", limit: int = 1000) -> list[File]:
         """At most ``limit`` files by path, beginning after the path ``after``; none of quarantined
         projects (PEP 792)."""
-        file, project = schema.file.c, schema.project.c
-        quarantined = sa.exists().where(
-            project.index == file.index,
-            project.name == file.project,
-            project.status == "quarantined",
-        )
-        query = _select_files().where(file.index == index, file.path > after, ~quarantined)
+        file = schema.file.c
+        query = _select_files().where(file.index == index, file.path > after, ~_quarantined())
         rows = self._connection.execute(query.order_by(file.path).limit(limit))
         return [_to_file(row) for row in rows]
 
@@ -330,6 +353,16 @@ def _has_page() -> sa.ColumnElement[bool]:
     return (schema.project.c.files > 0) | (schema.project.c.status != "active")
 
 
+def _quarantined() -> sa.ColumnElement[bool]:
+    """The condition for files of quarantined projects."""
+    file, project = schema.file.c, schema.project.c
+    return sa.exists().where(
+        project.index == file.index,
+        project.name == file.project,
+        project.status == "quarantined",
+    )
+
+
 def at(table: sa.Table, index: str, paths: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:
     """The condition for rows at ``paths``."""
     return table.c.index == index, table.c.path.in_(paths)
@@ -347,12 +380,16 @@ def _between(table: sa.Table, after: str, upto: str | None) -> tuple[sa.ColumnEl
     return here if upto is None else (*here, table.c.path <= upto)
 
 
+_FILE = tuple(name for name in File.__dataclass_fields__ if name != "yanked")
+
+
 def _select_files() -> sa.Select[Any]:
-    yanked = schema.yank.c.reason.label("yanked")
+    """The fields of :class:`File` in their order; ``yanked`` is the last."""
     join = (schema.yank.c.index == schema.file.c.index) & (
         schema.yank.c.filename == schema.file.c.filename
     )
-    return sa.select(schema.file, yanked).outerjoin_from(schema.file, schema.yank, join)
+    columns = [schema.file.c[name] for name in _FILE]
+    return sa.select(*columns, schema.yank.c.reason).outerjoin_from(schema.file, schema.yank, join)
 
 
 def _select_refusals() -> sa.Select[Any]:
@@ -360,12 +397,13 @@ def _select_refusals() -> sa.Select[Any]:
 
 
 def _to_file(row: sa.Row[Any]) -> File:
-    values = row._mapping
-    return File(**{name: values[name] for name in File.__dataclass_fields__})
+    fields: Iterable[Any] = row
+    return File(*fields)
 
 
 def _to_project(row: sa.Row[Any], files: list[File]) -> Project:
-    files.sort(key=lambda file: (version_key(file.version), file.filename))
+    order = _order({file.version for file in files})
+    files.sort(key=lambda file: (order[file.version], file.filename))
     return Project(
         index=row._mapping["index"],
         name=row.name,
@@ -375,6 +413,25 @@ def _to_project(row: sa.Row[Any], files: list[File]) -> Project:
         status_reason=row.status_reason,
         files=tuple(files),
     )
+
+
+def _order(versions: Iterable[str]) -> dict[str, int]:
+    """The place of each version, the same for two spellings of one; to compare versions for each
+    file would cost many times that."""
+    keys = {version: version_key(version) for version in versions}
+    known: list[tuple[Any, str]] = [
+        (key, each) for each, (is_known, key) in keys.items() if is_known
+    ]
+    # By the second part of the key alone: Python compares pairs for equality first.
+    known.sort(key=itemgetter(0))
+    ordered = sorted(each for each, (is_known, _) in keys.items() if not is_known)
+    ordered += [each for _, each in known]
+    order: dict[str, int] = {}
+    last = ""
+    for number, each in enumerate(ordered):
+        order[each] = order[last] if last and keys[each] == keys[last] else number
+        last = each
+    return order
 
 
 def to_refusal(row: sa.Row[Any]) -> Refusal:

@@ -6,11 +6,14 @@ import ctypes
 import errno
 import itertools
 import os
+import secrets
 import shutil
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from appliance.errors import PyindexError
 from appliance.index import names
 
 if TYPE_CHECKING:  # to import it takes longer than to look at a hundred files
@@ -18,29 +21,51 @@ if TYPE_CHECKING:  # to import it takes longer than to look at a hundred files
 
 PAGES = ("index.html", "index.html.gz", "index.json", "index.json.gz")
 
+_OWNED = ".pyindex"
+_OWNED_TEXT = b"Made by pyindex, which writes and removes everything below this directory.\n"
+_OWNED_BEFORE = ".layout"  # all that a tree had before there was a mark
+# What a deletion under a running index may leave.
+_HIDDEN = frozenset({".tmp", ".new", ".accepted", ".unpublished"})
+_LEFT_SECONDS = 3600.0
+
 
 class Site:
-    """``<state>/www``: pages, metadata files, and a link for each file that may be fetched."""
+    """``<state>/www``: pages, metadata files, and a marker for each file that may be fetched.
+
+    Package files are read where they lie. A marker is an empty file that says that the index
+    accepted the file; it lies apart, so that no server that knows nothing of it sends it.
+    """
 
     def __init__(self, spec: "Spec") -> None:
         self.www = spec.www
         self._state = spec.state
-        # Text, since to make a Path of it takes longer than to make the link itself.
+        # Text, since to make a Path of it takes longer than to make the file itself.
+        self._www = str(spec.www)
         self._index = {name: f"{spec.www}/{spec.prefix(name)}" for name in spec.indexes}
+        self._claimed: tuple[int, int] | None = None
 
     def simple(self, index: str, project: str = "") -> Path:
         """The directory of an index's project list, or of a project's pages."""
         return Path(f"{self._index[index]}simple/{project}")
 
-    def link(self, index: str, path: str) -> str:
-        """Where the package file at ``path`` is linked to be fetched."""
-        return f"{self._index[index]}packages/{path}"
+    def staged(self, index: str) -> Path:
+        """The directory of an index's pages until it can appear as :meth:`simple`, whole."""
+        return Path(f"{self._www}/.new/{index}")
+
+    def marker(self, index: str, path: str) -> str:
+        """The marker of the package file, or the signature, at ``path``."""
+        return f"{self._www}/.accepted/{index}/packages/{path}"  # nginx asks by the path of a URL
+
+    def is_accepted(self, index: str, path: str) -> bool:
+        """Whether the package file, or the signature, at ``path`` may be fetched."""
+        try:
+            return stat.S_ISREG(os.stat(self.marker(index, path)).st_mode)
+        except (OSError, ValueError):
+            return False
 
     def metadata(self, index: str, path: str) -> str:
-        return self.link(index, path) + names.METADATA
-
-    def signature(self, index: str, path: str) -> str:
-        return self.link(index, path) + names.SIGNATURE
+        """Where the metadata of the package file at ``path`` is published (PEP 658)."""
+        return f"{self._index[index]}packages/{path}{names.METADATA}"
 
     def unpublished_metadata(self, index: str, path: str) -> str:
         """Where the metadata of a file lies whose page promises none (PEP 658): the JSON API reads
@@ -49,27 +74,72 @@ class Site:
 
     def batch(self, durable: bool = True) -> "Batch":
         """For files of the site. What is not finished lies apart, since processes that make and
-        rename in one directory wait for one another."""
-        temporary = f"{self.www}/.tmp"
+        rename in one directory wait for one another. Raises :class:`PyindexError` if ``www`` is
+        not ours."""
+        self.claim()
+        temporary = f"{self._www}/.tmp"
         make_directory(temporary)
         return Batch(temporary, durable)
 
-    def tidy(self) -> None:
-        """Remove what processes that were killed left unfinished."""
+    def check(self) -> None:
+        """Raise :class:`PyindexError` if ``www`` is somebody else's: it has something in it, but
+        not our mark."""
+        try:
+            found = set(os.listdir(self._www))
+            status = os.stat(self._www)
+        except FileNotFoundError:
+            return
+        ours = _OWNED in found or _OWNED_BEFORE in found or found <= _HIDDEN
+        # If we made it, its mark has been deleted since.
+        if not ours and (status.st_dev, status.st_ino) != self._claimed:
+            raise PyindexError(
+                f"{self._www} is not empty and was not made by pyindex; choose another state"
+                " directory"
+            )
+
+    def claim(self) -> None:
+        """Make ``www`` with our mark in it; raises as :meth:`check` does."""
+        mark = f"{self._www}/{_OWNED}"
+        if self._claimed is not None and os.path.exists(mark):
+            return
+        self.check()
+        make_directory(self._www)
+        with contextlib.suppress(FileExistsError), open(_open_new(mark), "wb") as file:
+            file.write(_OWNED_TEXT)
+            os.fchmod(file.fileno(), 0o644)
+        status = os.stat(self._www)
+        self._claimed = status.st_dev, status.st_ino
+
+    def spare(self) -> Path:
+        """A name that nothing has, for what is about to be removed."""
+        self.claim()
+        make_directory(f"{self._www}/.tmp")
+        return Path(f"{self._www}/.tmp/{secrets.token_hex(8)}")
+
+    def remove_tree(self, place: Path | str) -> None:
+        """Remove a directory of ours, which disappears at once and whole, if it is there."""
+        aside = self.spare()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.rename(place, aside)
+            shutil.rmtree(aside, ignore_errors=True)  # what cannot be removed now is tidied later
+
+    def tidy(self, seconds: float = _LEFT_SECONDS) -> None:
+        """Remove what processes that were killed left unfinished, ``seconds`` ago or longer.
+
+        By the ctime, as pages have the mtimes that they will be known by; not by the process that
+        made it, as numbers of processes come again at once in a container.
+        """
+        self.check()
         with contextlib.suppress(FileNotFoundError):
-            for entry in list(os.scandir(self.www / ".tmp")):
-                if not _is_running(int(entry.name.partition("-")[0])):
-                    unlink(entry.path)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it is there, and somebody else's
-    return True
+            for entry in list(os.scandir(f"{self._www}/.tmp")):
+                with contextlib.suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    if time.time() - status.st_ctime < seconds:
+                        continue
+                    if stat.S_ISDIR(status.st_mode):
+                        shutil.rmtree(entry.path, ignore_errors=True)
+                    else:
+                        unlink(entry.path)
 
 
 def page_time(serial: int) -> int:
@@ -103,6 +173,7 @@ class Batch:
 
     def __init__(self, temporary: str | None = None, durable: bool = True) -> None:
         self._temporary, self._durable = temporary, durable
+        self._names = (f"{secrets.token_hex(6)}-{number}" for number in itertools.count())
         self._pending: list[tuple[str, str]] = []
         self._written: list[str] = []
         self._directories: set[str] = set()
@@ -130,7 +201,7 @@ class Batch:
             self._appeared.add(directory)
 
     def _create(self, place: str, content: bytes, mtime: int | None = None) -> None:
-        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        descriptor = _open_new(place)
         try:
             self._written.append(place)
             rest = memoryview(content)
@@ -142,18 +213,17 @@ class Batch:
         finally:
             os.close(descriptor)
 
-    def link(self, target: str, place: str) -> bool:
-        """Prepare ``place`` as a symbolic link to ``target``; a new one appears at once. Returns
-        whether it is new."""
+    def mark(self, place: str) -> bool:
+        """Make the empty file ``place``, which appears at once. Returns whether it is new."""
         self._make_room(os.path.dirname(place))
         try:
-            os.symlink(target, place)
+            descriptor = _open_new(place)
         except FileExistsError:
-            if not (os.path.islink(place) and os.readlink(place) == target):
-                temporary = self._prepare(place)
-                os.symlink(target, temporary)
-                self._pending.append((temporary, place))
+            if not stat.S_ISREG(os.lstat(place).st_mode):
+                self.write(place, b"")
             return False
+        os.fchmod(descriptor, 0o644)  # whatever the umask
+        os.close(descriptor)
         return True
 
     def commit(self) -> None:
@@ -166,7 +236,11 @@ class Batch:
             except IsADirectoryError:
                 if self._temporary is None:
                     raise
-                shutil.rmtree(target)  # of our own tree: it was a directory in the folder once
+                # Of our own tree: it was a directory in the packages directory once.
+                os.rename(target, f"{self._temporary}/{next(self._names)}")
+                os.replace(temporary, target)
+            except FileNotFoundError:  # another process found the directory empty and removed it
+                make_directory(os.path.dirname(target))
                 os.replace(temporary, target)
         if self._durable:
             _sync(sorted(self._appeared | {os.path.dirname(place) for _, place in self._pending}))
@@ -177,8 +251,8 @@ class Batch:
         directory, name = os.path.split(target)
         self._make_room(directory)
         if self._temporary is None:
-            return f"{directory}/.{name}.{os.getpid()}-{next(_numbers)}"
-        return f"{self._temporary}/{os.getpid()}-{next(_numbers)}"
+            return f"{directory}/.{name}.{next(self._names)}"
+        return f"{self._temporary}/{next(self._names)}"
 
     def _make_room(self, directory: str) -> None:
         if directory not in self._directories:
@@ -197,7 +271,13 @@ class Batch:
                 unlink(temporary)
 
 
-_numbers = itertools.count()
+def _open_new(place: str) -> int:
+    """Make a file, and its directory again should another process just have removed it."""
+    for _ in range(10):
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        make_directory(os.path.dirname(place))
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place)
 
 
 def unlink(place: Path | str) -> None:
@@ -254,17 +334,6 @@ def _move_across(file: Path, place: Path) -> None:
         raise
 
 
-def remove_page(directory: Path) -> None:
-    """Remove a project's pages and their directory."""
-    for page in PAGES:
-        unlink(directory / page)
-    try:
-        directory.rmdir()
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
-            raise
-
-
 def sync(directory: Path) -> None:
     """Make everything written on the file system of ``directory`` durable."""
     descriptor = os.open(directory, os.O_RDONLY)
@@ -281,11 +350,16 @@ _MANY = 16
 
 
 def _sync(paths: list[str]) -> None:
+    """Make files and directories durable; what another process has removed needs no more."""
     if len(paths) >= _MANY:
-        sync(Path(paths[0]).parent)
+        directory = Path(paths[0]).parent
+        sync(next(each for each in (directory, *directory.parents) if each.is_dir()))
         return
     for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
         try:
             os.fsync(descriptor)
         finally:

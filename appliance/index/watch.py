@@ -89,6 +89,7 @@ class Watch:
 
     def _open(self) -> None:
         """Begin with what is there now: directories may be others under the same names."""
+        Site(self._spec).check()
         self._catalog = open_catalog(self._spec, create=True)
         self._publisher = Publisher(self._spec, self._catalog)
         self._followers = [

@@ -7,6 +7,7 @@ from appliance.index.catalog import Catalog
 from appliance.spec import Spec
 from appliance.web.browse import Home, Packages
 from appliance.web.client import ClientFile
+from appliance.web.complete import Complete
 from appliance.web.files import Files
 from appliance.web.health import Health
 from appliance.web.legacy import ProjectJson
@@ -74,14 +75,15 @@ class NoUploads:
 
 def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> None:
     """Routes of the index ``name`` below the URL path ``at``."""
+    complete = Complete(spec, catalog, name)
     below = spec.prefix(name)
-    simple = Simple(spec.www, f"{below}simple", f"{spec.path}{at}/simple/")
+    simple = Simple(spec.www, f"{below}simple", f"{spec.path}{at}/simple/", complete)
     app.add_route(f"{at}/simple/", simple, suffix="list")
     app.add_route(f"{at}/simple/{{name}}/", simple, suffix="page")
     app.add_route(f"{at}/simple", simple, suffix="moved")
     app.add_route(f"{at}/simple/{{name}}", simple, suffix="moved")
-    app.add_route(f"{at}/packages/{{path:path}}", Files(spec.www, f"{below}packages"))
-    app.add_route(f"{at}/packages/", Packages(catalog, name))
+    app.add_route(f"{at}/packages/{{path:path}}", Files(spec, name, complete))
+    app.add_route(f"{at}/packages/", Packages(catalog, name, complete))
     search = XmlRpc(spec, catalog, name)
     for path in ("/pypi", "/pypi/", "/RPC2"):
         app.add_route(f"{at}{path}", search)
@@ -101,7 +103,8 @@ def _unavailable(
     req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, str]
 ) -> None:
     """A failure that can be explained, but not by what the client did."""
-    raise falcon.HTTPServiceUnavailable(description=str(error)) from error
+    retry = getattr(error, "retry_seconds", None)
+    raise falcon.HTTPServiceUnavailable(description=str(error), retry_after=retry) from error
 
 
 def _unreadable(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from html import escape
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import falcon
 import jinja2
@@ -12,7 +12,11 @@ from appliance.index.model import File
 from appliance.index.pages import file_url
 from appliance.spec import Spec
 from appliance.web import address
+from appliance.web.complete import Complete
 from appliance.web.search import XmlRpc
+
+_FILES_A_PAGE = 5_000
+_FILES_AT_A_TIME = 1_000
 
 _templates = jinja2.Environment(
     loader=jinja2.PackageLoader("appliance.web"),
@@ -51,31 +55,36 @@ class Home:
 
 
 class Packages:
-    """``/packages/``: every file that an index offers, in order of its path; pip reads it too
-    (``--find-links``)."""
+    """``/packages/``: the files that an index offers, in order of their paths, some thousands a
+    page; pip reads it too (``--find-links``), the first page."""
 
-    def __init__(self, catalog: Catalog, index: str) -> None:
-        self._catalog, self._index = catalog, index
+    def __init__(
+        self, catalog: Catalog, index: str, complete: Complete, files: int = _FILES_A_PAGE
+    ) -> None:
+        self._catalog, self._index, self._complete, self._files = catalog, index, complete, files
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        self._complete.check()
         resp.content_type = falcon.MEDIA_HTML
-        resp.stream = self._lines()
+        resp.stream = self._page(req.get_param("after") or "")
 
     on_head = on_get
 
-    def _lines(self) -> Iterator[bytes]:
+    def _page(self, after: str) -> Iterator[bytes]:
         """The page a thousand files at a time, so that it takes no memory to speak of."""
         yield b'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         yield b"<title>All files</title></head>\n<body>\n<h1>All files</h1>\n"
-        after = ""
-        while True:
-            with self._catalog.read() as reader:
-                files = reader.offered(self._index, after)
-            if not files:
-                break
-            yield "".join(_line(file) for file in files).encode()
-            after = files[-1].path
+        left = self._files
+        while files := self._offered(after, min(left, _FILES_AT_A_TIME)):
+            yield "".join(map(_line, files)).encode()
+            after, left = files[-1].path, left - len(files)
+        if self._offered(after, 1):
+            yield f'<p><a href="?after={quote(after, safe="")}">More files</a></p>\n'.encode()
         yield b"</body></html>\n"
+
+    def _offered(self, after: str, most: int) -> list[File]:
+        with self._catalog.read() as reader:
+            return reader.offered(self._index, after, most) if most else []
 
 
 def _line(file: File) -> str:

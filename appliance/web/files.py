@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import falcon
 
 from appliance.index import names
+from appliance.index.store import Site
+from appliance.spec import Spec
 from appliance.web import static
+from appliance.web.complete import Complete
 
 _HEADERS = {
     "Cache-Control": "max-age=365000000, immutable, public",
@@ -19,13 +21,16 @@ _RANGE = re.compile(r" *(?:([0-9]{1,18}) *- *([0-9]{1,18})?|-([0-9]{1,18})) *")
 
 
 class Files:
-    """Everything that is linked in one directory below ``www``, and in directories in there."""
+    """What one index accepted: package files and signatures from its packages directory, metadata
+    from ``www``."""
 
-    def __init__(self, www: Path, directory: str) -> None:
-        self._www, self._directory = str(www), directory
+    def __init__(self, spec: Spec, index: str, complete: Complete) -> None:
+        self._site, self._index, self._complete = Site(spec), index, complete
+        self._packages = str(spec.indexes[index].packages)
+        self._metadata = self._site.metadata(index, "").removesuffix(f"/{names.METADATA}")
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, path: str) -> None:
-        with static.File(self._www, f"{self._directory}/{path}") as file:
+        with self._open(path) as file:
             resp.set_headers(_HEADERS)
             resp.set_header("ETag", file.etag)
             resp.last_modified = datetime.fromtimestamp(file.mtime, UTC)
@@ -47,6 +52,15 @@ class Files:
             resp.set_stream(file.part(start, stop - start), stop - start)
 
     on_head = on_get
+
+    def _open(self, path: str) -> static.File:
+        is_metadata = path.endswith(names.METADATA)
+        package = path.removesuffix(names.METADATA) if is_metadata else path
+        if not self._site.is_accepted(self._index, package):
+            raise self._complete.absent()
+        if is_metadata:
+            return self._complete.open(self._metadata, path)
+        return self._complete.open(self._packages, path, beneath=True)
 
 
 def _content_type(path: str) -> str:

@@ -8,6 +8,7 @@ import falcon
 
 from appliance.index import names
 from appliance.web import negotiate, static
+from appliance.web.complete import Complete
 
 _HEADERS = {
     "Cache-Control": "no-cache",
@@ -39,8 +40,9 @@ class Simple:
     that clients see the project list under.
     """
 
-    def __init__(self, www: Path, directory: str, url: str) -> None:
+    def __init__(self, www: Path, directory: str, url: str, complete: Complete) -> None:
         self._www, self._directory, self._url = str(www), directory, url
+        self._complete = complete
 
     def on_get_list(self, req: falcon.Request, resp: falcon.Response) -> None:
         self._send(req, resp, self._directory)
@@ -73,7 +75,8 @@ class Simple:
                 description=f"a page is offered as {', '.join(negotiate.OFFERS)}",
                 headers={"Vary": "Accept"},
             )
-        with static.File(self._www, f"{directory}/{variant.file}") as file:
+        place = f"{directory}/{variant.file}"
+        with self._complete.open(self._www, place) as file:
             resp.set_headers(_HEADERS)
             resp.set_header("ETag", file.etag)
             resp.set_header("X-PyPI-Last-Serial", f"{file.mtime:x}")  # see store.page_time

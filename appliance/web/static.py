@@ -12,30 +12,38 @@ import stat
 
 import falcon
 
+from appliance.index.folder import open_beneath
+
 # Hidden names ("." and ".." too), empty segments, control characters, "\", what was not UTF-8.
 _UNSAFE = re.compile(r"(?:^|/)(?:[./]|$)|[\x00-\x1f\x7f\\\ufffd]")
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+# Not to wait, should somebody have put a FIFO in the place of a file.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _OPAQUE_TAG = re.compile(r'"[^"]*"')
 
 
 class File:
     """A regular file that is open; its ``with`` block closes it unless a part is to be sent."""
 
-    def __init__(self, www: str, path: str) -> None:
-        """Open ``path`` below ``www``; HTTPNotFound if no file that may be read is there."""
+    def __init__(self, root: str, path: str, beneath: bool = False) -> None:
+        """Open ``path`` below ``root``; HTTPNotFound if no file that may be read is there.
+
+        With ``beneath``, others than us write there: no link may lead out of it.
+        """
         if _UNSAFE.search(path):
-            raise _not_found()
+            raise not_found()
         try:
-            # Not to wait, should somebody have put a FIFO in the place of a file.
-            self.descriptor = os.open(f"{www}/{path}", os.O_RDONLY | os.O_NONBLOCK)
+            self.descriptor = (
+                _open_beneath(root, path) if beneath else os.open(f"{root}/{path}", _FLAGS)
+            )
         except OSError as error:
             if error.errno in _ABSENT:
-                raise _not_found() from None
+                raise not_found() from None
             raise
         status = os.fstat(self.descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(self.descriptor)
-            raise _not_found()
+            raise not_found()
         self.size = status.st_size
         self.mtime = status[stat.ST_MTIME]
         self.etag = f'"{self.mtime:x}-{self.size:x}"'
@@ -91,5 +99,17 @@ def seconds(date: str | None) -> float | None:
     return None
 
 
-def _not_found() -> falcon.HTTPNotFound:
+def _open_beneath(root: str, path: str) -> int:
+    try:
+        if "/" not in path:  # most are; in one step
+            return os.open(f"{root}/{path}", _FLAGS | os.O_NOFOLLOW)
+        return open_beneath(root, path)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        # Perhaps a link to a place inside of a directory that is itself reached by a link.
+        return open_beneath(os.path.realpath(root), path)
+
+
+def not_found() -> falcon.HTTPNotFound:
     return falcon.HTTPNotFound(description="this index has no such page or file")
