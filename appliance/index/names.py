@@ -66,6 +66,22 @@ def normalize_version(version: str) -> str:
     return version
 
 
+def is_version_of(filename_version: str, version: str) -> bool:
+    """Whether a file of ``filename_version`` may hold metadata of ``version``.
+
+    A dash is written as an underscore in file names (PEP 427), and who builds a file for one
+    machine may write a local version (PEP 440) into the name only: what is within lacks it.
+    """
+    ours, theirs = (normalize_version(each) for each in (filename_version, version))
+    if ours.replace("_", "-") == theirs.replace("_", "-"):
+        return True
+    try:
+        own, other = Version(ours), Version(theirs)
+    except InvalidVersion:
+        return False
+    return own == other or (other.local is None and own.public == other.public)
+
+
 def version_key(version: str) -> tuple[int, Version | str]:
     """Sorts releases; what is not PEP 440 comes before all that is."""
     try:

@@ -22,6 +22,11 @@ WHEEL = "foo-1.0-py3-none-any.whl"
 METADATA = "Metadata-Version: 2.1\nName: foo\nVersion: 1.0\n"
 
 
+def inspect(path: Path) -> archive.Inspection:
+    with path.open("rb") as file:
+        return archive.inspect(file, path.name)
+
+
 def a_zip(path: Path, members: dict[str, bytes | str], method: int = zipfile.ZIP_DEFLATED) -> Path:
     with zipfile.ZipFile(path, "w", method) as file:
         for name, content in members.items():
@@ -45,7 +50,7 @@ def a_tar(path: Path, members: dict[str, bytes], mode: str = "w:gz") -> Path:
 def test_a_wheel_tells_everything_at_one_reading(tmp_path: Path) -> None:
     """Digests, metadata byte for byte, Requires-Python and summary come from the file itself."""
     path = make_wheel(tmp_path, "Foo.Bar", "1.0", requires_python=">=3.6", summary="A thing")
-    found = archive.inspect(path)
+    found = inspect(path)
     content = path.read_bytes()
     assert found.sha256 == hashlib.sha256(content).hexdigest()
     assert found.md5 == hashlib.md5(content).hexdigest()
@@ -62,7 +67,7 @@ def test_a_large_file_has_the_same_digests(tmp_path: Path) -> None:
     path = tmp_path / WHEEL
     noise = random.Random(1).randbytes(17 * 1024 * 1024)
     a_zip(path, {"foo-1.0.dist-info/METADATA": METADATA, "foo.bin": noise}, zipfile.ZIP_STORED)
-    found = archive.inspect(path)
+    found = inspect(path)
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert found.metadata == METADATA.encode()
 
@@ -80,14 +85,14 @@ def test_an_sdist_of_any_compression_is_read(tmp_path: Path, name: str, mode: st
     """PKG-INFO at the top of the archive gives Requires-Python and summary."""
     info = METADATA.encode() + b"Requires-Python: >=2.7\nSummary: old\n"
     path = a_tar(tmp_path / name, {"foo-1.0/a.py": b"", "foo-1.0/PKG-INFO": info}, mode)
-    found = archive.inspect(path)
+    found = inspect(path)
     assert (found.requires_python, found.summary, found.metadata) == (">=2.7", "old", None)
 
 
 def test_an_sdist_without_metadata_is_taken_by_its_name(tmp_path: Path) -> None:
     """Archives older than PKG-INFO are not lost."""
     path = a_tar(tmp_path / "foo-1.0.tar.gz", {"foo-1.0/setup.py": b""})
-    assert archive.inspect(path).distribution.project == "foo"
+    assert inspect(path).distribution.project == "foo"
 
 
 STATIC = [
@@ -108,7 +113,7 @@ def test_only_static_metadata_of_an_sdist_is_published(
     """PEP 643: from version 2.2 on, what is not marked dynamic will be so in the wheel."""
     info = f"Metadata-Version: {version}\nName: foo\nVersion: 1.0\n{dynamic}".encode()
     path = a_tar(tmp_path / "foo-1.0.tar.gz", {"foo-1.0/PKG-INFO": info})
-    assert archive.inspect(path).metadata == (info if static else None)
+    assert inspect(path).metadata == (info if static else None)
 
 
 FIELDS = [
@@ -124,13 +129,13 @@ FIELDS = [
 @pytest.mark.parametrize(("field", "summary"), FIELDS)
 def test_a_field_is_one_line_of_text(tmp_path: Path, field: str, summary: str | None) -> None:
     """Folded fields are joined, and what old tools write for nothing is nothing."""
-    assert archive.inspect(a_wheel(tmp_path, METADATA + field)).summary == summary
+    assert inspect(a_wheel(tmp_path, METADATA + field)).summary == summary
 
 
 def test_a_project_is_spelled_as_its_metadata_does(tmp_path: Path) -> None:
     """The file name's underscores are only an escape."""
     path = make_sdist(tmp_path, "bx-python", "0.7.3")
-    assert archive.inspect(path).name == "bx-python"
+    assert inspect(path).name == "bx-python"
 
 
 def huge_directory(path: Path) -> Path:
@@ -271,7 +276,7 @@ def test_what_pip_reads_is_taken_in(
 ) -> None:
     """Rare forms are no faults, nor is what follows a whole archive."""
     path = make(tmp_path / name)
-    assert archive.inspect(path).distribution.project == "foo"
+    assert inspect(path).distribution.project == "foo"
     if name == WHEEL:
         with zipfile.ZipFile(path) as file:
             assert file.testzip() is None
@@ -339,7 +344,7 @@ def test_a_hostile_archive_is_refused_in_little_memory(
     tracemalloc.start()
     try:
         with pytest.raises(Refused, match=reason):
-            archive.inspect(path)
+            inspect(path)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -355,7 +360,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path, suffix: str) -> None:
     for length in range(0, len(whole), max(1, len(whole) // 200)):
         path.write_bytes(whole[:length])
         with pytest.raises(Refused):
-            archive.inspect(path)
+            inspect(path)
 
 
 @pytest.mark.parametrize("suffix", [WHEEL, "foo-1.0.tar.gz", "foo-1.0.zip", "foo-1.0.tar.xz"])
@@ -376,6 +381,6 @@ def test_flipped_bytes_never_do_more_than_get_refused(tmp_path: Path, suffix: st
             damaged[dice.randrange(len(damaged))] = dice.randrange(256)
         path.write_bytes(damaged)
         try:
-            archive.inspect(path)
+            inspect(path)
         except Refused as error:
             assert str(error)
