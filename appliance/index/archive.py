@@ -38,7 +38,7 @@ _IN_MEMORY = 16 * MIB
 _CHUNK = 1 * MIB
 # A file written to in this time may be half a download; so may one that has a hole, for what was
 # not written yet reads as zeros, and what is compressed has none.
-_RECENT_SECONDS = 3600
+RECENT_SECONDS = 3600
 _HOLE = bytes(2048)
 
 _UNREADABLE = (
@@ -103,7 +103,7 @@ def inspect(file: IO[bytes], filename: str) -> Inspection:
     distribution = names.parse(filename)  # a hopeless name is not worth reading the file for
     before = _status(file)
     digests, content, has_hole = _hash(file, before.st_size)
-    thorough = has_hole or time.time() - before.st_mtime < _RECENT_SECONDS
+    thorough = has_hole or time.time() - before.st_mtime < RECENT_SECONDS
     try:
         raw = _metadata(content, suffix, distribution, thorough)
     finally:
@@ -223,6 +223,8 @@ def _is_info_of(info: str, distribution: names.Distribution) -> bool:
     if not info.endswith(_DIST_INFO):
         return False
     stem = info.removesuffix(_DIST_INFO)
+    if stem.count("-") == 1 and distribution.filename.startswith(f"{stem}-"):
+        return True
     cuts = [place for place, char in enumerate(stem) if char == "-"]
     return any(_same(distribution, stem[:cut], stem[cut + 1 :]) for cut in cuts)
 
@@ -250,8 +252,7 @@ def _read_zip(content: IO[bytes], thorough: bool, **allowed: bool) -> zips.Zip:
 
 
 def _read_member(archive: zips.Zip, name: str) -> bytes:
-    with archive.archive.open(name) as file:
-        raw = file.read(MAX_METADATA + 1)
+    raw = archive.read(name, MAX_METADATA)
     if len(raw) > MAX_METADATA:
         raise Refused(f"METADATA is larger than {MAX_METADATA // MIB} MiB")
     return raw
@@ -374,8 +375,10 @@ def _same(distribution: names.Distribution, name: str, version: str) -> bool:
 def _is_project(distribution: names.Distribution, name: str) -> bool:
     """Whether ``name`` is the project of the file, also in letters that a file name cannot have:
     setuptools writes a dash for those."""
-    spellings = (name, _UNSAFE_IN_NAME.sub("-", name))
-    return distribution.project in [names.normalize(each) for each in spellings]
+    project = distribution.project
+    return names.normalize(name) == project or (
+        names.normalize(_UNSAFE_IN_NAME.sub("-", name)) == project
+    )
 
 
 def _is_static(kind: str, fields: CoreMetadata) -> bool:

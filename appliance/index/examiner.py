@@ -123,7 +123,7 @@ def _examine(work: Work, entry: Entry, batch: Batch) -> list[Any]:
     try:
         if entry.problem is not None:
             raise Refused(entry.problem)
-        if any(os.path.lexists(f"{work.folder.root}/{entry.path}{end}") for end in PARTIAL):
+        if _is_partial(work.folder, entry):
             return ["changing"]
         found = _inspect(work.folder, entry)
     except archive.Changing:
@@ -146,6 +146,14 @@ def _examine(work: Work, entry: Entry, batch: Batch) -> list[Any]:
         return ["changing"]  # another file than the one that was seen
     _keep_metadata(work, entry, found, batch)
     return ["file", _facts(found, _is_signed(work.folder, entry)), found.notes]
+
+
+def _is_partial(folder: Folder, entry: Entry) -> bool:
+    """Whether a program is loading the file. One that gave it up an hour ago left half an archive,
+    which is refused as such."""
+    if time.time() - entry.mtime_ns / 1e9 > archive.RECENT_SECONDS:
+        return False
+    return any(os.path.lexists(f"{folder.root}/{entry.path}{end}") for end in PARTIAL)
 
 
 def memory_reason(limits: Limits) -> str:
@@ -171,15 +179,16 @@ def _keep_metadata(work: Work, entry: Entry, found: archive.Inspection, batch: B
     aside = work.site.unpublished_metadata(work.index, entry.path)
     if found.metadata is not None:
         batch.write_unseen(work.site.metadata(work.index, entry.path), found.metadata)
-    if found.unpublished is not None:
+    elif found.unpublished is not None:
         batch.write_unseen(aside, found.unpublished)
     else:
         unlink(aside)  # of another file at this path
 
 
 def _is_signed(folder: Folder, entry: Entry) -> bool:
+    path = entry.path + SIGNATURE
     try:
-        return folder.entry(entry.path + SIGNATURE) is not None
+        return os.path.lexists(f"{folder.root}/{path}") and folder.entry(path) is not None
     except OSError:
         return False  # the next look at the folder tells it
 

@@ -15,8 +15,7 @@ MAX_HEADERS = 1 * MIB
 MAX_LINES = 20_000
 MAX_NAMES = 100
 MAX_FIELD = 64 * 1024
-MAX_REQUIRES_PYTHON = 256
-_LONG_FIELDS = {"description", "license"}
+_LIMITS = {"requires-python": 256, "description": MAX_HEADERS, "license": MAX_HEADERS}
 _BODY = re.compile(rb"\r?\n\r?\n")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -57,9 +56,14 @@ def parse(raw: bytes, source: str = "METADATA") -> CoreMetadata:
         is_utf8 = False
     message = HeaderParser().parsestr(text)
     fields: dict[str, list[str]] = {}
-    for name, value in message.items():
-        fields.setdefault(name.lower(), []).append(str(value))
-        _check(name, value, source)
+    for name, value in message.raw_items():
+        key = name.lower()
+        fields.setdefault(key, []).append(value)
+        if len(value) > _LIMITS.get(key, MAX_FIELD):
+            limit = f"{_LIMITS.get(key, MAX_FIELD):,}"
+            raise Refused(
+                f"the field {name[:40]} of its {source} is longer than {limit} characters"
+            )
     if len(fields) > MAX_NAMES:
         raise Refused(f"its {source} has more than {MAX_NAMES} different fields")
     # Where the fields end by another rule than ours, what follows is the description, too.
@@ -75,9 +79,3 @@ def _split(raw: bytes, source: str) -> tuple[bytes, bytes]:
     if headers.count(b"\n") + headers.count(b"\r") > MAX_LINES:
         raise Refused(f"its {source} has more than {MAX_LINES:,} lines of fields")
     return headers, body
-
-
-def _check(name: str, value: str, source: str) -> None:
-    limit = MAX_REQUIRES_PYTHON if name.lower() == "requires-python" else MAX_FIELD
-    if len(value) > limit and name.lower() not in _LONG_FIELDS:
-        raise Refused(f"the field {name[:40]} of its {source} is longer than {limit:,} characters")

@@ -8,6 +8,7 @@ left side is that project.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -42,6 +43,7 @@ class Distribution:
         return normalize(self.name)
 
 
+@lru_cache(maxsize=4096)
 def normalize(name: str) -> str:
     """The one spelling of a project's name in URLs and keys (PEP 503)."""
     return canonicalize_name(name)
@@ -56,6 +58,7 @@ def is_name(name: str) -> bool:
     return name.isascii()
 
 
+@lru_cache(maxsize=4096)
 def normalize_version(version: str) -> str:
     """A version as PEP 440 spells it, or as it stands where PEP 440 has no word for it."""
     for spelling in (version, version.replace("_", "-")):
@@ -73,7 +76,7 @@ def is_version_of(filename_version: str, version: str) -> bool:
     machine may write a local version (PEP 440) into the name only: what is within lacks it.
     """
     ours, theirs = (normalize_version(each) for each in (filename_version, version))
-    if ours.replace("_", "-") == theirs.replace("_", "-"):
+    if ours == theirs or ours.replace("_", "-") == theirs.replace("_", "-"):
         return True
     try:
         own, other = Version(ours), Version(theirs)

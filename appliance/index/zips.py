@@ -10,6 +10,7 @@ nobody reads in two ways. APPNOTE is PKWARE's description of the format.
 
 import io
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -35,6 +36,7 @@ _ENCRYPTED, _DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800
 _FLAGS = _ENCRYPTED | _DESCRIPTOR | _UTF8
 _ZIP64, _UNICODE_PATH = 0x0001, 0x7075
 _IN_ZIP64 = 0xFFFFFFFF
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _TWO_MINDS = "its zip64 end records contradict each other"
 
 
@@ -62,20 +64,39 @@ def read(content: IO[bytes], thorough: bool, prefix: bool = False, tail: bool = 
         raise ambiguous("its directory is not where its end record says")
     content.seek(0)
     archive = zipfile.ZipFile(content)
-    members = archive.infolist()
-    if len(members) > MAX_MEMBERS:
+    if len(archive.infolist()) > MAX_MEMBERS:
         raise Refused(f"it has more than {MAX_MEMBERS:,} members")
-    _check_members(view, archive, end, members, prefix, thorough)
-    return Zip(archive, members, view.size)
+    return Zip(view, archive, _check_members(view, archive, end, prefix, thorough))
 
 
-@dataclass(frozen=True, slots=True)
 class Zip:
     """An archive whose directory can be believed, with its ``members`` and size in bytes."""
 
-    archive: zipfile.ZipFile
-    members: list[zipfile.ZipInfo]
-    size: int
+    def __init__(
+        self,
+        view: "_View",
+        archive: zipfile.ZipFile,
+        places: dict[str, tuple[int, zipfile.ZipInfo]],
+    ) -> None:
+        self.members, self.size = archive.infolist(), view.size
+        self._view, self._archive, self._places = view, archive, places
+
+    def read(self, name: str, most: int) -> bytes:
+        """The content of the member ``name``, or its first ``most`` bytes and one."""
+        place, member = self._places[name]
+        if member.compress_type != zipfile.ZIP_DEFLATED or member.file_size > most:
+            with self._archive.open(member) as file:
+                return file.read(most + 1)
+        # As zipfile does it, in a quarter of the time.
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        content = inflater.decompress(self._view.at(place, member.compress_size), most + 1)
+        if (len(content), zlib.crc32(content)) != (member.file_size, member.CRC):
+            raise _wrong_sum(member)
+        return content
+
+
+def _wrong_sum(member: zipfile.ZipInfo) -> Refused:
+    return damaged(f"{member.filename!r} is not what its checksum says")
 
 
 class _View:
@@ -162,33 +183,34 @@ def _check_members(
     view: _View,
     archive: zipfile.ZipFile,
     end: _End,
-    members: list[zipfile.ZipInfo],
     prefix: bool,
     thorough: bool,
-) -> None:
-    seen: dict[str, tuple[int, int]] = {}
+) -> dict[str, tuple[int, zipfile.ZipInfo]]:
+    """Check each member by itself, then how they lie; returns where the data of each is."""
+    seen: dict[str, tuple[int, zipfile.ZipInfo]] = {}
     listed = 0
     places = []
-    for member in members:
+    for member in archive.infolist():
         name = member.orig_filename.encode("utf-8" if member.flag_bits & _UTF8 else "cp437")
         listed += _CENTRAL_SIZE + len(name) + len(member.extra) + len(member.comment)
         _check_name(member, name)
-        what = member.CRC, member.file_size
-        if seen.setdefault(member.filename, what) != what:
-            raise ambiguous(f"it has two members {member.filename!r} that differ")
         data = _check_header(view, member, name)
+        _, first = seen.setdefault(member.filename, (data, member))
+        if (first.CRC, first.file_size) != (member.CRC, member.file_size):
+            raise ambiguous(f"it has two members {member.filename!r} that differ")
         if thorough:
             _check_content(view, archive, member, data)
         places.append((member.header_offset, data + member.compress_size, member))
-    if (listed, len(members)) != (end.length, end.entries):
+    if (listed, len(places)) != (end.length, end.entries):
         raise ambiguous("its directory is not as long as its end record says")
     _check_places(view, places, end, prefix)
+    return seen
 
 
 def _check_name(member: zipfile.ZipInfo, name: bytes) -> None:
     if member.flag_bits & _ENCRYPTED:
         raise Refused(f"the member {member.filename!r} is encrypted")
-    if any(byte < 0x20 or byte == 0x7F for byte in name):
+    if _CONTROL.search(name):
         raise ambiguous(f"the name {member.orig_filename!r} has control characters")
     if member.extra:
         _check_extra(member, _fields(member.extra, member), name)
@@ -292,7 +314,7 @@ def _check_content(
                 pass
         whole = True
     if not whole:
-        raise damaged(f"{member.filename!r} is not what its checksum says")
+        raise _wrong_sum(member)
 
 
 def _read_stored(view: _View, member: zipfile.ZipInfo, place: int) -> bool:
