@@ -19,7 +19,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from posixpath import normpath
 from typing import IO, Any
 
@@ -113,14 +112,11 @@ def inspect(file: IO[bytes], filename: str) -> Inspection:
     return _describe(distribution, before.st_size, digests, raw)
 
 
-def read_metadata(path: Path) -> bytes | None:
-    """The core metadata (METADATA or PKG-INFO) inside ``path``, byte for byte; ``None`` if it has
+def read_metadata(file: IO[bytes], filename: str) -> bytes | None:
+    """The core metadata (METADATA or PKG-INFO) inside ``file``, byte for byte; ``None`` if it has
     none. Raises as :func:`inspect` does."""
-    # Without O_NONBLOCK a pipe would wait for a writer.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        _status(file)
-        suffix, distribution = names.ending(path.name), names.parse(path.name)
-        return _metadata(file, suffix, distribution, thorough=False)
+    _status(file)
+    return _metadata(file, names.ending(filename), names.parse(filename), thorough=False)
 
 
 def _status(file: IO[bytes]) -> os.stat_result:

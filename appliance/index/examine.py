@@ -6,7 +6,9 @@ at is refused with the reason. Nothing here waits for such a process without an 
 """
 
 import atexit
+import base64
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -24,7 +26,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.errors import PyindexError
+from appliance.errors import PyindexError, Refused
 from appliance.index.examiner import Limits, Work
 from appliance.index.folder import Entry, Folder
 from appliance.index.model import File, Refusal
@@ -67,6 +69,24 @@ def examine_all(
         run.close()
 
 
+def read_metadata(
+    folder: Folder, site: Site, index: str, path: str, limits: Limits = LIMITS
+) -> bytes | None:
+    """The core metadata inside the package file at ``path``, byte for byte; ``None`` if it has
+    none. Raises :class:`Refused` or ``OSError`` if it cannot be read."""
+    entry = folder.entry(path)
+    if entry is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    run = _Run(folder, site, index, [entry], limits, metadata_only=True)
+    try:
+        for each in run.results():
+            if isinstance(each, Refusal):
+                raise Refused(each.reason)
+    finally:
+        run.close()
+    return run.metadata
+
+
 @dataclass(slots=True)
 class _Chunk:
     """A portion of work, of ``size`` bytes. ``left`` are the places in ``entries`` without a
@@ -82,12 +102,20 @@ class _Chunk:
 class _Run:
     """One call of :func:`examine_all`."""
 
+    metadata: bytes | None = None
+
     def __init__(
-        self, folder: Folder, site: Site, index: str, entries: list[Entry], limits: Limits
+        self,
+        folder: Folder,
+        site: Site,
+        index: str,
+        entries: list[Entry],
+        limits: Limits,
+        metadata_only: bool = False,
     ) -> None:
         self._folder, self._site, self._index, self._limits = folder, site, index, limits
         few = len(entries) < _FEW_FILES and sum(entry.size for entry in entries) < _FEW_BYTES
-        self._durable = few
+        self._durable, self._metadata_only = few, metadata_only
         self._wanted = 1 if few else os.cpu_count() or 1
         self._chunks = _chunks(entries, 1 if few else _CHUNK_FILES)
         self._ordered: deque[_Chunk] = deque()
@@ -133,11 +161,18 @@ class _Run:
             elif child.is_full(_CHUNKS_AHEAD // self._wanted or 1):
                 return
             chunk = self._backlog.popleft()
-            entries = [chunk.entries[place] for place in chunk.left]
-            child.give(
-                chunk,
-                Work(self._folder, self._site, self._index, entries, self._durable, self._limits),
-            )
+            child.give(chunk, self._work([chunk.entries[place] for place in chunk.left]))
+
+    def _work(self, entries: list[Entry]) -> Work:
+        return Work(
+            self._folder,
+            self._site,
+            self._index,
+            entries,
+            self._durable,
+            self._limits,
+            self._metadata_only,
+        )
 
     # --- taking results ------------------------------------------------------------------------
 
@@ -168,6 +203,8 @@ class _Run:
         answer = json.loads(line)
         if "error" in answer:
             raise OSError(*answer["error"])
+        if "trouble" in answer:
+            raise PyindexError(answer["trouble"])
         chunk = child.chunks.popleft()
         child.told += len(chunk.left)
         for place, each in zip(chunk.left, answer["answers"], strict=True):
@@ -187,6 +224,8 @@ class _Run:
                 return _refusal(entry, reason, passes)
             case ["changing"]:
                 return entry.path
+            case ["metadata", str(text)]:
+                self.metadata = base64.b64decode(text)
         return None
 
     # --- processes that do not answer ----------------------------------------------------------
@@ -208,8 +247,8 @@ class _Run:
 
     def _bury(self, child: "_Child") -> None:
         """Find out of what a process died, and whether the file that it was at is to blame."""
-        how = child.kill()
         chunk, place = child.at() if child.chunks else (None, None)
+        how = child.kill()
         if chunk is not None and place is not None:
             if how == -signal.SIGXCPU:
                 seconds = self._limits.cpu(chunk.entries[place].size)

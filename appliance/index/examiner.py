@@ -4,6 +4,7 @@
 answer can say anything, and do nothing. It ends with whoever started it.
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -20,14 +21,12 @@ from dataclasses import dataclass
 from errno import ELOOP, ENOTDIR
 from typing import IO, Any
 
-from appliance.errors import Refused
+from appliance.errors import PyindexError, Refused
 from appliance.index import archive
 from appliance.index.folder import Entry, Folder, open_beneath
 from appliance.index.names import SIGNATURE
 from appliance.index.store import Batch, Site, unlink
 
-# What programs that load files leave beside one until it is whole.
-PARTIAL = (".aria2", ".part", ".crdownload", ".partial", ".download")
 _UNLIMITED = resource.RLIM_INFINITY
 
 
@@ -51,7 +50,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Files of one folder to look at in turn; their metadata is ``durable`` when that is told."""
+    """Files of one folder to look at in turn; their metadata is ``durable`` when that is told.
+    With ``metadata_only`` nothing is written, and the answer is the metadata."""
 
     folder: Folder
     site: Site
@@ -59,6 +59,7 @@ class Work:
     entries: list[Entry]
     durable: bool
     limits: Limits
+    metadata_only: bool = False
 
 
 def main(progress: int) -> None:
@@ -102,6 +103,8 @@ def _do(work: Work, progress: int) -> dict[str, Any]:
                 answers.append(_examine(work, entry, batch))
     except OSError as error:
         return {"error": [error.errno, error.strerror, error.filename]}
+    except PyindexError as error:
+        return {"trouble": str(error)}
     finally:
         _limit(resource.RLIMIT_CPU, _UNLIMITED)
     return {"answers": answers}
@@ -123,9 +126,11 @@ def _examine(work: Work, entry: Entry, batch: Batch) -> list[Any]:
     try:
         if entry.problem is not None:
             raise Refused(entry.problem)
-        if _is_partial(work.folder, entry):
-            return ["changing"]
-        found = _inspect(work.folder, entry)
+        with _open(work.folder, entry) as file:
+            if work.metadata_only:
+                raw = archive.read_metadata(file, _filename(entry))
+                return ["metadata", None if raw is None else base64.b64encode(raw).decode()]
+            found = archive.inspect(file, _filename(entry))
     except archive.Changing:
         return ["changing"]
     except FileNotFoundError:
@@ -148,25 +153,21 @@ def _examine(work: Work, entry: Entry, batch: Batch) -> list[Any]:
     return ["file", _facts(found, _is_signed(work.folder, entry)), found.notes]
 
 
-def _is_partial(folder: Folder, entry: Entry) -> bool:
-    """Whether a program is loading the file. One that gave it up an hour ago left half an archive,
-    which is refused as such."""
-    if time.time() - entry.mtime_ns / 1e9 > archive.RECENT_SECONDS:
-        return False
-    return any(os.path.lexists(f"{folder.root}/{entry.path}{end}") for end in PARTIAL)
-
-
 def memory_reason(limits: Limits) -> str:
     return f"examining it takes more than {limits.memory >> 20} MiB of memory"
 
 
-def _inspect(folder: Folder, entry: Entry) -> archive.Inspection:
+def _open(folder: Folder, entry: Entry) -> IO[bytes]:
+    """The file, if it is one: a pipe or a link may have come in its place since it was seen."""
     descriptor = open_beneath(str(folder.root), entry.path)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise Refused("not a regular file")
-    with os.fdopen(descriptor, "rb") as file:
-        return archive.inspect(file, entry.path.rpartition("/")[2])
+    return os.fdopen(descriptor, "rb")
+
+
+def _filename(entry: Entry) -> str:
+    return entry.path.rpartition("/")[2]
 
 
 def _explain(error: OSError) -> str:

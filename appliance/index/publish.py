@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from appliance.errors import Refused
-from appliance.index import archive, pages, store
+from appliance.index import examine, pages, store
 from appliance.index.catalog import Catalog
 from appliance.index.folder import Folder
 from appliance.index.model import File, Project
@@ -155,13 +155,15 @@ class Publisher:
         place = self._site.metadata(index, file.path)
         if (file.core_metadata is not None) != os.path.lexists(place):
             store.unlink(place)
-            self._restore_metadata(Path(target), place, file, batch)
+            self._restore_metadata(index, target, place, file, batch)
 
-    def _restore_metadata(self, target: Path, place: str, file: File, batch: Batch) -> None:
+    def _restore_metadata(
+        self, index: str, target: str, place: str, file: File, batch: Batch
+    ) -> None:
         if file.core_metadata is None:
             return
         try:
-            raw = archive.read_metadata(target)
+            raw = examine.read_metadata(self._folders[index], self._site, index, file.path)
         except (OSError, Refused) as error:
             log.warning("%s: no metadata to publish: %s", target, error)
             return

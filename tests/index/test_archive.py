@@ -52,7 +52,8 @@ def test_a_wheel_tells_everything_at_one_reading(tmp_path: Path) -> None:
     assert (found.name, found.requires_python, found.summary) == ("Foo.Bar", ">=3.6", "A thing")
     with zipfile.ZipFile(path) as file:
         assert found.metadata == file.read("Foo_Bar-1.0.dist-info/METADATA")
-    assert found.metadata == archive.read_metadata(path)
+    with path.open("rb") as file:
+        assert found.metadata == archive.read_metadata(file, path.name)
 
 
 def test_a_large_file_has_the_same_digests(tmp_path: Path) -> None:
