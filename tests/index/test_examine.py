@@ -20,7 +20,17 @@ from appliance.index.examiner import Limits
 from appliance.index.folder import Entry, Folder
 from appliance.index.model import File, Refusal
 from appliance.index.store import Site
-from tests.attacks.files import METADATA, SDIST, WHEEL, a_tar, a_wheel, a_zip, wheel, wheel_members
+from tests.attacks.files import (
+    HOSTILE,
+    METADATA,
+    SDIST,
+    WHEEL,
+    a_tar,
+    a_wheel,
+    a_zip,
+    wheel,
+    wheel_members,
+)
 from tests.conftest import Lab, eventually
 from tests.dist import make_sdist, make_wheel
 
@@ -143,6 +153,24 @@ def test_a_file_at_which_its_process_hangs_is_refused_for_now(lab: Lab) -> None:
     assert found.refused == {path.name: "examining it takes more than 2 s: does the disk answer?"}
     assert found.refusal().inode == -1
     assert found.accepted == ["zzz-1.0-py2.py3-none-any.whl"]
+
+
+def test_no_hostile_file_stops_the_others(lab: Lab) -> None:
+    """All at once: each is refused for its own reason within the limits, the good one is there."""
+    for number, hostile in enumerate(HOSTILE):
+        directory = lab.packages / f"{number:03}"
+        directory.mkdir()
+        hostile.write(directory)
+    make_wheel(lab.packages, "good", "1.0")
+    lab.once()
+    refused = lab.refused()
+    wrong = {
+        hostile.name: refused.get(f"{number:03}/{hostile.filename}")
+        for number, hostile in enumerate(HOSTILE)
+        if hostile.reason not in refused.get(f"{number:03}/{hostile.filename}", "")
+    }
+    assert wrong == {}
+    assert lab.files("good")
 
 
 # --- processes that are killed -------------------------------------------------------------------
