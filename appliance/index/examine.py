@@ -190,7 +190,7 @@ class _Run:
             lines, alive = child.exchange()
             for line in lines:
                 heard = True
-                self._take(child, line)
+                alive = self._take(child, line) and alive
             if not alive:
                 self._bury(child)
         for child in list(self._children):
@@ -198,19 +198,26 @@ class _Run:
         self._assign()
         return heard
 
-    def _take(self, child: "_Child", line: bytes) -> None:
-        """Note the results of the chunk that a process has done."""
-        answer = json.loads(line)
-        if "error" in answer:
-            raise OSError(*answer["error"])
-        if "trouble" in answer:
-            raise PyindexError(answer["trouble"])
-        chunk = child.chunks.popleft()
+    def _take(self, child: "_Child", line: bytes) -> bool:
+        """Note the results of the chunk that a process has done; ``False`` if it makes no sense."""
+        chunk = child.chunks[0]
+        try:
+            answer = json.loads(line)
+            answers = answer.get("answers", ())
+            examined = [
+                self._examined(chunk.entries[place], each)
+                for place, each in zip(chunk.left, answers, strict=not answer.get("error"))
+            ]
+        except (ValueError, TypeError, AttributeError, LookupError):
+            return False
+        if error := answer.get("error"):
+            raise PyindexError(error) if isinstance(error, str) else OSError(*error)
+        chunk.results.update(zip(chunk.left, examined, strict=True))
         child.told += len(chunk.left)
-        for place, each in zip(chunk.left, answer["answers"], strict=True):
-            chunk.results[place] = self._examined(chunk.entries[place], each)
+        child.chunks.popleft()
         chunk.left = []
         self._failures = 0
+        return True
 
     def _examined(self, entry: Entry, answer: list[Any]) -> Examined:
         match answer:

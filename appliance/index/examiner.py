@@ -36,7 +36,7 @@ class Limits:
     bytes of memory."""
 
     cpu_seconds: int = 20
-    cpu_bytes_a_second: int = 10_000_000
+    cpu_bytes_a_second: int = 4_000_000
     wait_seconds: float = 120
     wait_bytes_a_second: int = 1_000_000
     memory: int = 1 << 30
@@ -104,7 +104,7 @@ def _do(work: Work, progress: int) -> dict[str, Any]:
     except OSError as error:
         return {"error": [error.errno, error.strerror, error.filename]}
     except PyindexError as error:
-        return {"trouble": str(error)}
+        return {"error": str(error)}
     finally:
         _limit(resource.RLIMIT_CPU, _UNLIMITED)
     return {"answers": answers}

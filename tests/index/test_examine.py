@@ -297,6 +297,21 @@ def test_a_process_that_cannot_start_is_told(lab: Lab, monkeypatch: pytest.Monke
         Look(lab).at()
 
 
+@pytest.mark.parametrize(
+    "answer",
+    ["", "[]", "null", '{"answers": []}', '{"answers": [["file", {}, []]]}', '{"answers": [3, 4]}'],
+)
+def test_an_answer_that_makes_no_sense_is_none(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """What comes of such a process is never trusted: it is replaced, and no file is accepted."""
+    make_wheel(lab.packages, "foo", "1.0")
+    monkeypatch.setattr(
+        examine, "_PROGRAM", f"import os, sys; os.write(int(sys.argv[1]), b'.'); print({answer!r})"
+    )
+    assert "the process that examined it was killed" in Look(lab).at().refusal().reason
+
+
 # --- what stands in a file's place ---------------------------------------------------------------
 
 
