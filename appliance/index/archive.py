@@ -1,47 +1,45 @@
 """One look at a package file: digests and core metadata, from bytes that nobody vouches for.
 
-Nothing is ever extracted. What is read of an archive is bounded: its directory, its metadata
-file, and for a compressed tar the ratio of what comes out to what goes in.
+Nothing is ever extracted. What is read of an archive is bounded: its directory, its headers, its
+metadata, and the ratio of what comes out to what goes in. It costs time and memory nevertheless,
+so that only processes with limits look at files (:mod:`appliance.index.examine`).
 """
 
-import bz2
-import gzip
 import hashlib
 import io
 import lzma
 import os
 import re
+import stat
 import struct
 import tarfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.message import Message
-from email.parser import HeaderParser
-from pathlib import Path
+from functools import lru_cache
 from posixpath import normpath
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
-from packaging.version import InvalidVersion, Version
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from appliance.errors import Refused
-from appliance.index import names
+from appliance.index import metadata, names, tars, zips
+from appliance.index.metadata import MAX_METADATA, CoreMetadata
 
 MIB = 1024 * 1024
-MAX_METADATA = 8 * MIB
-MAX_DIRECTORY = 16 * MIB
 # The bounds PyPI uses: an archive may grow to 64 MiB, and past that by no more than 50 times.
 MAX_UNPACKED = 64 * MIB
-MAX_RATIO = 50
+MAX_RATIO = tars.MAX_RATIO
+_MAX_SUMMARY = 2048
 _IN_MEMORY = 16 * MIB
 _CHUNK = 1 * MIB
+# A file written to in this time may be half a download; so may one that has a hole, for what was
+# not written yet reads as zeros, and what is compressed has none.
+RECENT_SECONDS = 3600
+_HOLE = bytes(2048)
 
-# A zip's end of central directory, and what stands before it in zip64 (APPNOTE 4.3.14 to 4.3.16):
-# the record of the same in 64 bits, and its locator.
-_END = struct.Struct("<4s4H2LH")
-_LOCATOR = struct.Struct("<4sLQL")
-_END64 = struct.Struct("<4sQ2H2L4Q")
 _UNREADABLE = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -56,14 +54,12 @@ _UNREADABLE = (
     ValueError,
     OverflowError,
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_MEMBERS = {
-    ".whl": re.compile(r"[^/]+\.dist-info/METADATA\Z"),
-    ".egg": re.compile(r"EGG-INFO/PKG-INFO\Z"),
-    ".exe": re.compile(r"(?!)"),
-}
 _PKG_INFO = re.compile(r"(?:\./)?[^/]+/PKG-INFO\Z")
-_DESCRIPTION = re.compile(rb"\r?\n\r?\n")
+_EGG_INFO = re.compile(r"EGG-INFO/PKG-INFO\Z")
+_NOTHING = re.compile(r"(?!)")
+_DIST_INFO = ".dist-info"
+_WHEEL_FILES = ("METADATA", "WHEEL", "RECORD")
+_UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _MSI_MAGIC = bytes.fromhex("d0cf11e0a1b11ae1")
 # A build back-end may change these when it makes the wheel, unless they are static (PEP 643).
 _RESOLVED_BY = {"requires-dist", "requires-python", "provides-extra"}
@@ -71,8 +67,9 @@ _RESOLVED_BY = {"requires-dist", "requires-python", "provides-extra"}
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a file's bytes say. ``name`` is the project's as its authors spell it,
-    ``metadata`` the file to publish as ``.metadata`` (PEP 658)."""
+    """What a file's bytes say. ``name`` is the project's as its authors spell it, ``metadata`` the
+    file to publish as ``.metadata`` (PEP 658), ``unpublished`` what is not fit for that: only one
+    of them is there. ``notes`` are for the log."""
 
     distribution: names.Distribution
     name: str
@@ -83,94 +80,105 @@ class Inspection:
     requires_python: str | None
     summary: str | None
     metadata: bytes | None
-
-
-def inspect(path: Path) -> Inspection:
-    """Read the package file at ``path`` once.
-
-    Raises :class:`Refused` with the reason if it cannot be taken in, ``OSError`` if it cannot be
-    read, :class:`Changing` if it was written to meanwhile.
-    """
-    suffix = names.ending(path.name)
-    distribution = names.parse(path.name)  # a hopeless name is not worth reading the file for
-    with path.open("rb") as file:
-        before = os.fstat(file.fileno())
-        digests, content = _hash(file, before.st_size)
-        raw = _guard(content, suffix)
-        after = os.fstat(file.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise Changing("the file is being written to")
-    headers = _headers(raw) if raw is not None else None
-    name = _field(headers, "Name")
-    if name and names.normalize(name) != distribution.project:
-        distribution = names.parse(path.name, name)
-    trusted = headers if _agrees(distribution, headers) else None
-    return Inspection(
-        distribution=distribution,
-        name=name if trusted and name else distribution.name,
-        size=before.st_size,
-        sha256=digests[0],
-        md5=digests[1],
-        blake2b_256=digests[2],
-        requires_python=_field(trusted, "Requires-Python"),
-        summary=_field(trusted, "Summary"),
-        metadata=raw if _is_static(distribution.kind, trusted) else None,
-    )
+    unpublished: bytes | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Changing(Refused):
     """The file is being written to; look again later."""
 
 
-def read_metadata(path: Path) -> bytes | None:
-    """The core metadata (METADATA or PKG-INFO) inside ``path``, byte for byte; ``None`` if it has
+class Unexpected(Refused):
+    """Nobody thought that reading a file could end like this; ``__cause__`` says where it did."""
+
+
+def inspect(file: IO[bytes], filename: str) -> Inspection:
+    """Read the package file ``file`` once; ``filename`` is its name without directories.
+
+    Raises :class:`Refused` with the reason if it cannot be taken in, ``OSError`` if it cannot be
+    read, :class:`Changing` if it was written to meanwhile. ``MemoryError`` is the caller's.
+    """
+    suffix = names.ending(filename)
+    distribution = names.parse(filename)  # a hopeless name is not worth reading the file for
+    before = _status(file)
+    digests, content, has_hole = _hash(file, before.st_size)
+    thorough = has_hole or time.time() - before.st_mtime < RECENT_SECONDS
+    try:
+        raw = _metadata(content, suffix, distribution, thorough)
+    finally:
+        after = os.fstat(file.fileno())
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise Changing("the file is being written to")
+    return _describe(distribution, before.st_size, digests, raw)
+
+
+def read_metadata(file: IO[bytes], filename: str) -> bytes | None:
+    """The core metadata (METADATA or PKG-INFO) inside ``file``, byte for byte; ``None`` if it has
     none. Raises as :func:`inspect` does."""
-    with path.open("rb") as file:
-        return _guard(file, names.ending(path.name))
+    _status(file)
+    return _metadata(file, names.ending(filename), names.parse(filename), thorough=False)
 
 
-def parse_metadata(raw: bytes) -> Message:
-    """Core metadata as a message: fields as headers, the description as the payload."""
-    return HeaderParser().parsestr(raw.decode("utf-8", "replace"))
+def _status(file: IO[bytes]) -> os.stat_result:
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise Refused("not a regular file")
+    return status
 
 
-def _hash(file: IO[bytes], size: int) -> tuple[list[str], IO[bytes]]:
-    """The three hex digests, and the content to read on (in memory if it is small)."""
+def _hash(file: IO[bytes], size: int) -> tuple[list[str], IO[bytes], bool]:
+    """The three hex digests, the content to read on (in memory if it is small), and whether a part
+    of it reads as if nobody had written it."""
     hashes: tuple[Any, ...] = (
         hashlib.sha256(),
         hashlib.md5(usedforsecurity=False),
         hashlib.blake2b(digest_size=32),
     )
-    content = io.BytesIO(file.read()) if size <= _IN_MEMORY else file
-    chunks: Iterator[bytes | memoryview]
-    chunks = iter([content.getbuffer()]) if isinstance(content, io.BytesIO) else _chunks(file)
-    for chunk in chunks:
+    content = io.BytesIO(file.read(size)) if size <= _IN_MEMORY else file
+    has_hole = False
+    for chunk in _chunks(content):
         for each in hashes:
             each.update(chunk)
-    del chunks  # or the buffer could not be closed
-    return [each.hexdigest() for each in hashes], content
+        has_hole = has_hole or _HOLE in chunk
+    return [each.hexdigest() for each in hashes], content, has_hole
 
 
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK):
+def _chunks(content: IO[bytes]) -> Iterator[bytes]:
+    if isinstance(content, io.BytesIO):
+        yield content.getvalue()
+        return
+    while chunk := content.read(_CHUNK):
         yield chunk
 
 
-def _guard(content: IO[bytes], suffix: str) -> bytes | None:
-    """Every way in which a library says that an archive is broken, as one refusal."""
+# --- the metadata in an archive ------------------------------------------------------------------
+
+
+def _metadata(
+    content: IO[bytes], suffix: str, distribution: names.Distribution, thorough: bool
+) -> bytes | None:
+    """The metadata file, of an archive that is whole; every way in which a library says that it is
+    not, as one refusal."""
     content.seek(0)
     try:
         if suffix == ".msi":
             _check_msi(content)
             return None
-        if suffix in _MEMBERS or suffix == ".zip":
-            return _from_zip(content, _MEMBERS.get(suffix, _PKG_INFO), required=suffix == ".whl")
+        if suffix == ".whl":
+            return _from_wheel(content, distribution, thorough)
+        if suffix in (".zip", ".egg", ".exe"):
+            return _from_zip(content, suffix, thorough)
         return _from_tar(content, suffix)
+    except (Refused, MemoryError):
+        raise
     except (*_UNREADABLE, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk says it, not gzip or bz2
         text = str(error) or type(error).__name__
         raise Refused(f"truncated or damaged archive: {text}") from error
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise Unexpected(f"cannot be examined: {text}") from error
 
 
 def _check_msi(content: IO[bytes]) -> None:
@@ -178,155 +186,102 @@ def _check_msi(content: IO[bytes]) -> None:
         raise Refused("not an MSI file")
 
 
-def _from_zip(content: IO[bytes], wanted: re.Pattern[str], required: bool) -> bytes | None:
-    size = _check_directory(content)
-    with zipfile.ZipFile(content) as archive:
-        members = archive.infolist()
-        unpacked = 0
-        found = []
-        for member in members:
-            _check_member(member.filename)
-            unpacked += member.file_size
-            if wanted.match(member.filename):
-                found.append(member)
-        _check_ratio(unpacked, size)
-        if not found:
-            if required:
-                raise Refused("a wheel without a .dist-info/METADATA file")
-            return None
-        if len(found) > 1:
-            raise Refused(f"more than one metadata file: {found[0].filename}, {found[1].filename}")
-        with archive.open(found[0]) as file:
-            return _bounded(file)
+def _from_wheel(
+    content: IO[bytes], distribution: names.Distribution, thorough: bool
+) -> bytes | None:
+    archive = _read_zip(content, thorough)
+    info = _dist_info({member.filename for member in archive.members}, distribution)
+    return _read_member(archive, f"{info}/METADATA")
 
 
-def _check_directory(content: IO[bytes]) -> int:
-    """Refuse a zip whose directory alone would fill the memory, before zipfile reads it."""
-    size = content.seek(0, os.SEEK_END)
-    start = content.seek(max(0, size - _END64.size - _LOCATOR.size - _END.size - 0xFFFF))
-    tail = content.read()
-    end = len(tail) - _END.size
-    if not (tail[end:].startswith(b"PK\5\6") and tail.endswith(b"\0\0")):
-        end = tail.rfind(b"PK\5\6")  # zipfile, too, looks for it only where a comment follows
-    if end >= 0 and len(tail) >= end + _END.size:
-        length = _directory_length(tail, start, end)
-        if length > MAX_DIRECTORY:
-            raise Refused(f"the zip directory is larger than {MAX_DIRECTORY // MIB} MiB")
-    content.seek(0)
-    return size
+def _dist_info(members: set[str], distribution: names.Distribution) -> str:
+    """The name of the one directory that says what a wheel is (PEP 427)."""
+    tops = {name.partition("/")[0] for name in members}
+    found = sorted(top for top in tops if top.lower().endswith(_DIST_INFO))
+    if not found:
+        raise Refused("a wheel without a .dist-info/METADATA file")
+    if len(found) > 1:
+        raise Refused(f"more than one .dist-info directory: {found[0]}, {found[1]}")
+    (info,) = found
+    if not _is_info_of(info, distribution):
+        raise Refused(f"its {info} is not the .dist-info of {_shown(distribution)}")
+    for name in _WHEEL_FILES:
+        if f"{info}/{name}" not in members:
+            raise Refused(f"a wheel without a .dist-info/{name} file")
+    for member in sorted(members):
+        name = member.removeprefix(f"{info}/")
+        if name != member and name.upper() in _WHEEL_FILES and name not in _WHEEL_FILES:
+            raise Refused(f"{member} differs from {name.upper()} in its case only")
+    return info
 
 
-def _directory_length(tail: bytes, start: int, end: int) -> int:
-    """What a zip says of its directory's length. ``tail`` is its end from ``start`` on, with the
-    end record at ``end``.
-
-    Refuses zip64 whose records contradict each other: readers would see different files in it.
-    """
-    *_, entries, length, offset, _ = _END.unpack_from(tail, end)
-    place = end - _LOCATOR.size - _END64.size
-    if tail[max(0, end - _LOCATOR.size) : end][:4] != b"PK\6\7":
-        return int(length)
-    if place < 0:
-        raise Refused(_TWO_MINDS)
-    _, _, position, _ = _LOCATOR.unpack_from(tail, end - _LOCATOR.size)
-    magic, *_, entries64, length64, offset64 = _END64.unpack_from(tail, place)
-    if (
-        magic != b"PK\6\6"
-        or not position == offset64 + length64 == start + place
-        or entries not in (entries64, 0xFFFF)
-        or length not in (length64, 0xFFFFFFFF)
-        or offset not in (offset64, 0xFFFFFFFF)
-    ):
-        raise Refused(_TWO_MINDS)
-    return int(length64)
+def _is_info_of(info: str, distribution: names.Distribution) -> bool:
+    if not info.endswith(_DIST_INFO):
+        return False
+    stem = info.removesuffix(_DIST_INFO)
+    if stem.count("-") == 1 and distribution.filename.startswith(f"{stem}-"):
+        return True
+    cuts = [place for place, char in enumerate(stem) if char == "-"]
+    return any(_same(distribution, stem[:cut], stem[cut + 1 :]) for cut in cuts)
 
 
-_TWO_MINDS = "its zip64 end records contradict each other"
+def _from_zip(content: IO[bytes], suffix: str, thorough: bool) -> bytes | None:
+    is_program = suffix == ".exe"
+    # An egg may begin with a script that starts it, a program may end with a signature.
+    archive = _read_zip(content, thorough, prefix=suffix != ".zip", tail=is_program)
+    wanted = {".zip": _PKG_INFO, ".egg": _EGG_INFO}.get(suffix, _NOTHING)
+    found = sorted({m.filename for m in archive.members if wanted.match(m.filename)})
+    if len(found) > 1:
+        raise Refused(f"more than one metadata file: {found[0]}, {found[1]}")
+    return _read_member(archive, found[0]) if found else None
+
+
+def _read_zip(content: IO[bytes], thorough: bool, **allowed: bool) -> zips.Zip:
+    archive = zips.read(content, thorough, **allowed)
+    unpacked = 0
+    for member in archive.members:
+        _check_member(member.filename)
+        unpacked += member.file_size
+    if unpacked > _limit(archive.size):
+        raise Refused(tars.BOMB)
+    return archive
+
+
+def _read_member(archive: zips.Zip, name: str) -> bytes:
+    raw = archive.read(name, MAX_METADATA)
+    if len(raw) > MAX_METADATA:
+        raise Refused(f"METADATA is larger than {MAX_METADATA // MIB} MiB")
+    return raw
 
 
 def _from_tar(content: IO[bytes], suffix: str) -> bytes | None:
     size = content.seek(0, os.SEEK_END)
-    content.seek(0)
-    stream = _Forward(_decompressor(content, suffix), limit=max(MAX_UNPACKED, MAX_RATIO * size))
-    raw = None
-    # tarfile reads and seeks forward only; it asks for no other method of a file.
-    with tarfile.open(fileobj=stream, mode="r:") as archive:  # type: ignore[call-overload]
-        while (member := archive.next()) is not None:
-            archive.members.clear()
-            _check_member(member.name)
-            if raw is None and member.isreg() and _PKG_INFO.match(member.name):
-                if member.size > MAX_METADATA:
-                    raise Refused(f"PKG-INFO is larger than {MAX_METADATA // MIB} MiB")
-                raw = stream.read(member.size)
-    stream.drain()
-    return raw
+    found: dict[str, bytes] = {}
+
+    def is_wanted(member: tarfile.TarInfo) -> bool:
+        _check_member(member.name)
+        wanted = member.isreg() and _PKG_INFO.match(member.name) is not None
+        if wanted and member.size > MAX_METADATA:
+            raise Refused(f"PKG-INFO is larger than {MAX_METADATA // MIB} MiB")
+        return wanted
+
+    def take(member: tarfile.TarInfo, raw: bytes) -> None:
+        for name, known in found.items():
+            if known != raw:
+                raise Refused(f"more than one metadata file: {name}, {member.name}")
+        found[member.name] = raw
+
+    tars.walk(content, suffix, _limit(size), is_wanted, take)
+    return next(iter(found.values()), None)
 
 
-def _decompressor(content: IO[bytes], suffix: str) -> "Readable":
-    if suffix == ".tar.bz2":
-        return bz2.BZ2File(content)
-    if suffix == ".tar.xz":
-        return lzma.LZMAFile(content)
-    return gzip.GzipFile(fileobj=content)
-
-
-class Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
-class _Forward:
-    """A stream that tarfile can walk: it seeks by reading on, and has an end."""
-
-    def __init__(self, stream: Readable, limit: int) -> None:
-        self._stream, self._limit, self._position = stream, limit, 0
-
-    def tell(self) -> int:
-        return self._position
-
-    def read(self, size: int) -> bytes:
-        if size > 2 * MAX_METADATA:
-            raise Refused("a tar header claims to be larger than any metadata")
-        pieces = []
-        while size > 0 and (piece := self._stream.read(size)):
-            pieces.append(piece)
-            size -= len(piece)
-            self._advance(len(piece))
-        return b"".join(pieces)
-
-    def seek(self, position: int) -> None:
-        if position < self._position:
-            raise tarfile.ReadError("a tar header points backwards")
-        while self._position < position:
-            piece = self._stream.read(min(_CHUNK, position - self._position))
-            if not piece:
-                break
-            self._advance(len(piece))
-
-    def drain(self) -> None:
-        """Read to the end, where the checksum of a gzip stream stands."""
-        try:
-            while piece := self._stream.read(_CHUNK):
-                self._advance(len(piece))
-        except gzip.BadGzipFile as error:
-            # What follows a whole stream is nobody's: bz2 and lzma pass over it, pip never sees it.
-            if not str(error).startswith("Not a gzipped file"):
-                raise
-
-    def _advance(self, count: int) -> None:
-        self._position += count
-        if self._position > self._limit:
-            raise Refused(_BOMB)
-
-
-_BOMB = f"unpacks to more than {MAX_RATIO} times its size"
-
-
-def _check_ratio(unpacked: int, size: int) -> None:
-    if unpacked > max(MAX_UNPACKED, MAX_RATIO * size):
-        raise Refused(_BOMB)
+def _limit(size: int) -> int:
+    return max(MAX_UNPACKED, MAX_RATIO * size)
 
 
 def _check_member(name: str) -> None:
+    if ".." not in name and name[:1] not in ("/", "\\", ""):
+        return
     parts = name.replace("\\", "/").split("/")
     if not parts[0] or (".." in parts and f"{normpath('/'.join(parts))}/".startswith("../")):
         raise Refused(f"the archive member {name!r} would be unpacked outside its folder")
@@ -334,65 +289,105 @@ def _check_member(name: str) -> None:
         raise Refused(f"the archive member {name!r} has .. in its path")
 
 
-def _bounded(file: IO[bytes]) -> bytes:
-    raw = file.read(MAX_METADATA + 1)
-    if len(raw) > MAX_METADATA:
-        raise Refused(f"METADATA is larger than {MAX_METADATA // MIB} MiB")
-    return raw
+# --- what the metadata says ----------------------------------------------------------------------
 
 
-def _headers(raw: bytes) -> Message:
-    # Only the fields: the description may be megabytes long and says nothing we need.
-    return parse_metadata(_DESCRIPTION.split(raw, maxsplit=1)[0])
+def _describe(
+    distribution: names.Distribution, size: int, digests: list[str], raw: bytes | None
+) -> Inspection:
+    source = "METADATA" if distribution.kind == "bdist_wheel" else "PKG-INFO"
+    fields = metadata.parse(raw, source) if raw is not None else None
+    name = fields.get("Name") if fields else None
+    if name and names.normalize(name) != distribution.project:
+        distribution = names.parse(distribution.filename, name)
+    trusted = fields if fields and _agrees(distribution, fields) else None
+    wanted = trusted.get("Requires-Python") if trusted else None
+    summary = trusted.get("Summary") if trusted else None
+    is_published = trusted is not None and _is_static(distribution.kind, trusted)
+    return Inspection(
+        distribution=distribution,
+        name=name if trusted and name else distribution.name,
+        size=size,
+        sha256=digests[0],
+        md5=digests[1],
+        blake2b_256=digests[2],
+        requires_python=wanted if wanted and _is_specifier(wanted) else None,
+        summary=summary[:_MAX_SUMMARY] if summary else None,
+        metadata=raw if is_published else None,
+        unpublished=raw if not is_published else None,
+        notes=_notes(trusted, wanted),
+    )
 
 
-def _field(headers: Message | None, name: str) -> str | None:
-    """One field on one line; empty and UNKNOWN are what old tools write for nothing."""
-    text = " ".join(headers.get(name, "").split()) if headers is not None else ""
-    if _CONTROL.search(text):
-        raise Refused(f"control characters in the metadata field {name}")
-    return None if text in ("", "UNKNOWN") else text
+def _notes(trusted: CoreMetadata | None, wanted: str | None) -> tuple[str, ...]:
+    notes = []
+    if wanted and not _is_specifier(wanted):
+        notes.append(f"no installer understands its Requires-Python, {wanted!r}: not offered")
+    if trusted and not trusted.is_utf8:
+        notes.append("its metadata is not UTF-8, which ends pip: not offered apart from the file")
+    return tuple(notes)
 
 
-def _agrees(distribution: names.Distribution, headers: Message | None) -> bool:
-    """Whether file name and metadata speak of one release; a wheel of two minds is refused."""
-    if headers is None:
+@lru_cache(maxsize=1024)
+def _is_specifier(text: str) -> bool:
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
         return False
-    name, version = _field(headers, "Name"), _field(headers, "Version")
+    return True
+
+
+def _agrees(distribution: names.Distribution, fields: CoreMetadata) -> bool:
+    """Whether file name and metadata speak of one release. A wheel of two minds is refused, and
+    whatever says that it is another project."""
+    name, version = fields.get("Name"), fields.get("Version")
     if name and version and _same(distribution, name, version):
         return True
     if distribution.kind == "bdist_wheel":
-        raise Refused(f"its METADATA {_disagreement(distribution, headers, name, version)}")
+        raise Refused(f"its METADATA {_disagreement(distribution, fields, name, version)}")
+    if name and not _is_project(distribution, name):
+        raise Refused(f"its PKG-INFO says {name}, its file name {_shown(distribution)}")
     return False
 
 
 def _disagreement(
-    distribution: names.Distribution, headers: Message, name: str | None, version: str | None
+    distribution: names.Distribution, fields: CoreMetadata, name: str | None, version: str | None
 ) -> str:
-    if str(headers.get_payload()).startswith("\ufeff"):
+    if fields.description.startswith("\ufeff"):
         return "begins with a byte order mark, so that its fields cannot be read"
     if not name or not version:
         return f"has no {'Version' if name else 'Name'}"
-    return f"says {name} {version}, its file name {distribution.name} {distribution.version}"
+    return f"says {name} {version}, its file name {_shown(distribution)}"
+
+
+def _shown(distribution: names.Distribution) -> str:
+    return f"{distribution.name} {distribution.version}"
 
 
 def _same(distribution: names.Distribution, name: str, version: str) -> bool:
-    if names.normalize(name) != distribution.project:
-        return False
-    try:
-        return Version(names.normalize_version(version)) == Version(distribution.version)
-    except InvalidVersion:
-        return names.normalize_version(version) == distribution.version
+    return _is_project(distribution, name) and names.is_version_of(distribution.version, version)
 
 
-def _is_static(kind: str, headers: Message | None) -> bool:
-    """Whether a wheel built from this file will have these dependencies for certain (PEP 643)."""
-    if headers is None or kind not in ("bdist_wheel", "sdist"):
+def _is_project(distribution: names.Distribution, name: str) -> bool:
+    """Whether ``name`` is the project of the file, also in letters that a file name cannot have:
+    setuptools writes a dash for those."""
+    project = distribution.project
+    return names.normalize(name) == project or (
+        names.normalize(_UNSAFE_IN_NAME.sub("-", name)) == project
+    )
+
+
+def _is_static(kind: str, fields: CoreMetadata) -> bool:
+    """Whether a wheel built from this file will have these dependencies for certain (PEP 643), in
+    bytes that installers can read."""
+    if not fields.is_utf8 or kind not in ("bdist_wheel", "sdist"):
         return False
     if kind == "bdist_wheel":
         return True
-    major, _, minor = (_field(headers, "Metadata-Version") or "0").partition(".")
-    if not (major.isdigit() and minor.isdigit()) or (int(major), int(minor)) < (2, 2):
+    major, _, minor = (fields.get("Metadata-Version") or "0").partition(".")
+    if not (major.isdecimal() and minor.isdecimal() and len(major + minor) < 9):
         return False
-    dynamic = {str(value).strip().lower() for value in headers.get_all("Dynamic", [])}
+    if (int(major), int(minor)) < (2, 2):
+        return False
+    dynamic = {value.strip().lower() for value in fields.all("Dynamic")}
     return not dynamic & _RESOLVED_BY

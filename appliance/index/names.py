@@ -43,6 +43,7 @@ class Distribution:
         return normalize(self.name)
 
 
+@lru_cache(maxsize=4096)
 def normalize(name: str) -> str:
     """The one spelling of a project's name in URLs and keys (PEP 503)."""
     return canonicalize_name(name)
@@ -57,6 +58,7 @@ def is_name(name: str) -> bool:
     return name.isascii()
 
 
+@lru_cache(maxsize=4096)
 def normalize_version(version: str) -> str:
     """A version as PEP 440 spells it, or as it stands where PEP 440 has no word for it."""
     for spelling in (version, version.replace("_", "-")):
@@ -65,6 +67,22 @@ def normalize_version(version: str) -> str:
         except InvalidVersion:
             continue
     return version
+
+
+def is_version_of(filename_version: str, version: str) -> bool:
+    """Whether a file of ``filename_version`` may hold metadata of ``version``.
+
+    A dash is written as an underscore in file names (PEP 427), and who builds a file for one
+    machine may write a local version (PEP 440) into the name only: what is within lacks it.
+    """
+    ours, theirs = (normalize_version(each) for each in (filename_version, version))
+    if ours == theirs or ours.replace("_", "-") == theirs.replace("_", "-"):
+        return True
+    try:
+        own, other = Version(ours), Version(theirs)
+    except InvalidVersion:
+        return False
+    return own == other or (other.local is None and own.public == other.public)
 
 
 @lru_cache(maxsize=1 << 16)

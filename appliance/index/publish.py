@@ -20,7 +20,7 @@ from typing import IO
 import sqlalchemy as sa
 
 from appliance.errors import PyindexError, Refused
-from appliance.index import archive, pages, store
+from appliance.index import examine, pages, store
 from appliance.index.catalog import Catalog
 from appliance.index.folder import Folder
 from appliance.index.model import File, Project
@@ -350,7 +350,7 @@ class Publisher:
             return
         target = self._folders[index].root / file.path
         try:
-            raw = archive.read_metadata(target)
+            raw = examine.read_metadata(self._folders[index], self._site, index, file.path)
         except (OSError, Refused) as error:
             log.warning("%s: no metadata to publish: %s", target, error)
             return

@@ -1,21 +1,25 @@
 """PyPI's JSON API (``/pypi/NAME/json``), and pypiserver's short form of it (``/NAME/json``)."""
 
+import os
+from functools import lru_cache
 from typing import Any
 
 import falcon
-from packaging.metadata import RawMetadata, parse_email
 
 from appliance.errors import Refused
-from appliance.index import archive, names
+from appliance.index import names
 from appliance.index.catalog import Catalog
-from appliance.index.folder import Folder
+from appliance.index.metadata import MAX_METADATA, CoreMetadata, parse
 from appliance.index.model import File, Project
 from appliance.index.pages import file_url, upload_time
 from appliance.index.publish import resolve
+from appliance.index.store import Site
 from appliance.spec import Spec
 from appliance.web import address
 
 _KINDS_BY_TRUST = ("bdist_wheel", "sdist", "bdist_egg")
+_KEPT_BYTES = 256 * 1024
+_NOTHING = CoreMetadata({}, "", is_utf8=True)
 
 
 class ProjectJson:
@@ -23,6 +27,7 @@ class ProjectJson:
 
     def __init__(self, spec: Spec, catalog: Catalog, index: str) -> None:
         self._spec, self._catalog, self._index = spec, catalog, index
+        self._site = Site(spec)
 
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, name: str, version: str | None = None
@@ -75,20 +80,35 @@ class ProjectJson:
             body["releases"] = releases
         return body
 
-    def _metadata(self, index: str, files: list[File]) -> RawMetadata:
-        """The core metadata of a release, from the file that can be trusted most."""
-        folder = Folder(self._spec.indexes[index].packages)
+    def _metadata(self, index: str, files: list[File]) -> CoreMetadata:
+        """The core metadata of a release, from the file that can be trusted most; empty if it was
+        not stored when the file was accepted. No request opens an archive."""
         for kind in _KINDS_BY_TRUST:
             for file in files:
                 if file.kind != kind:
                     continue
+                place = (
+                    self._site.metadata if file.core_metadata else self._site.unpublished_metadata
+                )
                 try:
-                    raw = archive.read_metadata(folder.locate(file.path))
+                    return _load(place(index, file.path), file.sha256)
                 except (OSError, Refused):
-                    continue  # it has just been moved or replaced
-                if raw is not None:
-                    return parse_email(raw)[0]
-        return {}
+                    continue  # none, or it has just been moved or replaced
+        return _NOTHING
+
+
+def _load(place: str, sha256: str) -> CoreMetadata:
+    """The metadata stored at ``place``, of the file with this digest; kept if it is not large."""
+    is_large = os.stat(place).st_size > _KEPT_BYTES  # noqa: PTH116
+    return (_read if is_large else _kept)(place, sha256)
+
+
+def _read(place: str, _sha256: str) -> CoreMetadata:
+    with open(place, "rb") as file:  # noqa: PTH123 - a text, as the site gives it
+        return parse(file.read(MAX_METADATA))
+
+
+_kept = lru_cache(maxsize=64)(_read)
 
 
 def _release(project: Project, version: str | None) -> tuple[str, list[File]] | None:
@@ -104,34 +124,42 @@ def _release(project: Project, version: str | None) -> tuple[str, list[File]] | 
 
 
 def _info(
-    project: Project, release: str, files: list[File], metadata: RawMetadata, page: str
+    project: Project, release: str, files: list[File], metadata: CoreMetadata, page: str
 ) -> dict[str, Any]:
     reasons = [file.yanked for file in files if file.yanked is not None]
     yanked = bool(files) and len(reasons) == len(files)
-    urls = metadata.get("project_urls") or None
+
+    def text(name: str, absent: str | None = "") -> str | None:
+        return next(iter(metadata.all(name)), absent)
+
+    def several(name: str) -> list[str] | None:
+        return metadata.all(name) or None
+
     return {
         "name": project.display,
         "version": release,
-        "summary": metadata.get("summary", ""),
-        "description": metadata.get("description", ""),
-        "description_content_type": metadata.get("description_content_type"),
-        "keywords": ",".join(metadata.get("keywords", [])),
-        "license": metadata.get("license", ""),
-        "license_expression": metadata.get("license_expression"),
-        "license_files": metadata.get("license_files"),
-        "classifiers": metadata.get("classifiers", []),
-        "author": metadata.get("author", ""),
-        "author_email": metadata.get("author_email", ""),
-        "maintainer": metadata.get("maintainer", ""),
-        "maintainer_email": metadata.get("maintainer_email", ""),
-        "requires_python": metadata.get("requires_python"),
-        "platform": ",".join(metadata.get("platforms", [])),
-        "requires_dist": metadata.get("requires_dist"),
-        "provides_extra": metadata.get("provides_extra"),
-        "dynamic": metadata.get("dynamic"),
-        "project_urls": urls,
-        "home_page": metadata.get("home_page", ""),
-        "download_url": metadata.get("download_url", ""),
+        # Of files accepted before metadata was stored, all that is known is in the catalog.
+        "summary": text("Summary") or next((file.summary for file in files if file.summary), ""),
+        "description": text("Description", None) or metadata.description,
+        "description_content_type": text("Description-Content-Type", None),
+        "keywords": text("Keywords"),
+        "license": text("License"),
+        "license_expression": text("License-Expression", None),
+        "license_files": several("License-File"),
+        "classifiers": metadata.all("Classifier"),
+        "author": text("Author"),
+        "author_email": text("Author-email"),
+        "maintainer": text("Maintainer"),
+        "maintainer_email": text("Maintainer-email"),
+        "requires_python": text("Requires-Python", None)
+        or next((file.requires_python for file in files if file.requires_python), None),
+        "platform": ",".join(metadata.all("Platform")),
+        "requires_dist": several("Requires-Dist"),
+        "provides_extra": several("Provides-Extra"),
+        "dynamic": several("Dynamic"),
+        "project_urls": _project_urls(metadata) or None,
+        "home_page": text("Home-page"),
+        "download_url": text("Download-URL"),
         "docs_url": None,
         "bugtrack_url": None,
         "package_url": page,
@@ -141,6 +169,12 @@ def _info(
         "yanked": yanked,
         "yanked_reason": (reasons[0] or None) if yanked else None,
     }
+
+
+def _project_urls(metadata: CoreMetadata) -> dict[str, str]:
+    """Label and URL of each ``Project-URL: Label, https://…``."""
+    pairs = (value.partition(",") for value in metadata.all("Project-URL"))
+    return {label.strip(): url.strip() for label, _, url in pairs}
 
 
 def _file(file: File, packages: str) -> dict[str, Any]:

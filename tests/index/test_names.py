@@ -96,6 +96,29 @@ def test_a_name_tells_project_and_release(
     )
 
 
+# Version in a file name, version in its metadata, whether they may be one.
+VERSIONS = [
+    ("1.0", "1.0", True),
+    ("1.0", "1.0.0", True),
+    ("1.0.post1", "1.0-1", True),
+    ("1.2.0_SNAPSHOT", "1.2.0-SNAPSHOT", True),
+    ("2004d", "2004d", True),
+    ("0.2+cu130", "0.2", True),
+    ("0.2+cu130", "0.2+CU130", True),
+    ("0.2", "0.2+cu130", False),
+    ("0.2+cu130", "0.2+cu129", False),
+    ("0.2+cu130", "0.3", False),
+    ("1.2.0_SNAPSHOT", "1.2.0", False),
+    ("2004d", "2004", False),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "same"), VERSIONS)
+def test_versions_of_name_and_metadata(ours: str, theirs: str, same: bool) -> None:
+    """Dashes are underscores in file names; a local version may stand in the name only."""
+    assert names.is_version_of(ours, theirs) == same
+
+
 REFUSED = [
     ("README.txt", "not a package file"),
     ("foo-1.0.rpm", "not a package file"),

@@ -1,5 +1,6 @@
 """The APIs beside the simple one: JSON, XML-RPC, the list of files, health, the home page."""
 
+import os
 import xmlrpc.client
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,14 @@ from typing import Any
 import falcon
 import pytest
 from falcon.testing import Result, TestClient
+from packaging.metadata import parse_email
 
 from appliance import spec
 from appliance.index import decisions
+from appliance.index.store import Site
 from appliance.index.watch import Watch, alive
 from appliance.web.app import create_app
+from tests.attacks.files import WHEEL, wheel
 from tests.conftest import Lab
 from tests.dist import make_sdist, make_wheel
 
@@ -57,6 +61,65 @@ def test_one_release_is_told_as_json(client: TestClient) -> None:
         assert body["info"]["version"] == "2.0rc1"
         assert "releases" not in body
         assert [file["filename"][:16] for file in body["urls"]] == ["Flask_Cors-2.0rc"]
+
+
+def test_no_request_opens_a_package_file(lab: Lab) -> None:
+    """What is told was stored when the file was accepted, of sdists and eggs, too: a pipe in its
+    place holds nobody up."""
+    make_wheel(lab.packages, "foo", "2.0", summary="Wheel", requires=["six"])
+    make_sdist(lab.packages, "bar", "1.0", summary="Source", requires=["six"])
+    make_sdist(lab.packages, "old", "1.0", summary="Before", requires_python=">=2.7")
+    lab.once()
+    for path in list(lab.packages.iterdir()):
+        path.unlink()
+        os.mkfifo(path)
+    Path(Site(lab.spec).unpublished_metadata(lab.index, "old-1.0.tar.gz")).unlink()
+    client = TestClient(create_app(lab.spec))
+
+    def info(name: str) -> list[Any]:
+        told = client.simulate_get(f"/pypi/{name}/json").json["info"]
+        return [told["summary"], told["requires_python"], told["requires_dist"]]
+
+    assert info("foo") == ["Wheel", None, ["six"]]
+    assert info("bar") == ["Source", None, ["six"]]
+    assert info("old") == ["Before", ">=2.7", None]  # what the catalog knows
+
+
+TOLD = b"""Metadata-Version: 2.1
+Name: foo
+Version: 1.0
+Summary: A thing
+Keywords: one,two
+Author: A. Person
+Author-email: a@example.org
+License: MIT
+Classifier: Programming Language :: Python :: 2
+Classifier: Programming Language :: Python :: 3
+Platform: any
+Requires-Dist: six
+Provides-Extra: all
+Project-URL: Source, https://example.org/source?a=1,2
+Home-page: https://example.org
+Description-Content-Type: multipart/mixed; boundary=x
+
+--x
+A long description.
+"""
+
+
+def test_every_field_is_told_as_a_reader_of_ours_would(lab: Lab) -> None:
+    """The fields of the JSON API, compared with what packaging reads of the same metadata."""
+    wheel(TOLD)(lab.packages / WHEEL)
+    lab.once()
+    told = TestClient(create_app(lab.spec)).simulate_get("/pypi/foo/json").json["info"]
+    read, _ = parse_email(TOLD.replace(b"multipart/mixed; boundary=x", b"text/plain"))
+    for name in ("summary", "author", "author_email", "license", "classifiers", "requires_dist"):
+        assert told[name] == read[name]
+    for name in ("provides_extra", "project_urls", "home_page", "description"):
+        assert told[name] == read[name]  # type: ignore[literal-required]
+    assert told["keywords"] == ",".join(read["keywords"])
+    assert told["platform"] == ",".join(read["platforms"])
+    assert (told["maintainer"], told["license_expression"], told["dynamic"]) == ("", None, None)
 
 
 def test_a_release_has_the_files_of_every_spelling(lab: Lab) -> None:
