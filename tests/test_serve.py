@@ -17,6 +17,10 @@ from urllib.parse import urljoin
 
 import pytest
 
+from appliance import spec
+from appliance.index.catalog import Catalog
+from appliance.index.readiness import scan_mark
+from appliance.spec import Spec
 from benchmarks.ports import free_port
 from tests.conftest import Lab, eventually
 from tests.dist import make_wheel
@@ -70,6 +74,12 @@ def serving(
         server.process.kill()
         server.process.wait()
         eventually(lambda: not server.watchers())
+
+
+def scanned(of: Spec) -> None:
+    """Note that all of its indexes were scanned in full, as the watcher does."""
+    for name in of.indexes:
+        Catalog(of.catalog).set_mark(scan_mark(of, name), 1)
 
 
 @pytest.fixture
@@ -141,7 +151,9 @@ def test_an_address_with_a_prefix_needs_no_proxy(tmp_path: Path) -> None:
         for place in (*places, "/base/simple/only-base/", "/packages/"):
             assert server.get(f"/py{place}") == server.get(place) is not None
         assert f"http://127.0.0.1:{port}/py/simple/".encode() in (server.get("/py") or b"")
-        assert f"http://127.0.0.1:{port}/py/simple/ NAME" in server.log.read_text()
+        scanned(spec.load(tmp_path / "pyindex.yml"))
+        line = f"ready; try `pip install --index-url http://127.0.0.1:{port}/py/simple/ NAME`"
+        eventually(lambda: line in server.log.read_text())
         assert server.get("/pyx/simple/") is None
         [link] = re.findall('href="([^"#]+)', (server.get("/py/simple/only-base/") or b"").decode())
         page = f"http://127.0.0.1:{port}/py/simple/only-base/"

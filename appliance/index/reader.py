@@ -166,6 +166,26 @@ class Reader:
         files = sa.select(sa.func.count()).where(schema.file.c.index == index)
         return self._connection.scalar(projects) or 0, self._connection.scalar(files) or 0
 
+    def refused(self, index: str) -> int:
+        """How many files are refused."""
+        query = sa.select(sa.func.count()).where(schema.refused.c.index == index)
+        return self._connection.scalar(query) or 0
+
+    def names(self, index: str, after: str, limit: int) -> list[str]:
+        """At most ``limit`` names of projects in order, beginning after the name ``after``."""
+        name = schema.project.c.name
+        query = sa.select(name).where(schema.project.c.index == index, name > after, _has_page())
+        return list(self._connection.scalars(query.order_by(name).limit(limit)))
+
+    def changes_of(self, indexes: Sequence[str], since: int, limit: int) -> list[Change]:
+        """At most ``limit`` lines of the journal about projects, after serial ``since``."""
+        line = schema.journal.c
+        query = sa.select(schema.journal).where(
+            line.serial > since, line.index.in_(indexes), line.project != ""
+        )
+        rows = self._connection.execute(query.order_by(line.serial).limit(limit))
+        return [Change(**row._mapping) for row in rows]
+
     def search(self, indexes: Sequence[str], words: Sequence[str], limit: int) -> list[str]:
         """Names of projects whose name or summary has all ``words``, the best match first."""
         text = schema.project.c.name + " " + sa.func.coalesce(schema.file.c.summary, "")

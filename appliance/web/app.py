@@ -10,6 +10,7 @@ from appliance.web.client import ClientFile
 from appliance.web.files import Files
 from appliance.web.health import Health
 from appliance.web.legacy import ProjectJson
+from appliance.web.monitor import Metrics, Ready
 from appliance.web.search import XmlRpc
 from appliance.web.simple import Simple
 
@@ -22,14 +23,12 @@ _SECURITY = {
 }
 _FORM = "multipart/form-data"
 _NO_UPLOADS = "405 This version takes no uploads: copy files into the packages directory"
-_FIELDS_BYTES = 1 << 20  # as in nginx
-_PIECE_BYTES = 1 << 16
 
 
 def create_app(spec: Spec) -> App:
     """Everything that the appliance answers. URLs are as behind a proxy that strips the prefix."""
-    app = falcon.App(middleware=Secure())
-    app.add_middleware(NoUploads(spec.nginx.max_upload))
+    app = falcon.App(falcon.MEDIA_TEXT, middleware=Secure())
+    app.add_middleware(NoUploads())
     app.set_error_serializer(_as_text)
     app.add_error_handler(PyindexError, _unavailable)
     app.add_error_handler(OSError, _unreadable)
@@ -38,7 +37,8 @@ def create_app(spec: Spec) -> App:
         _add_index(app, spec, catalog, name, f"/{name}")
     _add_index(app, spec, catalog, spec.root, "")
     app.add_route("/health", Health(spec, catalog))
-    app.add_route("/-/{name}", ClientFile(spec))
+    app.add_route("/ready", Ready(spec, catalog))
+    app.add_route("/metrics", Metrics(spec, catalog))
     return app
 
 
@@ -54,22 +54,28 @@ class Secure:
 class NoUploads:
     """Tells who posts a form, as all upload clients do and nobody else, that none is taken.
 
-    The body is read first, up to ``most`` bytes and those of the fields beside the file: most
-    clients read no answer before they have sent it all.
+    The body is not read. Most clients read no answer before they have sent it all: the server takes
+    it from them meanwhile (see :mod:`appliance.web.worker`).
     """
-
-    def __init__(self, most: int) -> None:
-        self._most = most + _FIELDS_BYTES
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         if req.method != "POST" or not (req.content_type or "").lower().startswith(_FORM):
             return
-        body = req.bounded_stream if req.content_length is not None else req.stream
-        left = self._most
-        while left > 0 and (read := len(body.read(min(left, _PIECE_BYTES)))):
-            left -= read
         # twine shows the reason phrase alone, uv the body.
         raise falcon.HTTPError(_NO_UPLOADS, headers={"Allow": "GET, HEAD, OPTIONS"})
+
+
+class Moved:
+    """A URL without the slash at its end."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        query = f"?{req.query_string}" if req.query_string else ""
+        raise falcon.HTTPMovedPermanently(f"{self._url}{query}")
+
+    on_head = on_get
 
 
 def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> None:
@@ -82,6 +88,10 @@ def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> No
     app.add_route(f"{at}/simple/{{name}}", simple, suffix="moved")
     app.add_route(f"{at}/packages/{{path:path}}", Files(spec.www, f"{below}packages"))
     app.add_route(f"{at}/packages/", Packages(catalog, name))
+    app.add_route(f"{at}/packages", Moved(f"{spec.path}{at}/packages/"))
+    app.add_route(f"{at}/-/{{name}}", ClientFile(spec, name, at))
+    if at:
+        app.add_route(at, Moved(f"{spec.path}{at}/"))
     search = XmlRpc(spec, catalog, name)
     for path in ("/pypi", "/pypi/", "/RPC2"):
         app.add_route(f"{at}{path}", search)

@@ -19,6 +19,7 @@ class Health:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         failures, warnings = list(health.failures(self._spec)), list(self._warnings())
         status = "failing" if failures else "degraded" if warnings else "ok"
+        resp.content_type = falcon.MEDIA_JSON
         resp.media = {"status": status, "problems": failures + warnings}
         resp.status = falcon.HTTP_503 if failures else falcon.HTTP_200
         resp.cache_control = ["no-store"]

@@ -169,7 +169,7 @@ BAD_CALLS = [
     (f'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY l0 "ha">{LAUGHS}]><x>&l9;</x>', 400),
     ('<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><x>&e;</x>', 400),
     ('<!DOCTYPE x SYSTEM "http://localhost:1/x.dtd"><x/>', 400),
-    ("", 400),
+    ("", 411),
     ("no xml", 400),
     ("<methodCall>", 400),
     ("<methodCall></methodCall>", 400),
@@ -189,9 +189,15 @@ def test_bad_xml_is_refused(client: TestClient, body: str, status: int) -> None:
 
 def test_an_unknown_method_is_a_fault(client: TestClient) -> None:
     """The codes are those of PyPI."""
-    many = ({"name": ["x "] * 1100},)
-    calls: list[tuple[str, Any, int]]
-    calls = [("nix", (), -32601), ("search", ("x",), -32500), ("search", many, -32500)]
+    calls: list[tuple[str, Any, int]] = [
+        ("nix", (), -32601),
+        ("search", ("x",), -32500),
+        ("search", ({"name": list("abcdefghijk")},), -32500),
+        ("search", ({"name": "x" * 101},), -32500),
+        ("changelog_since_serial", (), -32500),
+        ("changelog_since_serial", ("x",), -32500),
+        ("changelog_since_serial", (True,), -32500),
+    ]
     for method, parameters, code in calls:
         answer = call(client, "/RPC2", xmlrpc.client.dumps(parameters, method))
         with pytest.raises(xmlrpc.client.Fault) as caught:
