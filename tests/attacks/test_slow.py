@@ -1,0 +1,132 @@
+"""Clients that are slow on purpose: all that they hold up is themselves."""
+
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from appliance import render, spec
+from benchmarks.ports import HOST
+from tests.conftest import eventually
+from tests.nginx.servers import PATIENCE, Server, application, listens, running, serving
+from tests.nginx.sites import LARGE, PAGE, WHEEL, make_spec, nginx_port
+
+ATTACKER = "127.0.0.2"  # its address is counted apart from that of the others
+PYINDEX = Path(sys.executable).with_name("pyindex")
+FORM = "Content-Type: multipart/form-data; boundary=x"
+XML = "Content-Type: text/xml"
+
+
+def text(*lines: str, end: bytes = b"") -> bytes:
+    return "\r\n".join((*lines, "")).encode() + end
+
+
+# What each client sends at first, and then, byte for byte; and how many clients there are.
+ATTACKS: dict[str, tuple[int, bytes, bytes]] = {
+    "nothing at all": (200, b"", b""),
+    "half a head": (200, text("GET /simple/ HTTP/1.1", "Host: x"), b""),
+    "a head for ever": (200, text("GET / HTTP/1.1", "Host: x"), b"X-Header: value\r\n" * 50),
+    "a file that is not read": (100, text(f"GET {LARGE} HTTP/1.1", "Host: x", "", "") * 4, b""),
+    "pages that are not read": (40, text(f"GET {PAGE} HTTP/1.1", "Host: x", "") * 2000, b""),
+    "answers that are not read": (
+        40,
+        text("GET /pypi/nix/json HTTP/1.1", "Host: x", "") * 800,
+        b"",
+    ),
+    "a form that does not end": (
+        60,
+        text("POST /legacy/ HTTP/1.1", "Host: x", FORM, "Content-Length: 1000000", end=b"\r\n--x"),
+        b"x" * 1000,
+    ),
+    "chunks that do not end": (
+        60,
+        text("POST / HTTP/1.1", "Host: x", FORM, "Transfer-Encoding: chunked", end=b"\r\n9\r\nabc"),
+        b"defghi\r\n" + b"1\r\nx\r\n" * 100,
+    ),
+    "a search that does not end": (
+        60,
+        text("POST /RPC2 HTTP/1.1", "Host: x", XML, "Content-Length: 60000", end=b"\r\n<method"),
+        b"<a>" * 1000,
+    ),
+    "a form that must be asked for": (
+        60,
+        text("POST / HTTP/1.1", "Host: x", FORM, "Content-Length: 999", "Expect: 100-continue", ""),
+        b"x" * 999,
+    ),
+}
+ASKED = ["/health", "/simple/", PAGE, WHEEL, "/pypi/foo-bar/json", "/", "/simple/Foo_Bar", "/nix/"]
+
+
+@contextmanager
+def embedded(folder: Path) -> Iterator[Server]:
+    path = make_spec(folder)
+    port = spec.load(path).server.port
+    command = [str(PYINDEX), "serve", "-c", str(path), "--threads", "4"]
+    with running(command, folder / "log", lambda: listens(port)):
+        yield Server(port)
+
+
+@contextmanager
+def behind_nginx(folder: Path) -> Iterator[Server]:
+    path = make_spec(folder)
+    given = spec.load(path)
+    site = serving(folder / "nginx", render.nginx(given, HOST))
+    with application(path, given.server.port), site:
+        yield Server(nginx_port(given))
+
+
+@pytest.fixture(scope="module", params=[embedded, behind_nginx], ids=["embedded", "nginx"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    run: Callable[[Path], Iterator[Server]] = request.param
+    with run(tmp_path_factory.mktemp("slow")) as found:  # type: ignore[attr-defined]
+        eventually(lambda: found.ask(PAGE).status == 200)
+        yield found
+
+
+def attack(server: Server, first: bytes) -> socket.socket:
+    """A client that has sent ``first``, as far as it is taken, and reads nothing."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.bind((ATTACKER, 0))
+    client.settimeout(PATIENCE)
+    client.connect((server.address, server.port))
+    client.setblocking(False)
+    send(client, first)
+    return client
+
+
+def send(client: socket.socket, data: bytes) -> None:
+    """Send what is taken now; one may have been shut out, which is all right."""
+    with suppress(OSError):
+        client.send(data)
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_others_are_answered_meanwhile(server: Server, kind: str) -> None:
+    """While all of them are connected and go on, each request of others has its answer."""
+    number, first, then = ATTACKS[kind]
+    good = {path: server.ask(path).status for path in ASKED}
+    with ExitStack() as stack:
+        clients = [attack(server, first) for _ in range(number)]
+        for client in clients:
+            stack.callback(client.close)
+        for turn in range(20):
+            for client in clients:
+                send(client, then[turn : turn + 1])
+            for path in ASKED:
+                assert server.ask(path).status == good[path]
+
+
+@pytest.mark.parametrize("server", [embedded], indirect=True)
+def test_more_clients_than_there_is_room_for(server: Server) -> None:
+    """Who has waited longest is let go for those who come."""
+    with ExitStack() as stack:
+        for _ in range(2500):
+            stack.callback(attack(server, b"GET / HTTP/1.1\r\n").close)
+        for path in ASKED * 3:
+            assert server.ask(path).status < 500
