@@ -18,11 +18,8 @@ from urllib.parse import urljoin
 import pytest
 
 from appliance import spec
-from appliance.index.catalog import Catalog
-from appliance.index.readiness import scan_mark
-from appliance.spec import Spec
 from benchmarks.ports import free_port
-from tests.conftest import Lab, eventually
+from tests.conftest import Lab, eventually, scanned
 from tests.dist import make_wheel
 
 PYINDEX = Path(sys.executable).with_name("pyindex")
@@ -74,12 +71,6 @@ def serving(
         server.process.kill()
         server.process.wait()
         eventually(lambda: not server.watchers())
-
-
-def scanned(of: Spec) -> None:
-    """Note that all of its indexes were scanned in full, as the watcher does."""
-    for name in of.indexes:
-        Catalog(of.catalog).set_mark(scan_mark(of, name), 1)
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 """The whole web application, wired in one place."""
 
+import logging
+from functools import lru_cache
+
 import falcon
 
-from appliance.errors import PyindexError
+from appliance.errors import NotFound, PyindexError
 from appliance.index.catalog import Catalog
 from appliance.spec import Spec
 from appliance.web.browse import Home, Packages
@@ -13,6 +16,8 @@ from appliance.web.legacy import ProjectJson
 from appliance.web.monitor import Metrics, Ready
 from appliance.web.search import XmlRpc
 from appliance.web.simple import Simple
+
+log = logging.getLogger(__name__)
 
 App = falcon.App[falcon.Request, falcon.Response]
 
@@ -31,6 +36,7 @@ def create_app(spec: Spec) -> App:
     app.add_middleware(NoUploads())
     app.set_error_serializer(_as_text)
     app.add_error_handler(PyindexError, _unavailable)
+    app.add_error_handler(NotFound, _absent)
     app.add_error_handler(OSError, _unreadable)
     catalog = Catalog(spec.catalog)
     for name in spec.indexes:
@@ -110,8 +116,21 @@ def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> No
 def _unavailable(
     req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, str]
 ) -> None:
-    """A failure that can be explained, but not by what the client did."""
-    raise falcon.HTTPServiceUnavailable(description=str(error)) from error
+    """A failure that can be explained, but not by what the client did, nor to a client: it has the
+    paths of the server in it."""
+    _log_once(str(error))
+    raise falcon.HTTPServiceUnavailable(description="the catalog cannot be used; the log says why")
+
+
+def _absent(
+    req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, str]
+) -> None:
+    raise falcon.HTTPNotFound(description=str(error)) from error
+
+
+@lru_cache(maxsize=16)
+def _log_once(text: str) -> None:
+    log.error("%s", text)
 
 
 def _unreadable(

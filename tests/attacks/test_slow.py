@@ -1,21 +1,16 @@
 """Clients that are slow on purpose: all that they hold up is themselves."""
 
 import socket
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 
-from appliance import render, spec
-from benchmarks.ports import HOST
-from tests.conftest import eventually
-from tests.nginx.servers import PATIENCE, Server, application, listens, running, serving
-from tests.nginx.sites import LARGE, PAGE, WHEEL, make_spec, nginx_port
+from tests.attacks.sites import WAYS
+from tests.nginx.servers import PATIENCE, Server
+from tests.nginx.sites import LARGE, PAGE, WHEEL
 
 ATTACKER = "127.0.0.2"  # its address is counted apart from that of the others
-PYINDEX = Path(sys.executable).with_name("pyindex")
 FORM = "Content-Type: multipart/form-data; boundary=x"
 XML = "Content-Type: text/xml"
 
@@ -60,31 +55,11 @@ ATTACKS: dict[str, tuple[int, bytes, bytes]] = {
 ASKED = ["/health", "/simple/", PAGE, WHEEL, "/pypi/foo-bar/json", "/", "/simple/Foo_Bar", "/nix/"]
 
 
-@contextmanager
-def embedded(folder: Path) -> Iterator[Server]:
-    path = make_spec(folder)
-    port = spec.load(path).server.port
-    command = [str(PYINDEX), "serve", "-c", str(path), "--threads", "4"]
-    with running(command, folder / "log", lambda: listens(port)):
-        yield Server(port)
-
-
-@contextmanager
-def behind_nginx(folder: Path) -> Iterator[Server]:
-    path = make_spec(folder)
-    given = spec.load(path)
-    site = serving(folder / "nginx", render.nginx(given, HOST))
-    with application(path, given.server.port), site:
-        yield Server(nginx_port(given))
-
-
-@pytest.fixture(scope="module", params=[embedded, behind_nginx], ids=["embedded", "nginx"])
+@pytest.fixture(scope="module", params=WAYS)
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    run: Callable[[Path], Iterator[Server]] = request.param
-    with run(tmp_path_factory.mktemp("slow")) as found:  # type: ignore[attr-defined]
-        eventually(lambda: found.ask(PAGE).status == 200)
+    with WAYS[request.param](tmp_path_factory.mktemp("slow")) as found:
         yield found
 
 
@@ -122,7 +97,7 @@ def test_others_are_answered_meanwhile(server: Server, kind: str) -> None:
                 assert server.ask(path).status == good[path]
 
 
-@pytest.mark.parametrize("server", [embedded], indirect=True)
+@pytest.mark.parametrize("server", ["embedded"], indirect=True)
 def test_more_clients_than_there_is_room_for(server: Server) -> None:
     """Who has waited longest is let go for those who come."""
     with ExitStack() as stack:

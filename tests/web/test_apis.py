@@ -307,13 +307,17 @@ def test_health_says_what_is_wrong(lab: Lab) -> None:
     assert "is missing or cannot be read" in answer.json["problems"][0]
 
 
-def test_a_damaged_catalog_is_told_and_pages_go_on(client: TestClient, lab: Lab) -> None:
-    """What needs the catalog says 503 and what to do; pages and files need no catalog."""
+def test_a_damaged_catalog_is_told_and_pages_go_on(
+    client: TestClient, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What needs the catalog says 503, the log what to do; pages and files need no catalog."""
     for part in lab.spec.state.glob("catalog.sqlite*"):
         part.unlink()
     lab.spec.catalog.write_bytes(b"no database" * 1000)
     answer = client.simulate_get("/pypi/flask/json")
     assert answer.status_code == 503
-    assert "pyindex rebuild" in answer.text
+    assert "the log says why" in answer.text
+    assert str(lab.spec.state) not in answer.text
+    assert "pyindex rebuild" in caplog.text
     assert client.simulate_get("/simple/flask/").status_code == 200
     assert client.simulate_get("/health").json["status"] == "degraded"
