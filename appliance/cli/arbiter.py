@@ -44,7 +44,7 @@ class Greeting:
         self._told: str | None = None
         self._done = False
 
-    def tell(self, log: Any) -> None:
+    def tell(self, say: Callable[[str], object]) -> None:
         """Say what is new; call this every second or so."""
         if self._done:
             return
@@ -61,7 +61,7 @@ class Greeting:
             self._done = True
             line = f"pyindex: ready; try `pip install --index-url {self._url}/simple/ NAME`"
         if line != self._told:
-            log.info(line)
+            say(line)
         self._told = line
 
 
@@ -74,7 +74,7 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         super().manage_workers()
         if self.app.greeting is None:
             self.app.greeting = Greeting(self.app.spec, f"{self.LISTENERS[0]}{self.app.spec.path}")
-        self.app.greeting.tell(self.log)
+        self.app.greeting.tell(self.log.info)
 
 
 class Server(BaseApplication):  # type: ignore[misc]
