@@ -2,6 +2,7 @@
 without entities."""
 
 import re
+import time
 import xmlrpc.client
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -20,6 +21,7 @@ from appliance.web.worker import LARGEST_BODY
 _MAX_RESULTS = 100
 _MAX_WORDS = 10
 _MAX_LETTERS = 100
+_SECONDS = 2.0  # for summaries; whatever was found by then is the answer
 _UNKNOWN_METHOD = -32601  # the fault codes that PyPI uses
 _WRONG_PARAMETERS = -32500
 XML_TYPES = ("text/xml", "application/xml")
@@ -59,20 +61,21 @@ class XmlRpc:
         """The projects that match, the best first."""
         words = _words(parameters)
         lineage = self._spec.lineage(self._index)
+        found, end = [], time.monotonic() + 2 * _SECONDS
         with self._catalog.read() as reader:
-            found = [
-                resolve(reader, self._spec, self._index, name)
-                for name in reader.search(lineage, words, _MAX_RESULTS)
-            ]
+            for name in reader.search(lineage, words, _MAX_RESULTS, _SECONDS) if words else ():
+                found.append(resolve(reader, self._spec, self._index, name))
+                if time.monotonic() > end:
+                    break
         hits = [
             {
                 "_pypi_ordering": order,
                 "name": project.display,
-                "version": project.latest or "",
+                "version": project.latest,
                 "summary": project.summary or "",
             }
             for order, project in enumerate(found)
-            if project is not None
+            if project is not None and project.latest is not None
         ]
         return [xmlrpc.client.dumps((hits,), methodresponse=True)]
 

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from appliance import spec
-from appliance.index import decisions
+from appliance.index import decisions, reader
 from appliance.index.readiness import scan_mark
 from appliance.index.watch import Watch, alive
 from appliance.web import changelog
+from appliance.web import search as search_api
 from appliance.web.app import create_app
 from tests.conftest import Lab, scanned
 from tests.dist import make_sdist, make_wheel
@@ -165,6 +166,17 @@ def test_search_finds_by_name_and_summary_best_first(client: TestClient) -> None
     assert search(client, "cross sharing") == ["Flask-Cors 1.0"]
     assert search(client, "100% _") == []
     assert search(client, "nothing") == []
+
+
+def test_a_search_that_takes_long_has_the_names(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Summaries are looked into for a bounded time; without a word there is nothing to find."""
+    monkeypatch.setattr(search_api, "_SECONDS", -1.0)
+    monkeypatch.setattr(reader, "_STEPS", 1)
+    assert search(client, "six") == ["six 1.16"]
+    assert search(client, "sharing") == []
+    assert search(client, "") == []
 
 
 @pytest.mark.parametrize("path", ["/", "/pypi", "/pypi/", "/RPC2", "/main/pypi"])
@@ -444,8 +456,8 @@ def test_metrics_are_those_of_the_catalog(client: TestClient, lab: Lab) -> None:
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     lines = answer.text.splitlines()
     values = dict(line.split(" ") for line in lines if not line.startswith("#"))
-    with lab.catalog.read() as reader:
-        serial = str(reader.serial())
+    with lab.catalog.read() as reading:
+        serial = str(reading.serial())
     assert values == {
         'pyindex_projects{index="main"}': "4",
         'pyindex_files{index="main"}': "6",
