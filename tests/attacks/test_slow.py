@@ -1,5 +1,6 @@
 """Clients that are slow on purpose: all that they hold up is themselves."""
 
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -7,6 +8,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from tests.attacks.sites import WAYS
+from tests.conftest import eventually
 from tests.nginx.servers import PATIENCE, Server
 from tests.nginx.sites import LARGE, PAGE, WHEEL
 
@@ -95,6 +97,27 @@ def test_others_are_answered_meanwhile(server: Server, kind: str) -> None:
                 send(client, then[turn : turn + 1])
             for path in ASKED:
                 assert server.ask(path).status == good[path]
+
+
+@pytest.mark.parametrize("server", ["nginx"], indirect=True)
+def test_one_address_has_a_bounded_number_of_requests(server: Server) -> None:
+    """Twenty that send, and whatever comes beyond that is told so at once."""
+    _, first, _ = ATTACKS["a search that does not end"]
+    first = first.replace(b"/RPC2", b"/")
+    with ExitStack() as stack:
+        clients = [attack(server, first) for _ in range(30)]
+        for client in clients:
+            stack.callback(client.close)
+
+        def told() -> int:
+            ready = select.select(clients, (), (), 0)[0]
+            return sum(
+                client.recv(100, socket.MSG_PEEK).startswith(b"HTTP/1.1 429") for client in ready
+            )
+
+        eventually(lambda: told() >= 10)
+        assert told() == 10
+        assert server.ask(PAGE).status == server.ask("/health").status == 200
 
 
 @pytest.mark.parametrize("server", ["embedded"], indirect=True)
