@@ -65,11 +65,11 @@ def server(
         yield found
 
 
-def attack(server: Server, first: bytes) -> socket.socket:
+def attack(server: Server, first: bytes, source: str = ATTACKER) -> socket.socket:
     """A client that has sent ``first``, as far as it is taken, and reads nothing."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.bind((ATTACKER, 0))
+    client.bind((source, 0))
     client.settimeout(PATIENCE)
     client.connect((server.address, server.port))
     client.setblocking(False)
@@ -105,7 +105,7 @@ def test_one_address_has_a_bounded_number_of_requests(server: Server) -> None:
     _, first, _ = ATTACKS["a search that does not end"]
     first = first.replace(b"/RPC2", b"/")
     with ExitStack() as stack:
-        clients = [attack(server, first) for _ in range(30)]
+        clients = [attack(server, first, "127.0.0.3") for _ in range(30)]
         for client in clients:
             stack.callback(client.close)
 
