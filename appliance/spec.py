@@ -262,6 +262,15 @@ def for_directory(packages: Path, state: Path | None = None) -> Spec:
     return Spec(state=place, indexes={"main": Index(packages=directory)}, backup=copies)
 
 
+def with_url(spec: Spec, url: str) -> Spec:
+    """``spec`` at the address ``url``. Raises SpecError when that is none."""
+    try:
+        return Spec.model_validate({**dict(spec), "url": url}, context={"folder": Path()})
+    except ValidationError as invalid:
+        faults = [_fault(error) for error in invalid.errors(include_url=False)]
+    raise SpecError([f"{dotted(fault.key)}: {fault.text}" for fault in faults])
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of a spec file, for editors."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Spec.model_json_schema()}

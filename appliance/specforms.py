@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 # Top-level paths of ours, in lower case; others (-, @date, .well-known) are no NAME anyway.
 RESERVED = (
     *("health", "json", "legacy", "metrics", "packages", "project"),
-    *("pypi", "rpc2", "search", "simple", "static"),
+    *("pypi", "ready", "rpc2", "search", "simple", "static"),
 )
 NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 

@@ -14,6 +14,7 @@ import pytest
 from appliance import spec
 from appliance.index.catalog import Catalog
 from appliance.index.model import Change
+from appliance.index.readiness import scan_mark
 from appliance.index.store import Site
 from appliance.index.watch import Watch
 from appliance.spec import Spec
@@ -104,6 +105,12 @@ def watched(watching: Watch) -> Iterator[None]:
     finally:
         watching.stop()
         thread.join()
+
+
+def scanned(of: Spec) -> None:
+    """Note that all of its indexes were scanned in full, as a watcher does."""
+    for name in of.indexes:
+        Catalog(of.catalog).set_mark(scan_mark(of, name), 1)
 
 
 @pytest.fixture

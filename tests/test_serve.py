@@ -17,8 +17,11 @@ from urllib.parse import urljoin
 
 import pytest
 
+from appliance import spec
+from appliance.cli.arbiter import Greeting
+from appliance.index.readiness import scan_mark
 from benchmarks.ports import free_port
-from tests.conftest import Lab, eventually
+from tests.conftest import Lab, eventually, scanned
 from tests.dist import make_wheel
 
 PYINDEX = Path(sys.executable).with_name("pyindex")
@@ -27,13 +30,20 @@ PYINDEX = Path(sys.executable).with_name("pyindex")
 class Serving:
     """A running ``pyindex serve``."""
 
-    def __init__(self, root: Path, *source: object, port: int, before: Sequence[str]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *source: object,
+        port: int,
+        before: Sequence[str],
+        options: Sequence[str] = (),
+    ) -> None:
         self.packages, self.state, self.port = root / "packages", root / "state", port
         self.packages.mkdir(exist_ok=True)
         self.log = root / "log"
         what = source or (self.packages, "--state", self.state)
         self._watch = f"appliance watch .*{root}"
-        command = [*before, PYINDEX, "serve", *what, "--port", port]
+        command = [*before, PYINDEX, "serve", *what, "--port", port, *options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*map(str, command)], stdout=log, stderr=log)
 
@@ -59,10 +69,14 @@ class Serving:
 
 @contextmanager
 def serving(
-    root: Path, *source: object, port: int | None = None, before: Sequence[str] = ()
+    root: Path,
+    *source: object,
+    port: int | None = None,
+    before: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> Iterator[Serving]:
     """Run it on ``root/packages``, or on the ``source`` given, after the words ``before``."""
-    server = Serving(root, *source, port=port or free_port(), before=before)
+    server = Serving(root, *source, port=port or free_port(), before=before, options=options)
     try:
         eventually(lambda: server.get("/health"))
         yield server
@@ -141,7 +155,9 @@ def test_an_address_with_a_prefix_needs_no_proxy(tmp_path: Path) -> None:
         for place in (*places, "/base/simple/only-base/", "/packages/"):
             assert server.get(f"/py{place}") == server.get(place) is not None
         assert f"http://127.0.0.1:{port}/py/simple/".encode() in (server.get("/py") or b"")
-        assert f"http://127.0.0.1:{port}/py/simple/ NAME" in server.log.read_text()
+        scanned(spec.load(tmp_path / "pyindex.yml"))
+        line = f"ready; try `pip install --index-url http://127.0.0.1:{port}/py/simple/ NAME`"
+        eventually(lambda: line in server.log.read_text())
         assert server.get("/pyx/simple/") is None
         [link] = re.findall('href="([^"#]+)', (server.get("/py/simple/only-base/") or b"").decode())
         page = f"http://127.0.0.1:{port}/py/simple/only-base/"
@@ -190,11 +206,136 @@ def test_a_state_of_somebody_else_is_served_if_there_is_something() -> None:
             eventually(lambda: "ermission denied" in server.log.read_text())
 
 
+HOSTILE_MODULES = [
+    *("yaml", "json", "multiprocessing", "falcon", "sitecustomize", "usercustomize", "gunicorn"),
+    *(
+        "sqlalchemy",
+        "appliance",
+        "logging",
+        "zipfile",
+        "readline",
+        "watchfiles",
+        "__main__",
+        "site",
+    ),
+]
+_CANARY = "open({path!r}, 'a').write(__name__ + ' ' + ' '.join(__import__('sys').argv) + '\\n')\n"
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A directory of packages in which somebody has put modules of names that Python asks for, and
+    files enough for processes that examine them."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    text = _CANARY.format(path=str(tmp_path / "canary"))
+    for name in HOSTILE_MODULES:
+        (packages / f"{name}.py").write_text(text)
+    (packages / "encodings").mkdir()
+    (packages / "encodings/__init__.py").write_text(text)
+    (packages / "gunicorn.conf.py").write_text(text)
+    (packages / "x.pth").write_text(f"import os; {text}")
+    for number in range(100):
+        make_wheel(packages, f"project{number}", "1.0")
+    return packages
+
+
+def test_no_code_runs_from_the_packages_directory(hostile: Path, tmp_path: Path) -> None:
+    """Not by a server, a watcher, a process that examines a file, or any other command that is
+    started in there."""
+    state, port = tmp_path / "state", free_port()
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        command = [str(PYINDEX), "serve", ".", "--state", str(state), "--port", str(port)]
+        serve = subprocess.Popen(command, cwd=hostile, stdout=output, stderr=output)
+    try:
+        eventually(lambda: answer(port, "/simple/project99/"))
+        make_wheel(hostile, "late", "1.0")
+        eventually(lambda: answer(port, "/simple/late/"))
+    finally:
+        serve.terminate()
+        serve.wait(60)
+    for verb in (["watch", ".", "--once"], ["status", "-d", "."], ["rebuild", "-d", "."]):
+        for program in ([PYINDEX], [sys.executable, "-P", "-m", "appliance"]):
+            subprocess.run([*program, *verb, "--state", state], cwd=hostile, capture_output=True)
+    canary = tmp_path / "canary"
+    assert not canary.exists(), f"{canary.read_text()}{log.read_text()}"
+
+
+def test_python_dash_m_takes_nothing_of_ours_from_there(hostile: Path, tmp_path: Path) -> None:
+    """Without -P Python itself looks there first, for what it is told to run and no longer."""
+    for name in ("appliance", "__main__"):
+        (hostile / f"{name}.py").unlink()
+    command = [sys.executable, "-m", "appliance", "watch", ".", "--once", "--state"]
+    ended = subprocess.run(
+        [*command, tmp_path / "state"], cwd=hostile, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert not (tmp_path / "canary").exists()
+
+
+def answer(port: int, path: str) -> bytes | None:
+    """The body of an answer, ``None`` if there is none that is good."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as found:
+            return bytes(found.read())
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+def test_a_directory_behind_a_proxy_that_strips_a_path(tmp_path: Path) -> None:
+    """With the url that clients type, redirects and settings lead there, path stripped or not."""
+    with serving(tmp_path, before=(), options=("--url", "http://pypi.lab/team/py")) as server:
+        make_wheel(server.packages, "foo", "1.0")
+        eventually(lambda: server.get("/simple/foo/"))
+        for prefix in ("", "/team/py"):
+            for path, there in (
+                ("/simple/Foo", "/simple/foo/"),
+                ("/packages", "/packages/"),
+                ("/main", "/main/"),
+                ("/foo", "/simple/foo/"),
+            ):
+                status, location = redirect(server.port, prefix + path)
+                assert (status, location) == (301, f"/team/py{there}")
+            settings = server.get(f"{prefix}/-/pip.conf") or b""
+            assert b"index-url = http://pypi.lab/team/py/simple/" in settings
+        assert redirect(server.port, "/team/py?x=y") == (301, "/team/py/?x=y")
+        scanned(spec.for_directory(server.packages, server.state))
+        eventually(lambda: "/team/py/simple/ NAME`" in server.log.read_text())
+
+
+def redirect(port: int, path: str) -> tuple[int, str | None]:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("GET", path)
+        found = connection.getresponse()
+        return found.status, found.headers["Location"]
+
+
+def test_it_is_ready_once_all_was_scanned(tmp_path: Path) -> None:
+    """The line that invites clients comes no sooner, and once; until then there are counts."""
+    lab = Lab(tmp_path)
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    mark = scan_mark(lab.spec, lab.index)
+    lab.catalog.set_mark(mark, 0)
+    lines: list[str] = []
+    greeting = Greeting(lab.spec, "http://x")
+    for value in (0, 0, 1, 1):
+        lab.catalog.set_mark(mark, value)
+        greeting.tell(lines.append)
+    assert lines == [
+        "pyindex: scanning main: 1 files so far",
+        "pyindex: ready; try `pip install --index-url http://x/simple/ NAME`",
+    ]
+
+
 NAME_ANOTHER = "wanted a directory that .* may write into: name another"
 WRONG = [
     (["serve", "/nowhere"], 1, "pyindex: '/nowhere': No such file"),
     (["serve", "-c", "/nowhere.yml"], 1, "/nowhere.yml: no such file; .* to start from"),
     (["serve", ".", "-c", "x.yml"], 1, "give a directory or a spec, not both"),
+    (["serve", "-c", "x.yml", "--url", "http://x"], 1, "x.yml: no such file"),
+    (["serve", ".", "--url", "ftp://x"], 1, "pyindex: url: wanted"),
     (["serve", "--state", "x"], 1, "--state goes with a directory"),
     (["status"], 1, r"no spec at pyindex.yml or .*: give a directory, -c SPEC"),
     (["status", "-d", "."], 1, "start the index once to make it"),

@@ -1,6 +1,7 @@
 """The command line: one module per verb, each a function with plain arguments and an exit code."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -46,6 +47,8 @@ def parser(verb: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 0, 1 for a failure that can be explained, 2 for wrong usage."""
+    # No process that this one starts imports what lies in the current directory.
+    os.environ["PYTHONSAFEPATH"] = "1"
     arguments = parser(*(sys.argv[1:] if argv is None else argv)[:1]).parse_args(argv)
     try:
         result: int = arguments.run(arguments)

@@ -2,20 +2,23 @@
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from appliance.cli import common
-from appliance.errors import PyindexError
+from appliance.errors import PyindexError, SpecError
 from appliance.index.store import PAGES, Site, make_directory
-from appliance.spec import Spec
+from appliance.spec import Spec, with_url
 from appliance.specforms import bracketed
 
 _LONGEST_PAUSE_SECONDS = 60.0
+_OPEN_FILES = 4096
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -26,6 +29,11 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "DIR; `pyindex serve -c SPEC` serves the indexes of a spec.",
     )
     common.add_source(parser, positional=True)
+    parser.add_argument(
+        "--url",
+        help="address that clients type, with DIR: behind a proxy that strips a path, say"
+        " (a spec has its own)",
+    )
     parser.add_argument("--host", help="address to listen on (default: of the spec, 127.0.0.1)")
     parser.add_argument(
         "--port",
@@ -44,8 +52,14 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(arguments: argparse.Namespace) -> int:
     common.log_to_stderr()
-    spec = common.source(arguments)
+    spec = _at(common.source(arguments), arguments)
     _check_state(spec)
+    source = _source(arguments)
+    log = arguments.access_log
+    if log not in (None, "-"):
+        log = str(Path(log).absolute())
+    # Nothing is imported from where packages lie, and no disk is kept busy.
+    os.chdir("/")
     server = spec.server
     host = arguments.host or server.host
     port = server.port if arguments.port is None else arguments.port
@@ -54,8 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
         bind=f"{bracketed(host)}:{port}",
         workers=arguments.workers or server.workers,
         threads=arguments.threads or server.threads,
-        accesslog=arguments.access_log,
-        watch=[sys.executable, "-m", "appliance", "watch", *_source(arguments)],
+        accesslog=log,
+        watch=[sys.executable, "-P", "-m", "appliance", "watch", *source],
     )
     return 0
 
@@ -71,18 +85,23 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
     # Not before: the watch has as much to import, and first pages wait for it.
     from appliance.cli.arbiter import Server
 
-    def greet(server: Any) -> None:
-        line = "pyindex: try `pip install --index-url %s%s/simple/ NAME`"
-        server.log.info(line, server.LISTENERS[0], spec.path)
-
+    _raise_limits()
     fixed = {
-        "worker_class": "gthread",
+        "worker_class": "appliance.web.worker.Worker",
         "keepalive": 75,
         "control_socket_disable": True,
-        "when_ready": greet,
         "on_exit": lambda server: beside.stop(),
     }
     Server(spec, beside, {"bind": bind, **fixed, **options}).run()
+
+
+def _at(spec: Spec, arguments: argparse.Namespace) -> Spec:
+    """The spec with the url that was given for a directory. Raises SpecError if it is none."""
+    if arguments.url is None:
+        return spec
+    if arguments.directory is None:
+        raise SpecError(["--url goes with a directory; a spec has its own url"])
+    return with_url(spec, arguments.url)
 
 
 def _check_state(spec: Spec) -> None:
@@ -100,6 +119,14 @@ def _check_state(spec: Spec) -> None:
             f"state {spec.state}: {error.strerror}; wanted a directory that user {os.geteuid()} may"
             " write into: name another (--state, or state in the spec), or change its owner"
         ) from None
+
+
+def _raise_limits() -> None:
+    """Let each process have a file and a client open for each connection that it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _number(what: str, least: int, most: int) -> Callable[[str], int]:
@@ -134,7 +161,7 @@ class Beside:
             self._pause = min(self._pause * 2 + 1, _LONGEST_PAUSE_SECONDS)
         if now >= self._not_before:
             self._not_before = now
-            self._process = subprocess.Popen(self._command)
+            self._process = subprocess.Popen(self._command, cwd="/")
 
     def stop(self) -> None:
         if self._process is not None:
@@ -142,8 +169,10 @@ class Beside:
 
 
 def _source(arguments: argparse.Namespace) -> list[str]:
-    options = [str(arguments.directory)] if arguments.directory else []
-    for name in ("spec", "state"):
-        if value := getattr(arguments, name):
-            options += [f"--{name}", str(value)]
+    """What :func:`common.source` was given, for another process in another directory."""
+    if arguments.directory is None:
+        return ["--spec", str(common.spec_path(arguments).absolute())]
+    options = [str(arguments.directory.absolute())]
+    if arguments.state is not None:
+        options += ["--state", str(arguments.state.absolute())]
     return options

@@ -42,6 +42,13 @@ class Catalog:
             with self._connect("BEGIN IMMEDIATE", create=True) as connection:
                 schema.bring_up(connection, create=True)
 
+    def close(self) -> None:
+        """Close what is open; the next use opens it again. No connection may outlive a fork."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.dispose()
+            self._engine = None
+
     # --- reading -------------------------------------------------------------------------------
 
     @contextmanager

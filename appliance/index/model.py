@@ -70,14 +70,16 @@ class Project:
     @property
     def latest(self) -> str | None:
         """The release to show: not yanked before yanked, final before pre-release, then highest."""
+        live: dict[str, bool] = {}
+        for file in self.offered:
+            live[file.version] = live.get(file.version, False) or file.yanked is None
 
         def rank(version: str) -> tuple[bool, bool, tuple[int, object]]:
             known, parsed = key = version_key(version)
             final = bool(known) and not parsed.is_prerelease  # type: ignore[union-attr]
-            live = any(f.yanked is None for f in self.offered if f.version == version)
-            return live, final, key
+            return live[version], final, key
 
-        return max(self.versions, key=rank, default=None)
+        return max(live, key=rank, default=None)
 
     @property
     def summary(self) -> str | None:

@@ -1,6 +1,8 @@
 """Questions to the catalog, in one consistent view of it."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -299,40 +301,68 @@ class Reader:
         query = sa.select(sa.func.count()).where(schema.refused.c.index == index)
         return self._connection.scalar(query) or 0
 
-    def search(self, indexes: Sequence[str], words: Sequence[str], limit: int) -> list[str]:
-        """Names of projects whose name or summary has all ``words``, the best match first."""
-        text = schema.project.c.name + " " + sa.func.coalesce(schema.file.c.summary, "")
-        every = [
-            text.icontains(word, autoescape=True)
-            | schema.project.c.name.contains(normalize(word), autoescape=True)
-            for word in words
-        ]
+    def names(self, index: str, after: str, limit: int) -> list[str]:
+        """At most ``limit`` names of projects in order, beginning after the name ``after``."""
+        name = schema.project.c.name
+        query = sa.select(name).where(schema.project.c.index == index, name > after, _has_page())
+        return list(self._connection.scalars(query.order_by(name).limit(limit)))
+
+    def changes_of(self, indexes: Sequence[str], since: int, limit: int) -> list[Change]:
+        """At most ``limit`` lines of the journal about projects, after serial ``since``."""
+        line = schema.journal.c
+        query = sa.select(schema.journal).where(
+            line.serial > since, line.index.in_(indexes), line.project != ""
+        )
+        rows = self._connection.execute(query.order_by(line.serial).limit(limit))
+        return [Change(**row._mapping) for row in rows]
+
+    def search(
+        self, indexes: Sequence[str], words: Sequence[str], limit: int, seconds: float
+    ) -> list[str]:
+        """Names of projects whose name has all ``words``, the best match first, and then of those
+        that have them in name and summary together, as far as there is time for it."""
+        project = schema.project.c
         phrase = normalize("-".join(words))
         rank = sa.case(
-            (schema.project.c.name == phrase, 0),
-            (schema.project.c.name.startswith(phrase, autoescape=True), 1),
-            (schema.project.c.name.contains(phrase, autoescape=True), 2),
+            (project.name == phrase, 0),
+            (project.name.startswith(phrase, autoescape=True), 1),
+            (project.name.contains(phrase, autoescape=True), 2),
             else_=3,
         )
-        query = (
-            sa.select(schema.project.c.name)
-            .join(
-                schema.file,
-                (schema.file.c.index == schema.project.c.index)
-                & (schema.file.c.project == schema.project.c.name),
-            )
-            .where(
-                schema.project.c.index.in_(indexes),
-                schema.project.c.status != "quarantined",
-                *every,
-            )
-            .group_by(schema.project.c.name)
-            .order_by(
-                sa.func.min(rank), sa.func.length(schema.project.c.name), schema.project.c.name
-            )
-            .limit(limit)
-        )
-        return list(self._connection.scalars(query))
+        there = project.index.in_(indexes), project.status != "quarantined", _has_page()
+        in_name = [project.name.contains(normalize(word), autoescape=True) for word in words]
+        query = sa.select(project.name).where(*there, *in_name).group_by(project.name)
+        query = query.order_by(rank, sa.func.length(project.name), project.name).limit(limit)
+        found = list(self._connection.scalars(query))
+        text = project.name + " " + sa.func.coalesce(schema.file.c.summary, "")
+        anywhere = [
+            text.icontains(word, autoescape=True) | by_name
+            for word, by_name in zip(words, in_name, strict=True)
+        ]
+        same = (schema.file.c.index == project.index) & (schema.file.c.project == project.name)
+        more = sa.select(project.name).join(schema.file, same).where(*there, *anywhere).distinct()
+        told = set(found)
+        with self._at_most(seconds):
+            for name in self._connection.scalars(more):
+                if len(told) >= limit:
+                    break
+                told.add(name)
+        rest = sorted(told.difference(found), key=lambda name: (len(name), name))
+        return found + rest
+
+    @contextmanager
+    def _at_most(self, seconds: float) -> Iterator[None]:
+        """End the statements within when they have taken so long; what came until then counts."""
+        connection: Any = self._connection.connection.dbapi_connection
+        end = time.monotonic() + seconds
+        connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+        try:
+            yield
+        except sa.exc.OperationalError as error:
+            if "interrupted" not in str(error.orig):
+                raise
+        finally:
+            connection.set_progress_handler(None, 0)
 
     def _files(self, *where: Any) -> list[File]:
         return [_to_file(row) for row in self._connection.execute(_select_files().where(*where))]
@@ -340,6 +370,7 @@ class Reader:
 
 # The actions of the journal that are decisions, and the one that puts others in all their places.
 DECIDING = ("yanked", "unyanked", "status", "restored")
+_STEPS = 10_000  # of SQLite's machine, between two looks at the clock
 _PART = 500  # SQLite takes a bounded number of parameters in one statement
 
 

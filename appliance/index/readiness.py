@@ -22,3 +22,8 @@ def vanished_mark(index: str) -> str:
 def unscanned(reader: Reader, spec: Spec, view: str) -> list[str]:
     """The indexes in the lineage of ``view`` that were not scanned in full yet."""
     return [name for name in spec.lineage(view) if not reader.mark(scan_mark(spec, name))]
+
+
+def all_unscanned(reader: Reader, spec: Spec) -> list[str]:
+    """The indexes of the spec that were not scanned in full yet."""
+    return [name for name in spec.indexes if not reader.mark(scan_mark(spec, name))]

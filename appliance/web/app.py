@@ -1,9 +1,13 @@
 """The whole web application, wired in one place."""
 
+import logging
+from functools import lru_cache
+
 import falcon
 
-from appliance.errors import PyindexError
+from appliance.errors import NotFound, PyindexError
 from appliance.index.catalog import Catalog
+from appliance.index.publish import Unscanned
 from appliance.spec import Spec
 from appliance.web.browse import Home, Packages
 from appliance.web.client import ClientFile
@@ -11,8 +15,11 @@ from appliance.web.complete import Complete
 from appliance.web.files import Files
 from appliance.web.health import Health
 from appliance.web.legacy import ProjectJson
+from appliance.web.monitor import Metrics, Ready
 from appliance.web.search import XmlRpc
 from appliance.web.simple import Simple
+
+log = logging.getLogger(__name__)
 
 App = falcon.App[falcon.Request, falcon.Response]
 
@@ -23,23 +30,23 @@ _SECURITY = {
 }
 _FORM = "multipart/form-data"
 _NO_UPLOADS = "405 This version takes no uploads: copy files into the packages directory"
-_FIELDS_BYTES = 1 << 20  # as in nginx
-_PIECE_BYTES = 1 << 16
 
 
 def create_app(spec: Spec) -> App:
     """Everything that the appliance answers. URLs are as behind a proxy that strips the prefix."""
-    app = falcon.App(middleware=Secure())
-    app.add_middleware(NoUploads(spec.nginx.max_upload))
+    app = falcon.App(falcon.MEDIA_TEXT, middleware=Secure())
+    app.add_middleware(NoUploads())
     app.set_error_serializer(_as_text)
     app.add_error_handler(PyindexError, _unavailable)
+    app.add_error_handler(NotFound, _absent)
     app.add_error_handler(OSError, _unreadable)
     catalog = Catalog(spec.catalog)
     for name in spec.indexes:
         _add_index(app, spec, catalog, name, f"/{name}")
     _add_index(app, spec, catalog, spec.root, "")
     app.add_route("/health", Health(spec, catalog))
-    app.add_route("/-/{name}", ClientFile(spec))
+    app.add_route("/ready", Ready(spec, catalog))
+    app.add_route("/metrics", Metrics(spec, catalog))
     return app
 
 
@@ -55,22 +62,28 @@ class Secure:
 class NoUploads:
     """Tells who posts a form, as all upload clients do and nobody else, that none is taken.
 
-    The body is read first, up to ``most`` bytes and those of the fields beside the file: most
-    clients read no answer before they have sent it all.
+    The body is not read. Most clients read no answer before they have sent it all: the server takes
+    it from them meanwhile (see :mod:`appliance.web.worker`).
     """
-
-    def __init__(self, most: int) -> None:
-        self._most = most + _FIELDS_BYTES
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         if req.method != "POST" or not (req.content_type or "").lower().startswith(_FORM):
             return
-        body = req.bounded_stream if req.content_length is not None else req.stream
-        left = self._most
-        while left > 0 and (read := len(body.read(min(left, _PIECE_BYTES)))):
-            left -= read
         # twine shows the reason phrase alone, uv the body.
         raise falcon.HTTPError(_NO_UPLOADS, headers={"Allow": "GET, HEAD, OPTIONS"})
+
+
+class Moved:
+    """A URL without the slash at its end."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        query = f"?{req.query_string}" if req.query_string else ""
+        raise falcon.HTTPMovedPermanently(f"{self._url}{query}")
+
+    on_head = on_get
 
 
 def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> None:
@@ -84,6 +97,10 @@ def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> No
     app.add_route(f"{at}/simple/{{name}}", simple, suffix="moved")
     app.add_route(f"{at}/packages/{{path:path}}", Files(spec, name, complete))
     app.add_route(f"{at}/packages/", Packages(catalog, name, complete))
+    app.add_route(f"{at}/packages", Moved(f"{spec.path}{at}/packages/"))
+    app.add_route(f"{at}/-/{{name}}", ClientFile(spec, name, at))
+    if at:
+        app.add_route(at, Moved(f"{spec.path}{at}/"))
     search = XmlRpc(spec, catalog, name)
     for path in ("/pypi", "/pypi/", "/RPC2"):
         app.add_route(f"{at}{path}", search)
@@ -102,9 +119,25 @@ def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> No
 def _unavailable(
     req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, str]
 ) -> None:
-    """A failure that can be explained, but not by what the client did."""
-    retry = getattr(error, "retry_seconds", None)
-    raise falcon.HTTPServiceUnavailable(description=str(error), retry_after=retry) from error
+    """A failure that can be explained, but not by what the client did, nor to a client: it has the
+    paths of the server in it."""
+    if isinstance(error, Unscanned):
+        raise falcon.HTTPServiceUnavailable(
+            description=str(error), retry_after=error.retry_seconds
+        ) from error
+    _log_once(str(error))
+    raise falcon.HTTPServiceUnavailable(description="the catalog cannot be used; the log says why")
+
+
+def _absent(
+    req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, str]
+) -> None:
+    raise falcon.HTTPNotFound(description=str(error)) from error
+
+
+@lru_cache(maxsize=16)
+def _log_once(text: str) -> None:
+    log.error("%s", text)
 
 
 def _unreadable(

@@ -1,4 +1,5 @@
-"""``/-/``: settings of clients, ready to be saved. nginx sends the same from files of its own."""
+"""``/-/``: settings of clients, ready to be saved. nginx sends the same from files of its own, but
+for those of one index, ``/INDEX/-/``."""
 
 import falcon
 
@@ -10,16 +11,21 @@ _CA = "ca.pem"
 
 
 class ClientFile:
-    """One file of settings, or the certificate of the private CA, by its name."""
+    """One file of settings, or the certificate of the private CA, by its name; for clients of all
+    indexes or, ``below`` the path of one, of that one alone."""
 
-    def __init__(self, spec: Spec) -> None:
-        self._spec = spec
+    def __init__(self, spec: Spec, index: str, below: str) -> None:
+        self._spec, self._shown, self._below = spec, spec, below
+        if below:
+            one = {"name": f"{spec.name}-{index}", "indexes": {index: spec.indexes[index]}}
+            self._shown = spec.model_copy(update=one)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         tls = self._spec.nginx.tls
         if name in render.CLIENT:
             resp.content_type = falcon.MEDIA_TEXT
-            resp.text = render.client(self._spec, name, address.base(self._spec, req))
+            url = f"{address.base(self._spec, req)}{self._below}"
+            resp.text = render.client(self._shown, name, url)
         elif name == _CA and tls is not None and tls.ca is not None:
             resp.content_type = "application/x-x509-ca-cert"
             resp.data = tls.ca.read_bytes()

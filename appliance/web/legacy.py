@@ -47,6 +47,7 @@ class ProjectJson:
         if project is None or found is None:
             what = name if version is None else f"{name} {version}"
             raise falcon.HTTPNotFound(description=f"this index has no {what}")
+        resp.content_type = falcon.MEDIA_JSON
         resp.media = self._body(req, project, *found, whole=version is None)
         resp.set_header("X-PyPI-Last-Serial", str(project.serial if version is None else last))
         resp.cache_control = ["no-cache"]

@@ -1,8 +1,12 @@
-"""XML-RPC ``search``, which ``pip search`` speaks; XML from outside is read without entities."""
+"""XML-RPC: ``search``, which ``pip search`` speaks, and what mirrors ask. XML from outside is read
+without entities."""
 
+import re
+import time
 import xmlrpc.client
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
-from xml.parsers.expat import ExpatError
 
 import falcon
 from defusedxml import DefusedXmlException
@@ -11,13 +15,17 @@ from defusedxml.xmlrpc import DefusedExpatParser
 from appliance.index.catalog import Catalog
 from appliance.index.publish import resolve
 from appliance.spec import Spec
+from appliance.web import changelog
+from appliance.web.worker import LARGEST_BODY
 
-_MAX_BODY = 64 * 1024
 _MAX_RESULTS = 100
-_MAX_WORDS = 50
+_MAX_WORDS = 10
+_MAX_LETTERS = 100
+_SECONDS = 2.0  # for summaries; whatever was found by then is the answer
 _UNKNOWN_METHOD = -32601  # the fault codes that PyPI uses
 _WRONG_PARAMETERS = -32500
 XML_TYPES = ("text/xml", "application/xml")
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class XmlRpc:
@@ -25,47 +33,73 @@ class XmlRpc:
 
     def __init__(self, spec: Spec, catalog: Catalog, index: str) -> None:
         self._spec, self._catalog, self._index = spec, catalog, index
+        self._methods: dict[str | None, Callable[[tuple[Any, ...]], Iterable[str]]] = {
+            "search": self._search,
+            "list_packages_with_serial": self._projects,
+            "changelog_since_serial": self._changes,
+            "changelog_last_serial": self._last,
+        }
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         if (req.content_type or "").partition(";")[0].strip().lower() not in XML_TYPES:
             raise falcon.HTTPUnsupportedMediaType(description="XML-RPC is posted as text/xml")
         method, parameters = _call(_body(req))
-        try:
-            answer: Any = (self._dispatch(method, parameters),)
-        except xmlrpc.client.Fault as fault:
-            answer = fault
-        resp.text = xmlrpc.client.dumps(answer, methodresponse=True, allow_none=True)
         resp.content_type = "text/xml; charset=utf-8"
+        try:
+            if method not in self._methods:
+                known = ", ".join(map(str, self._methods))
+                text = f"no method {str(method)[:_MAX_LETTERS]!r}; there are: {known}"
+                raise xmlrpc.client.Fault(_UNKNOWN_METHOD, text)
+            answer = iter(self._methods[method](parameters))
+            first = next(answer)  # whatever goes wrong does so before anything is sent
+        except xmlrpc.client.Fault as fault:
+            resp.text = xmlrpc.client.dumps(fault, methodresponse=True)
+        else:
+            resp.stream = (_NO_XML.sub("\ufffd", part).encode() for part in chain((first,), answer))
 
-    def _dispatch(self, method: str | None, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
-        if method != "search":
-            raise xmlrpc.client.Fault(_UNKNOWN_METHOD, f"no method {method!r}; there is: search")
-        return self._search(_words(parameters))
-
-    def _search(self, words: list[str]) -> list[dict[str, Any]]:
+    def _search(self, parameters: tuple[Any, ...]) -> Iterable[str]:
         """The projects that match, the best first."""
+        words = _words(parameters)
         lineage = self._spec.lineage(self._index)
+        found, end = [], time.monotonic() + 2 * _SECONDS
         with self._catalog.read() as reader:
-            found = [
-                resolve(reader, self._spec, self._index, name)
-                for name in reader.search(lineage, words, _MAX_RESULTS)
-            ]
-        return [
+            for name in reader.search(lineage, words, _MAX_RESULTS, _SECONDS) if words else ():
+                found.append(resolve(reader, self._spec, self._index, name))
+                if time.monotonic() > end:
+                    break
+        hits = [
             {
                 "_pypi_ordering": order,
                 "name": project.display,
-                "version": project.latest or "",
+                "version": project.latest,
                 "summary": project.summary or "",
             }
             for order, project in enumerate(found)
-            if project is not None
+            if project is not None and project.latest is not None
         ]
+        return [xmlrpc.client.dumps((hits,), methodresponse=True)]
+
+    def _projects(self, parameters: tuple[Any, ...]) -> Iterable[str]:
+        return changelog.projects(self._catalog, self._spec.lineage(self._index))
+
+    def _changes(self, parameters: tuple[Any, ...]) -> Iterable[str]:
+        if len(parameters) != 1 or type(parameters[0]) is not int:
+            raise xmlrpc.client.Fault(_WRONG_PARAMETERS, "changelog_since_serial expects a serial")
+        return changelog.changes(self._catalog, self._spec.lineage(self._index), parameters[0])
+
+    def _last(self, parameters: tuple[Any, ...]) -> Iterable[str]:
+        with self._catalog.read() as reader:
+            return [xmlrpc.client.dumps((reader.mark("pages"),), methodresponse=True)]
 
 
 def _body(req: falcon.Request) -> bytes:
-    body: bytes = req.bounded_stream.read(_MAX_BODY + 1)
-    if len(body) > _MAX_BODY:
-        raise falcon.HTTPContentTooLarge(description=f"a search fits in {_MAX_BODY} bytes")
+    """The body, which must not be waited for (see :mod:`appliance.web.worker`)."""
+    length = req.content_length
+    if length is None:
+        raise falcon.HTTPLengthRequired(description="XML-RPC is posted with a Content-Length")
+    if length > LARGEST_BODY:
+        raise falcon.HTTPContentTooLarge(description=f"a call fits in {LARGEST_BODY} bytes")
+    body: bytes = req.bounded_stream.read(length)
     return body
 
 
@@ -79,8 +113,8 @@ def _call(body: bytes) -> tuple[str | None, tuple[Any, ...]]:
         return target.getmethodname(), tuple(target.close())
     except DefusedXmlException as error:
         raise falcon.HTTPBadRequest(description="XML with a DTD or entities is refused") from error
-    except (ExpatError, xmlrpc.client.Error, ValueError, LookupError, TypeError) as error:
-        raise falcon.HTTPBadRequest(description=f"not an XML-RPC call: {error}") from error
+    except Exception as error:  # whatever a parser makes of a stranger's bytes is their fault
+        raise falcon.HTTPBadRequest(description=f"not an XML-RPC call: {error}"[:500]) from error
 
 
 def _words(parameters: tuple[Any, ...]) -> list[str]:
@@ -90,7 +124,8 @@ def _words(parameters: tuple[Any, ...]) -> list[str]:
         raise xmlrpc.client.Fault(_WRONG_PARAMETERS, "search expects a struct of name and summary")
     given = [spec.get(key) for key in ("name", "summary")]
     texts = [text for value in given for text in (value if isinstance(value, list) else [value])]
-    words = " ".join(text for text in texts if isinstance(text, str)).split()
-    if len(words) > _MAX_WORDS:
-        raise xmlrpc.client.Fault(_WRONG_PARAMETERS, f"search expects at most {_MAX_WORDS} words")
-    return list(dict.fromkeys(words))
+    words = list(dict.fromkeys(" ".join(text for text in texts if isinstance(text, str)).split()))
+    if len(words) > _MAX_WORDS or any(len(word) > _MAX_LETTERS for word in words):
+        text = f"search expects at most {_MAX_WORDS} words of at most {_MAX_LETTERS} letters"
+        raise xmlrpc.client.Fault(_WRONG_PARAMETERS, text)
+    return words

@@ -122,6 +122,7 @@ def serving(folder: Path, site: str, surroundings: str = "") -> Iterator[int]:
 def application(path: Path, port: int, *binds: str) -> Iterator[None]:
     """Run the application with the spec at ``path``, at a port and at what gunicorn may bind."""
     command = [sys.executable, "-m", "gunicorn", "--workers=1", "--threads=4", "--keep-alive=75"]
+    command += ["--worker-class=appliance.web.worker.Worker"]
     command += [f"--bind={place}" for place in (f"{HOST}:{port}", *binds)]
     command += ["--no-control-socket", "appliance.wsgi"]
     log = path.with_name("gunicorn.log")

@@ -10,6 +10,7 @@ from appliance import spec
 from appliance.index.watch import Watch
 from appliance.spec import Spec
 from benchmarks.ports import HOST, free_port
+from tests.conftest import scanned
 from tests.dist import make_wheel, uploaded
 from tests.nginx.servers import Answer, Server
 
@@ -67,7 +68,9 @@ def make_spec(folder: Path, prefix: str = "") -> Path:
         f"server: {{port: {free_port()}}}\n"
         "indexes: {main: {packages: main}, staging: {packages: staging, bases: [main]}}\n"
     )
-    Watch(spec.load(path)).once()
+    given = spec.load(path)
+    Watch(given).once()
+    scanned(given)
     return path
 
 

@@ -85,7 +85,7 @@ ANSWERS: list[tuple[str, str, dict[str, str], int]] = [
     ("GET", "/packages/.layout", {}, 404),
     ("GET", "/packages/", {}, 200),
     ("GET", "/health", {}, 200),
-    ("GET", "/metrics", {}, 301),
+    ("GET", "/metrics", {}, 200),
     ("GET", "/-/pip.conf", {}, 200),
     ("GET", "/-/ca.pem", {}, 200),
     ("GET", "/-/nothing", {}, 404),
@@ -127,7 +127,9 @@ def test_plain_http_at_the_port_of_https_is_led_there_too(https: Https) -> None:
     assert answer.headers["location"] == f"https://{https.server.address}/simple/?x"
 
 
-@pytest.mark.parametrize("path", ["/health", "/metrics", "/%68ealth", "/x/../health", "//health"])
+@pytest.mark.parametrize(
+    "path", ["/health", "/metrics", "/ready", "/%68ealth", "/x/../health", "//health"]
+)
 def test_health_is_for_internal_addresses(https: Https, path: str) -> None:
     """Whoever is not named in the spec is refused, however the path is spelled."""
     assert https.ask(path, source="127.0.0.2").status == 403

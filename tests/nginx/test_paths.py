@@ -26,6 +26,8 @@ ELSEWHERE = [
     ("GET", "/pypi/foo-bar/json", 200),
     ("GET", "/pypi/Foo_Bar/json", 301),
     ("GET", "/health", 200),
+    ("GET", "/ready", 200),
+    ("GET", "/metrics", 200),
     ("GET", "/", 200),
     ("GET", "/staging/", 200),
     ("POST", PAGE, 405),
@@ -59,6 +61,41 @@ def test_an_upload_is_told_that_there_are_none(pair: Pair, path: str, size: int)
             assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
             assert answer.reason.startswith("This version takes no uploads: ")
             assert answer.read().decode() == f"405 {answer.reason}\n"
+
+
+REDIRECTED = [
+    ("/packages", "/packages/"),
+    ("/packages?x=y", "/packages/?x=y"),
+    ("/staging/packages", "/staging/packages/"),
+    ("/staging", "/staging/"),
+    ("/staging?x=y", "/staging/?x=y"),
+    ("/main", "/main/"),
+    ("/simple", "/simple/"),
+    ("/staging/simple", "/staging/simple/"),
+    ("/simple/Foo_Bar", "/simple/foo-bar/"),
+    ("/staging/Foo_Bar", "/staging/simple/foo-bar/"),
+    ("/Foo_Bar/", "/simple/foo-bar/"),
+    ("/Foo_Bar/json", "/pypi/foo-bar/json"),
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(("path", "location"), REDIRECTED)
+def test_a_redirect_leads_to_the_same_place(
+    pair: Pair, method: str, path: str, location: str
+) -> None:
+    """Whichever of the two says so, and what it says besides is text."""
+    for server in (pair.nginx, pair.application):
+        answer = server.ask(path, method=method)
+        assert (answer.status, answer.headers["location"]) == (301, pair.nginx.prefix + location)
+        assert answer.headers["content-type"].startswith("text/")
+
+
+def test_settings_of_one_index_come_from_the_application(pair: Pair) -> None:
+    """nginx has files for all indexes together only."""
+    answer = pair.both("/staging/-/pip.conf")
+    assert answer.status == 200
+    assert f"index-url = {pair.spec.url}/staging/simple/\n".encode() in answer.body
 
 
 def test_what_is_normal_is_not_logged_as_an_error(pair: Pair) -> None:

@@ -248,7 +248,11 @@ def test_gunicorn_takes_its_command_line(tmp_path: Path) -> None:
         env=os.environ | {"PYINDEX_SPEC": str(tmp_path / "pyindex.yml")},
     )
     settings = dict(re.findall(r"^(\w+) += (.*)$", done.stdout, re.MULTILINE))
-    same = {"worker_class": "gthread", "keepalive": "75", "control_socket_disable": "True"}
+    same = {
+        "worker_class": "appliance.web.worker.Worker",
+        "keepalive": "75",
+        "control_socket_disable": "True",
+    }
     assert settings | same | {"workers": "3", "threads": "5"} == settings
     (patience,) = said(units(made)["pyindex.service"], "TimeoutStopSec")
     assert int(patience) > int(settings["graceful_timeout"])

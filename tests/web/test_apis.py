@@ -8,15 +8,20 @@ from typing import Any
 import falcon
 import pytest
 from falcon.testing import Result, TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from packaging.metadata import parse_email
 
 from appliance import spec
-from appliance.index import decisions
+from appliance.index import decisions, reader
+from appliance.index.readiness import scan_mark
 from appliance.index.store import Site
 from appliance.index.watch import Watch, alive
+from appliance.web import changelog
+from appliance.web import search as search_api
 from appliance.web.app import create_app
 from tests.attacks.files import WHEEL, wheel
-from tests.conftest import Lab
+from tests.conftest import Lab, scanned
 from tests.dist import make_sdist, make_wheel
 
 
@@ -173,6 +178,10 @@ PLACES = [
     ("/packages/sub dir/six-1.16-py2.py3-none-any.whl.metadata", 200, None),
     ("/pypi/flask-cors/1.0/json", 200, None),
     ("/-/pip.conf", 200, None),
+    ("/main/-/pip.conf", 200, None),
+    ("/main", 301, "/main/"),
+    ("/packages", 301, "/packages/"),
+    ("/main/packages?x=y", 301, "/main/packages/?x=y"),
     ("/favicon.ico", 404, None),
     ("/robots.txt", 404, None),
     ("/health", 200, None),
@@ -187,6 +196,7 @@ def test_every_place_answers_get_and_head(
     """Unnormalised names are redirected, unknown ones are not found, HEAD is as GET."""
     got, asked = client.simulate_get(path), client.simulate_head(path)
     assert (got.status_code, got.headers.get("location")) == (status, location)
+    assert status == 200 or got.headers["content-type"].startswith("text/plain")
     assert asked.status_code == status
     assert asked.content == b""
     # What is not known before it is all made may be left out (RFC 9110, 9.3.2).
@@ -221,6 +231,17 @@ def test_search_finds_by_name_and_summary_best_first(client: TestClient) -> None
     assert search(client, "nothing") == []
 
 
+def test_a_search_that_takes_long_has_the_names(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Summaries are looked into for a bounded time; without a word there is nothing to find."""
+    monkeypatch.setattr(search_api, "_SECONDS", -1.0)
+    monkeypatch.setattr(reader, "_STEPS", 1)
+    assert search(client, "six") == ["six 1.16"]
+    assert search(client, "sharing") == []
+    assert search(client, "") == []
+
+
 @pytest.mark.parametrize("path", ["/", "/pypi", "/pypi/", "/RPC2", "/main/pypi"])
 def test_search_is_at_every_place_that_pip_asks(client: TestClient, path: str) -> None:
     """pip posts to the index URL given, and to /RPC2 if that has no path."""
@@ -232,7 +253,7 @@ BAD_CALLS = [
     (f'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY l0 "ha">{LAUGHS}]><x>&l9;</x>', 400),
     ('<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><x>&e;</x>', 400),
     ('<!DOCTYPE x SYSTEM "http://localhost:1/x.dtd"><x/>', 400),
-    ("", 400),
+    ("", 411),
     ("no xml", 400),
     ("<methodCall>", 400),
     ("<methodCall></methodCall>", 400),
@@ -252,14 +273,123 @@ def test_bad_xml_is_refused(client: TestClient, body: str, status: int) -> None:
 
 def test_an_unknown_method_is_a_fault(client: TestClient) -> None:
     """The codes are those of PyPI."""
-    many = ({"name": ["x "] * 1100},)
-    calls: list[tuple[str, Any, int]]
-    calls = [("nix", (), -32601), ("search", ("x",), -32500), ("search", many, -32500)]
+    calls: list[tuple[str, Any, int]] = [
+        ("nix", (), -32601),
+        ("search", ("x",), -32500),
+        ("search", ({"name": list("abcdefghijk")},), -32500),
+        ("search", ({"name": "x" * 101},), -32500),
+        ("changelog_since_serial", (), -32500),
+        ("changelog_since_serial", ("x",), -32500),
+        ("changelog_since_serial", (True,), -32500),
+    ]
     for method, parameters, code in calls:
         answer = call(client, "/RPC2", xmlrpc.client.dumps(parameters, method))
         with pytest.raises(xmlrpc.client.Fault) as caught:
             xmlrpc.client.loads(answer.text)
         assert caught.value.faultCode == code
+
+
+PIECES = [
+    *("<methodCall>", "</methodCall>", "<methodName>search</methodName>", "<params>", "</params>"),
+    *("<param>", "</param>", "<value>", "</value>", "<array>", "<data>", "</data>", "</array>"),
+    *("<struct>", "<member>", "<name>name</name>", "<name>", "</member>", "</struct>", "<int>"),
+    *("9" * 5000, "</int>", "<bigdecimal>x</bigdecimal>", "<base64>x</base64>", "<nil/>", "x"),
+    *("<double>nan</double>", "<dateTime.iso8601>1</dateTime.iso8601>", "<fault>", "</fault>"),
+    *("<boolean>1</boolean>", "<ex:i8>1</ex:i8>", "&#0;", "&x;", "<![CDATA[", "]]>", "<!--"),
+]
+
+
+@settings(
+    deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=20))
+def test_no_body_is_an_error_of_ours(client: TestClient, pieces: list[str]) -> None:
+    """Whatever is made of the words of XML-RPC: 400, or a fault, or an answer."""
+    answer = call(client, "/RPC2", "".join(pieces) or " ")
+    assert answer.status_code in (200, 400)
+
+
+def asked(client: TestClient, method: str, *parameters: Any, path: str = "/pypi") -> Any:
+    """The answer to a call, as a program reads it that is not ours."""
+    answer = call(client, path, xmlrpc.client.dumps(parameters, method))
+    return xmlrpc.client.loads(answer.text)[0][0]
+
+
+def test_a_mirror_may_ask_for_all_projects_and_for_changes(client: TestClient, lab: Lab) -> None:
+    """In the forms of PyPI; what is told is what the pages say, and no more than is published."""
+    projects = asked(client, "list_packages_with_serial")
+    assert projects == {
+        name: int(client.simulate_get(f"/simple/{name}/").headers["x-pypi-last-serial"])
+        for name in ("flask", "flask-cors", "six", "werkzeug")
+    }
+    last = asked(client, "changelog_last_serial")
+    assert last == max(projects.values())
+    lines = asked(client, "changelog_since_serial", 0)
+    assert [line[4] for line in lines] == sorted(line[4] for line in lines)
+    assert {line[0] for line in lines} == set(projects)
+    assert ["six", "1.16", "added six-1.16-py2.py3-none-any.whl"] in [
+        [name, version, action] for name, version, _, action, _ in lines
+    ]
+    assert all(type(line[2]) is int and type(line[4]) is int for line in lines)
+    assert asked(client, "changelog_since_serial", last) == []
+    assert asked(client, "changelog_since_serial", -1) == lines
+
+    decisions.yank(lab.spec, lab.index, "six==1.16", "broken & <bad>")
+    [line] = asked(client, "changelog_since_serial", last)
+    assert line[0] == "six"
+    assert line[4] == asked(client, "list_packages_with_serial")["six"]
+    with lab.catalog.change() as writer:  # not published yet
+        writer.set_status(lab.index, "six", "archived", None)
+    assert asked(client, "changelog_since_serial", line[4]) == []
+    assert asked(client, "changelog_last_serial") == line[4]
+
+
+def test_a_mirror_of_an_index_with_bases_sees_them_too(tmp_path: Path) -> None:
+    """A project once, with the serial that its page has."""
+    path = tmp_path / "pyindex.yml"
+    path.write_text(
+        "state: s\nindexes: {main: {packages: m, bases: [base]}, base: {packages: b}}\n"
+    )
+    for folder, name in (("m", "both"), ("m", "own"), ("b", "both"), ("b", "theirs")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        make_wheel(tmp_path / folder, name, "1.0" if folder == "m" else "2.0")
+    given = spec.load(path)
+    Watch(given).once()
+    client = TestClient(create_app(given))
+    for at, names in (("", ["both", "own", "theirs"]), ("/base", ["both", "theirs"])):
+        serials = {
+            name: int(client.simulate_get(f"{at}/simple/{name}/").headers["x-pypi-last-serial"])
+            for name in names
+        }
+        assert asked(client, "list_packages_with_serial", path=f"{at}/pypi") == serials
+        lines = asked(client, "changelog_since_serial", 0, path=f"{at}/pypi")
+        assert {line[0] for line in lines} == set(names)
+
+
+def test_answers_in_parts_are_whole(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few there are in each, all are told once, to the limit."""
+    for name in "abcdefg":
+        make_wheel(lab.packages, name, "1.0")
+    lab.once()
+    client = TestClient(create_app(lab.spec))
+    whole = asked(client, "list_packages_with_serial"), asked(client, "changelog_since_serial", 0)
+    for part in (1, 3, 7, 8):
+        monkeypatch.setattr(changelog, "_PART", part)
+        assert asked(client, "list_packages_with_serial") == whole[0]
+        assert asked(client, "changelog_since_serial", 0) == whole[1]
+    monkeypatch.setattr(changelog, "_LARGEST", 5)
+    assert asked(client, "changelog_since_serial", 0) == whole[1][:5]
+
+
+def test_what_xml_cannot_carry_is_replaced(lab: Lab) -> None:
+    """A summary may have any characters."""
+    make_wheel(lab.packages, "foo", "1.0", summary="a \ufffe foo \U0001f40d")
+    lab.once()
+    client = TestClient(create_app(lab.spec))
+    request = xmlrpc.client.dumps(({"name": "foo"},), "search")
+    [hits] = xmlrpc.client.loads(call(client, "/pypi", request).text)[0]
+    assert isinstance(hits, list)
+    assert hits[0]["summary"] == "a \ufffd foo \U0001f40d"
 
 
 def test_other_bodies_than_xml_are_not_read(client: TestClient) -> None:
@@ -359,13 +489,60 @@ def test_health_says_what_is_wrong(lab: Lab) -> None:
     assert "no watcher is running: run `pyindex serve` or `pyindex watch`" in problems
 
 
-def test_a_damaged_catalog_is_told_and_pages_go_on(client: TestClient, lab: Lab) -> None:
-    """What needs the catalog says 503 and what to do; pages and files need no catalog."""
+def test_ready_once_all_was_scanned(lab: Lab) -> None:
+    """503 with the reason until every index was scanned in full and has pages."""
+    client = TestClient(create_app(lab.spec))
+    assert client.simulate_get("/ready").status_code == 503
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    lab.catalog.set_mark(scan_mark(lab.spec, lab.index), 0)
+    answer = client.simulate_get("/ready")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert "main: the first scan is running" in answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    scanned(lab.spec)
+    answer = client.simulate_get("/ready")
+    assert (answer.status_code, answer.text) == (200, "ready\n")
+
+
+def test_metrics_are_those_of_the_catalog(client: TestClient, lab: Lab) -> None:
+    """In Prometheus' text format: each with its help and its type, before its values."""
+    scanned(lab.spec)
+    (lab.packages / "flask-0.1.zip").write_bytes(b"")
+    lab.once()
+    answer = client.simulate_get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = answer.text.splitlines()
+    values = dict(line.split(" ") for line in lines if not line.startswith("#"))
+    with lab.catalog.read() as reading:
+        serial = str(reading.serial())
+    assert values == {
+        'pyindex_projects{index="main"}': "4",
+        'pyindex_files{index="main"}': "6",
+        'pyindex_rejected_files{index="main"}': "1",
+        'pyindex_scanned{index="main"}': "1",
+        "pyindex_serial": serial,
+        "pyindex_published_serial": serial,
+        "pyindex_watcher_running": "0",
+        "pyindex_problems": "0",
+    }
+    for name, value in values.items():
+        family = name.partition("{")[0]
+        said = [lines.index(f"# TYPE {family} gauge"), lines.index(f"{name} {value}")]
+        assert said == sorted(said)
+
+
+def test_a_damaged_catalog_is_told_and_pages_go_on(
+    client: TestClient, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What needs the catalog says 503, the log what to do; pages and files need no catalog."""
     for part in lab.spec.state.glob("catalog.sqlite*"):
         part.unlink()
     lab.spec.catalog.write_bytes(b"no database" * 1000)
     answer = client.simulate_get("/pypi/flask/json")
     assert answer.status_code == 503
-    assert "pyindex rebuild" in answer.text
+    assert "the log says why" in answer.text
+    assert str(lab.spec.state) not in answer.text
+    assert "pyindex rebuild" in caplog.text
     assert client.simulate_get("/simple/flask/").status_code == 200
     assert client.simulate_get("/health").json["status"] == "degraded"

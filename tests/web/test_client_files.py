@@ -63,6 +63,30 @@ def test_with_a_url_that_alone_counts(tmp_path: Path) -> None:
     assert client.simulate_get("/-/ca.pem").status_code == 503
 
 
+def test_an_index_has_settings_of_its_own(tmp_path: Path) -> None:
+    """With its address, and no other index's; its name is another than that of the first."""
+    path = tmp_path / "pyindex.yml"
+    path.write_text(
+        "url: http://pypi.lab/x\nstate: s\n"
+        "indexes: {main: {packages: p}, dev: {packages: d, bases: [main]}}\n"
+    )
+    given = spec.load(path)
+    client = TestClient(create_app(given))
+    pip = configparser.RawConfigParser()
+    pip.read_string(client.simulate_get("/dev/-/pip.conf").text)
+    assert pip["global"]["index-url"] == "http://pypi.lab/x/dev/simple/"
+    [index] = tomllib.loads(client.simulate_get("/dev/-/uv.toml").text)["index"]
+    assert index == {
+        "name": "pyindex-dev",
+        "url": "http://pypi.lab/x/dev/simple/",
+        "default": True,
+    }
+    for name in render.CLIENT:
+        assert "main" not in client.simulate_get(f"/dev/-/{name}").text
+    [first] = tomllib.loads(client.simulate_get("/main/-/uv.toml").text)["index"]
+    assert first["url"] == "http://pypi.lab/x/main/simple/"
+
+
 @pytest.mark.parametrize("name", ["ca.pem", "nothing", "pip.conf.j2", "..", "%2e%2e%2fpip.conf"])
 def test_what_is_no_file_of_these_is_not_found(lab: Lab, name: str) -> None:
     """404 with the names that there are."""

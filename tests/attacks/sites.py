@@ -1,0 +1,36 @@
+"""One small site, served in each of the two ways."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from appliance import render, spec
+from benchmarks.ports import HOST
+from tests.nginx.servers import Server, application, listens, running, serving
+from tests.nginx.sites import make_spec, nginx_port
+
+PYINDEX = Path(sys.executable).with_name("pyindex")
+
+
+@contextmanager
+def embedded(folder: Path) -> Iterator[Server]:
+    """``pyindex serve``; what it writes is in ``log``."""
+    path = make_spec(folder)
+    port = spec.load(path).server.port
+    command = [str(PYINDEX), "serve", "-c", str(path), "--threads", "4"]
+    with running(command, folder / "log", lambda: listens(port)):
+        yield Server(port)
+
+
+@contextmanager
+def behind_nginx(folder: Path) -> Iterator[Server]:
+    """nginx, and behind it the application; what that writes is in ``gunicorn.log``."""
+    path = make_spec(folder)
+    given = spec.load(path)
+    site = serving(folder / "nginx", render.nginx(given, HOST))
+    with application(path, given.server.port), site:
+        yield Server(nginx_port(given))
+
+
+WAYS = {"embedded": embedded, "nginx": behind_nginx}
