@@ -218,11 +218,8 @@ TAMPERED: list[tuple[Callable[[Path], object], str]] = [
     (lambda out: (out / "wheels/a-1-py3-none-any.whl").unlink(), "wheels/a-1-py3-none-any.whl is"),
     (lambda out: (out / "tools/x.whl").touch(), "tools/x.whl was added"),
     (
-        lambda out: (
-            (out / "tools/__pycache__").mkdir(),
-            (out / "tools/__pycache__/x.pyc").touch(),
-        ),
-        "tools/__pycache__/x.pyc was added",
+        lambda out: (out / "wheels").rename(out / "__pycache__"),
+        "__pycache__/a-1-py3-none-any.whl was",
     ),
     (lambda out: (out / "tools/link").symlink_to("/etc/passwd"), "tools/link is no file"),
     (lambda out: (out / "tools/link").symlink_to("/etc"), "tools/link is no file"),
