@@ -134,6 +134,16 @@ def test_the_owner_makes_what_is_in_his_own(root: Path) -> None:
     assert of(root / "etc") == ("root", 0o755)
 
 
+def test_files_of_root_s_go_where_only_root_writes(root: Path) -> None:
+    """A key of TLS is not written where somebody could turn it elsewhere."""
+    (root / "tls").mkdir(mode=0o700)
+    assert provide(root, root / "tls", "above") == ("", "")
+    assert of(root / "tls") == ("root", 0o700)
+    give(root / "tls")
+    for place in (root / "tls", root / "tls/deeper"):
+        assert "others than root write to" in provide(root, place, "above")[1]
+
+
 NAMES = (
     *(
         "usr/local/bin",

@@ -96,7 +96,6 @@ def test_one_run_makes_it_an_index_and_a_second_changes_nothing(plays: list[Play
     assert {play.counts()[1] for play in plays} == {0}
 
 
-@pytest.mark.parametrize("client", ["pip-18.1-py2.7", "pip-newest-py3.13"])
 @pytest.mark.parametrize(
     ("path", "owner"),
     [
@@ -168,6 +167,7 @@ def words(text: str) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("client", ["pip-18.1-py2.7", "pip-newest-py3.13"])
 def test_a_pip_elsewhere_installs_from_it(
     host: Host, workstation: Workstation, client: str
 ) -> None:

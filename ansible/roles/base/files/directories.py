@@ -4,6 +4,8 @@ directories.py JSON NOTE: a list of {path, kind, owner, mode} in JSON. Says for 
 if something was. Those that it made of the kinds "state" and "packages" are added to the file NOTE,
 a line each: only they may be removed with all that is in them.
 
+Of the kind "above" are those that root will write files into: they are left as they are.
+
 root makes and changes something in directories where only root writes: anywhere else somebody could
 lead it to another place. There it acts as the owner to be. What is there already and has something
 in it is given to nobody: packages stay whose they are, and a state needs a directory of its own.
@@ -78,12 +80,18 @@ def provide(path, kind, owner, mode):
     try:
         place = above(path)
     except Astray as error:
+        if kind == "above":
+            raise Wrong("%s: others than root write to %s; say a path elsewhere" % (path, error))
         return provide_as(user, path, kind, mode, str(error))
     found = look(place)
     if found is None:
         os.mkdir(place, 0o700)
     elif not stat.S_ISDIR(found.st_mode):
         raise Wrong("%s: is no directory" % place)
+    elif kind == "above":
+        if found.st_uid != 0 or found.st_mode & 0o022:
+            raise Wrong("%s: others than root write to it; say a path elsewhere" % place)
+        return None
     elif (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == wanted:
         return None
     elif found.st_uid != user.pw_uid and kind != "system" and set(os.listdir(place)) - FRESH:
