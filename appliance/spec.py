@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -120,7 +121,7 @@ class Nginx(_Section):
     listen: tuple[Address, ...] = Field(
         ("0.0.0.0", "::"),  # noqa: S104  # what is served is for all
         min_length=1,
-        description="Addresses to listen on. On a host without IPv6, leave `::` out.",
+        description="Addresses to listen on. The default leaves `::` out on a host without IPv6.",
     )
     names: tuple[HostName, ...] = Field(
         (), description="Other host names to answer to, beside that of the url."
@@ -276,6 +277,7 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Spec.model_json_schema()}
 
 
+@cache
 def reference() -> dict[tuple[str, ...], dict[str, Any]]:
     """Every key that a spec may have, in order, with its JSON Schema.
 

@@ -26,14 +26,15 @@ NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 
 _NAME_WANTED = "a name of small letters, digits and '-', at most 63, not beginning with '-'"
 _ACCOUNT = r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,127}"
-_ADDRESS = r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}"
-_HOST = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?"
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = rf"{_LABEL}(?:\.{_LABEL})*"
 _URL = (
     r"(https?://(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)"
     r"((?:/[A-Za-z0-9_~.-]+)*)/?"
 )
 _DURATION = r"(?=.)(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,5})s)?"
-_SIZE = r"([1-9][0-9]{0,15})([kmgKMG]?)"
+_LONGEST = timedelta(days=3650)
+_SIZE = r"([1-9][0-9]{0,18})([kmgKMG]?)"
 
 
 class OrVariable:
@@ -108,12 +109,51 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def _is_host(text: str) -> bool:
+    """Whether it is an IPv4 address or a host name. What ends in a number is no name: resolvers
+    take it for an address, and not all for the same one."""
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        last = text.rpartition(".")[2]
+        numeric = re.fullmatch("[0-9]+|0[xX][0-9A-Fa-f]*", last)
+        return len(text) <= 253 and re.fullmatch(_HOST, text) is not None and not numeric
+    return True
+
+
+def _host_name(text: str, folder: Path) -> str:
+    if not _is_host(text):
+        raise ValueError("a host name such as pypi.lab")
+    return text
+
+
+def _without_scope(text: str) -> str:
+    """The text. Raises ValueError for an IPv6 address with a scope: not all programs know them."""
+    if "%" in text:
+        raise ValueError
+    return text
+
+
+def _address(text: str, folder: Path) -> str:
+    """Programs that listen take ``unix`` before a colon for another kind of socket."""
+    if _is_host(text) and text.lower() != "unix":
+        return text
+    try:
+        return str(ipaddress.IPv6Address(_without_scope(text)))
+    except ValueError:
+        raise ValueError("an address such as 127.0.0.1 or ::") from None
+
+
 def _url(text: str, folder: Path) -> str:
     wanted = "http[s]://HOST[:PORT][/PREFIX] without user, query or fragment"
     address, prefix = _matched(text, _URL, wanted).groups()
     segments = prefix.split("/")
     try:
-        sound = urlsplit(address).port != 0 and not {".", ".."} & set(segments)
+        parts = urlsplit(address)
+        host = str(parts.hostname)
+        sound = (
+            parts.port != 0 and not {".", ".."} & set(segments) and (":" in host or _is_host(host))
+        )
     except ValueError:  # a port above 65535, a bad IPv6 address
         sound = False
     if not sound:
@@ -125,7 +165,7 @@ def _url(text: str, folder: Path) -> str:
 
 def _network(text: str, folder: Path) -> str:
     try:
-        network = ipaddress.ip_network(text)
+        network = ipaddress.ip_network(_without_scope(text))
     except ValueError:
         raise ValueError("an address or a network such as 10.0.0.0/8") from None
     return str(network if network.num_addresses > 1 else network.network_address)
@@ -138,6 +178,8 @@ def _duration(text: str, folder: Path) -> timedelta:
     duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     if not duration:
         raise ValueError(wanted)
+    if duration > _LONGEST:
+        raise ValueError(f"at most {_LONGEST.days}d")
     return duration
 
 
@@ -166,6 +208,12 @@ _variable = OrVariable()
 _named = _text("name", NAME, _NAME_WANTED)
 _duration_schema = {"type": "string", "title": "duration", "pattern": f"^{_DURATION}$"}
 _size_schema = {"type": ["string", "integer"], "title": "size", "pattern": f"^{_SIZE}$"}
+_address_schema = {
+    "type": "string",
+    "title": "address",
+    "pattern": f"^(?:{_HOST}|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$",
+}
+_host_schema = {"type": "string", "title": "host name", "pattern": f"^{_HOST}$"}
 _network_schema = {"type": "string", "title": "network", "pattern": "^[0-9A-Fa-f:./]+$"}
 _url_schema = {"type": "string", "title": "URL", "pattern": r"^https?://[^?#@]+$"}
 _path_schema = {"type": "string", "title": "path", "minLength": 1}
@@ -173,10 +221,8 @@ _path_schema = {"type": "string", "title": "path", "minLength": 1}
 IndexName = Annotated[str, Form(_index_name, {"type": "string"})]  # a key: no ${NAME} there
 Name = Annotated[str, _named, _variable]
 Account = Annotated[str, _text("account", _ACCOUNT, "an account such as alice or ci-2"), _variable]
-Address = Annotated[
-    str, _text("address", _ADDRESS, "an address such as 127.0.0.1 or ::"), _variable
-]
-HostName = Annotated[str, _text("host name", _HOST, "a host name such as pypi.lab"), _variable]
+Address = Annotated[str, Form(_address, _address_schema), _variable]
+HostName = Annotated[str, Form(_host_name, _host_schema), _variable]
 Network = Annotated[str, Form(_network, _network_schema), _variable]
 Location = Annotated[Path, Form(absolute, _path_schema), _variable]
 Url = Annotated[str, Form(_url, _url_schema), _variable]

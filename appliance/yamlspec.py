@@ -6,6 +6,7 @@ that an account called ``007`` or an index called ``no`` is never silently somet
 
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -172,9 +173,37 @@ def _is_plain(node: yaml.ScalarNode) -> bool:
     return node.tag.removeprefix(_TAG) in looks
 
 
+def escaped(data: object) -> object:
+    """Data such that each text in it is read back by :func:`read` as it is here."""
+    match data:
+        case str():
+            return data.replace("${", "$${")
+        case list():
+            return [escaped(item) for item in data]
+        case dict():
+            return {name: escaped(item) for name, item in data.items()}
+    return data
+
+
+def _opened(file: Path) -> int:
+    """A descriptor to read from. Raises OSError.
+
+    What lies in a file system must be a file: a FIFO would be waited for, perhaps for ever, and a
+    device may do anything when it is opened. Standard input, or ``<(...)`` in a shell, is open.
+    """
+    if given := re.fullmatch(r"/dev/(?:stdin|fd/([0-9]{1,9}))", str(file)):
+        return os.dup(int(given[1] or 0))
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    kind = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(descriptor)
+        raise OSError(None, "Is a directory" if stat.S_ISDIR(kind) else "not a file")
+    return descriptor
+
+
 def _text(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
+        with open(_opened(file), "rb") as stream:  # a descriptor has no path
             raw = stream.read(_LARGEST + 1)
     except FileNotFoundError:
         problem = f'no such file; "pyindex init {file}" writes a spec to start from'

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from appliance import spec
@@ -18,6 +19,12 @@ from appliance.index.readiness import scan_mark
 from appliance.index.store import Site
 from appliance.index.watch import Watch
 from appliance.spec import Spec
+
+# No test asserts a time: a machine may be busy with something else, for as long as it likes.
+hypothesis.settings.register_profile(
+    "pyindex", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("pyindex")
 
 
 class Lab:

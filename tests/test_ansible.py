@@ -69,11 +69,62 @@ def certificate(folder: Path, *names: str) -> str:
 def test_a_private_ca_is_made_once(tmp_path: Path) -> None:
     """The same names make nothing; other names another certificate of the same CA."""
     folder = tmp_path / "ca"
-    assert certificate(folder, "a.example", "10.0.0.1") == "made ca.pem\nmade a.example.pem\n"
-    assert certificate(folder, "a.example", "10.0.0.1") == ""
+    both = ("a.example", "10.0.0.1", "--", "b.example")
+    assert certificate(folder, *both) == "made ca.pem\nmade a.example.pem\n"
+    authority = (folder / "ca.pem").read_bytes()
+    assert certificate(folder, *both) == ""
     assert certificate(folder, "a.example") == "made a.example.pem\n"
     assert certificate(folder, "b.example") == "made b.example.pem\n"
+    assert certificate(folder, "one.b.example") == "made one.b.example.pem\n"
+    assert (folder / "ca.pem").read_bytes() == authority
     assert {path.stat().st_mode & 0o077 for path in folder.iterdir()} == {0}
+
+
+@pytest.mark.parametrize("name", ["c.example", "xa.example", "example", "10.0.0.1", "::1"])
+def test_a_private_ca_is_for_its_names(tmp_path: Path, name: str) -> None:
+    """For another it makes nothing, says what to do, and what was there stays."""
+    certificate(tmp_path, "a.example")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        certificate(tmp_path, "a.example", name)
+    assert f"{tmp_path}: ca.pem is not for all of DNS:a.example," in failed.value.stderr
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert after == before | {"a.example.cnf": after["a.example.cnf"]}
+
+
+def test_what_the_certificates_say(tmp_path: Path) -> None:
+    """One CA below which there is no other, for ten years; certificates for less than 825 days."""
+    certificate(tmp_path, "a.example", "b.example", "--", "lab.example")
+    shown = {
+        name: subprocess.run(
+            ["openssl", "x509", "-in", tmp_path / f"{name}.pem", "-noout", "-text"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for name in ("ca", "a.example")
+    }
+    said = re.sub(r"\s+", " ", shown["ca"])
+    for words in (
+        "Basic Constraints: critical CA:TRUE, pathlen:0",
+        "Key Usage: critical Certificate Sign, CRL Sign",
+        "Name Constraints: critical Permitted: DNS:a.example DNS:b.example DNS:lab.example",
+        "Excluded: IP:0.0.0.0/0.0.0.0 IP:0:0:0:0:0:0:0:0/0:0:0:0:0:0:0:0",
+    ):
+        assert words in said
+    for name, days in (("ca", 3650), ("a.example", 800)):
+        dates = re.findall(r"Not (?:Before|After) ?: (.*)", shown[name])
+        first, last = (ssl.cert_time_to_seconds(date) for date in dates)
+        assert (last - first) / 86400 == days
+
+
+def test_a_ca_of_before_goes_on(tmp_path: Path) -> None:
+    """One without limits is not replaced, and makes certificates as it did."""
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=old"]
+    made += ["-days", "99", "-keyout", str(tmp_path / "ca.key"), "-out", str(tmp_path / "ca.pem")]
+    subprocess.run(made, check=True, capture_output=True)
+    assert certificate(tmp_path, "a.example") == "made a.example.pem\n"
+    assert certificate(tmp_path, "b.example", "::1") == "made b.example.pem\n"
 
 
 NAMES = [
@@ -85,6 +136,9 @@ NAMES = [
     (("a.example", "::1"), "::1", True),
     (("127.0.0.1",), "127.0.0.1", True),
     (("a.example",), "127.0.0.1", False),
+    (("a.example", "--", "b.example"), "b.example", False),
+    (("a.example", "--", "127.0.0.1"), "a.example", True),
+    (("127.0.0.1", "--", "a.example"), "127.0.0.1", True),
 ]
 
 

@@ -3,11 +3,12 @@
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from appliance import spec as specs
 from appliance.cli import main
 from appliance.errors import PyindexError
-from appliance.pack import Pack, pack, wheels
+from appliance.pack import Pack, _described, check, pack, wheels
 from appliance.pack.python import Python, carry
 from appliance.spec import Host, Spec
 from tests.dist import make_wheel
@@ -164,6 +165,86 @@ def test_another_directory_is_left_alone(tmp_path: Path, spec: Spec) -> None:
     assert contents(tmp_path / "out") == {"thesis.tex": b"years"}
 
 
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "{", '{"name": "an app", "files": {}}', '{"release": "1", "files": []}']
+)
+def test_a_manifest_of_something_else_is_left_alone(tmp_path: Path, spec: Spec, text: str) -> None:
+    """Many programs have a manifest.json; what lies beside it is not ours to replace."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "manifest.json").write_text(text)
+    (tmp_path / "out" / "index.html").write_text("years")
+    for run in (lambda out: pack(spec, out, Python()), check):
+        with pytest.raises(PyindexError, match="holds something else than a pack; say another"):
+            run(tmp_path / "out")
+    assert len(contents(tmp_path / "out")) == 2
+
+
+def test_a_file_is_no_directory(tmp_path: Path, spec: Spec) -> None:
+    """A pack is not put in the place of a file."""
+    (tmp_path / "out").write_text("years")
+    with pytest.raises(PyindexError, match="is no directory; say another"):
+        pack(spec, tmp_path / "out", Python())
+
+
+def a_pack(tmp_path: Path) -> Path:
+    """A pack of a few files, which no pip was asked for."""
+    out = tmp_path / "pack"
+    for name in ("wheels/a-1-py3-none-any.whl", "tools/pip-20.3.4-py2.py3-none-any.whl"):
+        (out / name).parent.mkdir(parents=True)
+        (out / name).write_text(name)
+    (out / "tools" / wheels.PROBE).write_text("probe")
+    (out / "requirements.txt").write_text("a==1\n")
+    _described(out, {}, Python(), None)
+    return out
+
+
+def test_what_was_put_beside_a_pack_is_not_lost(tmp_path: Path, spec: Spec) -> None:
+    """A pack is renewed by another directory in its place, which would not have it."""
+    out = a_pack(tmp_path)
+    (out / "notes.txt").write_text("years")
+    with pytest.raises(PyindexError, match=r"beside a pack: notes\.txt; move it away"):
+        pack(spec, out, Python())
+    assert (out / "notes.txt").read_text() == "years"
+
+
+def said(out: Path, **changes: object) -> None:
+    manifest = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(json.dumps(manifest | changes))
+
+
+# (what is done to a pack, what is said)
+TAMPERED: list[tuple[Callable[[Path], object], str]] = [
+    (lambda out: (out / "requirements.txt").write_text("b\n"), "requirements.txt was changed"),
+    (lambda out: (out / "wheels/a-1-py3-none-any.whl").unlink(), "wheels/a-1-py3-none-any.whl is"),
+    (lambda out: (out / "tools/x.whl").touch(), "tools/x.whl was added"),
+    (
+        lambda out: (out / "wheels").rename(out / "__pycache__"),
+        "__pycache__/a-1-py3-none-any.whl was",
+    ),
+    (lambda out: (out / "tools/link").symlink_to("/etc/passwd"), "tools/link is no file"),
+    (lambda out: (out / "tools/link").symlink_to("/etc"), "tools/link is no file"),
+    (lambda out: os.mkfifo(out / "fifo"), "fifo is no file"),
+    (lambda out: said(out, release="../../../etc"), "release '../../../etc' in manifest.json is"),
+    (lambda out: said(out, release="1-000000000000"), "release '1-000000000000' in manifest.json"),
+    (lambda out: said(out, pip="../../pip.whl"), "'../../pip.whl' in manifest.json is none of"),
+    (lambda out: said(out, python={"archive": "/etc/shadow"}), "'/etc/shadow' in manifest.json"),
+    (lambda out: said(out, files={}), "wheels/a-1-py3-none-any.whl was added"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), TAMPERED)
+def test_a_pack_is_held_against_its_manifest(
+    tmp_path: Path, change: Callable[[Path], object], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was changed, is missing, or was added is named."""
+    out = a_pack(tmp_path)
+    assert main(["appliance", "check", str(out)]) == 0
+    assert capsys.readouterr().out.startswith(f"{out}: OK, release 0.")
+    change(out)
+    assert main(["appliance", "check", str(out)]) == 1
+    assert f"{out}: {words}" in capsys.readouterr().err
+
+
 @pytest.mark.integration
 def test_the_same_inputs_give_the_same_pack(
     tmp_path: Path, spec: Spec, capsys: pytest.CaptureFixture[str]
@@ -179,6 +260,7 @@ def test_the_same_inputs_give_the_same_pack(
     wheel = next((out / "wheels").glob("falcon-*.whl"))
     wheel.write_bytes(b"torn")
     assert pack(spec, out, Python()).release == first["release"]
+    assert main(["appliance", "check", str(out)]) == 0
     assert contents(out) == before
     debs = tmp_path / "debs"
     debs.mkdir()

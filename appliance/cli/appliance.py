@@ -5,7 +5,7 @@ from pathlib import Path
 
 from appliance import spec as specs
 from appliance.cli import common
-from appliance.pack import pack
+from appliance.pack import check, pack
 from appliance.pack.python import Python
 
 
@@ -47,6 +47,20 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "--upgrade", action="store_true", help="look for newer versions of the dependencies"
     )
     packing.set_defaults(run=run)
+    checking = below.add_parser(
+        "check",
+        help="compare a pack with its manifest",
+        description="Compare each file of a pack with its manifest. Names what was changed, is "
+        "missing or was added, and ends with 1 if something was.",
+    )
+    checking.add_argument("pack", metavar="DIR", type=Path, help="directory that `pack` built")
+    checking.set_defaults(run=run_check)
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    found = check(arguments.pack.absolute())
+    print(f"{arguments.pack}: OK, release {found.release}, {found.files} files")
+    return 0
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from appliance import spec as specs
 from appliance.cli import common
-from appliance.render import File, check, files, place, system
+from appliance.render import File, check, files, place, system, without_ipv6
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -36,6 +36,11 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "--root", metavar="DIR", type=Path, default=Path("/"), help="compare below DIR (default: /)"
     )
     parser.add_argument(
+        "--no-ipv6",
+        action="store_true",
+        help="for a host without IPv6: nginx listens at its addresses alone",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print path, part, mode, owner and digest of each"
     )
     parser.set_defaults(run=run)
@@ -45,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = common.spec_path(arguments)
     spec = specs.load(path)
     with common.about(path):
-        found = files(spec)
+        found = files(without_ipv6(spec) if arguments.no_ipv6 else spec)
     if arguments.out:
         place.write(found, arguments.out)
     if arguments.json:

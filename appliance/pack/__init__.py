@@ -6,9 +6,12 @@ inputs keeps them.
 """
 
 import json
+import os
+import re
 import shutil
+import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ from appliance.pack.python import Python, carry
 from appliance.spec import Spec
 
 MANIFEST = "manifest.json"
+RELEASE = r"[0-9][0-9A-Za-z.+!]*-[0-9a-f]{12}"
+_KEYS = {"release", "version", "python", "pip", "probe", "inputs", "files"}
 _SUFFIXES = {"centos-7": ".rpm", "debian-12": ".deb"}
 
 
@@ -29,6 +34,61 @@ class Pack:
     release: str
     files: int
     changed: bool
+
+
+def check(out: Path) -> Pack:
+    """A pack as it was made: every file as the manifest says, and no other.
+
+    Raises PyindexError that names what was changed, is missing, or was added.
+    """
+    manifest = _manifest(out)
+    if manifest is None:
+        raise PyindexError(f"{out}: no pack; `pyindex appliance pack --out {out}` makes one")
+    if problems := [*_differences(out, manifest), *_disagreements(manifest)]:
+        words = "\n".join(f"{out}: {problem}" for problem in problems)
+        raise PyindexError(
+            f"{words}\nthis is not the pack that was made; make it again, or copy it again"
+        )
+    return Pack(manifest["release"], len(manifest["files"]), changed=False)
+
+
+def _differences(out: Path, manifest: Any) -> Iterator[str]:
+    """What is there, held against the manifest."""
+    files: dict[str, str] = manifest["files"]
+    found = set()
+    for folder, directories, names in os.walk(out):
+        for name in (*directories, *names):
+            path = Path(folder, name)
+            shown = path.relative_to(out).as_posix()
+            kind = path.lstat().st_mode
+            if not stat.S_ISREG(kind):
+                if not stat.S_ISDIR(kind):
+                    yield f"{shown} is no file"
+                continue
+            found.add(shown)
+            if shown not in files:
+                if shown != MANIFEST:
+                    yield f"{shown} was added"
+            elif digests.of_file(path) != files[shown]:
+                yield f"{shown} was changed"
+    for name in sorted(files.keys() - found):
+        yield f"{name} is missing"
+
+
+def _disagreements(manifest: Any) -> Iterator[str]:
+    """What the manifest says of itself, held against the files that it lists."""
+    files: dict[str, str] = manifest["files"]
+    version, release = str(manifest.get("version")), str(manifest["release"])
+    if release != f"{version}-{digests.of_many(files)[:12]}" or not re.fullmatch(RELEASE, release):
+        yield f"release {release!r} in {MANIFEST} is not that of its files"
+    python = manifest.get("python") or {}
+    named = [manifest.get(key) for key in ("pip", "old_pip", "probe")] + [python.get("archive")]
+    for name in named:
+        if name is not None and name not in files:
+            yield f"{name!r} in {MANIFEST} is none of its files"
+    archive = python.get("archive")
+    if archive in files and files[archive] != python.get("sha256"):
+        yield f"python.sha256 in {MANIFEST} is not that of its archive"
 
 
 def pack(
@@ -46,6 +106,9 @@ def pack(
     carried = _packages(spec, packages)
     inputs = _inputs(python, carried)
     old = _manifest(out)
+    if old and (strange := _strange(out, old)):
+        problem = f"holds something else beside a pack: {', '.join(strange)}; move it away"
+        raise PyindexError(f"{out}: {problem}")
     if old and old["inputs"] == inputs and not upgrade and _is_whole(out, old):
         return Pack(old["release"], len(old["files"]), changed=False)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -118,15 +181,29 @@ def _described(new: Path, inputs: dict[str, Any], python: Python, strip: int | N
 
 
 def _manifest(out: Path) -> Any:
-    """What an older pack says of itself; None if there is none. Refuses any other directory."""
+    """What an older pack says of itself; None if there is none. Refuses any other directory, for
+    it would be replaced."""
+    if not out.is_dir():
+        if os.path.lexists(out):
+            raise PyindexError(f"{out}: is no directory; say another")
+        return None
     try:
-        return json.loads((out / MANIFEST).read_bytes())
+        manifest = json.loads((out / MANIFEST).read_bytes())
     except FileNotFoundError:
-        if out.is_dir() and any(out.iterdir()):
-            raise PyindexError(f"{out}: holds something else than a pack; say another") from None
-        return None
+        if not any(out.iterdir()):
+            return None
+        manifest = None
     except ValueError:
-        return None
+        manifest = None
+    ours = isinstance(manifest, dict) and manifest.keys() >= _KEYS
+    if not ours or not isinstance(manifest["files"], dict):
+        raise PyindexError(f"{out}: holds something else than a pack; say another") from None
+    return manifest
+
+
+def _strange(out: Path, manifest: Any) -> list[str]:
+    """What a pack never had."""
+    return sorted(digests.of_folder(out).keys() - manifest["files"].keys() - {MANIFEST})
 
 
 def _is_whole(out: Path, manifest: Any) -> bool:

@@ -5,9 +5,12 @@ Nothing else turns the spec into files; ansible places what was rendered here.
 
 import hashlib
 import json
+import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,13 @@ from urllib.parse import urlsplit
 
 import jinja2
 import yaml
+from jinja2.sandbox import SandboxedEnvironment
 
 from appliance.errors import SpecError
 from appliance.render import escapes, system
 from appliance.spec import Spec
 from appliance.specforms import bracketed
+from appliance.yamlspec import escaped
 
 RELEASE = "/opt/pyindex/current"
 SETTINGS = "/etc/pyindex"
@@ -71,10 +76,26 @@ _FIREWALLD = (("host/firewalld.xml.j2", "/etc/firewalld/services/pyindex.xml", "
 _SELINUX = (("host/selinux.json.j2", f"{SETTINGS}/selinux.json", "base"),)
 
 
+def without_ipv6(spec: Spec) -> Spec:
+    """The spec for a host that has no IPv6. Raises SpecError if it wants some all the same."""
+    listening, problems = spec.nginx.listen, []
+    if "listen" not in spec.nginx.model_fields_set:
+        listening = tuple(each for each in listening if ":" not in each)
+    elif six := [each for each in listening if ":" in each]:
+        problems.append(f"nginx.listen: this host has no IPv6; leave {', '.join(six)} out")
+    if ":" in spec.server.host and not system.uses_socket(spec):
+        problems.append(f"server.host: this host has no IPv6, got {spec.server.host}")
+    if problems:
+        raise SpecError(problems)
+    nginx = spec.nginx.model_copy(update={"listen": listening})
+    return spec.model_copy(update={"nginx": nginx})
+
+
 def files(spec: Spec) -> list[File]:
     """Every file that the spec's host needs, by path.
 
-    Raises SpecError if the spec says too little for a host, or what a syntax cannot carry.
+    Raises SpecError if the spec says too little for a host, what a syntax cannot carry, or names
+    templates that others may write.
     """
     _check(spec)
     host = system.of(spec)
@@ -85,7 +106,7 @@ def files(spec: Spec) -> list[File]:
     found = [
         File(
             path.format(supervisor=host.supervisor),
-            _environment(spec.host.templates).get_template(template).render(context),
+            _rendered(spec, template, context),
             part,
         )
         for template, path, part in outputs
@@ -102,22 +123,27 @@ def nginx(spec: Spec, address: str = "") -> str:
     SpecError for a path that nginx cannot be told.
     """
     context = {**_context(spec), **_site(spec, address)}
-    template = _environment(spec.host.templates).get_template("nginx/pyindex.conf.j2")
-    return template.render(context)
+    return _rendered(spec, "nginx/pyindex.conf.j2", context)
 
 
 def client(spec: Spec, name: str, url: str) -> str:
     """One of ``CLIENT``, for clients that reach the appliance at ``url``."""
-    template = _environment(spec.host.templates).get_template(f"client/{name}.j2")
-    return template.render({**_context(spec), **_client(spec, url)})
+    return _rendered(spec, f"client/{name}.j2", {**_context(spec), **_client(spec, url)})
 
 
 def normal_form(spec: Spec) -> str:
-    """The spec as YAML with every value said, for the host; templates stay behind."""
+    """The spec as YAML with every value said, for the host; templates stay behind. It is a spec:
+    one that is read from it is equal."""
     data = spec.model_dump(mode="json", exclude_none=True)
-    data["server"]["reconcile"] = f"{int(spec.server.reconcile.total_seconds())}s"
+    data["server"]["reconcile"] = _in_words(spec.server.reconcile)
     data["host"].pop("templates", None)
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(escaped(data), sort_keys=False, allow_unicode=True)
+
+
+def _in_words(duration: timedelta) -> str:
+    """A duration as specs have it, whose numbers have five digits at most."""
+    seconds = int(duration.total_seconds())
+    return f"{seconds}s" if seconds < 100_000 else f"{duration.days}d{duration.seconds}s"
 
 
 def digest(spec: Spec) -> str:
@@ -134,10 +160,13 @@ def _check(spec: Spec) -> None:
         problems.append("nginx.tls: missing; the url is https, so say certificate and key")
     elif spec.url.startswith("http:") and spec.nginx.tls is not None:
         problems.append("url: http, but nginx.tls is there; wanted https")
-    hidden = _directories(spec) if spec.server.manager == "systemd" else ()
-    for key, path in hidden:
-        if path.is_relative_to("/tmp") or path.is_relative_to("/var/tmp"):  # noqa: S108
+    for key, path in _directories(spec):
+        temporary = path.is_relative_to("/tmp") or path.is_relative_to("/var/tmp")  # noqa: S108
+        if temporary and spec.server.manager == "systemd":
             problems.append(f"{key}: {path}: the services do not see what is there; say another")
+    for key, path in (*_directories(spec), *_certificates(spec)):
+        if re.search("{[{%#]", str(path)):  # which would mean something else in its variables
+            problems.append(f"{key}: {path}: ansible cannot be told a path with {{{{, {{% or {{#")
     if problems:
         raise SpecError(problems)
 
@@ -148,6 +177,13 @@ def _directories(spec: Spec) -> Iterator[tuple[str, Path]]:
     yield "backup.directory", spec.backup.directory
     for name, index in spec.indexes.items():
         yield f"indexes.{name}.packages", index.packages
+
+
+def _certificates(spec: Spec) -> Iterator[tuple[str, Path]]:
+    """Files of TLS, by their keys."""
+    for name in ("certificate", "key", "ca") if spec.nginx.tls else ():
+        if path := getattr(spec.nginx.tls, name):
+            yield f"nginx.tls.{name}", path
 
 
 def _head(spec: Spec) -> str:
@@ -230,11 +266,50 @@ def _reachable(host: str, port: int) -> str:
     return f"{bracketed(host)}:{port}"
 
 
+def _rendered(spec: Spec, template: str, context: dict[str, Any]) -> str:
+    """Raises SpecError for what is wrong with a template of the operator's."""
+    own = spec.host.templates
+    real = Path(os.path.realpath(own)) if own else None
+    if real:
+        _check_templates(real)
+    try:
+        return _environment(real).get_template(template).render(context)
+    except jinja2.TemplateError as error:
+        if own is None:
+            raise
+        raise SpecError([f"host.templates: {template}: {error}"]) from None
+
+
+def _check_templates(real: Path) -> None:
+    """Templates are programs of a kind: raises SpecError if they, or what they lie in, may be
+    written by others than root and the caller."""
+    problems = []
+    for path in (*reversed(real.parents), real, *sorted(real.rglob("*"))):
+        try:
+            found = path.stat()  # where a link leads
+        except OSError as error:
+            problems.append(f"host.templates: {path}: {error.strerror}")
+            break
+        if path.is_symlink():
+            problems.append(f"host.templates: {path}: is a link; put the template itself there")
+        # Nobody removes what is another's from a directory with the sticky bit.
+        shared = found.st_mode & 0o022 and not (
+            found.st_mode & stat.S_ISVTX and path in real.parents
+        )
+        if shared or found.st_uid not in (0, os.geteuid()):
+            why = "others may write to it" if shared else f"it is of uid {found.st_uid}"
+            problems.append(
+                f"host.templates: {path}: {why}; make it yours or root's, and chmod go-w"
+            )
+    if problems:
+        raise SpecError(problems)
+
+
 @cache
 def _environment(templates: Path | None = None) -> jinja2.Environment:
     ours = jinja2.PackageLoader("appliance.deploy", ".")
     loaders = [jinja2.FileSystemLoader(templates), ours] if templates else [ours]
-    environment = jinja2.Environment(  # noqa: S701  # each output has its own filter instead
+    environment = SandboxedEnvironment(  # each output has its own filter instead
         loader=jinja2.ChoiceLoader(loaders),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.pack import digests
+from appliance.render import escapes
 from tests.conftest import eventually
 from tests.dist import make_wheel
 from tests.hosts.control import Control, Play
@@ -92,6 +94,77 @@ def test_one_run_makes_it_an_index_and_a_second_changes_nothing(plays: list[Play
     """A look before the first run says what would change, and none after it does."""
     assert [bool(play.counts()[0]) for play in plays] == [True, True, False, False]
     assert {play.counts()[1] for play in plays} == {0}
+
+
+@pytest.mark.parametrize(
+    ("path", "owner"),
+    [
+        ("/srv/pyindex/packages", "2775 pyindex pyindex"),
+        ("/var/lib/pyindex", "755 pyindex pyindex"),
+        ("/var/backups/pyindex", "750 pyindex pyindex"),
+        ("/run/pyindex", "750 root www-data"),
+        ("/var/log/pyindex", "755 root root"),
+        ("/opt/pyindex/made", "644 root root"),
+    ],
+)
+def test_whose_the_directories_are(host: Host, path: str, owner: str) -> None:
+    """Where root works, nobody else writes; the services write to state and copies."""
+    assert host.machine.run("stat", "-c", "%a %U %G", path).strip() == owner
+
+
+def test_nobody_is_led_astray_by_links(host: Host) -> None:
+    """Whoever may write among the packages puts no file in another place by the play's hand, and
+    what he puts in the probe's place is replaced, not run."""
+    place = "/srv/pyindex/packages/pyindex_probe-1-py2.py3-none-any.whl"
+    host.machine.put(b"precious", "/etc/precious", 0o666)
+    host.machine.run("ln", "-sf", "/etc/precious", place)
+    host.play()
+    assert host.machine.run("cat", "/etc/precious") == "precious"
+    assert host.machine.run("stat", "-c", "%F %U", place).strip() == "regular file pyindex"
+    # Nothing that the proof started is left, nor what it installed.
+    processes = host.machine.run("ps", "-eo", "uid=").split()
+    assert not [uid for uid in processes if 61184 <= int(uid) < 65520]
+    assert host.machine.run("sh", "-c", "ls -d /tmp/pyindex-verify-* 2>&1", code=2)
+
+
+def test_a_pack_that_was_changed_is_carried_nowhere(host: Host) -> None:
+    """The play stops before it changes anything, and names the file."""
+    (old,) = Path(str(host.variables["pyindex_cache"])).glob("**/manifest.json")
+    pack = host.spec.parent / "changed"
+    shutil.copytree(old.parent, pack)
+    (pack / "requirements.txt").write_text("somebody's-own==1\n")
+    play = host.play(pyindex_pack=str(pack), code=2)
+    assert "requirements.txt was changed" in play.output
+    assert play.counts()[0] == 0
+
+
+def test_systemd_reads_what_was_escaped(host: Host) -> None:
+    """Each path of a unit is one path, and the same, to the systemd of the host."""
+    path = '/srv/a "b" 100%i $HOME \\x Bob\'s größe;#'
+    word = escapes.systemd_path(path, 252)
+    missing = escapes.systemd_path(f"-{path}", 252)
+    unit = (
+        f"[Unit]\nRequiresMountsFor={word} /x\n"
+        f"[Service]\nExecStart=/bin/echo {escapes.systemd(path)}\nReadWritePaths={missing} -/x\n"
+    )
+    host.machine.put(unit.encode(), "/run/systemd/system/escaped.service")
+    host.machine.run("systemctl", "daemon-reload")
+
+    def shown(name: str) -> list[str]:
+        return words(host.machine.run("systemctl", "show", "--value", "-p", name, "escaped"))
+
+    assert shown("RequiresMountsFor") == [path, "/x"]
+    assert shown("ReadWritePaths") == [f"-{path}", "-/x"]
+    host.machine.run("systemctl", "start", "escaped")
+    said = ("journalctl", "-u", "escaped", "--output", "cat")
+    eventually(lambda: f"\n{path}\n" in host.machine.run(*said))
+
+
+def words(text: str) -> list[str]:
+    """The words of a list as `systemctl show` writes it."""
+    return [
+        re.sub(r"\\(.)", r"\1", a or b) for a, b in re.findall(r'"((?:\\.|[^"])*)"|(\S+)', text)
+    ]
 
 
 @pytest.mark.parametrize("client", ["pip-18.1-py2.7", "pip-newest-py3.13"])
@@ -232,8 +305,9 @@ def test_nobody_edits_what_is_rendered_unseen(host: Host) -> None:
     eventually(lambda: host.machine.run("pgrep", "-P", host.main_pid("nginx")) != before)
 
 
-def changed_pack(host: Host, version: str, module: str, source: str) -> Path:
-    """The pack that was carried, with another release in it: one module of pyindex is replaced."""
+def changed_pack(host: Host, version: str, module: str, source: str) -> tuple[Path, str]:
+    """The pack that was carried, with another release in it, and its name: one module of pyindex is
+    replaced."""
     (old,) = Path(str(host.variables["pyindex_cache"])).glob("**/manifest.json")
     pack = host.spec.parent / version
     shutil.copytree(old.parent, pack)
@@ -246,14 +320,15 @@ def changed_pack(host: Host, version: str, module: str, source: str) -> Path:
         for name, content in members.items():
             archive.writestr(name, content)
     name = str(wheel.relative_to(pack))
-    digests = manifest["files"]
-    digest = subprocess.run(("sha256sum", wheel), capture_output=True, text=True, check=True)
-    new, before = digest.stdout.split()[0], digests[name]
+    new, before = digests.of_file(wheel), manifest["files"][name]
     requirements = (pack / "requirements.txt").read_text().replace(before, new)
     (pack / "requirements.txt").write_text(requirements)
-    manifest["files"][name], manifest["release"] = new, version
+    manifest["files"][name] = new
+    manifest["files"]["requirements.txt"] = digests.of_file(pack / "requirements.txt")
+    release = f"{version}-{digests.of_many(manifest['files'])[:12]}"
+    manifest |= {"version": version, "release": release}
     (pack / "manifest.json").write_text(json.dumps(manifest))
-    return pack
+    return pack, release
 
 
 def release(host: Host) -> str:
@@ -263,16 +338,16 @@ def release(host: Host) -> str:
 def test_an_upgrade_refuses_nobody_and_there_is_a_way_back(host: Host) -> None:
     """Another release takes over under load; `--tags rollback` goes back to the one before."""
     first = release(host)
-    pack = changed_pack(host, "0.1.1-aaaaaaaaaaaa", "appliance/__init__.py", '"""Another."""\n')
+    pack, second = changed_pack(host, "0.1.1", "appliance/__init__.py", '"""Another."""\n')
     settings(host.spec.parent, nginx={"names": ["another.lab.example"]})
     with host.load() as load:
         host.play(pyindex_pack=str(pack))
         load.wait()
     assert load.failures == []
     assert "another.lab.example" in host.machine.run("nginx", "-T")
-    assert release(host) == "0.1.1-aaaaaaaaaaaa"
+    assert release(host) == second
     loaded = host.machine.run("cat", f"/proc/{worker(host)}/cmdline")
-    assert "0.1.1-aaaaaaaaaaaa" in loaded or "current" in loaded
+    assert second in loaded or "current" in loaded
     with host.load() as load:
         host.play("--tags", "rollback", pyindex_pack=str(pack))
         load.wait()
@@ -286,9 +361,9 @@ def test_a_release_that_does_not_work_is_taken_back(host: Host) -> None:
     """The play fails with the reason, and the release before runs again."""
     first = release(host)
     broken = "raise SystemExit('a broken release')\n"
-    pack = changed_pack(host, "0.1.2-bbbbbbbbbbbb", "appliance/wsgi.py", broken)
+    pack, broken_one = changed_pack(host, "0.1.2", "appliance/wsgi.py", broken)
     play = host.play(pyindex_pack=str(pack), code=2, pyindex_verify_seconds=5)
-    assert "0.1.2-bbbbbbbbbbbb failed" in play.output
+    assert f"{broken_one} failed" in play.output
     assert release(host) == first
     assert "HTTP/1.1 200" in host.get("/pypi/pyindex-probe/json")
     assert host.play().counts() == (0, 0)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,117 @@ def test_a_template_of_the_operator_s_is_taken_first(here: Path) -> None:
     found = {file.path: file.content for file in files(spec.load(here / "pyindex.yml"))}
     assert found["/etc/pyindex/environment"].endswith("PYINDEX_SPEC=/elsewhere\n")
     assert "templates" not in found["/etc/pyindex/pyindex.yml"]
+
+
+def own_template(here: Path, text: str) -> Path:
+    """The operator's own template of one file, and a spec that names its directory."""
+    template = here / "templates" / "host" / "environment.j2"
+    template.parent.mkdir(parents=True)
+    template.write_text(text)
+    with (here / "pyindex.yml").open("a") as file:
+        file.write("  templates: templates\n")
+    return template
+
+
+# (which path, what is done to it, what is said)
+UNTRUSTED: list[tuple[str, Callable[[Path], object], str]] = [
+    (".", lambda path: path.chmod(0o1777), "others may write to it"),
+    ("..", lambda path: path.chmod(0o777), "others may write to it"),
+    ("host", lambda path: path.chmod(0o775), "others may write to it"),
+    ("host/environment.j2", lambda path: path.chmod(0o646), "others may write to it"),
+    ("host/environment.j2", lambda path: os.chown(path, 4321, 0), "it is of uid 4321"),
+    ("host", lambda path: os.chown(path, 4321, 0), "it is of uid 4321"),
+    ("host/more.j2", lambda path: path.symlink_to("environment.j2"), "is a link"),
+    ("host/more.j2", lambda path: path.symlink_to("nowhere"), "No such file or directory"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "words"), UNTRUSTED)
+def test_templates_that_others_may_write_are_not_run(
+    here: Path,
+    name: str,
+    change: Callable[[Path], object],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whoever renders, often root, runs nobody else's template; the sentence names the path."""
+    own_template(here, "PYINDEX_SPEC=/elsewhere\n")
+    place = here / "templates" / name
+    try:
+        change(place)
+    except PermissionError:
+        pytest.skip("only root gives files away")
+    for command in (["render"], ["spec", "check"]):
+        assert main(command) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert f"host.templates: {os.path.normpath(place)}: {words}" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{{ spec.__class__.__mro__ }}", "access to attribute '__class__'"),
+        ("{{ system.__init__.__globals__ }}", "access to attribute '__init__'"),
+        ("{{ nothing }}", "'nothing' is undefined"),
+        ("{% if %}", "Expected an expression"),
+    ],
+)
+def test_a_template_does_nothing_but_make_text(
+    here: Path, text: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What else it tries, and what it gets wrong, is an error that names it."""
+    own_template(here, text)
+    assert main(["render"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("pyindex: pyindex.yml: host.templates: host/environment.j2: ")
+    assert words in said
+
+
+# (what the spec says of nginx and the server; where nginx listens without IPv6, or the sentence)
+ADDRESSES: list[tuple[dict[str, object], dict[str, object], list[str] | str]] = [
+    ({}, {}, ["0.0.0.0:80"]),
+    ({"listen": ["127.0.0.1"]}, {}, ["127.0.0.1:80"]),
+    (
+        {"listen": ["::", "10.0.0.1", "::1"]},
+        {},
+        "nginx.listen: this host has no IPv6; leave ::, ::1 out",
+    ),
+    ({}, {"bind": "port", "host": "::1"}, "server.host: this host has no IPv6, got ::1"),
+    ({}, {"bind": "socket", "host": "::1"}, ["0.0.0.0:80"]),
+]
+
+
+@pytest.mark.parametrize(("nginx", "server", "wanted"), ADDRESSES)
+def test_a_host_without_ipv6(
+    here: Path,
+    nginx: dict[str, object],
+    server: dict[str, object],
+    wanted: list[str] | str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The default leaves it out, in the placed spec too; what was asked for is an error."""
+    change_spec({"nginx": nginx, "server": server})
+    code = main(["render", "--no-ipv6", "--out", "out"])
+    if isinstance(wanted, str):
+        assert (code, capsys.readouterr().err) == (1, f"pyindex: pyindex.yml: {wanted}\n")
+        return
+    site = (here / "out/etc/nginx/conf.d/pyindex.conf").read_text()
+    assert re.findall(r"^    listen (\S+);", site, re.M) == wanted
+    # There, it is the whole truth: nothing differs from what is placed.
+    assert main(["render", "-c", "out/etc/pyindex/pyindex.yml", "--diff", "--root", "out"]) == 0
+
+
+@pytest.mark.parametrize("key", ["state", "nginx.tls.key"])
+def test_a_path_that_ansible_would_read_as_something_else(
+    here: Path, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is refused."""
+    path = "/x/{{ y }}"
+    tls = {"tls": {"certificate": "/c", "key": path}}
+    change_spec({"url": "https://x", "nginx": tls} if key != "state" else {"state": path})
+    assert main(["render"]) == 1
+    assert f"{key}: {path}: ansible cannot be told" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -1,5 +1,8 @@
 """The nginx site as text: any spec's is one that nginx takes."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jinja2
@@ -7,7 +10,7 @@ import pytest
 
 from appliance import render, spec
 from appliance.spec import Spec
-from benchmarks.ports import HOST
+from benchmarks.ports import HOST, free_port
 from tests.nginx import versions
 from tests.nginx.certificates import certificate, needs_openssl, privileged
 from tests.nginx.servers import configuration
@@ -56,6 +59,40 @@ def test_nginx_takes_any_site(
     site = render.nginx(given).replace(render.LOGS, str(logs)) + render.nginx(other)
     command = configuration(tmp_path / "nginx", site)
     assert versions.judge(version, command) == (0, "")
+
+
+# A process that may have no sockets of IPv6, as under a kernel without: the system call 41, socket,
+# of the family 10 answers EAFNOSUPPORT, 97.
+WITHOUT_IPV6 = """\
+import ctypes, os, struct, sys
+load, equal, answer = 32, 21, 6
+steps = [(load, 0, 0, 0), (equal, 0, 3, 41), (load, 0, 0, 16), (equal, 0, 1, 10)]
+steps += [(answer, 0, 0, 0x50061), (answer, 0, 0, 0x7FFF0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+program = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code))
+prctl = ctypes.CDLL(None).prctl
+assert prctl(38, 1, 0, 0, 0) == 0 and prctl(22, 2, program, 0, 0) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="knows the system calls of x86_64")
+def test_nginx_starts_on_a_host_without_ipv6(tmp_path: Path) -> None:
+    """With the site as it is rendered for one; that for other hosts is what it would refuse."""
+    (tmp_path / "logs").mkdir()
+    port = free_port()
+    given = load(tmp_path, {"url": f"http://pypi:{port}"}, None, "debian-12")
+    for made, words in ((given, "Address family not supported"), (render.without_ipv6(given), "")):
+        site = render.nginx(made).replace(render.LOGS, str(tmp_path / "logs"))
+        command = configuration(tmp_path / f"nginx-{words[:1]}", site)
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_IPV6, *command, "-t", "-q"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert words in done.stderr
+        assert (done.returncode == 0) is (words == "")
 
 
 ADDRESSES = [

@@ -1,12 +1,17 @@
 """A file as a whole: what is no spec, and how faults are told."""
 
+import os
+import socket
 import string
+import subprocess
+import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import SpecError
@@ -73,6 +78,7 @@ FILES: list[tuple[str | bytes, list[str]]] = [
     ("a: &a [*a]", ["1: not YAML: found the alias *a; write the value out"]),
     ("[" * 20_000, ["1: not a spec: nested too deeply"]),
     ("{a: " * 20_000, ["1: not a spec: nested too deeply"]),
+    ("- " * 20_000, ["1: not a spec: nested too deeply"]),
     ('"\\UFFFFFFFF"', ["1: not YAML: Python int too large to convert to C int"]),
     (SMALL + "#" * 300_000, [" not a spec: larger than 256 KiB"]),
     (SMALL + "state: /b\n", ["4: state: is here twice, first in line 1"]),
@@ -181,15 +187,36 @@ def test_relative_paths(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_such_file(folder: Path) -> None:
-    """A spec that is not there, or no file, is a clear error."""
+    """A spec that is not there, or no file, is a clear error; a FIFO is not waited for."""
+    os.mkfifo("fifo")
+    Path("link").symlink_to("fifo")
+    with closing(socket.socket(socket.AF_UNIX)) as listening:
+        listening.bind("socket")
     for name, problem in {
         "no.yml": 'no.yml: no such file; "pyindex init no.yml" writes a spec to start from',
         ".": ".: Is a directory",
-        "/dev/zero": "/dev/zero: not a spec: larger than 256 KiB",
+        "/dev/zero": "/dev/zero: not a file",
+        "fifo": "fifo: not a file",
+        "link": "link: not a file",
+        "socket": "socket: No such device or address",
     }.items():
         with pytest.raises(SpecError) as caught:
             load(Path(name))
         assert caught.value.problems == [problem]
+
+
+@pytest.mark.parametrize("place", ["/dev/stdin", "/dev/fd/0"])
+def test_standard_input(folder: Path, place: str) -> None:
+    """A spec may come through a pipe that is open already, however long it takes to come."""
+    command = [sys.executable, "-m", "appliance", "spec", "check", "-c", place]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as checking:
+        said, _ = checking.communicate(SMALL)
+    assert said.startswith(f"{place}: OK\n")
+
+
+def test_many_faults_take_no_time(folder: Path) -> None:
+    """Thousands of unknown keys are told, each; the schema is made once."""
+    assert len(problems(SMALL + "".join(f"k{number}: x\n" for number in range(3000)))) == 3000
 
 
 NODES = st.recursive(
@@ -216,7 +243,6 @@ def damaged(draw: st.DrawFn) -> str:
     return SKETCH[:start] + draw(YAMLISH) + SKETCH[start + length :]
 
 
-@settings(deadline=None)
 @given(
     st.one_of(
         st.binary(),

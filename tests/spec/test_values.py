@@ -121,6 +121,7 @@ def test_accepted(key: str, written: str, read: object, in_schema: bool) -> None
 
 
 DURATION = "wanted a duration such as 90s, 5m, 1h30m or 14d"
+ADDRESS = "wanted an address such as 127.0.0.1 or ::"
 SIZE = "wanted a size such as 512m or 2g"
 PATH = "wanted a path, without control characters"
 USER = "wanted a path whose '~' is a user of this machine"
@@ -169,12 +170,25 @@ REFUSED = [
     ("server.workers", "٣", f"{COUNT}, got '٣'", True),
     ("server.port", "65536", f"{PORT}, got '65536'", True),
     ("server.port", "9" * 4000, f"{PORT}, got '{'9' * 75}...'", True),
-    ("server.host", "a b", "wanted an address such as 127.0.0.1 or ::, got 'a b'", True),
+    ("server.host", "a b", f"{ADDRESS}, got 'a b'", True),
+    ("server.host", "unix", f"{ADDRESS}, got 'unix'", False),
+    ("server.host", "UNIX", f"{ADDRESS}, got 'UNIX'", False),
+    ("server.host", "999.1.1.1", f"{ADDRESS}, got '999.1.1.1'", False),
+    ("server.host", "127.1", f"{ADDRESS}, got '127.1'", True),
+    ("server.host", "8080", f"{ADDRESS}, got '8080'", True),
+    ("server.host", "pypi.0x7f", f"{ADDRESS}, got 'pypi.0x7f'", False),
+    ("server.host", "'::1::'", f"{ADDRESS}, got '::1::'", False),
+    ("server.host", "fe80::1%eth0", f"{ADDRESS}, got 'fe80::1%eth0'", True),
+    ("server.host", "a..b", f"{ADDRESS}, got 'a..b'", True),
+    ("server.host", "x-", f"{ADDRESS}, got 'x-'", True),
+    ("url", "http://999.1.1.1/", f"{URL}, got 'http://999.1.1.1/'", False),
+    ("url", "http://a..b/", f"{URL}, got 'http://a..b/'", False),
     ("server.reconcile", "90", f"{DURATION}, got '90'", True),
     ("server.reconcile", "0s", f"{DURATION}, got '0s'", False),
     ("server.reconcile", "1m1h", f"{DURATION}, got '1m1h'", True),
     ("server.reconcile", "1.5h", f"{DURATION}, got '1.5h'", True),
     ("server.reconcile", "999999d", f"{DURATION}, got '999999d'", True),
+    ("server.reconcile", "3651d", "wanted at most 3650d, got '3651d'", False),
     ("nginx.max_upload", "2 GB", f"{SIZE}, got '2 GB'", True),
     ("nginx.max_upload", "0", f"{SIZE}, got '0'", False),
     ("nginx.max_upload", "9999999999999999g", f"{SIZE}, got '9999999999999999g'", False),
@@ -197,10 +211,18 @@ REFUSED = [
 
 def test_refused_in_lists() -> None:
     """Each item of a list is refused by its place in it."""
-    text = SMALL + "nginx:\n  names: [ok, a b]\n  internal: [10.0.0.1/8]\n"
+    text = (
+        f"{SMALL}nginx:\n  names: [ok, a b, 999.1.1.1]\n  internal: [10.0.0.1/8, 'fe80::1%eth0']\n"
+        "  listen: [127.0.0.1, unix, 999.1.1.1]\n"
+    )
+    network = "wanted an address or a network such as 10.0.0.0/8"
     assert problems(text) == [
         "5: nginx.names[1]: wanted a host name such as pypi.lab, got 'a b'",
-        "6: nginx.internal[0]: wanted an address or a network such as 10.0.0.0/8, got '10.0.0.1/8'",
+        "5: nginx.names[2]: wanted a host name such as pypi.lab, got '999.1.1.1'",
+        f"6: nginx.internal[0]: {network}, got '10.0.0.1/8'",
+        f"6: nginx.internal[1]: {network}, got 'fe80::1%eth0'",
+        f"7: nginx.listen[1]: {ADDRESS}, got 'unix'",
+        f"7: nginx.listen[2]: {ADDRESS}, got '999.1.1.1'",
     ]
 
 

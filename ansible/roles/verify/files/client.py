@@ -1,14 +1,21 @@
 """A clean client of the index, for Python 2.7 and newer: install a package, and import it.
 
-client.py URL CA PIP REQUIREMENT MODULE SECONDS: URL of the index without /simple/, CA file or "",
-the wheel of a pip. The URL's host is this machine, whatever DNS says; TLS is verified all the same.
-Exits with one line that says what failed.
+client.py URL CA PIP REQUIREMENT MODULE SECONDS [PROBE]: URL of the index without /simple/, CA file
+or "", the wheel of a pip, how long the index may stand still. With PROBE, a file of the release,
+exactly this file must come from the index, whatever is there under its name. The URL's host is this
+machine, whatever DNS says; TLS is verified all the same. Exits with a line that says what failed.
+
+What comes from an index is somebody's program. Started by root, this becomes a user that nobody
+else is before it asks for anything, and nothing of that user is left running.
 """
 
+import hashlib
 import os
+import pwd
 import re
 import runpy
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -17,11 +24,16 @@ import tempfile
 import time
 
 try:
+    from urllib.error import HTTPError
     from urllib.parse import urlsplit
     from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 except ImportError:
-    from urllib2 import HTTPSHandler, ProxyHandler, build_opener
+    from urllib2 import HTTPError, HTTPSHandler, ProxyHandler, build_opener
     from urlparse import urlsplit
+
+# Of systemd's for users that exist for a moment.
+UIDS = range(61184, 65520)
+IMPORT = "import sys; sys.path.insert(0, sys.argv[1]); __import__(sys.argv[2])"
 
 
 def at_home(host):
@@ -35,59 +47,141 @@ def at_home(host):
     socket.getaddrinfo = here
 
 
-def wait_for(url, ca, seconds):
-    """Ask until the answer is good. Exits with the last bad one after that many seconds."""
+def become_nobody():
+    """Return in a child that is a user without groups, home or files. This process waits for it,
+    ends what it left, and exits as it did."""
+    start = os.getpid() % len(UIDS)
+    uid = next(uid for uid in list(UIDS[start:]) + list(UIDS[:start]) if not is_known(uid))
+    child = os.fork()
+    if child == 0:
+        drop(uid)
+        return
+    status = os.waitpid(child, 0)[1]
+    if os.fork() == 0:
+        drop(uid)
+        try:
+            os.kill(-1, signal.SIGKILL)  # all that it may, at once, but itself
+        finally:
+            os._exit(0)
+    os.wait()
+    os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1)
+
+
+def is_known(uid):
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def drop(uid):
+    os.chdir("/")
+    os.umask(0o077)
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+
+
+def wait_for(url, ca, seconds, also=None):
+    """Ask until the answer is good, or has the status ``also``. Exits with the last bad one when
+    for that many seconds nothing has changed: while an index looks through its packages for the
+    first time, its answer counts them."""
     try:
         context = ssl.create_default_context(cafile=ca or None)
     except IOError as error:
         sys.exit("%s: %s" % (ca, error))
     opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
-    deadline = time.time() + seconds
+    last, deadline = None, time.time() + seconds
     while True:
+        said = ""
         try:
-            opener.open(url, timeout=10).read()
+            opener.open(url, timeout=30).read()
             return
+        except HTTPError as error:
+            if error.code == also:
+                return
+            said = error.read(2000).decode("utf-8", "replace").strip()
+            answer = "%s %s" % (error, said)
         except (IOError, ValueError) as error:
-            if time.time() > deadline:
-                sys.exit("%s: %s" % (url, error))
+            answer = str(error)
+        if re.search('"status": *"starting"', said) and said != last:
+            last, deadline = said, time.time() + seconds
+        elif time.time() > deadline:
+            sys.exit("%s: %s" % (url, answer.strip()))
         time.sleep(0.5)
 
 
-def install(url, ca, pip, requirement, module):
-    """Into a directory of its own, and imported from there."""
-    target = tempfile.mkdtemp(prefix="pyindex-verify-")
-    environment = {"PATH": os.environ["PATH"], "HOME": target, "LC_ALL": "C", "PYTHONPATH": target}
+def install(url, ca, pip, requirement, module, folder):
+    """Into a directory of its own, and imported from there. Wheels only: a build would be one more
+    program."""
+    target = os.path.join(folder, "target")
+    wanted = write(folder, "requirements.txt", requirement + "\n")
+    environment = {"PATH": os.environ["PATH"], "HOME": folder, "TMPDIR": folder, "LC_ALL": "C"}
+    environment["PIP_CONFIG_FILE"] = os.devnull
     host = urlsplit(url).hostname
-    command = [sys.executable, __file__, "--pip", host, pip, "install", "--isolated", "--quiet"]
+    python = [sys.executable, "-E", "-s", "-c"]
+    command = python + [SOURCE, "--pip", host, pip, "install", "--isolated", "--quiet"]
     command += ["--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--target", target]
-    command += ["--index-url", url + "/simple/"]
+    command += ["--only-binary", ":all:", "--index-url", url + "/simple/", "-r", wanted]
+    command += ["--require-hashes"] if "--hash=" in requirement else []
     command += ["--no-python-version-warning"] if sys.version_info[0] == 2 else []
     command += ["--cert", ca] if ca else []
     command += ["--trusted-host", host] if url.startswith("http:") else []
-    try:
-        run(command + [requirement], environment, "pip install %s" % requirement)
-        run([sys.executable, "-c", "import %s" % module], environment, "import %s" % module)
-    finally:
-        shutil.rmtree(target)
+    run(command, environment, "pip install %s" % requirement)
+    run(python + [IMPORT, target, module], environment, "import %s" % module)
+
+
+def write(folder, name, text):
+    path = os.path.join(folder, name)
+    with open(path, "wb") as file:
+        file.write(text if isinstance(text, bytes) else text.encode("utf-8"))
+    return path
 
 
 def run(command, environment, what):
     """Exits with what the command says if it fails."""
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    output = process.communicate()[0].decode("utf-8", "replace")
+    with tempfile.TemporaryFile() as said:  # no pipe: whatever is left running would keep it open
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
+        process.wait()
+        said.seek(0)
+        output = said.read(100000).decode("utf-8", "replace").strip()
     if process.returncode:
-        sys.exit("%s: %s" % (what, output.strip()))
+        if "DO NOT MATCH THE HASHES" in output:
+            output += "\nsomebody has put another file in the place of the one that the play put in"
+        sys.exit("%s: %s" % (what, output))
 
 
-def main(url, ca, pip, requirement, module, seconds):
-    url = url.rstrip("/")
-    at_home(urlsplit(url).hostname)
-    wait_for(url + "/health", ca, int(seconds))
-    project = re.sub("[-_.]+", "-", re.match("[A-Za-z0-9._-]*", requirement).group()).lower()
-    wait_for("%s/simple/%s/" % (url, project), ca, int(seconds))
-    install(url, ca, pip, requirement, module)
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def main(url, ca, pip, requirement, module, seconds, probe=""):
+    global SOURCE  # for pip's process: the user to be may not read this file
+    SOURCE = read(__file__).decode("utf-8")
+    url, seconds = url.rstrip("/"), int(seconds)
+    if probe:
+        version = os.path.basename(probe).split("-")[1]
+        digest = hashlib.sha256(read(probe)).hexdigest()
+        requirement += "==%s --hash=sha256:%s" % (version, digest)
+    try:
+        authority = read(ca) if ca else b""
+    except IOError as error:
+        sys.exit("%s: %s" % (ca, error))
+    if os.geteuid() == 0:
+        become_nobody()
+    folder = tempfile.mkdtemp(prefix="pyindex-verify-")
+    try:
+        ca = write(folder, "ca.pem", authority) if ca else ""
+        at_home(urlsplit(url).hostname)
+        wait_for(url + "/health", ca, seconds, also=403)  # the spec may have it for others only
+        name = re.match("[A-Za-z0-9._-]*", requirement).group()
+        project = re.sub("[-_.]+", "-", name).lower()
+        wait_for("%s/simple/%s/" % (url, project), ca, seconds)
+        install(url, ca, pip, requirement, module, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     print("%s is installed from %s" % (requirement, url))
 
 

@@ -1,0 +1,199 @@
+"""What proves an index on its host: who runs it, what it takes, and how long it waits."""
+
+import ensurepip
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from appliance import spec
+from appliance.index.watch import Watch
+from appliance.pack import wheels
+from benchmarks.ports import HOST, free_port
+from tests.conftest import eventually
+from tests.dist import make_sdist, make_wheel
+from tests.nginx.servers import application
+
+ROOT = Path(__file__).parent.parent
+CLIENT = ROOT / "ansible/roles/verify/files/client.py"
+PYTHON = "/usr/bin/python3"  # one that every user may run
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not Path(PYTHON).exists(), reason="becomes another user, as root may"
+)
+
+# What a stranger's module could do when it is imported.
+STRANGE = """\
+import os, subprocess
+subprocess.Popen(["sleep", "864123"], preexec_fn=os.setsid)
+home = os.access(os.environ["HOME"], os.W_OK)
+secrets = [path for path in ("/root", "/etc/shadow") if os.access(path, os.R_OK)]
+raise SystemExit("uid %d, gid %d, groups %s, home %s, secrets %s" % (
+    os.getuid(), os.getgid(), os.getgroups(), home, secrets))
+"""
+
+
+@pytest.fixture(scope="module")
+def release() -> Iterator[Path]:
+    """The tools of a release, which every user may read, as on a host."""
+    folder = Path(tempfile.mkdtemp(prefix="pyindex-release-"))
+    folder.chmod(0o755)
+    (pip,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+    shutil.copy(pip, folder)
+    wheels.probe(folder / wheels.PROBE)
+    for path in folder.iterdir():
+        path.chmod(0o644)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def prove(
+    release: Path, url: str, package: str, module: str, probe: str = "", seconds: int = 60
+) -> subprocess.CompletedProcess[str]:
+    """What the play runs."""
+    (pip,) = release.glob("pip-*.whl")
+    command = [PYTHON, CLIENT, url, "", pip, package, module, seconds, probe and release / probe]
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The packages in a folder, as an index; its address."""
+    path = folder.parent / "pyindex.yml"
+    path.write_text(f"state: state\nindexes: {{main: {{packages: {folder.name}}}}}\n")
+    Watch(spec.load(path)).once()
+    port = free_port()
+    with application(path, port):
+        yield f"http://{HOST}:{port}"
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Path:
+    (tmp_path / "packages").mkdir()
+    return tmp_path / "packages"
+
+
+def test_the_probe_of_the_release_proves_the_index(packages: Path, release: Path) -> None:
+    """It is installed and imported; nothing is left of it."""
+    before = set(Path(tempfile.gettempdir()).glob("pyindex-verify-*"))
+    shutil.copy(release / wheels.PROBE, packages)
+    with serving(packages) as url:
+        done = prove(release, url, "pyindex-probe", "pyindex_probe", wheels.PROBE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"is installed from {url}" in done.stdout
+    assert set(Path(tempfile.gettempdir()).glob("pyindex-verify-*")) <= before
+
+
+def strange(packages: Path, release: Path) -> None:
+    made = make_wheel(packages, "pyindex-probe", "1", modules={"pyindex_probe": STRANGE})
+    assert made.name == wheels.PROBE
+
+
+def higher(packages: Path, release: Path) -> None:
+    """Another build of the version, which pip would take first, and a newer one."""
+    shutil.copy(release / wheels.PROBE, packages)
+    made = make_wheel(packages, "pyindex-probe", "2", modules={"pyindex_probe": STRANGE})
+    made = make_wheel(packages, "pyindex-probe", "1-9", modules={"pyindex_probe": STRANGE})
+    made.rename(packages / "pyindex_probe-1-9-py2.py3-none-any.whl")
+
+
+SHADOWS: list[tuple[Callable[[Path, Path], None], bool]] = [(strange, False), (higher, True)]
+
+
+@pytest.mark.parametrize(("put", "good"), SHADOWS)
+def test_nothing_else_is_taken_for_the_probe(
+    packages: Path, release: Path, put: Callable[[Path, Path], None], good: bool
+) -> None:
+    """What stands in its place, or before it, is not run; the first is told."""
+    put(packages, release)
+    with serving(packages) as url:
+        done = prove(release, url, "pyindex-probe", "pyindex_probe", wheels.PROBE)
+    assert (done.returncode == 0) is good
+    assert "uid" not in done.stderr + done.stdout
+    assert good or "somebody has put another file in the place" in done.stderr
+
+
+def test_a_stranger_s_package_can_do_nothing(packages: Path, release: Path) -> None:
+    """What the operator names runs as a user that is nobody, and nothing of it goes on."""
+    make_wheel(packages, "strange", "1", modules={"strange": STRANGE})
+    with serving(packages) as url:
+        done = prove(release, url, "strange", "strange")
+    assert done.returncode == 1
+    said = re.search(r"uid (\d+), gid (\d+), groups \[\], home True, secrets \[\]", done.stderr)
+    assert said, done.stderr
+    assert said[1] == said[2] and 61184 <= int(said[1]) < 65520
+    eventually(lambda: not re.search(rf"^ *{said[1]} |sleep 864123$", running(), re.M))
+
+
+def running() -> str:
+    """The processes of this machine: whose, and what."""
+    command = ["ps", "-eo", "uid,args"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_an_sdist_proves_nothing(packages: Path, release: Path) -> None:
+    """It would have to be built, by a program of its own."""
+    make_sdist(packages, "only-source", "1.0")
+    with serving(packages) as url:
+        done = prove(release, url, "only-source", "only_source")
+    assert done.returncode == 1
+    assert "pip install only-source: " in done.stderr
+
+
+@contextmanager
+def answering(*answers: tuple[int, str]) -> Iterator[str]:
+    """A server that gives these answers in turn, the last for ever; its address."""
+    waiting = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, text = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer((HOST, 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def starting(count: int) -> tuple[int, str]:
+    return 503, f'{{"status": "starting", "problems": ["main: {count} of 9 files scanned"]}}'
+
+
+# (answers of the index, what the proof ends with when it may not stand still for a moment)
+WAITS: list[tuple[list[tuple[int, str]], str]] = [
+    # As long as there is progress it waits; then it goes on, and fails at the project's page.
+    ([*map(starting, range(6)), (200, ""), (404, "")], "/simple/x/: HTTP Error 404"),
+    ([*map(starting, range(3)), starting(2)], "2 of 9 files scanned"),
+    ([(503, '{"status": "failing", "problems": ["a disk"]}')], "a disk"),
+    ([(502, "silence")], "502: Bad Gateway silence"),
+    ([(403, "not for you"), (404, "")], "/simple/x/: HTTP Error 404"),
+]
+
+
+@pytest.mark.parametrize(("answers", "words"), WAITS)
+def test_it_waits_while_there_is_progress(
+    release: Path, answers: list[tuple[int, str]], words: str
+) -> None:
+    """A first scan may take as long as it takes; what stands still is told in the index's words."""
+    with answering(*answers) as url:
+        done = prove(release, url, "x", "x", seconds=0)
+    assert done.returncode == 1
+    assert words in done.stderr
