@@ -70,14 +70,15 @@ class Commands:
     def start(self, *argv: str | Path, strace: Sequence[str] | None = None) -> "Running":
         number = next(self._numbers)
         out, err = (self._folder / f"{number}.{name}" for name in ("out", "err"))
+        words = [str(each) for each in argv]
         request = {
             "do": "start",
-            "argv": [str(each) for each in argv],
+            "argv": words,
             "out": str(out),
             "err": str(err),
             "strace": None if strace is None else list(strace),
         }
-        return Running(self, self.ask(request), tuple(request["argv"]), out, err)
+        return Running(self, self.ask(request), tuple(words), out, err)
 
     def ask(self, request: dict[str, Any]) -> Any:
         assert self._server.stdin is not None

@@ -146,7 +146,7 @@ def benches(root: Path) -> Iterator[list[Bench]]:
         for number in range(os.cpu_count() or 1):
             place = root / f"bench{number}"
             place.mkdir()
-            found.append(Bench(place, stack.enter_context(forking(place / "commands"))))
+            found.append(Bench(place, stack.enter_context(forking(root / f"commands{number}"))))
         yield found
 
 
@@ -172,14 +172,15 @@ def on_all(
 
 
 def told(cases: Sequence[object], results: Sequence[object]) -> str:
-    """The cases that failed, a line each; nothing if none did."""
-    failed = [(c, r) for c, r in zip(cases, results, strict=True) if isinstance(r, BaseException)]
-    lines = [f"{case}: {type(error).__name__}: {_short(error)}" for case, error in failed]
-    return "\n".join([f"{len(failed)} of {len(cases)} failed", *lines]) if failed else ""
-
-
-def _short(error: BaseException) -> str:
-    return " / ".join(str(error).splitlines()[:12])[:1200]
+    """The cases that failed, a line for each way of failing; nothing if none did."""
+    ways: dict[str, list[str]] = {}
+    for case, error in zip(cases, results, strict=True):
+        if isinstance(error, BaseException):
+            text = " / ".join(str(error).splitlines()[:12])[:1200]
+            ways.setdefault(f"{type(error).__name__}: {text}", []).append(str(case))
+    count = sum(map(len, ways.values()))
+    lines = [f"{way} ({', '.join(which)})" for way, which in ways.items()]
+    return "\n".join([f"{count} of {len(cases)} failed", *lines]) if ways else ""
 
 
 def _copy(source: Path, target: Path, copy: Callable[[Any, Any], Any]) -> None:
