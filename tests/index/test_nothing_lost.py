@@ -1,9 +1,6 @@
 """A kill at any moment, a full disk, two writers: nothing is lost, and nothing half is seen."""
 
 import contextlib
-import gzip
-import hashlib
-import json
 import multiprocessing
 import os
 import random
@@ -21,49 +18,7 @@ from appliance.cli.status import status
 from appliance.index.watch import Watch
 from tests.conftest import Lab, eventually
 from tests.dist import make_sdist, make_wheel
-
-
-def look(lab: Lab) -> None:
-    """What a client could fetch now is whole: each page in each form, each metadata file."""
-    simple = lab.spec.www / "simple"
-    for page in simple.glob("*/index.json"):
-        with contextlib.suppress(FileNotFoundError):  # taken down while we look
-            body = json.loads(page.read_bytes())
-            json.loads(gzip.decompress(page.with_name("index.json.gz").read_bytes()))
-            assert page.with_name("index.html").read_text().rstrip().endswith("</html>")
-            for file in body["files"]:
-                metadata = lab.metadata(file["filename"])
-                # Who overwrites a file in place breaks it for whoever has the old page.
-                if (
-                    digest(lab.served(file["filename"])) == file["hashes"]["sha256"]
-                    and "core-metadata" in file
-                ):
-                    assert digest(metadata) == file["core-metadata"]["sha256"]
-
-
-def digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def agree(lab: Lab) -> None:
-    """Folder, catalog and pages hold the same files with the same digests."""
-    folder = {path.name: digest(path.read_bytes()) for path in lab.packages.iterdir()}
-    with lab.catalog.read() as reader:
-        catalog = {file.filename: file.sha256 for file in reader.offered(lab.index, limit=10_000)}
-        assert reader.mark("pages") == reader.mark("lists") == reader.serial()
-    pages = {}
-    for page in (lab.spec.www / "simple").glob("*/index.json"):
-        for file in json.loads(page.read_bytes())["files"]:
-            pages[file["filename"]] = file["hashes"]["sha256"]
-            assert digest(lab.served(file["filename"])) == file["hashes"]["sha256"]
-            if "core-metadata" in file:
-                metadata = lab.metadata(file["filename"])
-                assert digest(metadata) == file["core-metadata"]["sha256"]
-    assert folder == catalog == pages
-    assert lab.accepted() == set(folder)
-    assert sorted(lab.projects()) == sorted({name.partition("-")[0] for name in folder})
-    serials = [change.serial for change in lab.journal()]
-    assert serials == list(range(serials[0], serials[0] + len(serials)))
+from tests.wholeness import agree, look, unbroken
 
 
 def change_folder(lab: Lab, dice: random.Random, count: int) -> None:
@@ -136,6 +91,7 @@ def test_a_kill_at_any_moment_loses_nothing(lab: Lab) -> None:
             in_the_middle += process.exitcode == -signal.SIGKILL and len(lab.journal()) > before
     lab.once()
     agree(lab)
+    unbroken(lab)
     assert in_the_middle > 10
 
 
@@ -151,6 +107,7 @@ def test_two_processes_may_take_in_one_folder(lab: Lab) -> None:
         assert process.exitcode == 0
     lab.once()
     agree(lab)
+    unbroken(lab)
     assert {change.action for change in lab.journal()} == {"added"}
 
 
@@ -186,3 +143,4 @@ def test_a_full_disk_is_told_and_got_over(
     assert any("space" in text or "full" in text for text in told)
     assert len(told) < 20
     agree(lab)
+    unbroken(lab)

@@ -5,7 +5,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,24 +40,25 @@ class Server:
 
 
 @contextmanager
-def embedded(packages: Path, folder: Path) -> Iterator[Server]:
+def embedded(packages: Path, folder: Path, before: Sequence[str] = ()) -> Iterator[Server]:
     """``pyindex serve`` on *packages*; yields once each file there is on its page.
 
-    *folder* is for state and log.
+    *folder* is for state and log; the words *before* the command say how it is to be run.
     """
     port, state = free_port(), folder / "state"
     serve = [PYINDEX, "serve", packages, "--state", state, "--port", str(port)]
-    with running([*map(str, serve)], folder / "serve.log", lambda: listens(port)):
+    with running([*before, *map(str, serve)], folder / "serve.log", lambda: listens(port)):
         server = Server(port, packages, ("--directory", packages, "--state", state))
         _wait_for_files(server)
         yield server
 
 
 @contextmanager
-def behind_nginx(packages: Path, folder: Path) -> Iterator[Server]:
+def behind_nginx(packages: Path, folder: Path, before: Sequence[str] = ()) -> Iterator[Server]:
     """nginx as ``appliance.render`` sets it up, before a ``pyindex serve`` with a spec.
 
-    Yields once each file is on its page; *folder* is for all that the two write.
+    Yields once each file is on its page; *folder* is for all that the two write, *before* as in
+    :func:`embedded`.
     """
     port, path = free_port(), folder / "pyindex.yml"
     settings = {
@@ -67,7 +68,7 @@ def behind_nginx(packages: Path, folder: Path) -> Iterator[Server]:
         "server": {"port": (own_port := free_port())},
     }
     path.write_text(yaml.safe_dump(settings))
-    serve = [str(PYINDEX), "serve", "--spec", str(path)]
+    serve = [*before, str(PYINDEX), "serve", "--spec", str(path)]
     with (
         running(serve, folder / "serve.log", lambda: listens(own_port)),
         serving(folder / "nginx", render.nginx(spec.load(path), HOST)),

@@ -1,0 +1,168 @@
+"""The index under attack, and what must hold of it after each."""
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urljoin
+
+from appliance.index.catalog import Catalog
+from tests.conftest import eventually
+from tests.dist import make_sdist, make_wheel
+from tests.faults.commands import Commands
+from tests.integration.servers import Server, behind_nginx, embedded
+from tests.nginx.servers import Answer
+from tests.nginx.servers import Server as Asked
+from tests.wholeness import digest
+
+SECRET = b"bytes from outside the packages directory"
+JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
+FORMS: list[Callable[..., AbstractContextManager[Server]]] = [
+    embedded,
+    behind_nginx,
+]
+# Root is kept out by no mode; without capabilities it is as any user.
+_PLAIN_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+
+
+@dataclass
+class Target:
+    """A running index.
+
+    Attributes:
+        folder: Its state and its log are in here.
+        outside: A directory beside the packages directory, with files that contain SECRET.
+        known: Digests of the files that it has accepted, by path, which must stay.
+    """
+
+    server: Server
+    folder: Path
+    outside: Path
+    commands: Commands
+    known: dict[str, str] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "serve.log").read_text()
+
+    @property
+    def packages(self) -> Path:
+        return self.server.packages
+
+    @property
+    def catalog(self) -> Catalog:
+        return Catalog(self.folder / "state" / "catalog.sqlite")
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> Answer:
+        return Asked(self.server.port).ask(path, headers)
+
+    def page(self, project: str) -> dict[str, tuple[str, str]]:
+        """URL path and digest of each file on a project's page, by file name."""
+        place = f"/simple/{project}/"
+        answer = self.get(place, JSON)
+        if answer.status != 200:
+            return {}
+        return {
+            file["filename"]: (urljoin(place, file["url"]), file["hashes"]["sha256"])
+            for file in json.loads(answer.body)["files"]
+        }
+
+    def serves(self, file: Path) -> bool:
+        """Whether the file is on its project's page, and comes as the page says and as it is."""
+        project = file.name.split("-")[0].replace("_", "-").lower()
+        url, sha256 = self.page(project).get(file.name, ("", ""))
+        if not url:
+            return False
+        answer = self.get(url)
+        return answer.status == 200 and digest(answer.body) == sha256 == digest(file.read_bytes())
+
+    def refused(self) -> dict[str, str]:
+        """Reasons of what was refused, by path."""
+        with self.catalog.read() as reader:
+            return {each.path: each.reason for each in reader.refusals("main")}
+
+    def drop(self, name: str = "good") -> Path:
+        """A good wheel, once it is served."""
+        wheel = make_wheel(self.packages, f"{name}{next(self.numbers)}", "1.0")
+        eventually(lambda: self.serves(wheel))
+        self.known[wheel.name] = digest(wheel.read_bytes())
+        return wheel
+
+    def watchers(self) -> set[tuple[int, str]]:
+        """The process that follows the packages directory, with the time of its start."""
+        marks = {str(self.packages).encode(), str(self.folder / "pyindex.yml").encode()}
+        found = set()
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                began = (process / "stat").read_text().rpartition(")")[2].split()[19]
+            except OSError:  # it has ended meanwhile
+                continue
+            if b"watch" in words and marks & set(words):
+                found.add((int(process.name), began))
+        return found
+
+    def clear(self) -> None:
+        """Take away everything but the files that were accepted before."""
+        for entry in self.packages.iterdir():
+            if entry.name not in self.known:
+                subprocess.run(["rm", "-rf", "--", entry], check=True)
+
+
+@contextmanager
+def target(
+    form: Callable[..., AbstractContextManager[Server]],
+    folder: Path,
+    commands: Commands,
+) -> Iterator[Target]:
+    """An index of a few files in a new folder, run as a user whom modes keep out."""
+    packages, outside, own = (folder / name for name in ("packages", "outside", "own"))
+    for place in (packages, outside, own):
+        place.mkdir()
+    files = [make_wheel(packages, "old", "1.0"), make_sdist(packages, "old", "0.9")]
+    secret = make_wheel(outside, "secret", "1.0", modules={"secret": f"# {SECRET.decode()}\n"})
+    shutil.copy2(secret, packages.parent / secret.name)
+    (outside / "secret.txt").write_bytes(SECRET)
+    with form(packages, own, _PLAIN_USER) as server:
+        found = Target(server, own, outside, commands)
+        found.known = {file.name: digest(file.read_bytes()) for file in files}
+        yield found
+
+
+@dataclass(frozen=True)
+class Before:
+    """How it was before an attack: its watcher, and the length of its log."""
+
+    watchers: set[tuple[int, str]]
+    log: int
+
+
+def before(of: Target) -> Before:
+    return Before(of.watchers(), len(of.log))
+
+
+def stays_up(of: Target, since: Before) -> None:
+    """What must hold after every attack, whatever lies in the packages directory.
+
+    A file that is dropped now is served, and so are those from before; the watcher is the process
+    that it was; ``/health`` and ``pyindex status`` answer; nothing went wrong in a way that nobody
+    thought of.
+    """
+    of.drop()
+    for name in [*list(of.known)[:3], *list(of.known)[-3:]]:
+        assert of.serves(of.packages / name), f"{name} is not served any more"
+    health = of.get("/health")
+    assert health.status in (200, 503)
+    assert json.loads(health.body)["status"]
+    status = of.commands.run("status", "--json", *of.server.source)
+    assert status.code in (0, 1), f"{status}"
+    assert "Traceback" not in status.err, f"{status}"
+    assert json.loads(status.out)["indexes"]["main"]["files"] >= len(of.known)
+    assert of.watchers() == since.watchers, "the watcher was started again"
+    assert "Traceback" not in (log := of.log[since.log :]), log[-3000:]

@@ -1,0 +1,168 @@
+"""Whatever lies in the packages directory, the index stays up, and gives away nothing else."""
+
+import os
+import shutil
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.target import SECRET, Target, before, stays_up
+from tests.attacks.trees import SWAPS, TREES, WHEEL, Swap, Tree
+from tests.conftest import eventually
+from tests.dist import make_wheel
+
+pytestmark = pytest.mark.integration
+ROOT = os.geteuid() == 0
+
+
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.name)
+def test_no_tree_stops_it(attacked: Target, tree: Tree) -> None:
+    """What cannot be served is refused with its reason; everything else goes on."""
+    if tree.root and not ROOT:
+        pytest.skip("only root can make it")
+    since = before(attacked)
+    tree.do(attacked.packages, attacked.outside)
+    try:
+        stays_up(attacked, since)
+        for path, reason in tree.refused.items():
+            eventually(partial(is_refused, attacked, path, reason))
+        for path in tree.served:
+            eventually(partial(attacked.serves, attacked.packages / path))
+        assert attacked.get(f"/packages/secret{WHEEL}").status == 404
+    finally:
+        attacked.clear()
+
+
+def is_refused(attacked: Target, path: str, reason: str) -> bool:
+    return reason in attacked.refused().get(path, "not refused")
+
+
+@pytest.mark.parametrize("swap", SWAPS, ids=lambda swap: swap.name)
+def test_nothing_in_a_files_place_is_given_away(attacked: Target, swap: Swap) -> None:
+    """From the moment that an accepted file is replaced, no answer has bytes from outside, and
+    none keeps a client waiting; when it is put back it is served again."""
+    if swap.root and not ROOT:
+        pytest.skip("only root can make it")
+    since = before(attacked)
+    victim, url = attacked.packages / "sub" / f"victim{WHEEL}", f"/packages/sub/victim{WHEEL}"
+    victim.parent.mkdir()
+    made = make_wheel(victim.parent, "victim", "1.0")
+    content = made.read_bytes()
+    try:
+        eventually(lambda: attacked.serves(victim))
+        swap.do(victim, attacked.outside)
+
+        def is_gone() -> bool:
+            answers = [attacked.get(url), attacked.get(f"{url}.metadata")]
+            for answer in answers:
+                assert SECRET not in answer.body
+                assert answer.status < 500 or answer.status == 503
+            return (
+                not swap.gone
+                or victim.name not in attacked.page("victim")
+                and answers[0].status == 404
+            )
+
+        eventually(is_gone)
+        stays_up(attacked, since)
+        restore(victim, content)
+        eventually(lambda: attacked.serves(victim))
+    finally:
+        attacked.clear()
+        for leftover in (attacked.outside / victim.name, attacked.outside.parent / "made"):
+            leftover.unlink(missing_ok=True)
+    eventually(lambda: not attacked.page("victim"))
+
+
+def restore(victim: Path, content: bytes) -> None:
+    """Put the file back where it was."""
+    if victim.parent.is_symlink():
+        victim.parent.unlink()
+        victim.parent.mkdir()
+    if victim.is_dir() and not victim.is_symlink():
+        victim.rmdir()
+    victim.unlink(missing_ok=True)
+    wheel = make_wheel(victim.parent, "victim", "1.0")
+    assert wheel.read_bytes() == content
+
+
+def test_a_moved_file_is_served_where_it_is(attacked: Target) -> None:
+    """``mv`` within the packages directory changes the link on the page, and what it leads to."""
+    since = before(attacked)
+    try:
+        wheel = make_wheel(attacked.packages, "moved", "1.0")
+        eventually(lambda: attacked.serves(wheel))
+        for place in ("one", "two/deep"):
+            (attacked.packages / place).mkdir(parents=True)
+            wheel = wheel.rename(attacked.packages / place / wheel.name)
+            eventually(partial(is_at, attacked, wheel))
+        stays_up(attacked, since)
+    finally:
+        attacked.clear()
+
+
+def is_at(attacked: Target, wheel: Path) -> bool:
+    """Whether the link on the page is the file's path, and leads to it."""
+    url, _ = attacked.page("moved").get(wheel.name, ("", ""))
+    path = wheel.relative_to(attacked.packages).as_posix()
+    return url == f"/packages/{path}" and attacked.serves(wheel)
+
+
+def test_one_of_two_hard_links_may_go(attacked: Target) -> None:
+    """The other takes its place."""
+    since = before(attacked)
+    try:
+        wheel = make_wheel(attacked.packages, "linked", "1.0")
+        (attacked.packages / "again").mkdir()
+        other = attacked.packages / "again" / wheel.name
+        other.hardlink_to(wheel)
+        eventually(lambda: attacked.serves(wheel))
+        eventually(lambda: len(attacked.refused()) == 1)
+        served, kept = (wheel, other) if other_is_refused(attacked, other) else (other, wheel)
+        served.unlink()
+        eventually(lambda: attacked.serves(kept))
+        stays_up(attacked, since)
+    finally:
+        attacked.clear()
+
+
+def other_is_refused(attacked: Target, other: Path) -> bool:
+    return other.relative_to(attacked.packages).as_posix() in attacked.refused()
+
+
+@pytest.fixture
+def mounted(attacked: Target) -> Path:
+    """A directory of the packages directory on a disk of its own."""
+    place = attacked.packages / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", str(place)]
+    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        place.rmdir()
+        pytest.skip("needs the right to mount a tmpfs")
+    return place
+
+
+def test_a_disk_that_goes_takes_no_project_along(attacked: Target, mounted: Path) -> None:
+    """What was on a disk mounted below the packages directory stays on its page when that is
+    unmounted: nobody deleted it. When the disk comes back, all is as before."""
+    since = before(attacked)
+    kept = attacked.folder.parent / "kept"
+    try:
+        wheel = make_wheel(mounted, "ondisk", "1.0")
+        shutil.copy2(wheel, kept)
+        eventually(lambda: attacked.serves(wheel))
+        subprocess.run(["umount", mounted], check=True)
+        stays_up(attacked, since)
+        assert wheel.name in attacked.page("ondisk")
+        status = attacked.commands.run("status", *attacked.server.source)
+        assert status.code == 1, f"{status}"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", mounted], check=True)
+        shutil.copy2(kept, wheel)
+        eventually(lambda: attacked.serves(wheel))
+        stays_up(attacked, since)
+    finally:
+        kept.unlink(missing_ok=True)
+        subprocess.run(["umount", "--lazy", mounted], check=False, capture_output=True)
+        attacked.clear()

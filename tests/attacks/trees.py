@@ -1,0 +1,326 @@
+"""What people and programs leave in a packages directory, and what an attacker might."""
+
+import os
+import shutil
+import socket
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.dist import make_wheel
+
+WHEEL = "-1.0-py2.py3-none-any.whl"
+STRANGER = 1234  # another user
+Do = Callable[[Path, Path], None]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Something to put into a packages directory.
+
+    Attributes:
+        do: Is given the packages directory, and one outside of it with files that are secret.
+        refused: A part of the reason, by path, of each file that is listed as refused.
+        served: Files that are good all the same, by path.
+        root: Whether only root can make it.
+    """
+
+    name: str
+    do: Do
+    refused: Mapping[str, str] = field(default_factory=dict)
+    served: tuple[str, ...] = ()
+    root: bool = False
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Something to put in the place of a file that was accepted.
+
+    ``gone`` says that its page does not list it any more.
+    """
+
+    name: str
+    do: Do
+    gone: bool = True
+    root: bool = False
+
+
+# --- whole trees ---------------------------------------------------------------------------------
+
+
+def _dig(top: Path, names: list[str], project: str) -> None:
+    """A wheel below directories whose path may be longer than any call takes."""
+    above = os.open(top, os.O_PATH | os.O_DIRECTORY)
+    for name in names:
+        os.mkdir(name, dir_fd=above)
+        below = os.open(name, os.O_PATH | os.O_DIRECTORY, dir_fd=above)
+        os.close(above)
+        above = below
+    wheel = make_wheel(top.parent, project, "1.0")
+    content = wheel.read_bytes()
+    wheel.unlink()
+    flags = os.O_WRONLY | os.O_CREAT
+    with open(os.open(wheel.name, flags, 0o644, dir_fd=above), "wb") as file:  # noqa: PTH123
+        file.write(content)
+    os.close(above)
+
+
+def nested(packages: Path, outside: Path) -> None:
+    _dig(packages, ["d"] * 600, "nested")
+
+
+def longest_path(packages: Path, outside: Path) -> None:
+    """As long as a path may be; longer where we would publish it."""
+    room = os.pathconf(packages, "PC_PATH_MAX") - len(os.fsencode(packages)) - len("long" + WHEEL)
+    names = ["x" * 200] * ((room - 3) // 201)
+    _dig(packages, [*names, "y" * (room - 3 - 201 * len(names))], "long")
+
+
+def too_long_path(packages: Path, outside: Path) -> None:
+    _dig(packages, ["z" * 250] * 40, "toolong")
+
+
+def longest_name(packages: Path, outside: Path) -> None:
+    """There is no room for what we put behind a name."""
+    for length in (255, 250, 246):
+        make_wheel(packages, "n" * (length - len(WHEEL)), "1.0")
+
+
+def longest_directories(packages: Path, outside: Path) -> None:
+    place = packages / ("m" * 255) / ("é" * 127)
+    place.mkdir(parents=True)
+    make_wheel(place, "indirs", "1.0")
+
+
+def unreadable_directory(packages: Path, outside: Path) -> None:
+    _shut(packages, 0o000)
+
+
+def listless_directory(packages: Path, outside: Path) -> None:
+    """``chmod 644``: its names can be read, and nothing else."""
+    _shut(packages, 0o644)
+
+
+def nameless_directory(packages: Path, outside: Path) -> None:
+    """``chmod 711``: whoever knows a name can read it."""
+    _shut(packages, 0o711)
+
+
+def _shut(packages: Path, mode: int) -> None:
+    place = packages / f"mode{mode:o}"
+    (place / "below").mkdir(parents=True)
+    make_wheel(place, f"shut{mode:o}", "1.0")
+    make_wheel(place / "below", f"below{mode:o}", "1.0")
+    os.chown(place, STRANGER, STRANGER)
+    place.chmod(mode)
+
+
+def unreadable_file(packages: Path, outside: Path) -> None:
+    path = make_wheel(packages, "unreadable", "1.0")
+    os.chown(path, STRANGER, STRANGER)
+    path.chmod(0o000)
+
+
+def fifo(packages: Path, outside: Path) -> None:
+    os.mkfifo(packages / f"fifo{WHEEL}")
+    os.mkfifo(packages / "pipe-1.0.tar.gz")
+
+
+def unix_socket(packages: Path, outside: Path) -> None:
+    here = Path.cwd()
+    os.chdir(packages)  # its path has room for 107 bytes
+    try:
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(f"socket{WHEEL}")
+    finally:
+        os.chdir(here)
+
+
+def devices(packages: Path, outside: Path) -> None:
+    os.mknod(packages / f"zero{WHEEL}", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    os.mknod(packages / "full-1.0.tar.gz", stat.S_IFCHR | 0o666, os.makedev(1, 7))
+    os.mknod(packages / "disk-1.0.zip", stat.S_IFBLK | 0o666, os.makedev(7, 99))
+
+
+def loops(packages: Path, outside: Path) -> None:
+    (packages / f"loop{WHEEL}").symlink_to(f"pool{WHEEL}")
+    (packages / f"pool{WHEEL}").symlink_to(f"loop{WHEEL}")
+    (packages / "round").mkdir()
+    (packages / "round" / "about").symlink_to(packages / "round")
+    (packages / "round" / "up").symlink_to("..")
+
+
+def links_out(packages: Path, outside: Path) -> None:
+    secret = outside / f"secret{WHEEL}"
+    (packages / f"absolute{WHEEL}").symlink_to(secret)
+    (packages / f"secret{WHEEL}").symlink_to(secret)
+    (packages / "sub").mkdir()
+    (packages / "sub" / f"secret{WHEEL}").symlink_to(f"../../secret{WHEEL}")
+    (packages / f"chain{WHEEL}").symlink_to(f"secret{WHEEL}")
+    (packages / f"proc{WHEEL}").symlink_to("/proc/self/environ")
+    (packages / "out").symlink_to(outside)
+    (packages / f"through{WHEEL}").symlink_to(f"out/secret{WHEEL}")
+    (packages / "etc").symlink_to("/etc")
+
+
+def links_in(packages: Path, outside: Path) -> None:
+    (packages / "kept").mkdir()
+    (packages / f"inner{WHEEL}").symlink_to(f"kept/inner{WHEEL}")
+    make_wheel(packages / "kept", "other", "1.0")
+    (packages / f"nowhere{WHEEL}").symlink_to("nothing")
+
+
+def directory_as_wheel(packages: Path, outside: Path) -> None:
+    (packages / f"folder{WHEEL}").mkdir()
+    make_wheel(packages / f"folder{WHEEL}", "inner", "1.0")
+
+
+def odd_names(packages: Path, outside: Path) -> None:
+    """Directories and files whose names no log line, page or URL can carry as they are."""
+    for name in (
+        b"new\nline",
+        b"caf\xe9",
+        b"\x1b[31mred",
+        b"\xff\xfe",
+        b"del\x7f",
+        b"\xed\xa0\x80",
+    ):
+        place = packages / os.fsdecode(name)
+        place.mkdir()
+        make_wheel(place, "hidden", "1.0")
+        place.with_name(place.name + WHEEL).write_bytes(b"half")
+
+
+NAMES = (
+    "👩\u200d🔬 lab", "a b", "%2e%2e", "..%2f", "a&b=c?d#e", '"><script>', "back\\slash", "-rf", "~",
+    "$(id)", "\u202ertl", "\u00e9", "e\u0301", "simple", "packages", "index.html", "x;y", "a:b",
+)  # fmt: skip
+
+
+def names_to_escape(packages: Path, outside: Path) -> None:
+    """Directories whose names a URL or a page must escape."""
+    for number, name in enumerate(NAMES):
+        (packages / name).mkdir()
+        make_wheel(packages / name, f"escaped{number}", "1.0")
+
+
+def many_empty(packages: Path, outside: Path) -> None:
+    (packages / "many").mkdir()
+    for number in range(10_000):
+        (packages / "many" / f"e{number}{WHEEL}").touch()
+
+
+def many_directories(packages: Path, outside: Path) -> None:
+    for number in range(2_000):
+        (packages / "wide" / str(number)).mkdir(parents=True)
+
+
+def junk(packages: Path, outside: Path) -> None:
+    """What systems and programs leave lying about."""
+    for name in ("lost+found", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information"):
+        (packages / name).mkdir()
+        (packages / name / "desktop.ini").touch()
+    (packages / "lost+found").chmod(0o700)
+    os.chown(packages / "lost+found", STRANGER, STRANGER)
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store", f"._old{WHEEL}", "index.html", "README"):
+        (packages / name).write_text("junk")
+    for name in (".part", ".crdownload", ".aria2", ".filepart", ".tmp", "~", ".bak", ".download"):
+        (packages / f"partial{WHEEL}{name}").write_text("half")
+
+
+def sparse(packages: Path, outside: Path) -> None:
+    """A file that says that it has a tebibyte."""
+    with (packages / f"sparse{WHEEL}").open("wb") as file:
+        file.truncate(1 << 40)
+
+
+def wide_and_renamed(packages: Path, outside: Path) -> None:
+    """A directory of files that is renamed again and again while it is looked at."""
+    place = packages / "turn0"
+    place.mkdir()
+    for number in range(50):
+        make_wheel(place, f"turned{number}", "1.0")
+    for turn in range(1, 20):
+        place = place.rename(packages / f"turn{turn}")
+
+
+TREES = [
+    Tree("600 nested directories", nested),
+    Tree("the longest path", longest_path),
+    Tree("a path that is too long", too_long_path),
+    Tree("the longest name", longest_name),
+    Tree("the longest names of directories", longest_directories, served=(
+        f"{'m' * 255}/{'é' * 127}/indirs{WHEEL}",
+    )),
+    Tree("an unreadable directory", unreadable_directory, {"mode0": "cannot be read"}, root=True),
+    Tree("chmod 644 of a directory", listless_directory, root=True),
+    Tree("chmod 711 of a directory", nameless_directory, {"mode711": "cannot be read"}, root=True),
+    Tree("an unreadable file", unreadable_file, {f"unreadable{WHEEL}": "Permission"}, root=True),
+    Tree("a FIFO", fifo, {f"fifo{WHEEL}": "not a regular", "pipe-1.0.tar.gz": "not a regular"}),
+    Tree("a socket", unix_socket, {f"socket{WHEEL}": "not a regular file"}),
+    Tree("devices", devices, {f"zero{WHEEL}": "not a", "full-1.0.tar.gz": "not a",
+                              "disk-1.0.zip": "not a"}, root=True),
+    Tree("loops of links", loops, {f"loop{WHEEL}": "link", f"pool{WHEEL}": "link"}),
+    Tree("links that lead out", links_out, {f"absolute{WHEEL}": "leaves",
+         f"sub/secret{WHEEL}": "leaves", f"chain{WHEEL}": "leaves", f"proc{WHEEL}": "l"}),
+    Tree("links that lead within", links_in, {f"nowhere{WHEEL}": "nowhere"},
+         (f"kept/other{WHEEL}",)),
+    Tree("a directory named like a wheel", directory_as_wheel, {f"folder{WHEEL}": "directory"}),
+    Tree("names that nothing can carry", odd_names),
+    Tree("names to escape", names_to_escape,
+         served=tuple(f"{n}/escaped{i}{WHEEL}" for i, n in enumerate(NAMES))),
+    Tree("10,000 empty files", many_empty),
+    Tree("2,000 directories", many_directories),
+    Tree("junk", junk),
+    Tree("a file of a tebibyte without bytes", sparse, {f"sparse{WHEEL}": ""}),
+    Tree("a directory that is renamed", wide_and_renamed, served=(f"turn19/turned7{WHEEL}",)),
+]  # fmt: skip
+
+
+# --- in the place of an accepted file ------------------------------------------------------------
+
+
+def _instead(make: Do) -> Do:
+    """Put what ``make`` makes in the place of a file, by one rename."""
+
+    def swap(victim: Path, outside: Path) -> None:
+        made = outside.parent / "made"
+        make(made, outside)
+        if made.is_dir() and not made.is_symlink():
+            victim.unlink()
+        made.rename(victim)
+
+    return swap
+
+
+def _swap_directory(victim: Path, outside: Path) -> None:
+    """The directory that the file is in becomes a link to one outside, with a file of its name."""
+    shutil.copy2(outside / f"secret{WHEEL}", outside / victim.name)
+    victim.parent.rename(victim.parent.with_name("away"))
+    victim.parent.symlink_to(outside)
+
+
+def _overwrite(victim: Path, outside: Path) -> None:
+    victim.write_bytes(b"no archive at all")
+
+
+def _lock(victim: Path, outside: Path) -> None:
+    os.chown(victim, STRANGER, STRANGER)
+    victim.chmod(0)
+
+
+SWAPS = [
+    Swap("a FIFO", _instead(lambda made, outside: os.mkfifo(made))),
+    Swap("a link to a secret", _instead(lambda m, o: m.symlink_to(o / "secret.txt"))),
+    Swap("a link to another package", _instead(lambda m, o: m.symlink_to(o / f"secret{WHEEL}"))),
+    Swap("a link to a directory", _instead(lambda made, outside: made.symlink_to(outside))),
+    Swap("a link to nowhere", _instead(lambda made, outside: made.symlink_to("nowhere"))),
+    Swap("a link to itself", _instead(lambda m, o: m.symlink_to(f"victim{WHEEL}"))),
+    Swap("a directory", _instead(lambda made, outside: made.mkdir())),
+    Swap("an empty file", _instead(lambda made, outside: made.touch())),
+    Swap("other bytes", _overwrite),
+    Swap("nothing", lambda victim, outside: victim.unlink()),
+    Swap("a file that may not be read", _lock, gone=False, root=True),
+    Swap("a link where its directory was", _swap_directory),
+]

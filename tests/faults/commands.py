@@ -1,0 +1,172 @@
+"""Real ``pyindex`` processes, many of them, that are killed or let down at a chosen system call."""
+
+import itertools
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 60.0
+
+# The calls that change what is on disk, and those that make it durable.
+MUTATING = (
+    "openat,write,pwrite64,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,"
+    "mkdir,mkdirat,rmdir,ftruncate,fsync,fdatasync,syncfs"
+)
+READING = "openat,read,pread64,newfstatat,readlink,getdents64,flock"
+_CALL = re.compile(r"(\d+) +(\w+)\((.*)")
+
+
+@dataclass(frozen=True)
+class Call:
+    """The ``number``-th call of its name in a process, counted from 1."""
+
+    name: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.name}#{self.number}"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: ``code`` as Popen.returncode, ``None`` if it hung and was killed."""
+
+    argv: tuple[str, ...]
+    code: int | None
+    out: str
+    err: str
+
+    @property
+    def was_killed(self) -> bool:
+        return self.code == -signal.SIGKILL
+
+    def __str__(self) -> str:
+        how = "hung" if self.code is None else f"ended with {self.code}"
+        return f"pyindex {self.argv[0]} {how}: {self.err.strip()[-1500:]}"
+
+
+class Commands:
+    """Starts ``pyindex`` commands; what they write goes into files of ``folder``.
+
+    It is for one thread at a time.
+    """
+
+    def __init__(self, server: "subprocess.Popen[str]", folder: Path) -> None:
+        self._server, self._folder = server, folder
+        self._numbers = itertools.count()
+
+    def run(self, *argv: str | Path, strace: Sequence[str] | None = None) -> Ended:
+        """Run a command to its end."""
+        return self.start(*argv, strace=strace).wait()
+
+    def start(self, *argv: str | Path, strace: Sequence[str] | None = None) -> "Running":
+        number = next(self._numbers)
+        out, err = (self._folder / f"{number}.{name}" for name in ("out", "err"))
+        words = [str(each) for each in argv]
+        request = {
+            "do": "start",
+            "argv": words,
+            "out": str(out),
+            "err": str(err),
+            "strace": None if strace is None else list(strace),
+        }
+        return Running(self, self.ask(request), tuple(words), out, err)
+
+    def ask(self, request: dict[str, Any]) -> Any:
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        answer = json.loads(self._server.stdout.readline())
+        if isinstance(answer, dict):
+            raise AssertionError(answer["error"])
+        return answer
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that was started."""
+
+    commands: Commands
+    pid: int
+    argv: tuple[str, ...]
+    out: Path
+    err: Path
+
+    def wait(self, seconds: float = PATIENCE) -> Ended:
+        code = self.commands.ask({"do": "wait", "pid": self.pid, "seconds": seconds})
+        out, err = (each.read_text() if each.exists() else "" for each in (self.out, self.err))
+        self.out.unlink(missing_ok=True)
+        self.err.unlink(missing_ok=True)
+        return Ended(self.argv, code, out, err)
+
+
+@contextmanager
+def forking(folder: Path) -> Iterator[Commands]:
+    """A server for :class:`Commands`, until the block ends."""
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "tests.faults.forked"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
+    ) as server:
+        try:
+            yield Commands(server, folder)
+        finally:
+            assert server.stdin is not None
+            server.stdin.close()
+            server.wait(PATIENCE)
+
+
+def killing(call: Call) -> list[str]:
+    """Options of strace that kill a process before a call."""
+    return [*_quiet(call.name), "-e", f"inject={call.name}:signal=KILL:when={call.number}"]
+
+
+def failing(names: str, error: str, when: str) -> list[str]:
+    """Options of strace that let calls fail: ``when`` is N for the Nth, N+ for all from there."""
+    return [*_quiet(names), "-e", f"inject={names}:error={error}:when={when}"]
+
+
+def _quiet(names: str) -> list[str]:
+    return ["-o", "/dev/null", "-e", "signal=none", "-e", f"trace={names}"]
+
+
+def tracing(names: str, trace: Path) -> list[str]:
+    """Options of strace that write calls down, for :func:`calls`."""
+    return ["-y", "-s", "0", "-o", str(trace), "-e", "signal=none", "-e", f"trace={names}"]
+
+
+def calls(trace: Path, below: Path, changing: bool) -> list[Call]:
+    """The calls of the first process in a trace that are about files below a directory; those
+    that open a file count only if they are ``changing`` it, where that is asked for."""
+    found, counts, first = [], dict[str, int](), ""
+    for line in trace.read_text(errors="replace").splitlines():
+        if not (match := _CALL.match(line)):
+            continue
+        pid, name, arguments = match.groups()
+        first = first or pid
+        if pid != first:
+            continue
+        counts[name] = counts.get(name, 0) + 1
+        opens = name == "openat" and changing
+        if str(below) in arguments and not (opens and "O_CREAT" not in arguments):
+            found.append(Call(name, counts[name]))
+    return found
+
+
+def spread(found: Sequence[Call], count: int, seed: int) -> list[Call]:
+    """At most ``count`` of the calls: one of each of as many equal parts."""
+    if len(found) <= count:
+        return list(found)
+    dice, size = random.Random(seed), len(found) / count
+    parts = [(int(n * size), int((n + 1) * size)) for n in range(count)]
+    return [found[dice.randrange(start, end)] for start, end in parts]

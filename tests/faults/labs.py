@@ -1,0 +1,195 @@
+"""An index that is put back to one state again and again, and what it decided."""
+
+import os
+import queue
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.conftest import Lab
+from tests.dist import make_sdist, make_wheel
+from tests.faults.commands import Commands, Ended, forking
+from tests.wholeness import agree, look
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+PROJECTS = 8
+
+
+class Bench:
+    """A lab whose state and files can be saved and brought back, and commands on it."""
+
+    def __init__(self, root: Path, commands: Commands) -> None:
+        self.root, self.commands = root, commands
+        self.lab = Lab(root)
+        self._saves = root / "saves"
+
+    def run(self, verb: str, *more: str | Path, strace: Sequence[str] | None = None) -> Ended:
+        """Run a command on this index."""
+        return self.commands.run(*self.argv(verb, *more), strace=strace)
+
+    def argv(self, verb: str, *more: str | Path) -> list[str | Path]:
+        place = [self.lab.packages] if verb == "watch" else ["-d", self.lab.packages]
+        return [verb, *more, *place, "--state", self.lab.spec.state]
+
+    def save(self, name: str) -> None:
+        """Remember files and state as they are now. Package files must not be written in place
+        from here on, only replaced."""
+        save = self._saves / name
+        shutil.rmtree(save, ignore_errors=True)
+        _copy(self.lab.packages, save / "packages", os.link)
+        if self.lab.spec.state.exists():
+            _copy(self.lab.spec.state, save / "state", shutil.copy2)
+
+    def reset(self, name: str) -> None:
+        """Bring back what was saved: package files with their inodes, in the same directory."""
+        save = self._saves / name
+        _empty(self.lab.packages)
+        _copy(save / "packages", self.lab.packages, os.link)
+        shutil.rmtree(self.lab.spec.state, ignore_errors=True)
+        if (save / "state").exists():
+            _copy(save / "state", self.lab.spec.state, shutil.copy2)
+
+    def furnished(self) -> None:
+        """Begin with what :func:`furnish` makes."""
+        if not (self._saves / "furnished").exists():
+            furnish(self)
+            self.save("furnished")
+        self.reset("furnished")
+
+    # --- what is asked of it -------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Bring all up to date as a user would: ``watch --once``, or what its message advises."""
+        ended = self.run("watch", "--once")
+        if ended.code == 1 and "pyindex rebuild" in ended.err:
+            ended = self.run("rebuild")
+        well(ended, "recovery: ")
+
+    def remembered(self) -> "Memory":
+        """What must not be forgotten."""
+        with self.lab.catalog.read() as reader:
+            files = reader.offered(self.lab.index, limit=10_000)
+            rows = reader.changed_projects(0)
+            found = reader.named(self.lab.index, [name for _, name in rows])
+            return Memory(
+                reader.serial(),
+                {file.filename: file.yanked for file in files if file.yanked is not None},
+                {
+                    name: (project.status, project.status_reason)
+                    for name, project in found.items()
+                    if project.status != "active"
+                },
+                self.page_serials(),
+            )
+
+    def page_serials(self) -> dict[str, str]:
+        """The serial that each page shows, by project: its mtime in hexadecimal."""
+        pages = (self.lab.spec.www / "simple").glob("*/index.html")
+        return {page.parent.name: f"{int(page.stat().st_mtime):x}" for page in pages}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The last serial, reasons of yanks by file, statuses and serials of pages by project."""
+
+    serial: int
+    yanks: dict[str, str]
+    statuses: dict[str, tuple[str, str | None]]
+    pages: dict[str, str]
+
+
+def check(bench: Bench, before: Memory) -> Memory:
+    """All agrees after a recovery, and nothing ran backwards; what is remembered now."""
+    look(bench.lab)
+    agree(bench.lab)
+    after = bench.remembered()
+    assert after.serial >= before.serial, f"serials ran back from {before.serial} to {after.serial}"
+    for project, serial in after.pages.items():
+        shown = before.pages.get(project, "0")
+        assert int(serial) >= int(shown), f"the page of {project} ran back from {shown} to {serial}"
+    return after
+
+
+def well(ended: Ended, doing: str = "") -> None:
+    """A command did what it should."""
+    assert ended.code == 0, f"{doing}{ended}"
+    assert "Traceback" not in ended.err, f"{doing}{ended}"
+
+
+def furnish(bench: Bench) -> None:
+    """Some projects of two releases, yanks and a status; published."""
+    for number in range(PROJECTS):
+        make_wheel(bench.lab.packages, f"p{number}", "1.0")
+        make_sdist(bench.lab.packages, f"p{number}", "2.0")
+    make_wheel(bench.lab.packages, "p6", "2.0")  # beside the sdist
+    (bench.lab.packages / "sub").mkdir()
+    make_wheel(bench.lab.packages / "sub", "p0", "3.0")
+    for verb, *more in (
+        ("watch", "--once"),
+        ("yank", "p1==1.0", "--reason", "decided before"),
+        ("status-set", "p2", "archived", "--reason", "decided before"),
+    ):
+        well(bench.run(verb, *more))
+
+
+@contextmanager
+def benches(root: Path) -> Iterator[list[Bench]]:
+    """A bench for each core, with its own commands."""
+    with ExitStack() as stack:
+        found = []
+        for number in range(os.cpu_count() or 1):
+            place = root / f"bench{number}"
+            place.mkdir()
+            found.append(Bench(place, stack.enter_context(forking(root / f"commands{number}"))))
+        yield found
+
+
+def on_all(
+    found: Sequence[Bench], cases: Sequence[_T], work: Callable[[Bench, _T], _R]
+) -> list[_R | BaseException]:
+    """What ``work`` says of each case, or raises, each on a bench that no other uses meanwhile."""
+    free: queue.SimpleQueue[Bench] = queue.SimpleQueue()
+    for bench in found:
+        free.put(bench)
+
+    def one(case: _T) -> _R | BaseException:
+        bench = free.get()
+        try:
+            return work(bench, case)
+        except Exception as error:
+            return error
+        finally:
+            free.put(bench)
+
+    with ThreadPoolExecutor(len(found)) as pool:
+        return list(pool.map(one, cases))
+
+
+def told(cases: Sequence[object], results: Sequence[object]) -> str:
+    """The cases that failed, a line for each way of failing; nothing if none did."""
+    ways: dict[str, list[str]] = {}
+    for case, error in zip(cases, results, strict=True):
+        if isinstance(error, BaseException):
+            text = " / ".join(str(error).splitlines()[:12])[:1200]
+            ways.setdefault(f"{type(error).__name__}: {text}", []).append(str(case))
+    count = sum(map(len, ways.values()))
+    lines = [f"{way} ({', '.join(which)})" for way, which in ways.items()]
+    return "\n".join([f"{count} of {len(cases)} failed", *lines]) if ways else ""
+
+
+def _copy(source: Path, target: Path, copy: Callable[[Any, Any], Any]) -> None:
+    shutil.copytree(source, target, symlinks=True, copy_function=copy, dirs_exist_ok=True)
+
+
+def _empty(directory: Path) -> None:
+    for entry in list(os.scandir(directory)):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            Path(entry).unlink()

@@ -1,0 +1,195 @@
+"""A hundred catalogs damaged at random: ``pyindex rebuild`` brings back files, decisions and the
+run of serials, and ends well."""
+
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.faults.labs import Bench, Memory, on_all, told, well
+from tests.wholeness import agree
+
+_PAGE = 4096
+
+
+def flip(content: bytearray, dice: random.Random) -> None:
+    """Single bits, as bad memory does."""
+    for _ in range(dice.randrange(1, 40)):
+        content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+
+
+def flip_text(content: bytearray, dice: random.Random) -> None:
+    """Bytes that make text no UTF-8, away from the header and the schema."""
+    for _ in range(dice.randrange(20, 200)):
+        content[dice.randrange(_PAGE, len(content))] |= 0x80
+
+
+def zero(content: bytearray, dice: random.Random) -> None:
+    """Whole pages, as a disk does that lost a write."""
+    for _ in range(dice.randrange(1, 5)):
+        start = _PAGE * dice.randrange(len(content) // _PAGE)
+        content[start : start + _PAGE] = bytes(_PAGE)
+
+
+def scramble(content: bytearray, dice: random.Random) -> None:
+    """Pages of noise."""
+    for _ in range(dice.randrange(1, 4)):
+        start = _PAGE * dice.randrange(len(content) // _PAGE)
+        content[start : start + _PAGE] = dice.randbytes(_PAGE)
+
+
+def swap(content: bytearray, dice: random.Random) -> None:
+    """Pages in each other's place."""
+    one, two = (_PAGE * dice.randrange(1, len(content) // _PAGE) for _ in range(2))
+    first, second = content[one : one + _PAGE], content[two : two + _PAGE]
+    content[one : one + _PAGE], content[two : two + _PAGE] = second, first
+
+
+def truncate(content: bytearray, dice: random.Random) -> None:
+    """The end is missing, or all of it."""
+    del content[dice.choice([0, dice.randrange(len(content)), dice.randrange(len(content))]) :]
+
+
+def behead(content: bytearray, dice: random.Random) -> None:
+    """The header is noise, and perhaps the schema behind it."""
+    length = dice.choice([16, 100, _PAGE])
+    content[:length] = dice.randbytes(length)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A kind of damage, done to the catalog or to its log, ``count`` times with other dice."""
+
+    spoil: Callable[[bytearray, random.Random], None]
+    count: int
+    file: str = "catalog.sqlite"
+
+    def __str__(self) -> str:
+        return f"{self.spoil.__name__} {self.file}"
+
+
+DAMAGES = [
+    Damage(flip, 15),
+    Damage(flip_text, 15),
+    Damage(zero, 15),
+    Damage(scramble, 15),
+    Damage(swap, 10),
+    Damage(truncate, 10),
+    Damage(behead, 5),
+    *(Damage(spoil, 5, "catalog.sqlite-wal") for spoil in (flip, zero, truncate)),
+]
+
+
+@dataclass
+class Outcome:
+    """What failed of a kind of damage, a line each way of failing."""
+
+    files: str = ""
+    decisions: str = ""
+    serials: str = ""
+
+
+@dataclass
+class Rebuilds:
+    """Each kind is tried once, and asked about in three ways."""
+
+    benches: list[Bench]
+    before: Memory
+    known: dict[Damage, Outcome] = field(default_factory=dict)
+
+    def outcome(self, damage: Damage) -> Outcome:
+        if damage not in self.known:
+            self.known[damage] = self._try(damage)
+        return self.known[damage]
+
+    def _try(self, damage: Damage) -> Outcome:
+        seeds = range(damage.count)
+
+        def rebuild(bench: Bench, seed: int) -> Memory:
+            bench.reset("damaged")
+            place = bench.lab.spec.state / damage.file
+            content = bytearray(place.read_bytes())
+            damage.spoil(content, random.Random(f"{damage} {seed}"))
+            place.write_bytes(content)
+            well(bench.run("rebuild"))
+            agree(bench.lab)
+            return bench.remembered()
+
+        results = on_all(self.benches, seeds, rebuild)
+        return Outcome(
+            told(seeds, results),
+            told(seeds, [_decided(result, self.before) for result in results]),
+            told(seeds, [_run_on(result, self.before) for result in results]),
+        )
+
+
+def _decided(found: object, before: Memory) -> object:
+    if not isinstance(found, Memory):
+        return None  # told with the files
+    lost = [name for name in before.yanks if found.yanks.get(name) != before.yanks[name]]
+    lost += [name for name in before.statuses if found.statuses.get(name) != before.statuses[name]]
+    return AssertionError("decisions are lost") if lost else None
+
+
+def _run_on(found: object, before: Memory) -> object:
+    if not isinstance(found, Memory):
+        return None
+    ran = found.serial >= before.serial and all(
+        int(serial) >= int(before.pages.get(name, "0")) for name, serial in found.pages.items()
+    )
+    return None if ran else AssertionError("serials ran back")
+
+
+@pytest.fixture(scope="module")
+def rebuilds(workplaces: list[Bench]) -> Rebuilds:
+    """Benches with a catalog of many decisions, a part of it in the log of its last changes."""
+    for bench in workplaces:
+        bench.furnished()
+        for number in range(3, 7):
+            well(bench.run("yank", f"p{number}==1.0", "--reason", f"reason {number}"))
+        well(bench.run("status-set", "p5", "deprecated", "--reason", "café"))
+        leave_log(bench)
+        bench.save("damaged")
+    return Rebuilds(workplaces, workplaces[0].remembered())
+
+
+def leave_log(bench: Bench) -> None:
+    """Decide something more while somebody reads: SQLite leaves it in the log beside the file."""
+    catalog = bench.lab.spec.catalog
+    log = catalog.with_name(f"{catalog.name}-wal")
+    with closing(sqlite3.connect(catalog, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM journal").fetchall()
+        well(bench.run("yank", "p7==1.0", "--reason", "in the log"))
+        kept = [shutil.copy2(file, bench.root / file.name) for file in (catalog, log)]
+    for path in kept:
+        shutil.move(path, catalog.with_name(Path(path).name))
+    assert log.stat().st_size > 0
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("damage", DAMAGES, ids=str)
+class TestRebuild:
+    """What ``rebuild`` makes of a damaged catalog."""
+
+    def test_brings_files_back(self, rebuilds: Rebuilds, damage: Damage) -> None:
+        """It exits 0 without a traceback; packages directory, catalog and pages agree."""
+        assert not (failures := rebuilds.outcome(damage).files), failures
+
+    def test_brings_decisions_back(self, rebuilds: Rebuilds, damage: Damage) -> None:
+        """Yanks and statuses are what they were, with their reasons."""
+        assert not (failures := rebuilds.outcome(damage).decisions), failures
+
+    def test_goes_on_with_serials(self, rebuilds: Rebuilds, damage: Damage) -> None:
+        """No serial comes a second time, and no page shows one before its last."""
+        assert not (failures := rebuilds.outcome(damage).serials), failures
+
+
+def test_it_is_a_hundred_catalogs() -> None:
+    """As the documentation says."""
+    assert sum(damage.count for damage in DAMAGES) == 100

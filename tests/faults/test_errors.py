@@ -1,0 +1,193 @@
+"""Calls of the watcher that fail, once or from then on: nothing is lost or published in part, the
+trouble is told in words, and when it is over one more look brings everything right."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from tests.conftest import eventually
+from tests.dist import make_wheel
+from tests.faults.commands import READING, Call, Ended, calls, failing, spread, tracing
+from tests.faults.labs import Bench, Memory, check, on_all, told, well
+from tests.faults.test_kills import change_folder
+from tests.wholeness import look, package_files, served
+
+# What a person reads of each error: its own words, or where SQLite met it in words of its own.
+WORDS = {
+    "EIO": "Input/output error",
+    "ESTALE": "Stale file handle",
+    "ENOSPC": "No space left|free some space",
+    "EMFILE": "Too many open files",
+    "EROFS": "Read-only file system",
+}
+CATALOG = r"pyindex: catalog \S+/catalog.sqlite: "
+TOUCHED = {"p3-1.0", "p4-2.0", "p5-1.0", "p6-1.0", "p7-1.0", "p0-3.0"}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Calls of these names fail with an error."""
+
+    error: str
+    names: str
+
+    def __str__(self) -> str:
+        return f"{self.error} {self.names}"
+
+
+FAULTS = [
+    *(Fault("EIO", name) for name in ("openat", "read", "pread64", "newfstatat", "getdents64")),
+    *(Fault("EIO", name) for name in ("write", "pwrite64", "fsync", "fdatasync")),
+    *(Fault("EIO", name) for name in ("rename", "symlink", "unlink", "mkdir", "readlink")),
+    *(Fault("ESTALE", name) for name in ("openat", "read", "newfstatat", "getdents64")),
+    *(Fault("ENOSPC", name) for name in ("openat", "write", "pwrite64", "fsync", "mkdir")),
+    *(Fault("ENOSPC", name) for name in ("rename", "symlink")),
+    *(Fault("EMFILE", name) for name in ("openat",)),
+    *(Fault("EROFS", name) for name in ("openat", "rename", "symlink", "unlink", "mkdir")),
+]
+# How often each fails once, at another call each time; and from a call on.
+ONCE, LASTING = 6, 2
+
+
+@pytest.fixture(scope="module")
+def changed(workplaces: list[Bench]) -> dict[str, list[Call]]:
+    """Each bench begins with a changed packages directory; the calls about it, by name."""
+    for bench in workplaces:
+        bench.furnished()
+        change_folder(bench)
+        bench.save("changed")
+    bench, names = workplaces[0], f"{READING},write,pwrite64,fsync,fdatasync"
+    trace = bench.root / "trace"
+    names += ",rename,symlink,unlink,mkdir"
+    well(bench.run("watch", "--once", strace=tracing(names, trace)))
+    found: dict[str, list[Call]] = {}
+    for call in calls(trace, bench.root, changing=False):
+        found.setdefault(call.name, []).append(call)
+    return found
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_failing_call_is_told_and_got_over(
+    workplaces: list[Bench], changed: dict[str, list[Call]], fault: Fault
+) -> None:
+    """Whichever call fails, what was published stays, and a message names the trouble."""
+    found = changed[fault.names]
+    chosen = [str(call.number) for call in spread(found, ONCE, seed=1)]
+    if fault.names != "write":  # else no message can be written
+        chosen += [f"{call.number}+" for call in spread(found, LASTING, seed=2)]
+
+    def fail(bench: Bench, when: str) -> None:
+        bench.reset("changed")
+        before = bench.remembered()
+        ended = bench.run("watch", "--once", strace=failing(fault.names, fault.error, when))
+        explained(ended, fault)
+        look(bench.lab)
+        untouched_are_served(bench)
+        if ended.code == 0:
+            accounted(bench)
+        bench.recover()
+        kept(check(bench, before), before)
+
+    results = on_all(workplaces, chosen, fail)
+    assert not (failures := told(chosen, results)), f"of {len(found)} calls: {failures}"
+
+
+def explained(ended: Ended, fault: Fault) -> None:
+    """It did its work, or said in one line why it could not."""
+    assert "Traceback" not in ended.err, f"{ended}"
+    assert ended.code in (0, 1), f"{ended}"
+    assert ended.code == 0 or re.search(f"{WORDS[fault.error]}|{CATALOG}", ended.err), (
+        f"unexplained: {ended}"
+    )
+
+
+def untouched_are_served(bench: Bench) -> None:
+    """What nobody changed is on its page and has the bytes that the page says."""
+    listed = {}
+    for page in (bench.lab.spec.www / "simple").glob("*/index.json"):
+        for file in json.loads(page.read_bytes())["files"]:
+            listed[file["filename"]] = (served(bench.lab, file), file["hashes"]["sha256"])
+    folder = package_files(bench.lab)
+    for path, sha256 in folder.items():
+        name = path.rpartition("/")[2]
+        if "/" not in path and not any(name.startswith(each) for each in ("p9", *TOUCHED)):
+            if name == "p1-3.0.tar.gz":
+                continue
+            assert name in listed, f"{name} is not on its page"
+            assert listed[name][1] == sha256, name
+
+
+def accounted(bench: Bench) -> None:
+    """Who reports success has taken in or refused each file, or the directory that it is in."""
+    with bench.lab.catalog.read() as reader:
+        known = {file.path for file in reader.offered(bench.lab.index, limit=10_000)}
+        known |= {refusal.path for refusal in reader.refusals(bench.lab.index)}
+    missing = {
+        path
+        for path in package_files(bench.lab)
+        if not known & {path, *map(str, PurePosixPath(path).parents)}
+    }
+    assert not missing, f"not accounted for: {missing}"
+
+
+def kept(after: Memory, before: Memory) -> None:
+    assert after.yanks == before.yanks
+    assert after.statuses == before.statuses
+
+
+# Calls of a watcher that runs, each failing until the trouble is over.
+TROUBLES = [
+    Fault("EIO", "fsync,fdatasync"),
+    Fault("EIO", "getdents64"),
+    Fault("EIO", "newfstatat"),
+    Fault("ESTALE", "openat"),
+    Fault("ENOSPC", "pwrite64,fsync,mkdir"),
+    Fault("EMFILE", "openat"),
+    Fault("EROFS", "rename,symlink,unlink,mkdir"),
+]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("trouble", TROUBLES, ids=str)
+def test_a_watcher_outlives_what_passes(workplaces: list[Bench], trouble: Fault) -> None:
+    """It says what is wrong, goes on serving what there was, and catches up by itself."""
+    bench = workplaces[0]
+    bench.furnished()
+    before = bench.remembered()
+    watcher = bench.commands.start(*bench.argv("watch"))
+    try:
+        make_wheel(bench.lab.packages, "p8", "1.0")
+        eventually(lambda: bench.lab.files("p8"))
+        command = [
+            "strace",
+            "-f",
+            "-p",
+            str(watcher.pid),
+            *failing(trouble.names, trouble.error, "1+"),
+        ]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+            assert tracer.stderr is not None
+            assert any("attached" in line for line in tracer.stderr)
+            change_folder(bench)
+            try:
+                eventually(lambda: re.search(WORDS[trouble.error], watcher.err.read_text()))
+                look(bench.lab)
+                untouched_are_served(bench)
+            finally:
+                tracer.terminate()
+        eventually(lambda: bench.lab.files("p9"))
+        eventually(lambda: bench.lab.page("p5") and len(bench.lab.files("p5")) == 1)
+        assert Path(f"/proc/{watcher.pid}").exists()
+    finally:
+        os.kill(watcher.pid, signal.SIGTERM)
+        ended = watcher.wait()
+    well(ended)
+    bench.recover()
+    kept(check(bench, before), before)

@@ -1,0 +1,219 @@
+"""Killed before the Nth call that changes something, then recovered as a user would: nothing that
+was acknowledged is lost, what was not is there as a whole or not at all."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.dist import make_sdist, make_wheel
+from tests.faults.commands import MUTATING, Call, Ended, calls, killing, spread, tracing
+from tests.faults.labs import Bench, Memory, check, on_all, told, well
+from tests.wholeness import digest, look, package_files
+
+BEFORE = "decided before"
+YANKED = {"p1-1.0-py2.py3-none-any.whl": BEFORE}
+RELEASE = {"p6-2.0-py2.py3-none-any.whl", "p6-2.0.tar.gz"}
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A command to kill.
+
+    Attributes:
+        kills: How many, each before another call; fewer where it makes fewer calls.
+        prepare: Makes what it finds, from a furnished index.
+        holds: Raises if the outcome, after recovery, is not one that it may have.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    kills: int
+    holds: Callable[[Bench, Memory, Ended], None]
+    prepare: Callable[[Bench], None] = lambda bench: None
+
+
+def one_of(found: object, *allowed: object) -> None:
+    assert found in allowed, f"{found}, not one of {allowed}"
+
+
+def nothing_decided(bench: Bench, after: Memory, ended: Ended) -> None:
+    one_of(after.yanks, YANKED)
+    one_of(after.statuses, {"p2": ("archived", BEFORE)})
+
+
+def yanked(bench: Bench, after: Memory, ended: Ended) -> None:
+    now = YANKED | dict.fromkeys(RELEASE, "now")
+    one_of(after.yanks, *([now] if acknowledged(ended) else [YANKED, now]))
+
+
+def unyanked(bench: Bench, after: Memory, ended: Ended) -> None:
+    one_of(after.yanks, *([{}] if acknowledged(ended) else [YANKED, {}]))
+
+
+def status_set(bench: Bench, after: Memory, ended: Ended) -> None:
+    old, new = {"p2": ("archived", BEFORE)}, {"p3": ("deprecated", "now")}
+    one_of(after.statuses, *([old | new] if acknowledged(ended) else [old, old | new]))
+
+
+def removed(bench: Bench, after: Memory, ended: Ended) -> None:
+    """The bytes of each file are in the packages directory or in the trash, once."""
+    nothing_decided(bench, after, ended)
+    trash = {digest(path.read_bytes()) for path in (bench.lab.spec.state / "trash").glob("[!.]*")}
+    folder = set(package_files(bench.lab).values())
+    for name in RELEASE:
+        known = digest((bench.root / "kept" / name).read_bytes())
+        one_of((known in trash, known in folder), (True, False), (False, True))
+        assert not acknowledged(ended) or known in trash
+
+
+def keep_release(bench: Bench) -> None:
+    kept = bench.root / "kept"
+    kept.mkdir(exist_ok=True)
+    for name in RELEASE:
+        shutil.copy2(bench.lab.packages / name, kept)
+
+
+def backed_up(bench: Bench, after: Memory, ended: Ended) -> None:
+    """Each copy that can be seen is a whole one, and another can be made."""
+    nothing_decided(bench, after, ended)
+    well(bench.run("backup"))
+    for copy in bench.lab.spec.backup.directory.glob("*.sqlite"):
+        with closing(sqlite3.connect(copy)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            found = connection.execute("SELECT filename, reason FROM yank").fetchall()
+        assert dict(found) == YANKED, copy
+
+
+def back_up(bench: Bench) -> None:
+    """A copy at a fixed place, and a decision after it."""
+    for verb, *more in (("backup",), ("yank", "p6==2.0", "--reason", "now")):
+        well(bench.run(verb, *more))
+    (copy,) = bench.lab.spec.backup.directory.glob("*.sqlite")
+    copy.rename(bench.root / "copy.sqlite")
+
+
+def restored(bench: Bench, after: Memory, ended: Ended) -> None:
+    now = YANKED | dict.fromkeys(RELEASE, "now")
+    one_of(after.yanks, *([YANKED] if acknowledged(ended) else [YANKED, now]))
+    one_of(after.statuses, {"p2": ("archived", BEFORE)})
+
+
+def change_folder(bench: Bench) -> None:
+    """One change of every kind."""
+    packages = bench.lab.packages
+    wheel = "-py2.py3-none-any.whl"
+    make_wheel(packages, "p9", "1.0")
+    make_sdist(packages, "p1", "3.0")
+    (packages / f"p3-1.0{wheel}").unlink()
+    os.utime(make_wheel(packages, "p3", "1.0", summary="other bytes"), (1, 1))
+    (packages / "p4-2.0.tar.gz").rename(packages / "sub" / "p4-2.0.tar.gz")
+    (packages / f"p5-1.0{wheel}").unlink()
+    signature = packages / f"p6-1.0{wheel}.asc"
+    signature.write_text("-----BEGIN PGP SIGNATURE-----")
+    os.utime(signature, (1, 1))
+    (packages / "links").mkdir()
+    (packages / "links" / f"p7-1.0{wheel}").hardlink_to(packages / f"p7-1.0{wheel}")
+    (packages / "sub").rename(packages / "other")
+
+
+def lose_state(bench: Bench) -> None:
+    shutil.rmtree(bench.lab.spec.state)
+
+
+def fill(bench: Bench) -> None:
+    """So many files that worker processes look at them."""
+    for number in range(70):
+        make_wheel(bench.lab.packages, f"q{number}", "1.0")
+
+
+def damage(bench: Bench) -> None:
+    """The table of files cannot be read; all else can."""
+    with closing(sqlite3.connect(bench.lab.spec.catalog)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'file'"
+        page = connection.execute(query).fetchone()[0]
+    with bench.lab.spec.catalog.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+
+def fresh(bench: Bench, after: Memory, ended: Ended) -> None:
+    """A first intake has nothing to remember."""
+
+
+VERBS = [
+    Verb("watch", ("watch", "--once"), 60, nothing_decided, change_folder),
+    Verb("first watch", ("watch", "--once"), 40, fresh, lose_state),
+    Verb("watch many files", ("watch", "--once"), 20, nothing_decided, fill),
+    Verb("yank", ("yank", "p6==2.0", "--reason", "now"), 40, yanked),
+    Verb("unyank", ("unyank", "p1==1.0"), 40, unyanked),
+    Verb("status-set", ("status-set", "p3", "deprecated", "--reason", "now"), 40, status_set),
+    Verb("remove", ("remove", "p6==2.0"), 50, removed, keep_release),
+    Verb("rebuild", ("rebuild",), 60, nothing_decided),
+    Verb("rebuild damaged", ("rebuild",), 60, nothing_decided, damage),
+    Verb("backup", ("backup",), 30, backed_up),
+    Verb("restore", ("restore", "COPY"), 60, restored, back_up),
+]
+
+
+def acknowledged(ended: Ended) -> bool:
+    """Whether the command said that it was done."""
+    return ended.code == 0
+
+
+def set_up(bench: Bench, verb: Verb) -> tuple[Memory, tuple[str | Path, ...]]:
+    """Save what the verb begins with, as its name; what is remembered then, and its arguments."""
+    bench.furnished()
+    before = bench.remembered()
+    verb.prepare(bench)
+    if verb.prepare is back_up:
+        before = bench.remembered()
+    if verb.prepare is lose_state:
+        before = Memory(0, {}, {}, {})
+    bench.save(verb.name)
+    copy = bench.root / "copy.sqlite"
+    return before, tuple(copy if each == "COPY" else each for each in verb.argv)
+
+
+def mutating_calls(bench: Bench, verb: Verb, argv: tuple[str | Path, ...]) -> list[Call]:
+    """The calls of a run that nobody disturbs."""
+    bench.reset(verb.name)
+    trace = bench.root / "trace"
+    well(bench.run(str(argv[0]), *argv[1:], strace=tracing(MUTATING, trace)))
+    return calls(trace, bench.root, changing=True)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_a_kill_before_any_call_loses_nothing(workplaces: list[Bench], verb: Verb) -> None:
+    """Whatever the call, recovery brings all to one state, and the index goes on from there; the
+    same holds of a run that is not killed, which is the first."""
+    begun = {bench.root: set_up(bench, verb) for bench in workplaces}
+    first = workplaces[0]
+    found = mutating_calls(first, verb, begun[first.root][1])
+    chosen = [None, *spread(found, verb.kills, seed=2026)]
+
+    def kill(bench: Bench, call: Call | None) -> bool:
+        before, argv = begun[bench.root]
+        bench.reset(verb.name)
+        ended = bench.run(str(argv[0]), *argv[1:], strace=killing(call) if call else None)
+        assert ended.was_killed or ended.code == 0, f"{ended}"
+        look(bench.lab)
+        bench.recover()
+        verb.holds(bench, check(bench, before), ended)
+        make_wheel(bench.lab.packages, "p0", "9.0")
+        bench.recover()
+        check(bench, before)
+        assert call is not None or ended.code == 0, f"{ended}"
+        return ended.was_killed
+
+    results = on_all(workplaces, chosen, kill)
+    assert not (failures := told(chosen, results)), f"of {len(found)} calls: {failures}"
+    assert results.count(True) >= len(chosen) * 0.8
