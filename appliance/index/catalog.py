@@ -110,13 +110,6 @@ class Catalog:
             if free > max(_MANY_PAGES, pages // 4):
                 connection.exec_driver_sql("VACUUM")
 
-    def close(self) -> None:
-        """Close the file; it is opened again when it is used."""
-        with self._lock:
-            if self._engine is not None:
-                self._engine.dispose()
-            self._engine = None
-
     # --- plumbing ------------------------------------------------------------------------------
 
     @contextmanager

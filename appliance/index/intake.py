@@ -55,7 +55,7 @@ class Intake:
             change.refuse(self._index, refused)
             duplicates = change.add(self._index, files)
             replaced = change.replaced
-            left = change.accepted(self._index, changed)
+            left = change.accepted_at(self._index, changed)
         for each in replaced:
             log.warning(
                 "%s: %s has other bytes than before: clients that keep the old ones refuse it; a"

@@ -233,7 +233,7 @@ class Reader:
         """Those of ``paths`` at which the index has a file with a detached signature."""
         return {file.path for file in self.files_at(index, paths) if file.signature}
 
-    def accepted(self, index: str, paths: Sequence[str]) -> set[str]:
+    def accepted_at(self, index: str, paths: Sequence[str]) -> set[str]:
         """Those of ``paths`` at which the index has a file."""
         return {
             path

@@ -250,7 +250,7 @@ class Scanner:
         if not gone:
             return
         with self._catalog.read() as reader:
-            names = {_name(path) for path in reader.accepted(self.index, list(gone))}
+            names = {_name(path) for path in reader.accepted_at(self.index, list(gone))}
             refused = reader.refusals(self.index) if names else []
         duplicates = [
             entry
@@ -279,7 +279,7 @@ class Scanner:
             if path + SIGNATURE not in found and self.folder.entry(path + SIGNATURE) is None
         ]
         with self._catalog.read() as reader:
-            accepted = reader.accepted(self.index, list(new))
+            accepted = reader.accepted_at(self.index, list(new))
             refused = reader.stats_at(self.index, list(new)).keys() - accepted
         orphans = [
             _orphan(entry)
@@ -322,7 +322,7 @@ class Scanner:
             return gone
         gone = self._without_unmounted(gone)
         with self._catalog.read() as reader:
-            files = len(reader.accepted(self.index, list(gone)))
+            files = len(reader.accepted_at(self.index, list(gone)))
             waiting = reader.mark(vanished_mark(self.index))
             is_much = files >= _MANY and 2 * files > reader.counts(self.index)[1]
         if is_much or (whole and files and waiting):

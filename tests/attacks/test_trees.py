@@ -59,10 +59,8 @@ def test_nothing_in_a_files_place_is_given_away(attacked: Target, swap: Swap) ->
             for answer in answers:
                 assert SECRET not in answer.body
                 assert answer.status < 500 or answer.status == 503
-            return (
-                not swap.gone
-                or victim.name not in attacked.page("victim")
-                and answers[0].status == 404
+            return not swap.gone or (
+                victim.name not in attacked.page("victim") and answers[0].status == 404
             )
 
         eventually(is_gone)

@@ -193,7 +193,8 @@ def odd_names(packages: Path, outside: Path) -> None:
 
 
 NAMES = (
-    "👩\u200d🔬 lab", "a b", "%2e%2e", "..%2f", "a&b=c?d#e", '"><script>', "back\\slash", "-rf", "~",
+    "👩\u200d🔬 lab", "a b", "%2e%2e", "..%2f", "a&b=c?d#e", '"><script>', "back\\slash", "-rf",
+    "~",
     "$(id)", "\u202ertl", "\u00e9", "e\u0301", "simple", "packages", "index.html", "x;y", "a:b",
 )  # fmt: skip
 
