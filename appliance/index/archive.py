@@ -196,7 +196,7 @@ def _from_wheel(
 
 def _dist_info(members: set[str], distribution: names.Distribution) -> str:
     """The name of the one directory that says what a wheel is (PEP 427)."""
-    tops = {name.partition("/")[0] for name in members}
+    tops = {_on_windows(name).partition("/")[0] for name in members}
     found = sorted(top for top in tops if top.lower().endswith(_DIST_INFO))
     if not found:
         raise Refused("a wheel without a .dist-info/METADATA file")
@@ -209,10 +209,16 @@ def _dist_info(members: set[str], distribution: names.Distribution) -> str:
         if f"{info}/{name}" not in members:
             raise Refused(f"a wheel without a .dist-info/{name} file")
     for member in sorted(members):
-        name = member.removeprefix(f"{info}/")
-        if name != member and name.upper() in _WHEEL_FILES and name not in _WHEEL_FILES:
-            raise Refused(f"{member} differs from {name.upper()} in its case only")
+        if "//" in member or "/./" in member or member.startswith("./"):
+            raise Refused(f"the archive member {member!r} is another one when it is unpacked")
+        name = _on_windows(member).removeprefix(f"{info}/").upper()
+        if name in _WHEEL_FILES and member != f"{info}/{name}":
+            raise Refused(f"{member} is {name} on some systems and not on others")
     return info
+
+
+def _on_windows(name: str) -> str:
+    return name.replace("\\", "/")
 
 
 def _is_info_of(info: str, distribution: names.Distribution) -> bool:

@@ -244,7 +244,7 @@ def test_a_watch_ends_whatever_a_process_does(lab: Lab) -> None:
 
 
 PARENT = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from appliance import spec
 from appliance.index import examine
@@ -257,22 +257,32 @@ with examine.examine_all(folder, Site(found), found.root, list(folder.look())) a
     for each in results:
         if each is not None or sys.argv[2] == "busy":
             print(*[child.pid for child in examine._all], flush=True)
+            if sys.argv[2] == "forked" and os.fork() == 0:
+                print(os.getpid(), flush=True)
+                os.close(1)
+                time.sleep(600)
             os.kill(os.getpid(), 9)
 """
 
 
-@pytest.mark.parametrize("how", ["idle", "busy"])
+@pytest.mark.parametrize("how", ["idle", "busy", "forked"])
 def test_a_process_ends_with_who_started_it(lab: Lab, how: str) -> None:
-    """Also when that is killed, and whatever it is at."""
+    """Also when that is killed, whatever it is at, and though a fork of it lives on."""
     if how == "busy":
         endless(lab)
     else:
         make_wheel(lab.packages, "foo", "1.0")
     run = subprocess.run(
-        [sys.executable, "-c", PARENT, str(lab.packages), how], stdout=subprocess.PIPE, check=False
+        [sys.executable, "-c", PARENT, str(lab.packages), how],
+        stdout=subprocess.PIPE,
+        check=False,
+        start_new_session=True,
     )
-    [pid] = map(int, run.stdout.split())
+    pid, *forks = map(int, run.stdout.split())
     eventually(lambda: not _runs(pid))
+    for fork in forks:
+        os.kill(fork, signal.SIGKILL)
+    assert len(forks) == (how == "forked")
 
 
 def test_nothing_is_imported_from_where_the_caller_stands(
