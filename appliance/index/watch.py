@@ -131,11 +131,13 @@ class Watch:
     def _scan_once(self, scanner: Scanner, again: bool) -> None:
         for has_changed in scanner.scan(again):
             if has_changed:
-                self._publish()
+                self._publisher.publish()
+                self._publish_lists()
         while scanner.waiting:
             time.sleep(QUIET_SECONDS)
             for _ in scanner.look(scanner.waiting, heard=True):
-                self._publish()
+                self._publisher.publish()
+                self._publish_lists()
         for text in scanner.troubles:
             log.error("%s: %s", scanner.index, text)
         self._catalog.set_mark(scan_mark(self._spec, scanner.index), 1)
@@ -155,8 +157,8 @@ class Watch:
             if events.is_heard:
                 for follower in self._followers:
                     self._serve(follower)
-            with self._trying("publish"):
-                self._publish_lists()
+            if time.monotonic() - self._lists_at >= _LISTS_SECONDS:
+                self._publish()
             with self._trying("report"):
                 self._report()
 
@@ -229,7 +231,7 @@ class Watch:
             follower.at_full_speed, follower.wanted = follower.wanted, False
             follower.due = now + self._spec.server.reconcile.total_seconds()
             follower.scan = follower.scanner.scan()
-            self._publisher.publish()
+            self._publish(again=True)
         while not self._stop.is_set():
             began = time.thread_time()
             has_changed = next(follower.scan, None)
@@ -266,22 +268,25 @@ class Watch:
         if follower.scanner.waiting and now < follower.scanned_at + _SETTLE_SECONDS:
             return
         self._catalog.set_mark(scan_mark(self._spec, follower.index), 1)
-        self._publisher.publish()
-        self._publisher.publish_lists()
         follower.is_marked = True
+        self._lists_at = 0.0
+        self._publish(again=True)
 
-    def _publish(self) -> None:
-        """Publish what has changed, if anything has."""
-        with self._catalog.read() as reader:
-            behind = reader.serial() != reader.mark("pages")
-        if behind:
-            self._publisher.publish()
-        self._publish_lists()
+    def _publish(self, again: bool = False) -> None:
+        """Publish what has changed, if anything has, or ``again``. Trouble with it holds up no
+        scan."""
+        with self._trying("publish"):
+            with self._catalog.read() as reader:
+                behind = reader.serial() != reader.mark("pages")
+            if behind or again:
+                self._publisher.publish()
+            self._publish_lists()
 
     def _publish_lists(self) -> None:
-        if time.monotonic() - self._lists_at >= _LISTS_SECONDS:
+        now = time.monotonic()
+        if now - self._lists_at >= _LISTS_SECONDS:
+            self._lists_at = now
             self._publisher.publish_lists()
-            self._lists_at = time.monotonic()
 
     # --- what is told --------------------------------------------------------------------------
 
