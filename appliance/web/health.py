@@ -19,6 +19,7 @@ class Health:
         found = health(self._spec, self._catalog)
         if refused := self._refused():
             found.degraded.append(f"{refused} files are refused: see `pyindex status`")
+        resp.content_type = falcon.MEDIA_JSON
         resp.media = {"status": found.status, "problems": found.problems}
         resp.cache_control = ["no-store"]
         if found.failing or found.starting:
