@@ -9,15 +9,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from falcon.testing import TestClient
 
 from appliance.cli import main
 from appliance.cli.status import status
-from appliance.index import report
+from appliance.index import report, scan
+from appliance.index.folder import Entry, Folder
 from appliance.index.health import health
 from appliance.index.readiness import scan_mark
+from appliance.index.scan import Scanner
 from appliance.index.watch import alive, is_alive
 from appliance.web.app import create_app
 from tests.conftest import Lab, eventually
@@ -93,6 +96,36 @@ def test_a_bug_is_told_and_got_over(running: Lab, monkeypatch: pytest.MonkeyPatc
         assert code(running) == 1
     eventually(lambda: running.files("bar"))
     eventually(lambda: asked(running) == (200, "ok"))
+
+
+def test_a_bug_that_one_file_brings_out_stops_no_other(
+    running: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest comes in, by event and by a scan, and what it was is told."""
+    look, compare = Folder.look, Scanner._compare
+
+    def fail_look(self: Folder, path: str = "") -> Iterator[Entry]:
+        if "poison" in path:
+            raise ZeroDivisionError("as tested")
+        return look(self, path)
+
+    def fail_compare(self: Scanner, part: Any, again: bool) -> tuple[list[Entry], set[str]]:
+        if any("poison" in path for path in part.found):
+            raise ZeroDivisionError("as tested")
+        return compare(self, part, again)
+
+    monkeypatch.setattr(scan, "_SLICE", 1)
+    monkeypatch.setattr(Folder, "look", fail_look)
+    monkeypatch.setattr(Scanner, "_compare", fail_compare)
+    make_wheel(running.packages, "poison", "1.0")
+    eventually(lambda: any("as tested" in each for each in problems(running)))
+    make_wheel(running.packages, "bar", "1.0")
+    eventually(lambda: running.files("bar"))
+    make_wheel(running.packages, "zoo", "1.0")
+    with pytest.raises(ZeroDivisionError):
+        running.once()
+    assert running.files("zoo")
+    assert running.files("foo") == [WHEEL]
 
 
 def test_a_watcher_that_stands_still_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

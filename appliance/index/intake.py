@@ -25,16 +25,20 @@ class Intake:
 
     def take_in(self, entries: list[Entry], instead_of: Sequence[str] = ()) -> Iterator[list[str]]:
         """Take in the files at ``entries``, in that order where two have one name. In the same
-        transaction as the first of them, forget what was at the paths ``instead_of``.
+        transaction as the first that is accepted, or else at the end, forget what was at the paths
+        ``instead_of``.
 
         Yields after each transaction, so that its files can be published before the next, the
         paths of those that somebody is writing to, which were left for later.
         """
         with examine_all(self._folder, self._site, self._index, entries) as results:
             while part := list(_part(results)):
-                changing = self._commit(part, instead_of)
+                gone = instead_of if any(isinstance(each, File) for each in part) else ()
+                changing = self._commit(part, gone)
+                instead_of = () if gone else instead_of
                 yield changing
-                instead_of = ()
+        if instead_of:
+            yield self._commit([], instead_of)
 
     def _commit(self, examined: list[Examined], gone: Sequence[str]) -> list[str]:
         """One transaction. Returns the paths of files that are to be looked at again."""

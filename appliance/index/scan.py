@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 
+from appliance.errors import PyindexError
 from appliance.index.catalog import Catalog
 from appliance.index.folder import PARTIAL, Entry, Folder, FolderGone, Tally
 from appliance.index.intake import Intake, log_refusal
@@ -97,31 +98,42 @@ class Scanner:
         """
         self._recognise()
         tally, gone, new, parts = Tally(), set[str](), list[Entry](), list[_Part]()
-        self.seen, after = 0, ""
+        self.seen, after, failure = 0, "", None
         for found, upto in _slices(self.folder.walk(tally)):
-            with self._catalog.read() as reader:
-                known = reader.stats_between(self.index, after, upto)
-                signed = reader.signed_between(self.index, after, upto)
-            covers = _between(after, upto)
-            part = _Part({entry.path: entry for entry in found}, known, covers, signed)
-            some, missing = self._compare(part, again)
-            settled = [entry for entry in some if again or self._settled(entry, heard=False)]
-            gone |= missing
-            new += settled
-            parts.append(part)
+            try:
+                part = self._part(found, after, upto)
+                some, missing = self._compare(part, again)
+                settled = [entry for entry in some if again or self._settled(entry, heard=False)]
+                gone |= missing
+                new += settled
+                parts.append(part)
+                if not settled or upto is None or len(new) >= _TOGETHER:
+                    together, new = new, []
+                    yield from (True for _ in self._take_in(together))
+                    for each in parts:
+                        self._match_signatures(each, each.signed)
+                    parts = []
+            except (OSError, PyindexError):
+                raise
+            except Exception as error:  # a bug of ours that something in this slice brings out
+                failure, new, parts = failure or error, [], []
             self.seen += len(found)
-            if not settled or upto is None or len(new) >= _TOGETHER:
-                yield from (True for _ in self._take_in(new))
-                for each in parts:
-                    self._match_signatures(each, each.signed)
-                new, parts = [], []
             after = upto or after
             yield False
+        if failure is not None:
+            raise failure
         gone = {path for path in gone if self._is_gone(path)}
         self.troubles = []
         yield from (True for _ in self._forget(gone, whole=True))
         self._places.remember(self._missing)
         self.tally = tally
+
+    def _part(self, found: list[Entry], after: str, upto: str | None) -> "_Part":
+        with self._catalog.read() as reader:
+            known = reader.stats_between(self.index, after, upto)
+            signed = reader.signed_between(self.index, after, upto)
+        covers = _between(after, upto)
+        return _Part({entry.path: entry for entry in found}, known, covers, signed)
 
     # --- what differs --------------------------------------------------------------------------
 

@@ -133,11 +133,13 @@ class Watch:
     def _scan_once(self, scanner: Scanner, again: bool) -> None:
         for has_changed in scanner.scan(again):
             if has_changed:
-                self._publish()
+                self._publisher.publish()
+                self._publish_lists()
         while scanner.waiting:
             time.sleep(QUIET_SECONDS)
             for _ in scanner.look(scanner.waiting, heard=True):
-                self._publish()
+                self._publisher.publish()
+                self._publish_lists()
         for text in scanner.troubles:
             log.error("%s: %s", scanner.index, text)
         self._catalog.set_mark(scan_mark(self._spec, scanner.index), 1)
@@ -157,8 +159,8 @@ class Watch:
             if events.is_heard:
                 for follower in self._followers:
                     self._serve(follower)
-            with self._trying("publish"):
-                self._publish_lists()
+            if time.monotonic() - self._lists_at >= _LISTS_SECONDS:
+                self._publish()
             with self._trying("report"):
                 self._report()
 
@@ -196,15 +198,15 @@ class Watch:
         now = time.monotonic()
         if now >= follower.hear_at and (follower.heard or follower.scanner.waiting):
             follower.hear_at = now + _TICK_SECONDS
-            with self._trying("look", follower) as failed:
-                self._look(follower)
-            if failed:
+            if not self._look(follower):
                 follower.hear_at = now + _RETRY_SECONDS
         if now >= follower.scan_at:
-            with self._trying("scan", follower) as failed:
+            with self._trying("scan", follower, clears=False) as failed:
                 self._scan(follower)
             if failed:
-                follower.scan, follower.wanted = None, True
+                # What only we can mend is tried again at the next scan that is due.
+                follower.scan = None
+                follower.wanted = isinstance(failed[0], OSError | PyindexError)
                 pause = min(_RETRY_SECONDS * 2**follower.failures, _LONGEST_RETRY_SECONDS)
                 follower.failures += 1
                 follower.has_failed = True
@@ -212,15 +214,23 @@ class Watch:
         with self._trying("mark", follower):
             self._mark(follower)
 
-    def _look(self, follower: _Follower) -> None:
+    def _look(self, follower: _Follower) -> bool:
+        """Look at what was heard, and at what waits; returns whether all went well."""
         heard = frozenset(follower.heard)
-        for paths in (heard, follower.scanner.waiting - heard):
-            if paths:
-                for _ in follower.scanner.look(paths, heard=True):
-                    self._publish()
-                    if self._stop.is_set():
-                        return  # what is left is found at the next start
-        follower.heard -= heard
+        with self._trying("look", follower) as failed:
+            self._look_at(follower, heard | follower.scanner.waiting)
+            follower.heard -= heard
+        for path in heard if failed and len(heard) > 1 else ():
+            with contextlib.suppress(Exception):  # it was told: the others shall not wait for it
+                self._look_at(follower, frozenset({path}))
+                follower.heard.discard(path)
+        return not failed
+
+    def _look_at(self, follower: _Follower, paths: frozenset[str]) -> None:
+        for _ in follower.scanner.look(paths, heard=True) if paths else ():
+            self._publish()
+            if self._stop.is_set():
+                return  # what is left is found at the next start
 
     def _scan(self, follower: _Follower) -> None:
         """Go on with the scan, or begin one that is due."""
@@ -231,7 +241,7 @@ class Watch:
             follower.at_full_speed, follower.wanted = follower.wanted, False
             follower.due = now + self._spec.server.reconcile.total_seconds()
             follower.scan = follower.scanner.scan()
-            self._publisher.publish()
+            self._publish(again=True)
         while not self._stop.is_set():
             began = time.thread_time()
             has_changed = next(follower.scan, None)
@@ -251,6 +261,7 @@ class Watch:
         """A scan has come to its end."""
         follower.scan, follower.failures, follower.has_failed = None, 0, False
         follower.scanned_at = follower.scanned_at or time.monotonic()
+        self._clear(f"scan {follower.index}")
         prefix = f"missing {follower.index} "
         found = {prefix + text: text for text in follower.scanner.troubles}
         for key in [key for key in self._troubles if key.startswith(prefix) and key not in found]:
@@ -268,29 +279,34 @@ class Watch:
         if follower.scanner.waiting and now < follower.scanned_at + _SETTLE_SECONDS:
             return
         self._catalog.set_mark(scan_mark(self._spec, follower.index), 1)
-        self._publisher.publish()
-        self._publisher.publish_lists()
         follower.is_marked = True
+        self._lists_at = 0.0
+        self._publish(again=True)
 
-    def _publish(self) -> None:
-        """Publish what has changed, if anything has."""
-        with self._catalog.read() as reader:
-            behind = reader.serial() != reader.mark("pages")
-        if behind:
-            self._publisher.publish()
-        self._publish_lists()
+    def _publish(self, again: bool = False) -> None:
+        """Publish what has changed, if anything has, or ``again``. Trouble with it holds up no
+        scan."""
+        with self._trying("publish"):
+            with self._catalog.read() as reader:
+                behind = reader.serial() != reader.mark("pages")
+            if behind or again:
+                self._publisher.publish()
+            self._publish_lists()
 
     def _publish_lists(self) -> None:
-        if time.monotonic() - self._lists_at >= _LISTS_SECONDS:
+        now = time.monotonic()
+        if now - self._lists_at >= _LISTS_SECONDS:
+            self._lists_at = now
             self._publisher.publish_lists()
-            self._lists_at = time.monotonic()
 
     # --- what is told --------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _trying(self, what: str, follower: _Follower | None = None) -> Iterator[list[Exception]]:
-        """Whatever goes wrong is told when it begins, and until ``what`` succeeds; what was raised
-        is put into the list."""
+    def _trying(
+        self, what: str, follower: _Follower | None = None, clears: bool = True
+    ) -> Iterator[list[Exception]]:
+        """Whatever goes wrong is told when it begins, and until ``what`` succeeds if that
+        ``clears`` it; what was raised is put into the list."""
         index = follower.index if follower else None
         key, raised = f"{what} {index or ''}", list[Exception]()
         try:
@@ -308,7 +324,8 @@ class Watch:
             self._told[key] = kind
             self._troubles[key] = Trouble(index, isinstance(error, FolderGone), text)
         else:
-            self._clear(key)
+            if clears:
+                self._clear(key)
 
     def _explained(self, error: Exception) -> str:
         if not isinstance(error, OSError):
