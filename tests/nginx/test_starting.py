@@ -16,7 +16,7 @@ from tests.dist import make_wheel
 from tests.nginx.servers import Server, application, running, serving
 from tests.nginx.sites import nginx_port
 
-PROJECTS = 400
+PROJECTS = 150
 NAMES = [f"p{number:03}" for number in range(PROJECTS)]
 
 
@@ -91,7 +91,7 @@ def test_no_reader_is_told_what_is_not_known(tmp_path: Path, lost: str) -> None:
         with running(once, tmp_path / "watch.log", lambda: True):
             if lost == "an index":
                 eventually(lambda: not note.exists() or note.read_text() != is_old)
-            eventually(lambda: all(ask_all(server, NAMES[::40]) for server in servers))
+            eventually(lambda: all(ask_all(server, NAMES[::30]) for server in servers))
             for server in servers:
                 assert ask_all(server, NAMES)
                 assert server.ask("/simple/nothing/").status == 404
