@@ -206,7 +206,7 @@ class Spec(_Section):
 
     @property
     def www(self) -> Path:
-        """Everything that may be read: pages, metadata, links to package files."""
+        """Everything that may be read beside package files: pages, metadata, markers."""
         return self.state / "www"
 
     @property

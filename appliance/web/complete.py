@@ -18,6 +18,16 @@ class Complete:
         self._spec, self._catalog = spec, catalog
         self._view = View(spec, Site(spec), index)
         self._known: tuple[int, int] | None = None
+        self._is_of_lineage = False
+
+    def page(self, www: str, path: str) -> static.File:
+        """The page at ``path``, if the pages that are there were made for the indexes of this spec:
+        those of a base must not pass for those of an index that was put above it."""
+        if not self._is_of_lineage:
+            if not self._view.number:
+                raise self._unscanned()
+            self._is_of_lineage = True
+        return self.open(www, path)
 
     def open(self, root: str, path: str, beneath: bool = False) -> static.File:
         """The file at ``path`` (see :class:`static.File`), or :meth:`absent`."""
@@ -34,9 +44,10 @@ class Complete:
     def check(self) -> None:
         """Raise :class:`Unscanned` until all of the index and its bases has been published."""
         if not (is_laid_out(self._spec) and self._is_live()):
-            raise Unscanned(
-                f"index {self._view.name} is being scanned for the first time; retry"
-            ) from None
+            raise self._unscanned() from None
+
+    def _unscanned(self) -> Unscanned:
+        return Unscanned(f"index {self._view.name} is being scanned for the first time; retry")
 
     def _is_live(self) -> bool:
         """Whether the pages are those of this catalog. One that is there but cannot be read tells

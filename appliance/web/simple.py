@@ -76,7 +76,7 @@ class Simple:
                 headers={"Vary": "Accept"},
             )
         place = f"{directory}/{variant.file}"
-        with self._complete.open(self._www, place) as file:
+        with self._complete.page(self._www, place) as file:
             resp.set_headers(_HEADERS)
             resp.set_header("ETag", file.etag)
             resp.set_header("X-PyPI-Last-Serial", f"{file.mtime:x}")  # see store.page_time

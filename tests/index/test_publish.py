@@ -1,18 +1,22 @@
 """From the journal to pages on disk."""
 
 import json
+import multiprocessing
+import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
 
 from appliance import spec
-from appliance.errors import NotFound
-from appliance.index import decisions, store
+from appliance.errors import NotFound, PyindexError
+from appliance.index import decisions, publish, store
 from appliance.index.catalog import Catalog
 from appliance.index.publish import Publisher
-from appliance.index.store import PAGES, page_time
+from appliance.index.store import PAGES, Site, page_time
 from appliance.index.watch import Watch
 from tests.conftest import Lab
 from tests.dist import make_wheel
@@ -234,3 +238,155 @@ def test_an_unreadable_catalog_says_what_to_do(tmp_path: Path) -> None:
         assert "pyindex rebuild" in str(error)
     else:
         raise AssertionError("a damaged catalog was read")
+
+
+def test_a_tree_that_is_not_ours_is_refused(lab: Lab) -> None:
+    """``state: /var`` does not cost /var/www; nothing is written or removed before that is seen."""
+    theirs = lab.spec.www / "html" / "index.html"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs")
+    before = sorted(lab.spec.state.rglob("*"))
+    message = f"{lab.spec.www} is not empty and was not made by pyindex"
+    with pytest.raises(PyindexError, match=message):
+        Watch(lab.spec)
+    for attempt in (
+        lambda: Site(lab.spec).batch(),
+        lambda: Site(lab.spec).tidy(0),
+        lambda: Site(lab.spec).remove_tree(theirs.parent),
+    ):
+        with pytest.raises(PyindexError, match=message):
+            attempt()
+    assert sorted(lab.spec.state.rglob("*")) == before
+
+
+def test_who_waits_for_the_lock_says_for_whom_and_not_for_ever(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A change is recorded whoever holds the lock, and is published by the next who has it."""
+    path = make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    monkeypatch.setattr(publish, "_WARN_SECONDS", 0.0)
+    monkeypatch.setattr(publish, "_GIVE_UP_SECONDS", 0.1)
+    with Publisher(lab.spec, lab.catalog)._lock(), pytest.raises(PyindexError) as caught:
+        decisions.yank(lab.spec, lab.index, path.name, "bad")
+    assert f"process {os.getpid()} has been publishing for more than 0 seconds" in str(caught.value)
+    serial = lab.journal()[-1].serial
+    assert f"changes up to serial {serial} are recorded" in str(caught.value)
+    assert f"waiting for process {os.getpid()}, which is publishing" in caplog.messages
+    Publisher(lab.spec, lab.catalog).publish()
+    page = lab.page("foo")
+    assert page is not None
+    assert page["files"][0]["yanked"] == "bad"
+
+
+def test_who_has_nothing_to_publish_waits_for_nobody(lab: Lab) -> None:
+    """It is one look into the catalog, for a watcher that asks often."""
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    with Publisher(lab.spec, lab.catalog)._lock():
+        assert Publisher(lab.spec, lab.catalog).publish() == 1
+        assert not Publisher(lab.spec, lab.catalog).publish_lists()
+
+
+def test_of_two_hard_links_the_other_stays(lab: Lab) -> None:
+    """One file under two paths, one of them removed, then all made anew: it can be fetched."""
+    path = make_wheel(lab.packages, "foo", "1.0")
+    (lab.packages / "b").mkdir()
+    os.link(path, lab.packages / "b" / path.name)
+    lab.once()
+    path.unlink()
+    lab.once()
+    lab.once(again=True)
+    page = lab.page("foo")
+    assert page is not None
+    assert page["files"][0]["url"] == f"../../packages/b/{path.name}"
+    assert lab.accepted() == {f"b/{path.name}"}
+    assert lab.metadata(f"b/{path.name}")
+
+
+def test_files_of_a_quarantined_project_cannot_be_fetched(lab: Lab) -> None:
+    """Neither file nor metadata, whoever knows the URL; afterwards they can as before."""
+    path = make_wheel(lab.packages, "foo", "1.0")
+    path.with_name(f"{path.name}.asc").write_text("signature")
+    lab.once()
+    os.utime(path.with_name(f"{path.name}.asc"), (1, 1))
+    metadata = Path(Site(lab.spec).metadata(lab.index, path.name))
+    content = metadata.read_bytes()
+    for again in (False, True):
+        decisions.set_status(lab.spec, lab.index, "foo", "quarantined", "malware")
+        if again:
+            Publisher(lab.spec, lab.catalog).publish(everything=True)
+        assert lab.accepted() == set()
+        assert not metadata.exists()
+        decisions.set_status(lab.spec, lab.index, "foo", "active", None)
+        assert lab.accepted() == {path.name, f"{path.name}.asc"}
+        assert metadata.read_bytes() == content
+
+
+def test_a_project_that_cannot_be_published_stops_no_other(lab: Lab) -> None:
+    """It keeps its page, is named, and the rest is up to date; mended, it is published."""
+    for name in ("bad", "good"):
+        make_wheel(lab.packages, name, "1.0")
+    lab.once()
+    before = lab.page("bad")
+    for name in ("bad", "good"):
+        make_wheel(lab.packages, name, "2.0")
+    with closing(sqlite3.connect(lab.spec.catalog)) as connection, connection:
+        connection.execute("UPDATE project SET display = X'ff', status = X'ff' WHERE name = 'bad'")
+    with pytest.raises(PyindexError, match=r"keep the pages that they had: main/bad: "):
+        lab.once()
+    lab.once()
+    assert lab.page("bad") == before
+    assert len(lab.files("good")) == 2
+    assert list(publish.unpublished(lab.spec)) == ["main/bad"]
+    with lab.catalog.read() as reader:
+        assert reader.mark("pages") == reader.serial()
+    with closing(sqlite3.connect(lab.spec.catalog)) as connection, connection:
+        connection.execute("UPDATE project SET display = 'bad', status = 'active'")
+    Publisher(lab.spec, lab.catalog).publish(everything=True)
+    assert len(lab.files("bad")) == 2
+    assert publish.unpublished(lab.spec) == {}
+
+
+def publish_all(given: spec.Spec, times: int) -> None:
+    for _ in range(times):
+        publisher = Publisher(given, Catalog(given.catalog))
+        publisher.publish(everything=True)
+        publisher.publish_lists()
+
+
+def yank_often(given: spec.Spec, filename: str, times: int) -> None:
+    for number in range(times):
+        decisions.yank(given, "main", filename, str(number))
+
+
+def test_publishers_beside_one_another_lose_nothing(lab: Lab) -> None:
+    """Some make all anew while others change: no page's serial runs backwards, no list's does,
+    and what a page shows can be fetched."""
+    paths = [make_wheel(lab.packages, f"p{number}", "1.0") for number in range(4)]
+    lab.once()
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=publish_all, args=(lab.spec, 8)) for _ in range(2)]
+    processes += [
+        context.Process(target=yank_often, args=(lab.spec, path.name, 20)) for path in paths[:2]
+    ]
+    for process in processes:
+        process.start()
+    pages = [lab.page_path(name) for name in ("", "p0", "p1", "p2")]
+    seen = dict.fromkeys(pages, 0)
+    while any(process.is_alive() for process in processes):
+        for page in pages:
+            serial = json.loads(page.read_bytes())["meta"]["_last-serial"]
+            assert serial >= seen[page]
+            seen[page] = serial
+        assert lab.accepted() == {path.name for path in paths}
+        listed = json.loads(pages[0].read_bytes())["projects"]
+        for project in listed:
+            page = json.loads(lab.page_path(project["name"]).read_bytes())
+            assert page["meta"]["_last-serial"] >= project["_last-serial"]
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert seen[pages[0]] >= 4
+    Publisher(lab.spec, lab.catalog).publish_lists()
+    assert json.loads(pages[0].read_bytes())["meta"]["_last-serial"] == len(lab.journal())

@@ -1,0 +1,98 @@
+"""What readers get while an index does not know yet what it has."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance import render, spec
+from appliance.spec import Spec
+from appliance.web.negotiate import JSON
+from benchmarks.ports import HOST, free_port
+from tests.conftest import eventually
+from tests.dist import make_wheel
+from tests.nginx.servers import Server, application, running, serving
+from tests.nginx.sites import nginx_port
+
+PROJECTS = 150
+NAMES = [f"p{number:03}" for number in range(PROJECTS)]
+
+
+def filename(name: str) -> str:
+    return f"{name}-1.0-py2.py3-none-any.whl"
+
+
+def write(path: Path, indexes: str) -> Spec:
+    port = free_port()
+    path.write_text(
+        f"url: http://{HOST}:{free_port()}\nstate: state\nserver: {{port: {port}}}\n"
+        f"indexes: {{{indexes}}}\n"
+    )
+    return spec.load(path)
+
+
+def ask_all(server: Server, names: list[str]) -> bool:
+    """Ask for the list and some projects: each is as it must be or not known yet, which is said.
+    Returns whether all was known."""
+    whole = True
+    for path in ("/simple/", *(f"/simple/{name}/" for name in names), "/packages/"):
+        answer = server.ask(path, {"Accept": JSON})
+        if answer.status == 503:
+            assert answer.headers["retry-after"] == "5", answer
+            assert b"is being scanned for the first time; retry" in answer.body
+            whole = False
+            continue
+        assert answer.status == 200, (path, answer)
+        if path == "/simple/":
+            projects = json.loads(answer.body)["projects"]
+            assert [project["name"] for project in projects] == NAMES
+        elif path.startswith("/simple/"):
+            (file,) = json.loads(answer.body)["files"]
+            assert file["filename"] == filename(path.split("/")[2])
+            assert file["url"] == f"../../packages/{file['filename']}"  # not of a base
+    return whole
+
+
+@pytest.mark.parametrize("lost", ["nothing was there", "the catalog", "the state", "an index"])
+def test_no_reader_is_told_what_is_not_known(tmp_path: Path, lost: str) -> None:
+    """On a first start, after a loss, or above a base that has the same names, by both servers:
+    nothing is absent and nothing is partial, until all of it is there at once."""
+    for name in ("team", "base"):
+        (tmp_path / name).mkdir()
+    for name in NAMES:
+        make_wheel(tmp_path / "team", name, "1.0")
+        shutil.copy2(tmp_path / "team" / filename(name), tmp_path / "base" / filename(name))
+    path = tmp_path / "pyindex.yml"
+    base, team = "base: {packages: base}", "team: {packages: team, bases: [base]}"
+    once = [sys.executable, "-m", "appliance", "watch", "-c", str(path)]
+    given = write(path, base if lost == "an index" else f"{team}, {base}")
+    if lost != "nothing was there":
+        with running([*once, "--once"], tmp_path / "once.log", lambda: True):
+            eventually((given.www / "simple/index.html").exists)
+    if lost == "the state":
+        shutil.rmtree(given.state)
+    if lost == "the catalog":
+        for each in given.state.glob("catalog*"):
+            each.unlink()
+    given = write(path, f"{team}, {base}")
+    with (
+        application(path, given.server.port),
+        serving(tmp_path / "nginx", render.nginx(given, HOST)),
+    ):
+        servers = [Server(nginx_port(given)), Server(given.server.port)]
+        if lost in ("nothing was there", "the state"):
+            assert [ask_all(server, NAMES[:3]) for server in servers] == [False, False]
+        if lost == "an index":  # nginx knows nothing of bases: a publisher has to come first
+            assert not any(ask_all(servers[1], [name]) for name in NAMES[:3])
+        note = given.www / "simple/.view"
+        is_old = note.exists() and note.read_text()
+        with running(once, tmp_path / "watch.log", lambda: True):
+            if lost == "an index":
+                eventually(lambda: not note.exists() or note.read_text() != is_old)
+            eventually(lambda: all(ask_all(server, NAMES[::30]) for server in servers))
+            for server in servers:
+                assert ask_all(server, NAMES)
+                assert server.ask("/simple/nothing/").status == 404
+                assert server.ask("/packages/nothing").status == 404

@@ -1,0 +1,54 @@
+"""The list of all files, in pages."""
+
+import re
+
+import falcon
+import pytest
+from falcon.testing import TestClient
+
+from appliance.web import browse
+from appliance.web.app import create_app
+from appliance.web.browse import Packages
+from appliance.web.complete import Complete
+from tests.conftest import Lab
+from tests.dist import make_wheel
+
+NAMES = [f"p{number}-1.0+a.b-py2.py3-none-any.whl" for number in range(7)]
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 1000])
+@pytest.mark.parametrize(
+    ("a_page", "sizes"), [(3, [3, 3, 1]), (7, [7]), (8, [7]), (1, [1] * 7), (6, [6, 1])]
+)
+def test_pages_follow_one_another(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, a_page: int, sizes: list[int], at_a_time: int
+) -> None:
+    """Each leads to the next as long as there is one; together they have every file once."""
+    monkeypatch.setattr(browse, "_FILES_AT_A_TIME", at_a_time)
+    (lab.packages / "a & b").mkdir()
+    for name in NAMES:
+        make_wheel(lab.packages / "a & b", name.partition("-")[0], "1.0+a.b")
+    lab.once()
+    app = falcon.App()
+    complete = Complete(lab.spec, lab.catalog, lab.index)
+    app.add_route("/packages/", Packages(lab.catalog, lab.index, complete, a_page))
+    found: list[str] = []
+    query = ""
+    for size in sizes:
+        text = TestClient(app).simulate_get("/packages/", query_string=query).text
+        files = re.findall(r'#sha256=\w+">a &amp; b/(.*?)</a>', text)
+        assert len(files) == size
+        found += files
+        following = re.search(r'<a href="\?(after=[^"]*)">More files</a>', text)
+        query = following[1] if following else ""
+    assert query == ""
+    assert found == NAMES
+
+
+def test_what_is_not_scanned_yet_is_not_listed(lab: Lab) -> None:
+    """No part of the files passes for all of them."""
+    make_wheel(lab.packages, "foo", "1.0")
+    answer = TestClient(create_app(lab.spec)).simulate_get("/packages/")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    lab.once()
+    assert TestClient(create_app(lab.spec)).simulate_get("/packages/").text.count("<a ") == 1
