@@ -52,11 +52,19 @@ def path(state: Path) -> Path:
 
 def read(state: Path) -> Log:
     """The log as it is; raises ``OSError`` if it is there and cannot be read."""
+    return _parsed(path(state), _lines(_content(state)))
+
+
+def last_serial(state: Path) -> int:
+    """The serial of the last line that can be read; 0 if there is none."""
+    return _last(_lines(_content(state))) or 0
+
+
+def _content(state: Path) -> bytes:
     try:
-        content = path(state).read_bytes()
+        return path(state).read_bytes()
     except FileNotFoundError:
-        return Log()
-    return _parsed(path(state), _lines(content))
+        return b""
 
 
 def follow(state: Path, reader: Reader) -> None:
@@ -64,19 +72,19 @@ def follow(state: Path, reader: Reader) -> None:
     returns. Raises ``OSError``, and then the log is as it was."""
     with _locked(state) as descriptor:
         lines, end = _sound(descriptor)
-        known = _parsed(path(state), lines)
-        if known.lines:
-            texts = [_text(change, reader) for change in reader.decided(_logged(known, reader))]
+        logged = _last(lines, reader.serial())
+        if logged is not None or _last(lines) is not None:
+            texts = [_text(change, reader) for change in reader.decided(logged or 0)]
         else:
             now = time.time_ns() // _NANOSECONDS_PER_MICROSECOND
             texts = [_snapshot(reader, reader.serial(), now, "snapshot")]
         previous = _digest(lines[-1]) if lines else ""
-        content = b""
+        new = []
         for text in filter(_is_sound, texts):
             line = json.dumps(text | {"previous": previous}).encode()
-            content += line + b"\n"
+            new.append(line + b"\n")
             previous = _digest(line)
-        _append(descriptor, content, end)
+        _append(descriptor, b"".join(new), end)
 
 
 def replay(lines: Iterable[dict[str, Any]]) -> Decisions:
@@ -107,13 +115,9 @@ def replay_changes(changes: Iterable[Change]) -> Decisions:
 
 def is_behind(log: Log, reader: Reader) -> bool:
     """Whether the journal has decisions that the log lacks, which is so for a moment."""
-    return bool(reader.decided(_logged(log, reader)))
-
-
-def _logged(log: Log, reader: Reader) -> int:
-    """The serial up to which the log is. A higher one than the catalog's is of another catalog."""
     last = reader.serial()
-    return max((line["serial"] for line in log.lines if line["serial"] <= last), default=0)
+    logged = max((line["serial"] for line in log.lines if line["serial"] <= last), default=0)
+    return bool(reader.decided(logged))
 
 
 def _text(change: Change, reader: Reader) -> dict[str, Any]:
@@ -196,6 +200,16 @@ def _append(descriptor: int, content: bytes, end: int) -> None:
     except OSError:
         os.ftruncate(descriptor, min(size, end))
         raise
+
+
+def _last(lines: list[bytes], at_most: int = schema.SERIALS) -> int | None:
+    """The serial of the last line that can be read, and has none above ``at_most``: those are of
+    another catalog."""
+    for raw in reversed(lines):
+        line = _parse(raw)
+        if line is not None and line["serial"] <= at_most:
+            return int(line["serial"])
+    return None
 
 
 def _parsed(place: Path, lines: list[bytes]) -> Log:

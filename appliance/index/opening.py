@@ -42,13 +42,12 @@ def open_catalog(spec: Spec, create: bool = False) -> Catalog:
     ``create`` makes a missing one. Raises :class:`CatalogError`; a log that cannot be written is
     logged, as it stops decisions only, which say so themselves.
     """
-    logged = _logged(spec)
-    known = max(published(spec), logged.serial)
+    known = max(published(spec), _logged(spec))
     catalog = Catalog(spec.catalog, create)
     with catalog.read() as reader:
         last = reader.serial()
     if last < known or (create and last == 0):
-        _catch_up(spec, catalog, known, logged)
+        _catch_up(spec, catalog, known)
     try:
         with catalog.read() as reader:
             decisionlog.follow(spec.state, reader)
@@ -57,20 +56,21 @@ def open_catalog(spec: Spec, create: bool = False) -> Catalog:
     return catalog
 
 
-def _logged(spec: Spec) -> decisionlog.Log:
-    """The decisions log. One that cannot be read is no reason not to serve, but one not to begin
-    anew without its decisions."""
+def _logged(spec: Spec) -> int:
+    """The last serial of the decisions log. One that cannot be read is no reason not to serve, but
+    one not to begin anew without its decisions."""
     try:
-        return decisionlog.read(spec.state)
+        return decisionlog.last_serial(spec.state)
     except OSError as error:
         if not spec.catalog.exists():
             raise
         log.warning("%s: %s", decisionlog.path(spec.state), error.strerror)
-        return decisionlog.Log()
+        return 0
 
 
-def _catch_up(spec: Spec, catalog: Catalog, known: int, logged: decisionlog.Log) -> None:
+def _catch_up(spec: Spec, catalog: Catalog, known: int) -> None:
     """Let a catalog that is new, or older than what is known, go on after that."""
+    logged = decisionlog.read(spec.state)
     beginning = max(known, clock(), copied(spec))
     with catalog.change() as change:
         last = change.serial()
@@ -94,7 +94,7 @@ def _catch_up(spec: Spec, catalog: Catalog, known: int, logged: decisionlog.Log)
 
 def evidence(spec: Spec) -> int:
     """The serial that a new catalog must begin after."""
-    logged = decisionlog.read(spec.state).serial
+    logged = decisionlog.last_serial(spec.state)
     return max(published(spec), logged, copied(spec), clock())
 
 

@@ -213,7 +213,7 @@ def restore(spec: Spec, copy: Path) -> Iterator[str]:
     with _alone(spec), _temporary(spec) as temporary:
         _copy(copy.absolute(), temporary)
         _check_indexes(spec, copy, temporary)
-        known = max(opening.published(spec), decisionlog.read(spec.state).serial)
+        known = max(opening.published(spec), decisionlog.last_serial(spec.state))
         if spec.catalog.exists():
             yield f"the catalog until now is kept as {_replace(spec, temporary, known)}"
         else:

