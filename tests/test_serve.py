@@ -128,6 +128,21 @@ def test_nothing_is_left_running(server: Serving, number: int) -> None:
     eventually(lambda: not server.watchers())
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_answer_that_was_begun_is_finished(server: Serving, number: int) -> None:
+    """Whoever is reading a file when the server stops, or starts its workers anew, gets it all."""
+    path = make_wheel(server.packages, "large", "1.0", modules={"large": "#" + "x" * 20_000_000})
+    eventually(lambda: server.get("/simple/large/"))
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        connection.request("GET", f"/packages/{path.name}")
+        answer = connection.getresponse()
+        begun = answer.read(1000)
+        server.process.send_signal(number)
+        name = signal.Signals(number).name.removeprefix("SIG").lower()
+        eventually(lambda: f"Handling signal: {name}" in server.log.read_text())
+        assert begun + answer.read() == path.read_bytes()
+
+
 def test_a_second_start_shows_the_same(tmp_path: Path) -> None:
     """What was published is there from the first moment of the next start."""
     with serving(tmp_path) as first:

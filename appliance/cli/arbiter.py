@@ -1,5 +1,6 @@
 """gunicorn, as ``pyindex serve`` runs it."""
 
+import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any
@@ -13,6 +14,8 @@ from appliance.index import readiness
 from appliance.index.catalog import Catalog
 from appliance.spec import Spec
 from appliance.web.app import create_app
+
+_PROGRESS_SECONDS = 5.0
 
 _Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -42,12 +45,14 @@ class Greeting:
     def __init__(self, spec: Spec, url: str) -> None:
         self._spec, self._url = spec, url
         self._told: str | None = None
+        self._not_before = 0.0
         self._done = False
 
     def tell(self, say: Callable[[str], object]) -> None:
         """Say what is new; call this every second or so."""
         if self._done:
             return
+        now = time.monotonic()
         try:
             # Closed again at once: workers are forked from this process.
             with closing(Catalog(self._spec.catalog)) as catalog, catalog.read() as reader:
@@ -56,6 +61,9 @@ class Greeting:
         except PyindexError:
             return  # nothing is known yet, or /health tells
         if waiting:
+            if now < self._not_before:
+                return
+            self._not_before = now + _PROGRESS_SECONDS
             line = f"pyindex: scanning {', '.join(waiting)}: {files} files so far"
         else:
             self._done = True

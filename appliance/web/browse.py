@@ -32,11 +32,11 @@ class Home:
 
     def __init__(self, spec: Spec, catalog: Catalog, index: str, search: XmlRpc) -> None:
         self._spec, self._catalog, self._index = spec, catalog, index
+        self._counted: tuple[int, tuple[int, int]] | None = None
         self.on_post = search.on_post  # pip search asks an index URL without a path there
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        with self._catalog.read() as reader:
-            projects, files = reader.counts(self._index)
+        projects, files = self._counts()
         base = f"{address.base(self._spec, req)}/{self._spec.prefix(self._index)}"
         resp.content_type = falcon.MEDIA_HTML
         resp.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
@@ -52,6 +52,14 @@ class Home:
         )
 
     on_head = on_get
+
+    def _counts(self) -> tuple[int, int]:
+        """How many projects and files there are; counted once for each serial, as it takes long."""
+        with self._catalog.read() as reader:
+            serial = reader.serial()
+            if self._counted is None or self._counted[0] != serial:
+                self._counted = serial, reader.counts(self._index)
+        return self._counted[1]
 
 
 class Packages:

@@ -158,6 +158,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.waiting: set[_Connection] = set()
         self._look_at = 0.0
 
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Raises RuntimeError, which gunicorn shows, rather than to serve HTTPS without it."""
+        if cfg.is_ssl:
+            raise RuntimeError(f"{cls.__module__} speaks no TLS: put nginx in front")
+        super().check_config(cfg, log)
+
     def accept(self, listener: socket.socket) -> None:
         """Take a new connection in; if there are too many, close the one that waited longest."""
         try:
@@ -310,7 +317,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         body: Any = ()
         try:
             body = self.wsgi(environ, answer.start_response)
-            if not isinstance(body, wsgi.FileWrapper) or not answer.sendfile(body):
+            whole = isinstance(body, wsgi.FileWrapper) and answer.response_length is not None
+            if not whole or not answer.sendfile(body):
                 for data in body:
                     answer.write(data)
                     yield from _flush(connection)

@@ -1,0 +1,52 @@
+"""The worker class of gunicorn. Slow clients are in tests/attacks, stops in tests/test_serve.py."""
+
+import logging
+import socket
+from pathlib import Path
+
+import pytest
+from gunicorn.config import Config
+
+from appliance.web.worker import Worker
+from tests.attacks.sites import embedded
+from tests.nginx.servers import PATIENCE
+from tests.nginx.sites import LARGE, PAGE
+
+
+def test_tls_is_refused() -> None:
+    """Rather than to speak plain HTTP where HTTPS was asked for."""
+    config = Config()
+    config.set("certfile", "/x/cert.pem")
+    with pytest.raises(RuntimeError, match="speaks no TLS: put nginx in front"):
+        Worker.check_config(config, logging.getLogger())
+
+
+def test_requests_that_are_sent_together_are_answered_in_turn(tmp_path: Path) -> None:
+    """Pages, a large file, what has a body and what has an error, in any pieces (RFC 9112, 9.3)."""
+    call = b"<methodCall><methodName>changelog_last_serial</methodName></methodCall>"
+    post = (
+        f"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: {len(call)}"
+    )
+    requests = b"".join(
+        (
+            f"GET {PAGE} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
+            f"{post}\r\n\r\n".encode() + call,
+            f"GET {LARGE} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
+            f"POST {PAGE} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello".encode(),
+            b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n",
+            f"{post}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n".encode() + call,
+        )
+    )
+    with embedded(tmp_path) as server:
+        for size in (len(requests), 1, 7, 100):
+            answer = b""
+            with socket.create_connection((server.address, server.port), PATIENCE) as client:
+                for start in range(0, len(requests), size):
+                    client.sendall(requests[start : start + size])
+                while more := client.recv(1 << 20):
+                    answer += more
+            statuses = [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]]
+            assert [code for code in statuses if code != b"100"] == [
+                *(b"200", b"200", b"200", b"405", b"200", b"200")
+            ]
+            assert answer.count(b"<methodResponse>") == 2
