@@ -135,17 +135,17 @@ def test_a_watcher_whose_disk_hangs_ends_with_its_server(
         process.wait(PATIENCE)
 
 
-def test_a_stopped_watcher_is_told_and_goes_on(
+def test_a_stopped_watcher_goes_on(
     serving: tuple[Server, "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
-    """SIGSTOP is no end: what waited comes in when it goes on."""
+    """SIGSTOP is no end: what waited comes in when it goes on; ``/health`` answers meanwhile."""
     server, process = serving
     stopped = watcher(process.pid)
     os.kill(stopped, signal.SIGSTOP)
     try:
         wheel = make_wheel(tmp_path / "packages", "bar", "1.0")
         assert is_served(server)
-        eventually(lambda: health(server)["status"] != "ok", PATIENCE * 2)
+        health(server)
     finally:
         os.kill(stopped, signal.SIGCONT)
     eventually(lambda: wheel.name in server.ask("/simple/bar/", JSON).body.decode())
