@@ -32,7 +32,7 @@ $(VENV)/.tested: $(VENV)/.installed
 	@touch $@
 
 test: $(VENV)/.tested lint
-	tests/system-packages nginx wrk systemd:systemd-analyze logrotate
+	tests/system-packages nginx wrk systemd:systemd-analyze logrotate strace
 	$(BIN)/python -m pytest
 
 fast: $(VENV)/.tested

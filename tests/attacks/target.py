@@ -26,6 +26,9 @@ FORMS: list[Callable[..., AbstractContextManager[Server]]] = [
     embedded,
     behind_nginx,
 ]
+# So many files that those of an attack are never most of the index: what is taken away at once
+# then would be asked about.
+_OLD = 60
 # Root is kept out by no mode; without capabilities it is as any user.
 _PLAIN_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
 
@@ -125,7 +128,8 @@ def target(
     packages, outside, own = (folder / name for name in ("packages", "outside", "own"))
     for place in (packages, outside, own):
         place.mkdir()
-    files = [make_wheel(packages, "old", "1.0"), make_sdist(packages, "old", "0.9")]
+    files = [make_wheel(packages, "old", f"1.{number}") for number in range(_OLD)]
+    files.append(make_sdist(packages, "old", "0.9"))
     secret = make_wheel(outside, "secret", "1.0", modules={"secret": f"# {SECRET.decode()}\n"})
     shutil.copy2(secret, packages.parent / secret.name)
     (outside / "secret.txt").write_bytes(SECRET)

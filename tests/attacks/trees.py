@@ -1,12 +1,15 @@
 """What people and programs leave in a packages directory, and what an attacker might."""
 
+import gzip
 import os
 import shutil
 import socket
 import stat
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.dist import make_wheel
 
@@ -193,9 +196,9 @@ def odd_names(packages: Path, outside: Path) -> None:
 
 
 NAMES = (
-    "👩\u200d🔬 lab", "a b", "%2e%2e", "..%2f", "a&b=c?d#e", '"><script>', "back\\slash", "-rf",
-    "~",
-    "$(id)", "\u202ertl", "\u00e9", "e\u0301", "simple", "packages", "index.html", "x;y", "a:b",
+    "👩\u200d🔬 lab", "a b", "%2e%2e", "a%2f..", "a&b=c?d#e", '"><script>', "-rf", "~",
+    "$(id)", "\u202ertl", "\u00e9", "e\u0301", "simple", "packages", "index.html", "x;y",
+    "a:b",
 )  # fmt: skip
 
 
@@ -204,6 +207,11 @@ def names_to_escape(packages: Path, outside: Path) -> None:
     for number, name in enumerate(NAMES):
         (packages / name).mkdir()
         make_wheel(packages / name, f"escaped{number}", "1.0")
+
+
+def backslash(packages: Path, outside: Path) -> None:
+    (packages / "back\\slash").mkdir()
+    make_wheel(packages / "back\\slash", "slash", "1.0")
 
 
 def many_empty(packages: Path, outside: Path) -> None:
@@ -271,12 +279,56 @@ TREES = [
     Tree("names that nothing can carry", odd_names),
     Tree("names to escape", names_to_escape,
          served=tuple(f"{n}/escaped{i}{WHEEL}" for i, n in enumerate(NAMES))),
+    Tree("a backslash in a name", backslash, served=(f"back\\slash/slash{WHEEL}",)),
     Tree("10,000 empty files", many_empty),
     Tree("2,000 directories", many_directories),
     Tree("junk", junk),
     Tree("a file of a tebibyte without bytes", sparse, {f"sparse{WHEEL}": ""}),
     Tree("a directory that is renamed", wide_and_renamed, served=(f"turn19/turned7{WHEEL}",)),
 ]  # fmt: skip
+
+
+# --- a few single files --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that is refused with a reason that has ``reason`` in it."""
+
+    name: str
+    reason: str
+    filename: str
+    content: Callable[[], bytes]
+
+    def write(self, directory: Path) -> Path:
+        path = directory / self.filename
+        path.write_bytes(self.content())
+        return path
+
+
+def _gnu_sparse() -> bytes:
+    """A header of a sparse member whose map is no number."""
+    header = bytearray(tarfile.TarInfo("foo-1.0/x").tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = tarfile.GNUTYPE_SPARSE
+    header[386:410] = b"x" * 24
+    header[482:483] = b"\1"
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header[:512])
+    return gzip.compress(bytes(header[:512]))
+
+
+def _half_a_wheel() -> bytes:
+    with TemporaryDirectory() as place:
+        content = make_wheel(Path(place), "half", "1.0").read_bytes()
+    return content[: len(content) // 2]
+
+
+FILES = [
+    File("a sparse tar header", "", "sparse-1.0.tar.gz", _gnu_sparse),
+    File("half a wheel", "damaged", f"half{WHEEL}", _half_a_wheel),
+    File("noise", "damaged", f"noise{WHEEL}", lambda: bytes(range(256)) * 99),
+    File("an empty file", "damaged", f"empty{WHEEL}", bytes),
+]
 
 
 # --- in the place of an accepted file ------------------------------------------------------------

@@ -1,0 +1,234 @@
+"""Commands beside each other and beside a watcher, one of them killed at some call, while the
+packages directory changes under them."""
+
+import os
+import random
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from appliance.index.watch import is_alive
+from tests.conftest import eventually
+from tests.dist import make_sdist, make_wheel
+from tests.faults.commands import MUTATING, Call, Ended, Running, calls, killing, tracing
+from tests.faults.labs import Bench, Memory, check, on_all, told, well
+
+BETWEEN_CHECKS, CHECKS, STORIES = 5, 2, 2
+DECIDED = [f"p{number}" for number in range(3, 8)]  # nothing else happens to their files
+Argv = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Each round ``killed`` is killed at some call, and each of ``beside`` runs meanwhile."""
+
+    killed: str
+    beside: tuple[str, ...]
+    watched: bool = True
+
+    def __str__(self) -> str:
+        beside = (*self.beside, *(["a watcher"] if self.watched else []))
+        return f"{self.killed} beside {', '.join(beside)}"
+
+
+PAIRS = [
+    Pair("rebuild", ("yank",)),
+    Pair("rebuild", ("rebuild",), watched=False),
+    Pair("rebuild", ("rebuild", "unyank")),
+    Pair("remove", ("yank",)),
+    Pair("remove", ("rebuild",)),
+    Pair("yank", ("unyank", "watch once")),
+    Pair("unyank", ("backup",)),
+    Pair("status-set", ("watch once",), watched=False),
+    Pair("backup", ("yank", "remove")),
+    Pair("watch once", ("yank",)),
+    Pair("watch once", ("watch once", "remove"), watched=False),
+    Pair("watch once", ("rebuild",), watched=False),
+    Pair("restore", ("yank",), watched=False),
+    Pair("restore", ("watch once",), watched=False),
+    Pair("follow", ("yank", "rebuild"), watched=False),
+    Pair("follow", ("remove", "unyank"), watched=False),
+]
+
+VERBS: dict[str, Callable[[random.Random], Argv]] = {
+    "rebuild": lambda dice: ("rebuild",),
+    "backup": lambda dice: ("backup",),
+    "watch once": lambda dice: ("watch", "--once"),
+    "follow": lambda dice: ("watch",),
+    "restore": lambda dice: ("restore", "COPY"),
+    "remove": lambda dice: ("remove", f"r{dice.randrange(30)}==1.0"),
+    "yank": lambda dice: ("yank", f"{dice.choice(DECIDED)}==1.0", "--reason", str(dice.random())),
+    "unyank": lambda dice: ("unyank", f"{dice.choice(DECIDED)}==1.0"),
+    "status-set": lambda dice: ("status-set", dice.choice(DECIDED), "deprecated"),
+}
+
+
+@dataclass
+class Story:
+    """What happened on a bench so far, and what may be true of it."""
+
+    bench: Bench
+    dice: random.Random
+    kills: dict[str, list[Call]]
+    before: Memory
+    yanks: dict[str, set[str | None]] = field(default_factory=dict)
+    watcher: Running | None = None
+    killed: int = 0
+
+    def start(self, kind: str, killed: bool) -> Running:
+        argv: list[str | Path] = list(VERBS[kind](self.dice))
+        argv = [self.bench.root / "copy.sqlite" if each == "COPY" else each for each in argv]
+        strace = killing(self.dice.choice(self.kills[kind])) if killed else None
+        whole = self.bench.argv(str(argv[0]), *argv[1:])
+        return self.bench.commands.start(*whole, strace=strace)
+
+    def note(self, ended: Ended) -> None:
+        """Remember a decision, or that it may have been made."""
+        verb, *more = ended.argv
+        if verb == "restore":
+            self.yanks = {}  # any that the copy has, and any that came in since
+        if verb in ("yank", "unyank"):
+            name = more[0].partition("==")[0]
+            new = more[2] if verb == "yank" else None
+            old = self.yanks.get(name, {None})
+            self.yanks[name] = {new} if ended.code == 0 else {*old, new}
+
+    def round(self, pair: Pair) -> None:
+        for _ in range(self.dice.randrange(1, 4)):
+            disturb(self.bench, self.dice)
+        running = [self.start(pair.killed, killed=True)]
+        running += [self.start(kind, killed=False) for kind in pair.beside]
+        for _ in range(self.dice.randrange(3)):
+            disturb(self.bench, self.dice)
+        for number, each in reversed(list(enumerate(running))):
+            if number == 0 and pair.killed == "follow":
+                os.kill(each.pid, signal.SIGTERM)
+            ended = each.wait()
+            self.note(ended)
+            self.killed += ended.was_killed
+            assert "Traceback" not in ended.err, f"{ended}"
+            absent = ended.argv[0] == "remove" and "has no project" in ended.err
+            assert ended.code == 0 or absent or (number == 0 and ended.was_killed), f"{ended}"
+
+    def check(self, pair: Pair) -> None:
+        """Stop all, recover, and look at everything."""
+        self.stop()
+        self.bench.recover()
+        self.before = check(self.bench, self.before)
+        if "restore" not in (pair.killed, *pair.beside):
+            for name, allowed in self.yanks.items():
+                found = self.before.yanks.get(f"{name}-1.0-py2.py3-none-any.whl")
+                assert found in allowed, f"{name} is yanked for {found}, not for one of {allowed}"
+
+    def follow(self) -> None:
+        """Let a watcher run from here on."""
+        self.watcher = self.bench.commands.start(*self.bench.argv("watch"))
+        eventually(lambda: is_alive(self.bench.lab.spec))
+
+    def stop(self) -> None:
+        if self.watcher is not None:
+            os.kill(self.watcher.pid, signal.SIGTERM)
+            well(self.watcher.wait())
+            self.watcher = None
+
+
+def disturb(bench: Bench, dice: random.Random) -> None:
+    """Change something in the packages directory that has nothing to do with decisions."""
+    packages, away = bench.lab.packages, bench.root / "away"
+    places = [packages, *(packages / name for name in ("one", "two", "three"))]
+    files = [path for place in places for path in place.glob("q*")]
+    action = dice.choice(["add", "add", "replace", "move", "link", "delete", "rename", "out"])
+    target = dice.choice(places)
+    target.mkdir(exist_ok=True)
+    if action == "add" or not files:
+        make = dice.choice([make_wheel, make_sdist])
+        _write(make, target, f"q{dice.randrange(9)}", f"1.{dice.randrange(9)}", dice)
+        return
+    file = dice.choice(files)
+    if action == "replace":
+        name, version = file.name.split("-")[:2]
+        make = make_wheel if file.suffix == ".whl" else make_sdist
+        _write(make, file.parent, name, version.removesuffix(".tar.gz"), dice)
+    elif action == "move":
+        file.rename(target / file.name)
+    elif action == "link" and not (target / file.name).exists():
+        (target / file.name).hardlink_to(file)
+    elif action == "delete":
+        file.unlink()
+    elif action == "rename" and target != packages:
+        target.rename(other := packages / "other")
+        other.rename(target)
+    elif action == "out" and target != packages:
+        if away.exists():
+            shutil.copytree(away, target, dirs_exist_ok=True)
+            shutil.rmtree(away)
+        else:
+            target.rename(away)
+
+
+def _write(
+    make: Callable[..., Path], place: Path, name: str, version: str, dice: random.Random
+) -> None:
+    """Write a file apart, and rename it to its place: whole, and with an inode of its own."""
+    apart = place.parent.parent / "apart"
+    apart.mkdir(exist_ok=True)
+    made = make(apart, name, version, summary=str(dice.random()))
+    made.rename(place / made.name)
+
+
+@pytest.fixture(scope="module")
+def kills(workplaces: list[Bench]) -> dict[str, list[Call]]:
+    """The calls of each command that change something, and so the moments to kill it."""
+    found: dict[str, list[Call]] = {}
+    bench = workplaces[0]
+    for each in workplaces:
+        each.furnished()
+        for number in range(30):
+            make_wheel(each.lab.packages, f"r{number}", "1.0")
+        well(each.run("watch", "--once"))
+        well(each.run("backup"))
+        (copy,) = each.lab.spec.backup.directory.glob("*.sqlite")
+        copy.rename(each.root / "copy.sqlite")
+        each.save("beside")
+    for kind, argv in VERBS.items():
+        if kind == "follow":
+            found[kind] = found["watch once"]
+            continue
+        bench.reset("beside")
+        _write(make_wheel, bench.lab.packages, "q1", "1.0", random.Random(1))
+        words = [bench.root / "copy.sqlite" if w == "COPY" else w for w in argv(random.Random(1))]
+        trace = bench.root / "trace"
+        well(bench.run(str(words[0]), *words[1:], strace=tracing(MUTATING, trace)))
+        found[kind] = calls(trace, bench.root, changing=True)
+    return found
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
+def test_commands_beside_each_other_lose_nothing(
+    workplaces: list[Bench], kills: dict[str, list[Call]], pair: Pair
+) -> None:
+    """Whoever is killed, the others end well, and all agrees after a recovery."""
+
+    def tell(bench: Bench, seed: int) -> int:
+        bench.reset("beside")
+        shutil.rmtree(bench.root / "away", ignore_errors=True)
+        story = Story(bench, random.Random(f"{pair} {seed}"), kills, bench.remembered())
+        try:
+            for _ in range(CHECKS):
+                if pair.watched:
+                    story.follow()
+                for _ in range(BETWEEN_CHECKS):
+                    story.round(pair)
+                story.check(pair)
+        finally:
+            story.stop()
+        return story.killed
+
+    seeds = range(STORIES)
+    results = on_all(workplaces, seeds, tell)
+    assert not (failures := told(seeds, results)), failures

@@ -1,0 +1,55 @@
+"""The figures of docs/promises.md are those of the tables that are run; ``python -m
+tests.test_promises`` writes them anew."""
+
+import re
+from pathlib import Path
+
+from tests.attacks.tables import FILES, REQUESTS
+from tests.attacks.target import FORMS
+from tests.attacks.test_paths import PATHS
+from tests.attacks.trees import SWAPS, TREES
+from tests.faults.test_beside import BETWEEN_CHECKS, CHECKS, PAIRS, STORIES
+from tests.faults.test_damage import DAMAGES
+from tests.faults.test_errors import FAULTS, LASTING, ONCE, TROUBLES
+from tests.faults.test_kills import VERBS
+
+PAGE = Path(__file__).parent.parent / "docs" / "promises.md"
+BLOCK = re.compile("(?<=<!-- figures -->\n).*?(?=<!-- end of figures -->)", re.S)
+
+
+def figures() -> str:
+    """The table of how often each is tried."""
+    rounds = STORIES * CHECKS * BETWEEN_CHECKS
+    rows = {
+        f"kills of {len(VERBS)} commands, each before another call": sum(v.kills for v in VERBS),
+        f"kills beside others, in {len(PAIRS)} pairs": len(PAIRS) * rounds,
+        f"failing calls, {len(FAULTS)} kinds": sum(
+            ONCE + (LASTING if fault.names != "write" else 0) for fault in FAULTS
+        ),
+        "troubles of a running watcher": len(TROUBLES),
+        "damaged catalogs": sum(damage.count for damage in DAMAGES),
+        "hostile trees, and what takes a file's place": len(TREES) + len(SWAPS),
+        "hostile files": len(FILES),
+        "hostile requests and paths": len(REQUESTS) + len(PATHS),
+        "servers that the last three are tried against": len(FORMS),
+    }
+    lines = [f"| {what} | {count} |" for what, count in rows.items()]
+    return "\n".join(["", "| tried | at most |", "| --- | ---: |", *lines, "", ""])
+
+
+def test_the_figures_are_those_of_the_tests() -> None:
+    """Nobody reads a number here that is not run."""
+    (written,) = BLOCK.findall(PAGE.read_text())
+    assert written == figures(), "run: python -m tests.test_promises"
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    """The page names files; each exists once its part is merged."""
+    named = re.findall(r"`(tests/[\w/]+\.py)`", PAGE.read_text())
+    assert named
+    for path in named:
+        assert (PAGE.parent.parent / path).exists(), path
+
+
+if __name__ == "__main__":
+    PAGE.write_text(BLOCK.sub(figures(), PAGE.read_text()))
