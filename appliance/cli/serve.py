@@ -108,8 +108,8 @@ def _check_state(spec: Spec) -> None:
     """Raises :class:`PyindexError` if nothing is published that could be served, and nothing can be
     written that would be."""
     site = Site(spec)
-    site.check()
     try:
+        site.check()
         if any((site.simple(name) / PAGES[0]).is_file() for name in spec.indexes):
             return
         make_directory(spec.state)
