@@ -216,9 +216,11 @@ class Watch:
 
     def _look(self, follower: _Follower) -> bool:
         """Look at what was heard, and at what waits; returns whether all went well."""
+        # What waits is as good as heard: should this fail, all of it is looked at again.
+        follower.heard |= follower.scanner.waiting
         heard = frozenset(follower.heard)
         with self._trying("look", follower) as failed:
-            self._look_at(follower, heard | follower.scanner.waiting)
+            self._look_at(follower, heard)
             follower.heard -= heard
         for path in heard if failed and len(heard) > 1 else ():
             with contextlib.suppress(Exception):  # it was told: the others shall not wait for it
