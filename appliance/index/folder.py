@@ -93,6 +93,7 @@ class Tally:
 
     directories: int = 0
     ignored: list[str] = field(default_factory=list)
+    unfinished: set[str] = field(default_factory=set)  # files that are still being fetched
 
 
 class FolderGone(PyindexError):
@@ -259,6 +260,7 @@ class Folder:
                     is_directory = entry.is_dir(follow_symlinks=False)
                 if is_ignored(name, is_directory):
                     tally.ignored.append(_shown(prefix + name))
+                    tally.unfinished.add(prefix + whole(name))
                     continue
                 inner = is_directory and _refused_directory(prefix + name) is None
                 yield _shown(name) + "/" * inner, name, is_directory
@@ -301,6 +303,11 @@ def is_ignored(name: str, is_directory: bool) -> bool:
     if is_directory:
         return _IGNORED_DIRECTORY.fullmatch(name) is not None
     return _IGNORED.fullmatch(name) is not None and not name.lower().endswith(_FILES)
+
+
+def whole(name: str) -> str:
+    """The file of which another, called ``name``, says that its download is not finished."""
+    return next((name.removesuffix(end) for end in PARTIAL if name.endswith(end)), name)
 
 
 def _refused_directory(path: str) -> Entry | None:

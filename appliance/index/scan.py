@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from appliance.errors import PyindexError
 from appliance.index.catalog import Catalog
-from appliance.index.folder import PARTIAL, Entry, Folder, FolderGone, Tally
+from appliance.index.folder import PARTIAL, Entry, Folder, FolderGone, Tally, whole
 from appliance.index.intake import Intake, log_refusal
 from appliance.index.model import Refusal
 from appliance.index.names import ENDINGS, SIGNATURE
@@ -73,7 +73,7 @@ class Scanner:
         if "" in under:
             yield from (None for _ in self.scan(again))
             return
-        under = under | {_whole(path) for path in under}
+        under = under | {whole(path) for path in under}
         under = under | {path + SIGNATURE for path in under if _is_package(path)}
         found = {entry.path: entry for path in sorted(under) for entry in self.folder.look(path)}
         known = self._known_under(under, found)
@@ -101,7 +101,7 @@ class Scanner:
         self.seen, after, failure = 0, "", None
         for found, upto in _slices(self.folder.walk(tally)):
             try:
-                part = self._part(found, after, upto)
+                part = self._part(found, after, upto, tally)
                 some, missing = self._compare(part, again)
                 settled = [entry for entry in some if again or self._settled(entry, heard=False)]
                 gone |= missing
@@ -128,12 +128,13 @@ class Scanner:
         self._places.remember(self._missing)
         self.tally = tally
 
-    def _part(self, found: list[Entry], after: str, upto: str | None) -> "_Part":
+    def _part(self, found: list[Entry], after: str, upto: str | None, tally: Tally) -> "_Part":
         with self._catalog.read() as reader:
             known = reader.stats_between(self.index, after, upto)
             signed = reader.signed_between(self.index, after, upto)
         covers = _between(after, upto)
-        return _Part({entry.path: entry for entry in found}, known, covers, signed)
+        entries = {entry.path: entry for entry in found}
+        return _Part(entries, known, covers, signed, tally.unfinished)
 
     # --- what differs --------------------------------------------------------------------------
 
@@ -149,7 +150,7 @@ class Scanner:
         ]
         if not again:
             new = self._renumber(new, part)
-        new = [self._if_whole(entry) for entry in new]
+        new = [_unfinished(entry) if self._is_fetched(entry, part) else entry for entry in new]
         moved = self._follow_moves(new)
         self._held -= moved.keys()
         if not again:
@@ -218,16 +219,13 @@ class Scanner:
             moved = change.move(self.index, moves)
         return {old: place for old, place in moves.items() if place in moved}
 
-    def _if_whole(self, entry: Entry) -> Entry:
-        """Who downloads a file has another beside it meanwhile, whatever the first one looks like:
-        aria2 gives it its full size at once."""
-        if entry.problem is None:
-            for ending in PARTIAL:
-                if os.path.lexists(self.folder.root / (entry.path + ending)):
-                    name = _name(entry.path) + ending
-                    problem = f"its download is not finished: {name} is beside it"
-                    return Entry(entry.path, 0, 0, 0, problem)
-        return entry
+    def _is_fetched(self, entry: Entry, part: "_Part") -> bool:
+        """Whether somebody is still fetching a file: whoever does has another beside it meanwhile,
+        whatever the first one looks like (aria2 gives it its full size at once)."""
+        if entry.problem is not None or part.unfinished is not None:
+            return entry.problem is None and entry.path in (part.unfinished or ())
+        place = f"{self.folder.root}/{entry.path}"
+        return any(os.path.lexists(place + ending) for ending in PARTIAL)
 
     def _settled(self, entry: Entry, heard: bool) -> bool:
         """Whether nobody seems to be writing to a file, judged by two looks at it."""
@@ -388,12 +386,13 @@ def vanished(index: str, files: int, total: int) -> str:
 @dataclass(frozen=True)
 class _Part:
     """A part of the folder, and what the catalog knows of it; ``signed`` are the paths of its
-    files that had a signature."""
+    files that had a signature, ``unfinished`` of those that are being fetched, if that is known."""
 
     found: Mapping[str, Entry]
     known: Mapping[str, Stat]
     covers: Callable[[str], bool]
     signed: Set[str] = frozenset()
+    unfinished: Set[str] | None = None
 
     def files(self) -> dict[str, Entry]:
         """What is found, without what may be signatures of something."""
@@ -441,13 +440,13 @@ def _signed_by(path: str) -> str:
     return path.removesuffix(SIGNATURE)
 
 
-def _whole(path: str) -> str:
-    """The file of which another at ``path`` says that its download is not finished."""
-    return next((path.removesuffix(e) for e in PARTIAL if path.endswith(e)), path)
-
-
 def _name(path: str) -> str:
     return path.rpartition("/")[2]
+
+
+def _unfinished(entry: Entry) -> Entry:
+    problem = "its download is not finished: the file that says so is beside it"
+    return Entry(entry.path, 0, 0, 0, problem)
 
 
 def _orphan(entry: Entry) -> Refusal:

@@ -245,6 +245,18 @@ def test_a_file_that_goes_while_it_is_examined_does_not_come_in(
     assert not any("a-1.0" in each.name for each in lab.spec.www.rglob("*"))
 
 
+def test_a_download_that_is_not_finished_waits(lab: Lab) -> None:
+    """As long as aria2's note is beside a file, whatever the file looks like."""
+    path = make_wheel(lab.packages, "a", "1.0")
+    note = path.with_name(f"{path.name}.aria2")
+    note.write_bytes(b"note")
+    lab.once()
+    assert "download is not finished" in lab.refused()[A]
+    note.unlink()
+    lab.once()
+    assert lab.files("a") == [A]
+
+
 # --- deletions ----------------------------------------------------------------------------------
 
 
