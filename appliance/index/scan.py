@@ -152,7 +152,7 @@ class Scanner:
             new = self._renumber(new, part)
         new = [_unfinished(entry) if self._is_fetched(entry, part) else entry for entry in new]
         moved = self._follow_moves(new)
-        self._held -= moved.keys()
+        self._let_back(moved.keys() | part.found.keys())
         if not again:
             places = set(moved.values())
             new = [entry for entry in new if entry.path not in places]
@@ -341,6 +341,11 @@ class Scanner:
         if whole:
             self._hold(set(), 0)
         return gone
+
+    def _let_back(self, paths: Set[str]) -> None:
+        """Files that were gone are there again, if they are at these paths."""
+        if not self._held.isdisjoint(paths):
+            self._hold(self._held - paths, len(self._held - paths))
 
     def _hold(self, gone: set[str], files: int) -> None:
         """Keep what is gone listed until somebody confirms it or it is back."""

@@ -25,6 +25,7 @@ _OWNED = ".pyindex"
 _OWNED_TEXT = b"Made by pyindex, which writes and removes everything below this directory.\n"
 _OWNED_BEFORE = ".layout"  # all that a tree had before there was a mark
 # What a deletion under a running index may leave.
+_PLACES = frozenset({"simple", "packages"})
 _HIDDEN = frozenset({".tmp", ".new", ".accepted", ".unpublished"})
 _LEFT_SECONDS = 3600.0
 
@@ -89,13 +90,24 @@ class Site:
             status = os.stat(self._www)
         except FileNotFoundError:
             return
-        ours = _OWNED in found or _OWNED_BEFORE in found or found <= _HIDDEN
+        ours = _OWNED in found or _OWNED_BEFORE in found or all(map(self._is_made_by_us, found))
         # If we made it, its mark has been deleted since.
         if not ours and (status.st_dev, status.st_ino) != self._claimed:
             raise PyindexError(
                 f"{self._www} is not empty and was not made by pyindex; choose another state"
                 " directory"
             )
+
+    def _is_made_by_us(self, name: str) -> bool:
+        """Whether there is nothing else by this name than what we make: somebody has deleted
+        ``www`` while a process of ours was writing there."""
+        if name in _HIDDEN or name in _PLACES:
+            return True
+        try:
+            inside = os.listdir(f"{self._www}/{name}")
+        except OSError:
+            return False
+        return bool(inside) and _PLACES.issuperset(inside)
 
     def claim(self) -> None:
         """Make ``www`` with our mark in it; raises as :meth:`check` does."""

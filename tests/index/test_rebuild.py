@@ -150,7 +150,7 @@ def test_one_of_two_hard_links_goes(foo: Lab) -> None:
     (foo.packages / WHEEL_2).unlink()
     list(rebuild(foo.spec))
     assert foo.refused() == {}
-    assert (foo.spec.www / "packages" / "copies" / WHEEL_2).read_bytes()
+    assert foo.served(f"copies/{WHEEL_2}")
 
 
 # --- a catalog that is lost --------------------------------------------------------------------

@@ -46,7 +46,7 @@ def agrees(lab: Lab) -> bool:
         files.keys() == pages.keys() == good.keys() - doubles
         and refused == there.keys() - good.keys()
         and all(
-            (lab.spec.www / "packages" / path).read_bytes() == good[path].read_bytes()
+            lab.served(path) == good[path].read_bytes()
             and files[path].sha256 == pages[path]["hashes"]["sha256"]
             and files[path].sha256 == hashlib.sha256(good[path].read_bytes()).hexdigest()
             and bool(pages[path].get("gpg-sig")) == Path(f"{good[path]}.asc").exists()
