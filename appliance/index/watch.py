@@ -151,6 +151,8 @@ class Watch:
         self._mounts_at = 0.0
         places = self._places()
         folders = [follower.scanner.folder for follower in self._followers]
+        if not self._spec.catalog.exists():
+            return  # it was lost since it was opened
         if any(folder.given.resolve() != folder.root for folder in folders):
             return  # a link was turned since they were opened
         while not self._stop.is_set() and self._places() == places:
