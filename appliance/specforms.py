@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 # Top-level paths of ours, in lower case; others (-, @date, .well-known) are no NAME anyway.
@@ -171,6 +171,12 @@ def _network(text: str, folder: Path) -> str:
     return str(network if network.num_addresses > 1 else network.network_address)
 
 
+def _in_words(duration: timedelta) -> str:
+    """A duration as specs have it, whose numbers have five digits at most."""
+    seconds = int(duration.total_seconds())
+    return f"{seconds}s" if seconds < 100_000 else f"{duration.days}d{duration.seconds}s"
+
+
 def _duration(text: str, folder: Path) -> timedelta:
     wanted = "a duration such as 90s, 5m, 1h30m or 14d"
     counts = (int(count or 0) for count in _matched(text, _DURATION, wanted).groups())
@@ -226,5 +232,10 @@ HostName = Annotated[str, Form(_host_name, _host_schema), _variable]
 Network = Annotated[str, Form(_network, _network_schema), _variable]
 Location = Annotated[Path, Form(absolute, _path_schema), _variable]
 Url = Annotated[str, Form(_url, _url_schema), _variable]
-Duration = Annotated[timedelta, Form(_duration, _duration_schema), _variable]
+Duration = Annotated[
+    timedelta,
+    Form(_duration, _duration_schema),
+    _variable,
+    PlainSerializer(_in_words, when_used="json"),
+]
 Size = Annotated[int, Form(_size, _size_schema), _variable]

@@ -10,7 +10,6 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -135,15 +134,8 @@ def normal_form(spec: Spec) -> str:
     """The spec as YAML with every value said, for the host; templates stay behind. It is a spec:
     one that is read from it is equal."""
     data = spec.model_dump(mode="json", exclude_none=True)
-    data["server"]["reconcile"] = _in_words(spec.server.reconcile)
     data["host"].pop("templates", None)
     return yaml.safe_dump(escaped(data), sort_keys=False, allow_unicode=True)
-
-
-def _in_words(duration: timedelta) -> str:
-    """A duration as specs have it, whose numbers have five digits at most."""
-    seconds = int(duration.total_seconds())
-    return f"{seconds}s" if seconds < 100_000 else f"{duration.days}d{duration.seconds}s"
 
 
 def digest(spec: Spec) -> str:
