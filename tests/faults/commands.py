@@ -127,13 +127,15 @@ def forking(folder: Path) -> Iterator[Commands]:
 
 
 def killing(call: Call) -> list[str]:
-    """Options of strace that kill a process before a call."""
+    """Options of strace that kill a process before a call; not those that it starts, of which
+    each would come to the same call."""
     return [*_quiet(call.name), "-e", f"inject={call.name}:signal=KILL:when={call.number}"]
 
 
 def failing(names: str, error: str, when: str) -> list[str]:
-    """Options of strace that let calls fail: ``when`` is N for the Nth, N+ for all from there."""
-    return [*_quiet(names), "-e", f"inject={names}:error={error}:when={when}"]
+    """Options of strace that let calls fail: ``when`` is N for the Nth, N+ for all from there, of
+    the process and of each that it starts."""
+    return ["-f", *_quiet(names), "-e", f"inject={names}:error={error}:when={when}"]
 
 
 def _quiet(names: str) -> list[str]:
@@ -142,7 +144,7 @@ def _quiet(names: str) -> list[str]:
 
 def tracing(names: str, trace: Path) -> list[str]:
     """Options of strace that write calls down, for :func:`calls`."""
-    return ["-y", "-s", "0", "-o", str(trace), "-e", "signal=none", "-e", f"trace={names}"]
+    return ["-f", "-y", "-s", "0", "-o", str(trace), "-e", "signal=none", "-e", f"trace={names}"]
 
 
 def calls(trace: Path, below: Path, changing: bool) -> list[Call]:

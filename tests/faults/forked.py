@@ -62,7 +62,7 @@ def _become(argv: list[str], out: str, err: str) -> None:
 
 
 def _trace(pid: int, options: list[str]) -> subprocess.Popen[str]:
-    command = ["strace", "-f", "-p", str(pid), *options]
+    command = ["strace", "-p", str(pid), *options]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
     for line in tracer.stderr:

@@ -167,7 +167,6 @@ def test_a_watcher_outlives_what_passes(workplaces: list[Bench], trouble: Fault)
         eventually(lambda: bench.lab.files("p8"))
         command = [
             "strace",
-            "-f",
             "-p",
             str(watcher.pid),
             *failing(trouble.names, trouble.error, "1+"),
