@@ -49,6 +49,7 @@ _PIPE_BYTES = 1024 * 1024
 _HEARTBEAT_SECONDS = 0.5
 _DEATH_SECONDS = 1.0
 _STARTS = 3
+_LATEST = 253_402_300_799_000_000  # microseconds: the end of the year 9999
 
 
 @contextlib.contextmanager
@@ -313,7 +314,7 @@ def _file(entry: Entry, facts: dict[str, Any]) -> File:
         path=entry.path,
         mtime_ns=entry.mtime_ns,
         inode=entry.inode,
-        upload_time=max(0, entry.mtime_ns // 1000),  # microseconds
+        upload_time=min(max(0, entry.mtime_ns // 1000), _LATEST),  # microseconds
         **facts,
     )
 

@@ -319,8 +319,8 @@ def _refused_directory(path: str) -> Entry | None:
 
 
 def _refused_path(path: str) -> str | None:
-    if UNSAFE.search(path):
-        return "the path has control characters or is not UTF-8"
+    if UNSAFE.search(path) or "\\" in path or "\ufffd" in path:
+        return "the path has control characters or a backslash, or is not UTF-8"
     if len(path) * 4 > LONGEST and len(path.encode()) > LONGEST:
         return f"the path is longer than {LONGEST} bytes"
     return None

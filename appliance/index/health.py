@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from appliance.index.catalog import Catalog, CatalogError
 from appliance.index.reader import Reader
-from appliance.index.readiness import scan_mark, vanished_mark
+from appliance.index.readiness import PARTLY, scan_mark, vanished_mark
 from appliance.index.report import Report, read_report
 from appliance.index.scan import vanished
 from appliance.index.store import PAGES, Site
@@ -86,6 +86,12 @@ def _catalog(spec: Spec, reader: Reader, report: Report | None, found: Health) -
             seen = report.indexes[name].seen if name in report.indexes else 0
             found.starting.append(
                 f"{name}: starting: {files:,} files accepted, {seen:,} names scanned so far"
+            )
+    for name in spec.indexes:
+        if reader.mark(scan_mark(spec, name)) == PARTLY:
+            found.degraded.append(
+                f"{name}: a part of its packages directory could not be read yet, so that no base"
+                " answers in its place: see `pyindex status`"
             )
     behind = reader.serial() - reader.mark("pages")
     waiting = found.starting if report is not None and behind > 0 else found.failing

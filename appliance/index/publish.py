@@ -86,7 +86,8 @@ def is_laid_out(spec: Spec) -> bool:
 
 def _layout(spec: Spec) -> bytes:
     """What the whole tree depends on beside the catalog."""
-    parts = [str(_FORM), str(spec.url)]
+    has_bases = any(index.bases for index in spec.indexes.values())
+    parts = [str(_FORM), spec.path if has_bases else ""]  # see Publisher._packages
     for name, index in spec.indexes.items():
         parts += [name, str(index.packages.resolve()), *index.bases]
     return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest().encode()

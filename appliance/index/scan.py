@@ -14,7 +14,7 @@ from appliance.index.model import Refusal
 from appliance.index.names import ENDINGS, SIGNATURE
 from appliance.index.places import Places
 from appliance.index.reader import Stat
-from appliance.index.readiness import vanished_mark
+from appliance.index.readiness import FULLY, PARTLY, scan_mark, vanished_mark
 from appliance.index.store import Site
 from appliance.spec import Spec
 
@@ -42,7 +42,7 @@ class Scanner:
     """
 
     def __init__(self, spec: Spec, catalog: Catalog, index: str, confirmed: bool = False) -> None:
-        self.index = index
+        self.index, self._spec = index, spec
         self.folder = Folder(spec.indexes[index].packages)
         self.tally = Tally()  # of the last scan that came to its end
         self.seen = 0  # entries, of the scan that runs or of the last
@@ -55,6 +55,8 @@ class Scanner:
         self._held: set[str] = set()  # gone, and waiting for somebody to confirm it
         self._missing: list[str] = []  # places without their disk, of the last look
         self._confirmed = confirmed
+        self._is_partial = False  # the last scan could not see all there may be
+        self.is_noted = False  # that the folder was scanned in full
 
     @property
     def waiting(self) -> frozenset[str]:
@@ -98,7 +100,7 @@ class Scanner:
         """
         self._recognise()
         tally, gone, new, parts = Tally(), set[str](), list[Entry](), list[_Part]()
-        self.seen, after, failure = 0, "", None
+        self.seen, after, failure, is_shut = 0, "", None, False
         for found, upto in _slices(self.folder.walk(tally)):
             try:
                 part = self._part(found, after, upto, tally)
@@ -117,6 +119,7 @@ class Scanner:
                 raise
             except Exception as error:  # a bug of ours that something in this slice brings out
                 failure, new, parts = failure or error, [], []
+            is_shut = is_shut or any(each.shut and each.path.endswith("/") for each in found)
             self.seen += len(found)
             after = upto or after
             yield False
@@ -124,9 +127,40 @@ class Scanner:
             raise failure
         gone = {path for path in gone if self._is_gone(path)}
         self.troubles = []
+        self._missing = []
         yield from (True for _ in self._forget(gone, whole=True))
-        self._places.remember(self._missing)
+        away = self._away()
+        self._places.remember([*self._missing, *away])
+        self._is_partial = is_shut or bool(away)
         self.tally = tally
+
+    def note_scan(self) -> bool:
+        """Note in the catalog that the folder was scanned, in full or in part. What was known in
+        full once stays so: files in what cannot be read now stay listed. Returns whether the
+        catalog did not know it yet."""
+        mark = scan_mark(self._spec, self.index)
+        with self._catalog.read() as reader:
+            before = reader.mark(mark)
+        now = FULLY if before == FULLY or not self._is_partial else PARTLY
+        self.is_noted = now == FULLY
+        if now != before:
+            self._catalog.set_mark(mark, now)
+        return now != before
+
+    def _away(self) -> list[str]:
+        """Places whose disk is away before the catalog knows what is on it."""
+        with self._catalog.read() as reader:
+            is_known = reader.mark(scan_mark(self._spec, self.index)) == FULLY
+        if is_known or self._confirmed:
+            return []
+        away = [place for place in self._places.missing() if place not in self._missing]
+        self.troubles += [
+            f"no disk is mounted at {self.folder.root / place}, as there was, and what is on it is"
+            " not known: mount it, or run"
+            f" `pyindex confirm-deletions --index {self.index}` if it is meant to be gone"
+            for place in away
+        ]
+        return away
 
     def _part(self, found: list[Entry], after: str, upto: str | None, tally: Tally) -> "_Part":
         with self._catalog.read() as reader:

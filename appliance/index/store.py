@@ -312,9 +312,23 @@ def discard(file: Path, trash: Path) -> Path:
     """Move ``file`` into the directory ``trash``, under a name that was not used yet.
 
     The file is whole in one place or the other at every moment; trash may be another file system.
+    No symbolic link is followed to it: ``file.parent`` is a real path.
     Raises ``OSError`` for a file that may not be moved: then nothing of it is in the trash.
     """
     trash.mkdir(0o750, parents=True, exist_ok=True)
+    directory = os.open(file.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        opened = f"/proc/self/fd/{directory}"
+        if os.readlink(opened) != str(file.parent):  # by way of a link that somebody has put there
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(file.parent))
+        place = _discard(Path(opened, file.name), trash)
+    finally:
+        os.close(directory)
+    _sync([str(trash), str(file.parent)])
+    return place
+
+
+def _discard(file: Path, trash: Path) -> Path:
     stamp = time.strftime("%Y%m%dT%H%M%S")
     names = (f"{stamp}{suffix}-{file.name}" for suffix in ("", *(f".{n}" for n in range(1, 1000))))
     place = next(trash / name for name in names if not os.path.lexists(trash / name))
@@ -324,7 +338,6 @@ def discard(file: Path, trash: Path) -> Path:
         if error.errno != errno.EXDEV:
             raise
         _move_across(file, place)
-    _sync([str(trash), str(file.parent)])
     return place
 
 

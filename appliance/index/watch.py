@@ -20,7 +20,6 @@ from appliance.index.folder import Folder, FolderGone
 from appliance.index.opening import open_catalog
 from appliance.index.places import mounts_below
 from appliance.index.publish import Publisher
-from appliance.index.readiness import scan_mark
 from appliance.index.report import Progress, Reporter, Trouble, notify
 from appliance.index.scan import QUIET_SECONDS, Scanner
 from appliance.index.store import Site, make_directory
@@ -142,7 +141,7 @@ class Watch:
                 self._publish_lists()
         for text in scanner.troubles:
             log.error("%s: %s", scanner.index, text)
-        self._catalog.set_mark(scan_mark(self._spec, scanner.index), 1)
+        scanner.note_scan()
 
     # --- following -----------------------------------------------------------------------------
 
@@ -277,15 +276,16 @@ class Watch:
 
     def _mark(self, follower: _Follower) -> None:
         """Note that an index was scanned in full, so that what it lacks is known to be absent."""
-        if follower.is_marked or follower.scanned_at is None:
+        if follower.scanned_at is None or (follower.is_marked and follower.scanner.is_noted):
             return
         now = time.monotonic()
         if follower.scanner.waiting and now < follower.scanned_at + _SETTLE_SECONDS:
             return
-        self._catalog.set_mark(scan_mark(self._spec, follower.index), 1)
+        is_news = follower.scanner.note_scan()
         follower.is_marked = True
-        self._lists_at = 0.0
-        self._publish(again=True)
+        if is_news:
+            self._lists_at = 0.0
+            self._publish(again=True)
 
     def _publish(self, again: bool = False) -> None:
         """Publish what has changed, if anything has, or ``again``. Trouble with it holds up no

@@ -1,5 +1,6 @@
 """Package files, their metadata (PEP 658) and signatures: whole or one range of them."""
 
+import contextlib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -33,7 +34,8 @@ class Files:
         with self._open(path) as file:
             resp.set_headers(_HEADERS)
             resp.set_header("ETag", file.etag)
-            resp.last_modified = datetime.fromtimestamp(file.mtime, UTC)
+            with contextlib.suppress(ValueError, OverflowError):  # a year that HTTP cannot write
+                resp.last_modified = datetime.fromtimestamp(file.mtime, UTC)
             if static.is_known(req, file, dated=True):
                 resp.status = falcon.HTTP_304
                 return

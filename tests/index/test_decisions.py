@@ -126,3 +126,19 @@ def test_what_is_not_there_is_named(foo: Lab, what: str, message: str) -> None:
     with pytest.raises(NotFound):
         decisions.remove(foo.spec, foo.index, what)
     assert len(foo.journal()) == 3
+
+
+def test_remove_moves_no_file_from_elsewhere(foo: Lab, tmp_path: Path) -> None:
+    """A directory that has become a link to another is not followed to somebody else's file."""
+    (foo.packages / "sub").mkdir()
+    path = make_wheel(foo.packages / "sub", "bar", "1.0")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    other = make_wheel(theirs, "bar", "1.0")
+    foo.once()
+    (foo.packages / "sub").rename(tmp_path / "away")
+    (foo.packages / "sub").symlink_to(theirs)
+    with pytest.raises(PyindexError, match="Too many levels of symbolic links"):
+        decisions.remove(foo.spec, foo.index, path.name)
+    assert other.exists()
+    assert list(foo.spec.state.glob("trash/*")) == []

@@ -1,5 +1,6 @@
 """Pages appear whole, and no base answers for an index that was not looked through yet."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -7,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from appliance import spec
-from appliance.index import publish, views
+from appliance.index import places, publish, views
 from appliance.index.catalog import Catalog
+from appliance.index.folder import Folder, Tally
+from appliance.index.health import health
 from appliance.index.publish import Publisher, Unscanned, resolve
 from appliance.index.readiness import scan_mark
 from appliance.index.store import Site
-from appliance.index.watch import Watch
+from appliance.index.watch import Watch, confirm_deletions
 from appliance.spec import Spec
 from tests.conftest import Lab
 from tests.dist import make_wheel
@@ -190,3 +193,62 @@ def test_a_tree_of_another_form_is_made_anew(
     assert shown(lab.spec, lab.index) == {"foo": [path.name]}
     assert lab.accepted() == {path.name}
     assert (www / ".pyindex").exists()
+
+
+def test_no_base_answers_for_what_could_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that is shut at the first scan may hold any project; a view of that index alone
+    shows what it has. Once it was read, shutting it changes nothing."""
+    given = layered(tmp_path, "team", "main")
+    (tmp_path / "team" / "secret").mkdir()
+    make_wheel(tmp_path / "team" / "secret", "private", "1.0")
+    make_wheel(tmp_path / "team", "known", "1.0")
+    make_wheel(tmp_path / "main", "private", "9.0")
+    level = Folder._level
+    is_shut = True
+
+    def shut(self: Folder, prefix: str, tally: Tally) -> list[tuple[str, bool]]:
+        if prefix == "secret/" and is_shut:
+            raise PermissionError(errno.EACCES, "Permission denied", prefix)
+        return level(self, prefix, tally)
+
+    monkeypatch.setattr(Folder, "_level", shut)
+    Watch(given).once()
+    assert shown(given, "team") is None
+    assert shown(given, "main") == {"private": [wheel("private", "9.0")]}
+    told = health(given, Catalog(given.catalog)).problems
+    assert any(text.startswith("team: a part of its packages directory") for text in told)
+    is_shut = False
+    Watch(given).once()
+    team = {"private": [wheel("private", "1.0")], "known": [wheel("known", "1.0")]}
+    assert shown(given, "team") == team
+    is_shut = True
+    Watch(given).once()
+    assert shown(given, "team") == team
+
+
+def test_no_base_answers_for_a_disk_that_is_away_when_the_catalog_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was on it is not known then; whoever says that it is gone is believed."""
+    given = layered(tmp_path, "team", "main")
+    disk = tmp_path / "team" / "disk"
+    disk.mkdir()
+    make_wheel(disk, "private", "1.0")
+    make_wheel(tmp_path / "main", "private", "9.0")
+    mounts = {"disk": "8:1 /"}
+    monkeypatch.setattr(
+        places, "mounts_below", lambda root: dict(mounts) if root == disk.parent else {}
+    )
+    Watch(given).once()
+    for part in given.state.glob("catalog.sqlite*"):
+        part.unlink()
+    (disk / wheel("private", "1.0")).rename(tmp_path / wheel("private", "1.0"))
+    mounts.clear()
+    for _ in range(2):
+        Watch(given).once()
+        assert (shown(given, "team") or {}).get("private") != [wheel("private", "9.0")]
+    assert confirm_deletions(given, "team") == 0
+    Watch(given).once()
+    assert (shown(given, "team") or {}).get("private") == [wheel("private", "9.0")]
