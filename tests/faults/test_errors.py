@@ -44,12 +44,12 @@ class Fault:
 FAULTS = [
     *(Fault("EIO", name) for name in ("openat", "read", "pread64", "newfstatat", "getdents64")),
     *(Fault("EIO", name) for name in ("write", "pwrite64", "fsync", "fdatasync")),
-    *(Fault("EIO", name) for name in ("rename", "symlink", "unlink", "mkdir", "readlink")),
+    *(Fault("EIO", name) for name in ("rename", "unlink", "mkdir", "utimensat", "fchmod", "flock")),
     *(Fault("ESTALE", name) for name in ("openat", "read", "newfstatat", "getdents64")),
     *(Fault("ENOSPC", name) for name in ("openat", "write", "pwrite64", "fsync", "mkdir")),
-    *(Fault("ENOSPC", name) for name in ("rename", "symlink")),
+    *(Fault("ENOSPC", name) for name in ("rename", "utimensat", "ftruncate")),
     *(Fault("EMFILE", name) for name in ("openat",)),
-    *(Fault("EROFS", name) for name in ("openat", "rename", "symlink", "unlink", "mkdir")),
+    *(Fault("EROFS", name) for name in ("openat", "rename", "utimensat", "unlink", "mkdir")),
 ]
 # How often each fails once, at another call each time; and from a call on.
 ONCE, LASTING = 6, 2
@@ -64,7 +64,7 @@ def changed(workplaces: list[Bench]) -> dict[str, list[Call]]:
         bench.save("changed")
     bench, names = workplaces[0], f"{READING},write,pwrite64,fsync,fdatasync"
     trace = bench.root / "trace"
-    names += ",rename,symlink,unlink,mkdir"
+    names += ",rename,unlink,mkdir,utimensat,fchmod,ftruncate"
     well(bench.run("watch", "--once", strace=tracing(names, trace)))
     found: dict[str, list[Call]] = {}
     for call in calls(trace, bench.root, changing=False):
@@ -150,7 +150,7 @@ TROUBLES = [
     Fault("ESTALE", "openat"),
     Fault("ENOSPC", "pwrite64,fsync,mkdir"),
     Fault("EMFILE", "openat"),
-    Fault("EROFS", "rename,symlink,unlink,mkdir"),
+    Fault("EROFS", "rename,unlink,mkdir"),
 ]
 
 
