@@ -1,6 +1,7 @@
 """The command line: one module per verb, each a function with plain arguments and an exit code."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -53,16 +54,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         result: int = arguments.run(arguments)
     except PyindexError as error:
-        for line in str(error).splitlines():
-            print(f"pyindex: {line}", file=sys.stderr)
+        _tell(str(error))
         return 1
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has enough
         return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"pyindex: {where}{error.strerror or error}", file=sys.stderr)
+        _tell(f"{where}{error.strerror or error}")
         return 1
     except KeyboardInterrupt:
         return 130
     return result
+
+
+def _tell(text: str) -> None:
+    with contextlib.suppress(OSError):  # standard error may lie on the disk that is full
+        for line in text.splitlines():
+            print(f"pyindex: {line}", file=sys.stderr)

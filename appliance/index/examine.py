@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import select
 import signal
 import subprocess
@@ -50,6 +51,7 @@ _HEARTBEAT_SECONDS = 0.5
 _DEATH_SECONDS = 1.0
 _STARTS = 3
 _LATEST = 253_402_300_799_000_000  # microseconds: the end of the year 9999
+_ERROR = re.compile(r"\s*([\w.]+Error: .*)")
 
 
 @contextlib.contextmanager
@@ -269,6 +271,8 @@ class _Run:
                 self._refuse(chunk, place, reason, passes)
             else:
                 chunk.killed.add(place)
+            if child.last_words:
+                log.error("the process that examines files said:\n%s", child.last_words)
         self._replace(child, blameless=place is not None)
 
     def _refuse(self, chunk: _Chunk, place: int, reason: str, passes: bool = False) -> None:
@@ -283,8 +287,8 @@ class _Run:
         self._failures = 0 if blameless else self._failures + 1
         if self._failures == _STARTS:
             raise PyindexError(
-                f"the process that examines files does not start ({sys.executable}): see above, or"
-                " whether there is memory for it"
+                f"the process that examines files does not start ({sys.executable}):"
+                f" {_why(child.last_words) or 'is there memory for it?'}"
             )
 
 
@@ -319,6 +323,12 @@ def _file(entry: Entry, facts: dict[str, Any]) -> File:
     )
 
 
+def _why(words: str) -> str:
+    """The first and the last error of what an interpreter wrote before its end, on one line."""
+    errors = _ERROR.findall(words) or words.split("\n")[-1:]
+    return "; ".join(dict.fromkeys([errors[0], errors[-1]]))
+
+
 def _name(how: int | None) -> str:
     if how is None or how >= 0:
         return f"exit {how}"
@@ -332,7 +342,8 @@ def _name(how: int | None) -> str:
 
 class _Child:
     """A process that examines files. ``chunks`` are what it was given and has not told yet,
-    ``told`` is how many files it has told."""
+    ``told`` is how many files it has told, ``last_words`` what it had written on standard error
+    when it was killed: if it could not start, why."""
 
     def __init__(self) -> None:
         self._progress, progress = os.pipe()
@@ -343,6 +354,7 @@ class _Child:
                 [sys.executable, "-P", "-c", _PROGRAM, str(progress)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 bufsize=0,
                 cwd="/",
                 env=os.environ | {"PYTHONSAFEPATH": "1"},
@@ -356,14 +368,18 @@ class _Child:
             os.close(progress)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        assert self._process.stderr is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        for descriptor in (self._stdin.fileno(), self._stdout.fileno(), self._progress):
-            os.set_blocking(descriptor, False)
+        self._stderr = self._process.stderr
+        for stream in (self._stdin, self._stdout, self._stderr):
+            os.set_blocking(stream.fileno(), False)
+        os.set_blocking(self._progress, False)
         with contextlib.suppress(OSError):  # more than an ordinary user may have
             fcntl.fcntl(self._stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self.chunks: deque[_Chunk] = deque()
         self.told = self._begun = 0
         self.heard_at = 0.0
+        self.last_words = ""
         self._outgoing = b""
         self._incoming = b""
         _all.add(self)
@@ -429,13 +445,17 @@ class _Child:
         self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # a disk that hangs holds it
             self._process.wait(_DEATH_SECONDS)
+        with contextlib.suppress(BlockingIOError):
+            self.last_words = (
+                os.read(self._stderr.fileno(), 65_536).decode(errors="replace").strip()
+            )
         self.close()
         return self._process.returncode
 
     def close(self) -> None:
         """Let go of it: it ends when it sees that."""
         _all.discard(self)
-        for stream in (self._stdin, self._stdout):
+        for stream in (self._stdin, self._stdout, self._stderr):
             with contextlib.suppress(OSError):
                 stream.close()
         if self._progress >= 0:

@@ -69,6 +69,7 @@ def main(progress: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.set_blocking(2, False)  # nobody reads it before the end: what is too much is lost
     waiting: queue.SimpleQueue[Work] = queue.SimpleQueue()
     answers = os.dup(1)
     os.dup2(2, 1)  # so that nothing that is printed is taken for an answer
@@ -87,8 +88,11 @@ def _receive(stdin: IO[bytes], waiting: "queue.SimpleQueue[Work]") -> None:
 
 def _send(answers: int, answer: object) -> None:
     rest = memoryview(json.dumps(answer).encode() + b"\n")
-    while rest:
-        rest = rest[os.write(answers, rest) :]
+    try:
+        while rest:
+            rest = rest[os.write(answers, rest) :]
+    except BrokenPipeError:
+        os._exit(0)  # nobody waits for it any more
 
 
 def _do(work: Work, progress: int) -> dict[str, Any]:

@@ -262,9 +262,9 @@ TREES = [
     Tree("the longest names of directories", longest_directories, served=(
         f"{'m' * 255}/{'é' * 127}/indirs{WHEEL}",
     )),
-    Tree("an unreadable directory", unreadable_directory, {"mode0": "cannot be read"}, root=True),
+    Tree("an unreadable directory", unreadable_directory, {"mode0/": "cannot be read"}, root=True),
     Tree("chmod 644 of a directory", listless_directory, root=True),
-    Tree("chmod 711 of a directory", nameless_directory, {"mode711": "cannot be read"}, root=True),
+    Tree("chmod 711 of a directory", nameless_directory, {"mode711/": "cannot be read"}, root=True),
     Tree("an unreadable file", unreadable_file, {f"unreadable{WHEEL}": "Permission"}, root=True),
     Tree("a FIFO", fifo, {f"fifo{WHEEL}": "not a regular", "pipe-1.0.tar.gz": "not a regular"}),
     Tree("a socket", unix_socket, {f"socket{WHEEL}": "not a regular file"}),
@@ -279,11 +279,11 @@ TREES = [
     Tree("names that nothing can carry", odd_names),
     Tree("names to escape", names_to_escape,
          served=tuple(f"{n}/escaped{i}{WHEEL}" for i, n in enumerate(NAMES))),
-    Tree("a backslash in a name", backslash, served=(f"back\\slash/slash{WHEEL}",)),
+    Tree("a backslash in a name", backslash, {"back\\slash": "a backslash"}),
     Tree("10,000 empty files", many_empty),
     Tree("2,000 directories", many_directories),
     Tree("junk", junk),
-    Tree("a file of a tebibyte without bytes", sparse, {f"sparse{WHEEL}": ""}),
+    Tree("a file of a tebibyte without bytes", sparse, {f"sparse{WHEEL}": "a sparse file"}),
     Tree("a directory that is renamed", wide_and_renamed, served=(f"turn19/turned7{WHEEL}",)),
 ]  # fmt: skip
 

@@ -148,21 +148,21 @@ def tracing(names: str, trace: Path) -> list[str]:
 
 
 def calls(trace: Path, below: Path, changing: bool) -> list[Call]:
-    """The calls of the first process in a trace that are about files below a directory; those
-    that open a file count only if they are ``changing`` it, where that is asked for."""
-    found, counts, first = [], dict[str, int](), ""
+    """The calls in a trace that are about files below a directory. If those are to be the
+    ``changing`` ones, only of the first process, and of those that open a file only if it may
+    become a new one; else also of the processes that it starts, each counted for itself."""
+    found, counts, first = dict[Call, None](), dict[tuple[str, str], int](), ""
     for line in trace.read_text(errors="replace").splitlines():
         if not (match := _CALL.match(line)):
             continue
         pid, name, arguments = match.groups()
         first = first or pid
-        if pid != first:
+        counts[pid, name] = counts.get((pid, name), 0) + 1
+        if changing and (pid != first or (name == "openat" and "O_CREAT" not in arguments)):
             continue
-        counts[name] = counts.get(name, 0) + 1
-        opens = name == "openat" and changing
-        if str(below) in arguments and not (opens and "O_CREAT" not in arguments):
-            found.append(Call(name, counts[name]))
-    return found
+        if str(below) in arguments:
+            found[Call(name, counts[pid, name])] = None
+    return list(found)
 
 
 def spread(found: Sequence[Call], count: int, seed: int) -> list[Call]:

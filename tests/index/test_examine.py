@@ -299,12 +299,18 @@ def test_nothing_is_imported_from_where_the_caller_stands(
     assert Path(f"/proc/{child}/cwd").readlink() == Path("/")
 
 
-def test_a_process_that_cannot_start_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is tried a few times, and no file is blamed."""
+def test_a_process_that_cannot_start_is_told(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is tried a few times, no file is blamed, and the error of the system is told, without
+    the interpreter's traceback."""
     make_wheel(lab.packages, "foo", "1.0")
-    monkeypatch.setattr(examine, "_PROGRAM", "raise SystemExit(3)")
-    with pytest.raises(PyindexError, match="the process that examines files does not start"):
+    monkeypatch.setattr(examine, "_PROGRAM", "import os; os.mkdir('/proc/no')")
+    with pytest.raises(PyindexError, match="does not start") as raised:
         Look(lab).at()
+    assert "No such file or directory: '/proc/no'" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
