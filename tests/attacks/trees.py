@@ -350,7 +350,8 @@ def _instead(make: Do) -> Do:
 def _swap_directory(victim: Path, outside: Path) -> None:
     """The directory that the file is in becomes a link to one outside, with a file of its name."""
     shutil.copy2(outside / f"secret{WHEEL}", outside / victim.name)
-    victim.parent.rename(victim.parent.with_name("away"))
+    victim.unlink()
+    victim.parent.rmdir()
     victim.parent.symlink_to(outside)
 
 
