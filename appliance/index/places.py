@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,23 @@ class Places:
             found.append("")
         return found
 
+    def notice(self) -> list[str]:
+        """Remember what is mounted now, beside all that was, as files on it are about to come in;
+        returns where."""
+        before, mounts = self._known(), mounts_below(self._folder.root)
+        self._write(replace(before, mounts=mounts | before.mounts))
+        return list(mounts)
+
     def remember(self, missing: Sequence[str] = ()) -> None:
         """Remember the packages directory as it is now, with what is mounted below it; those that
         are ``missing`` as they were."""
         before, mounts = self._known(), mounts_below(self._folder.root)
         mounts |= {path: before.mounts[path] for path in missing if path in before.mounts}
         identity = before.identity if "" in missing else list(self._folder.identity())
-        memory = _Memory(str(self._folder.root), identity, mounts)
-        if memory == before:
+        self._write(_Memory(str(self._folder.root), identity, mounts))
+
+    def _write(self, memory: _Memory) -> None:
+        if memory == self._known():
             return
         make_directory(self._file.parent)
         with Batch() as batch:

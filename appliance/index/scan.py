@@ -99,6 +99,7 @@ class Scanner:
         at the end: it may have moved to where the scan comes later. Otherwise as :meth:`look`.
         """
         self._recognise()
+        mounted = self._places.notice()
         tally, gone, new, parts = Tally(), set[str](), list[Entry](), list[_Part]()
         self.seen, after, failure, is_shut = 0, "", None, False
         for found, upto in _slices(self.folder.walk(tally)):
@@ -130,7 +131,7 @@ class Scanner:
         self._missing = []
         yield from (True for _ in self._forget(gone, whole=True))
         away = self._away()
-        self._places.remember([*self._missing, *away])
+        self._places.remember([*self._missing, *away, *mounted])
         self._is_partial = is_shut or bool(away)
         self.tally = tally
 
