@@ -17,7 +17,7 @@ from tests.dist import make_sdist, make_wheel
 from tests.faults.commands import MUTATING, Call, Ended, Running, calls, killing, tracing
 from tests.faults.labs import Bench, Memory, check, on_all, told, well
 
-BETWEEN_CHECKS, CHECKS, STORIES = 5, 2, 2
+BETWEEN_CHECKS, CHECKS, STORIES = 4, 2, 2
 DECIDED = [f"p{number}" for number in range(3, 8)]  # nothing else happens to their files
 Argv = tuple[str, ...]
 

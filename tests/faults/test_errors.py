@@ -15,6 +15,7 @@ from tests.conftest import eventually
 from tests.dist import make_wheel
 from tests.faults.commands import READING, Call, Ended, calls, failing, spread, tracing
 from tests.faults.labs import Bench, Memory, check, on_all, told, well
+from tests.faults.test_hangs import descendants
 from tests.faults.test_kills import change_folder
 from tests.wholeness import look, package_files
 
@@ -52,7 +53,7 @@ FAULTS = [
     *(Fault("EROFS", name) for name in ("openat", "rename", "utimensat", "unlink", "mkdir")),
 ]
 # How often each fails once, at another call each time; and from a call on.
-ONCE, LASTING = 6, 2
+ONCE, LASTING = 4, 2
 
 
 @pytest.fixture(scope="module")
@@ -168,15 +169,14 @@ def test_a_watcher_outlives_what_passes(workplaces: list[Bench], trouble: Fault)
     try:
         make_wheel(bench.lab.packages, "p8", "1.0")
         eventually(lambda: bench.lab.files("p8"))
-        command = [
-            "strace",
-            "-p",
-            str(watcher.pid),
-            *failing(trouble.names, trouble.error, "1+"),
-        ]
+        # Its threads, and the process that waits to examine files.
+        pids = [watcher.pid, *descendants(watcher.pid)]
+        of = [word for pid in pids for word in ("-p", str(pid))]
+        command = ["strace", *of, *failing(trouble.names, trouble.error, "1+")]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
             assert tracer.stderr is not None
-            assert any("attached" in line for line in tracer.stderr)
+            for _ in pids:
+                assert any("attached" in line for line in tracer.stderr)
             change_folder(bench)
             try:
                 eventually(lambda: tells(watcher.err.read_text(), trouble))

@@ -149,17 +149,17 @@ def fresh(bench: Bench, after: Memory, ended: Ended) -> None:
 
 
 VERBS = [
-    Verb("watch", ("watch", "--once"), 50, nothing_decided, change_folder),
-    Verb("first watch", ("watch", "--once"), 30, fresh, lose_state),
-    Verb("watch many files", ("watch", "--once"), 15, nothing_decided, fill),
-    Verb("yank", ("yank", "p6==2.0", "--reason", "now"), 40, yanked),
-    Verb("unyank", ("unyank", "p1==1.0"), 30, unyanked),
-    Verb("status-set", ("status-set", "p3", "deprecated", "--reason", "now"), 30, status_set),
-    Verb("remove", ("remove", "p6==2.0"), 50, removed, keep_release),
-    Verb("rebuild", ("rebuild",), 40, nothing_decided),
-    Verb("rebuild damaged", ("rebuild",), 40, nothing_decided, damage),
-    Verb("backup", ("backup",), 25, backed_up),
-    Verb("restore", ("restore", "COPY"), 50, restored, back_up),
+    Verb("watch", ("watch", "--once"), 40, nothing_decided, change_folder),
+    Verb("first watch", ("watch", "--once"), 25, fresh, lose_state),
+    Verb("watch many files", ("watch", "--once"), 10, nothing_decided, fill),
+    Verb("yank", ("yank", "p6==2.0", "--reason", "now"), 20, yanked),
+    Verb("unyank", ("unyank", "p1==1.0"), 20, unyanked),
+    Verb("status-set", ("status-set", "p3", "deprecated", "--reason", "now"), 20, status_set),
+    Verb("remove", ("remove", "p6==2.0"), 40, removed, keep_release),
+    Verb("rebuild", ("rebuild",), 30, nothing_decided),
+    Verb("rebuild damaged", ("rebuild",), 30, nothing_decided, damage),
+    Verb("backup", ("backup",), 15, backed_up),
+    Verb("restore", ("restore", "COPY"), 40, restored, back_up),
 ]
 
 
