@@ -353,7 +353,8 @@ class Scanner:
         if self._confirmed or "" not in self._places.missing() or not self.folder.is_bare():
             return
         with self._catalog.read() as reader:
-            if reader.counts(self.index)[1] or reader.refused_count(self.index):
+            is_known = reader.mark(scan_mark(self._spec, self.index)) == FULLY
+            if not is_known or reader.counts(self.index)[1] or reader.refused_count(self.index):
                 raise FolderGone(
                     f"packages directory {self.folder.root} is empty, and not the one it was: mount"
                     " the disk; if it is meant to be empty, make a file .empty in it"

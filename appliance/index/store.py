@@ -28,6 +28,7 @@ _OWNED_BEFORE = ".layout"  # all that a tree had before there was a mark
 _PLACES = frozenset({"simple", "packages"})
 _HIDDEN = frozenset({".tmp", ".new", ".accepted", ".unpublished"})
 _LEFT_SECONDS = 3600.0
+_made_here: set[str] = set()  # the trees that this process has marked as ours
 
 
 class Site:
@@ -90,7 +91,9 @@ class Site:
             status = os.stat(self._www)
         except FileNotFoundError:
             return
-        ours = _OWNED in found or _OWNED_BEFORE in found or all(map(self._is_made_by_us, found))
+        ours = _OWNED in found or _OWNED_BEFORE in found or found <= _HIDDEN
+        if not ours and self._www in _made_here:
+            ours = all(map(self._is_made_by_us, found))
         # If we made it, its mark has been deleted since.
         if not ours and (status.st_dev, status.st_ino) != self._claimed:
             raise PyindexError(
@@ -99,8 +102,8 @@ class Site:
             )
 
     def _is_made_by_us(self, name: str) -> bool:
-        """Whether there is nothing else by this name than what we make: somebody has deleted
-        ``www`` while a process of ours was writing there."""
+        """Whether there is nothing else by this name than what we make: somebody has deleted the
+        ``www`` that this process made, while we were writing there."""
         if name in _HIDDEN or name in _PLACES:
             return True
         try:
@@ -121,6 +124,7 @@ class Site:
             os.fchmod(file.fileno(), 0o644)
         status = os.stat(self._www)
         self._claimed = status.st_dev, status.st_ino
+        _made_here.add(self._www)
 
     def spare(self) -> Path:
         """A name that nothing has, for what is about to be removed."""

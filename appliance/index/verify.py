@@ -162,7 +162,7 @@ def _metadata(spec: Spec, index: str, file: File) -> Iterator[Finding]:
     if file.core_metadata is None:
         return
     try:
-        content = Path(Site(spec).metadata(index, file.path)).read_bytes()
+        content = _read_metadata(Site(spec), index, file.path)
     except OSError as error:
         problem = str(error.strerror)
     else:
@@ -192,3 +192,11 @@ def _saved(place: Path, indexes: list[str]) -> Verification | None:
         return None
     is_ours = found.indexes == indexes and found.index in indexes and isinstance(found.path, str)
     return found if is_ours else None
+
+
+def _read_metadata(site: Site, index: str, path: str) -> bytes:
+    """The metadata of a file; that of a quarantined project is put away."""
+    try:
+        return Path(site.metadata(index, path)).read_bytes()
+    except FileNotFoundError:
+        return Path(site.unpublished_metadata(index, path)).read_bytes()

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _MANY_EVENTS = 4000
 _LISTS_SECONDS = 1.0
 _MOUNTS_SECONDS = 1.0
+_PATIENCE_SECONDS = 10.0  # with files that somebody is writing to, where nobody goes on watching
 _RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 8.0
 _TICK_SECONDS = 0.1
@@ -134,11 +135,14 @@ class Watch:
             if has_changed:
                 self._publisher.publish()
                 self._publish_lists()
-        while scanner.waiting:
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while scanner.waiting and time.monotonic() < end:
             time.sleep(QUIET_SECONDS)
             for _ in scanner.look(scanner.waiting, heard=True):
                 self._publisher.publish()
                 self._publish_lists()
+        for path in sorted(scanner.waiting):
+            log.warning("%s: %s is being written to, and was left out", scanner.index, path)
         for text in scanner.troubles:
             log.error("%s: %s", scanner.index, text)
         scanner.note_scan()

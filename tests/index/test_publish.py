@@ -390,3 +390,14 @@ def test_publishers_beside_one_another_lose_nothing(lab: Lab) -> None:
     assert seen[pages[0]] >= 4
     Publisher(lab.spec, lab.catalog).publish_lists()
     assert json.loads(pages[0].read_bytes())["meta"]["_last-serial"] == lab.journal()[-1].serial
+
+
+@pytest.mark.parametrize("inside", ["simple/foo/mine", "packages/mine.whl", "x/simple/y"])
+def test_a_tree_that_looks_like_ours_is_not(lab: Lab, inside: str) -> None:
+    """Any static index has directories of these names."""
+    theirs = lab.spec.www / inside
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs")
+    with pytest.raises(PyindexError, match="was not made by pyindex"):
+        lab.once()
+    assert theirs.read_text() == "theirs"

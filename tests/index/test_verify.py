@@ -188,3 +188,12 @@ def test_damage_is_found_before_a_rebuild_and_gone_after_the_file_is_restored(
     both.once()
     assert both.files("foo") == [FOO]
     assert run(both) == 0
+
+
+def test_metadata_of_a_quarantined_project_is_where_it_belongs(lab: Lab) -> None:
+    """It is put away so that nobody can fetch it, which is no damage."""
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    decisions.set_status(lab.spec, lab.index, "foo", "quarantined", None)
+    source = ["-d", str(lab.packages), "--state", str(lab.spec.state)]
+    assert main(["verify", *source]) == 0
