@@ -333,6 +333,8 @@ def discard(file: Path, trash: Path) -> Path:
 
 
 def _discard(file: Path, trash: Path) -> Path:
+    if stat.S_ISDIR(os.lstat(file).st_mode):  # in the place of the file
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
     stamp = time.strftime("%Y%m%dT%H%M%S")
     names = (f"{stamp}{suffix}-{file.name}" for suffix in ("", *(f".{n}" for n in range(1, 1000))))
     place = next(trash / name for name in names if not os.path.lexists(trash / name))

@@ -142,3 +142,14 @@ def test_remove_moves_no_file_from_elsewhere(foo: Lab, tmp_path: Path) -> None:
         decisions.remove(foo.spec, foo.index, path.name)
     assert other.exists()
     assert list(foo.spec.state.glob("trash/*")) == []
+
+
+def test_remove_moves_no_directory(foo: Lab) -> None:
+    """What came into the place of a file is not what was meant."""
+    path = make_wheel(foo.packages, "bar", "1.0")
+    foo.once()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(PyindexError, match="Is a directory"):
+        decisions.remove(foo.spec, foo.index, path.name)
+    assert path.is_dir()
