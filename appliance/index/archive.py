@@ -120,13 +120,14 @@ def read_metadata(file: IO[bytes], filename: str) -> bytes | None:
 
 
 _BLOCK = 512  # bytes, of which stat(2) counts
+_LONGEST_HOLE = 16 * 1024 * MIB
 
 
 def _status(file: IO[bytes]) -> os.stat_result:
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         raise Refused("not a regular file")
-    if status.st_size > max(MAX_UNPACKED, MAX_RATIO * status.st_blocks * _BLOCK):
+    if status.st_size > max(_LONGEST_HOLE, MAX_RATIO * status.st_blocks * _BLOCK):
         raise Refused("a sparse file: hardly any of its bytes are on the disk")
     return status
 

@@ -88,7 +88,7 @@ def endless(lab: Lab, name: str = "slow-1.0.tar.gz") -> Path:
     """A file that takes its reader very long, and nothing of the disk: it is one hole."""
     path = lab.packages / name
     with path.open("wb") as file:
-        os.truncate(file.fileno(), 1 << 40)
+        os.truncate(file.fileno(), 1 << 34)
     return path
 
 
@@ -400,8 +400,9 @@ def test_a_state_that_cannot_be_written_blames_no_file(lab: Lab) -> None:
     """A full or broken disk of ours is told as such, and tried again by the watch."""
     make_wheel(lab.packages, "foo", "1.0")
     look = Look(lab)
+    look.site.claim()
     place = Path(look.site.metadata(lab.index, "x")).parent
-    place.parent.mkdir(parents=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text("in the way")
     with pytest.raises(OSError, match=r"Not a directory|File exists"):
         look.at()
