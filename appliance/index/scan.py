@@ -84,7 +84,10 @@ class Scanner:
         gone = {path for path in gone - self._held if self._is_gone(path)}
         if gone:
             yield from self._forget(gone, whole=False)
-        yield from self._take_in([entry for entry in new if again or self._settled(entry, heard)])
+        settled = [entry for entry in new if again or self._settled(entry, heard)]
+        if settled:
+            self._places.notice()  # no file comes in from a disk that is not remembered
+        yield from self._take_in(settled)
         with self._catalog.read() as reader:
             files = {path for path in under if _is_package(path)}
             signed = reader.signed_at(self.index, sorted(files))
