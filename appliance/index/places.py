@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Set
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,18 +47,19 @@ class Places:
             found.append("")
         return found
 
-    def notice(self) -> list[str]:
+    def notice(self) -> set[str]:
         """Remember what is mounted now, beside all that was, as files on it are about to come in;
-        returns where."""
+        returns where nothing is mounted any more."""
         before, mounts = self._known(), mounts_below(self._folder.root)
         self._write(replace(before, mounts=mounts | before.mounts))
-        return list(mounts)
+        return before.mounts.keys() - mounts.keys()
 
-    def remember(self, missing: Sequence[str] = ()) -> None:
-        """Remember the packages directory as it is now, with what is mounted below it; those that
-        are ``missing`` as they were."""
-        before, mounts = self._known(), mounts_below(self._folder.root)
-        mounts |= {path: before.mounts[path] for path in missing if path in before.mounts}
+    def remember(self, missing: Set[str], gone: Set[str]) -> None:
+        """Remember the packages directory as it is now, with what is mounted below it; what is
+        ``missing`` stays as it was, what is ``gone`` is forgotten unless it is back."""
+        before, now = self._known(), mounts_below(self._folder.root)
+        kept = {path: mount for path, mount in before.mounts.items() if path not in gone}
+        mounts = kept | {path: mount for path, mount in now.items() if path not in missing}
         identity = before.identity if "" in missing else list(self._folder.identity())
         self._write(_Memory(str(self._folder.root), identity, mounts))
 

@@ -84,10 +84,7 @@ class Scanner:
         gone = {path for path in gone - self._held if self._is_gone(path)}
         if gone:
             yield from self._forget(gone, whole=False)
-        settled = [entry for entry in new if again or self._settled(entry, heard)]
-        if settled:
-            self._places.notice()  # no file comes in from a disk that is not remembered
-        yield from self._take_in(settled)
+        yield from self._take_in([entry for entry in new if again or self._settled(entry, heard)])
         with self._catalog.read() as reader:
             files = {path for path in under if _is_package(path)}
             signed = reader.signed_at(self.index, sorted(files))
@@ -102,7 +99,7 @@ class Scanner:
         at the end: it may have moved to where the scan comes later. Otherwise as :meth:`look`.
         """
         self._recognise()
-        mounted = self._places.notice()
+        unmounted = self._places.notice()
         tally, gone, new, parts = Tally(), set[str](), list[Entry](), list[_Part]()
         self.seen, after, failure, is_shut = 0, "", None, False
         for found, upto in _slices(self.folder.walk(tally)):
@@ -134,7 +131,8 @@ class Scanner:
         self._missing = []
         yield from (True for _ in self._forget(gone, whole=True))
         away = self._away()
-        self._places.remember([*self._missing, *away, *mounted])
+        missing = {*self._missing, *away}
+        self._places.remember(missing, unmounted - missing)
         self._is_partial = is_shut or bool(away)
         self.tally = tally
 
@@ -286,6 +284,7 @@ class Scanner:
     def _take_in(self, entries: list[Entry], instead_of: list[str] | None = None) -> Iterator[None]:
         if not entries:
             return
+        self._places.notice()  # no file comes in from a disk that is not remembered
         for changing in self._intake.take_in(entries, instead_of or ()):
             for path in changing:
                 self._waiting[path] = ((0, 0, 0), 0.0)
