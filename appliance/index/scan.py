@@ -63,6 +63,10 @@ class Scanner:
         """Paths of files that somebody may still be writing to; look at them again soon."""
         return frozenset(self._waiting)
 
+    def missing(self) -> list[str]:
+        """The directories whose disk is away, see :meth:`Places.missing`."""
+        return self._places.missing()
+
     def look(
         self, under: Set[str] = EVERYTHING, heard: bool = False, again: bool = False
     ) -> Iterator[None]:

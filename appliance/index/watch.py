@@ -174,7 +174,7 @@ class Watch:
         name, and are not set on what is mounted later; connections belong to a file."""
         folders = [follower.scanner.folder for follower in self._followers]
         if time.monotonic() - self._mounts_at >= _MOUNTS_SECONDS:
-            self._mounts = [mounts_below(folder.root) for folder in folders]
+            self._mounts = [_disks(follower.scanner) for follower in self._followers]
             self._mounts_at = time.monotonic()
         return [self._spec.catalog.exists(), self._mounts, *map(_identity, folders)]
 
@@ -469,6 +469,14 @@ class _Events:
 def _identity(folder: Folder) -> object:
     try:
         return folder.given.resolve(), folder.identity()
+    except (OSError, PyindexError):
+        return None
+
+
+def _disks(scanner: Scanner) -> object:
+    """What is mounted, and where a disk is away: one that came and went between two looks, too."""
+    try:
+        return mounts_below(scanner.folder.root), scanner.missing()
     except (OSError, PyindexError):
         return None
 

@@ -2,6 +2,8 @@
 
 import http.client
 import os
+import shutil
+import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -130,3 +132,38 @@ def test_one_of_two_hard_links_may_go(attacked: Target) -> None:
 
 def is_duplicate(attacked: Target, path: Path) -> bool:
     return path.relative_to(attacked.packages).as_posix() in attacked.refused()
+
+
+@pytest.fixture
+def mounted(attacked: Target) -> Path:
+    """A directory of the packages directory on a disk of its own."""
+    place = attacked.packages / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", str(place)]
+    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        place.rmdir()
+        pytest.skip("needs the right to mount a tmpfs")
+    return place
+
+
+def test_a_disk_that_goes_takes_no_project_along(attacked: Target, mounted: Path) -> None:
+    """What was on a disk mounted below the packages directory stays on its page when that is
+    unmounted: nobody deleted it. When the disk comes back, all is as before."""
+    since = before(attacked)
+    kept = attacked.folder.parent / "kept"
+    try:
+        wheel = make_wheel(mounted, "ondisk", "1.0")
+        shutil.copy2(wheel, kept)
+        eventually(lambda: attacked.serves(wheel))
+        eventually(lambda: subprocess.run(["umount", mounted], check=False).returncode == 0)
+        eventually(lambda: attacked.commands.run("status", *attacked.server.source).code == 1)
+        stays_up(attacked, since)
+        assert wheel.name in attacked.page("ondisk")
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", mounted], check=True)
+        shutil.copy2(kept, wheel)
+        eventually(lambda: attacked.serves(wheel))
+        stays_up(attacked, since)
+    finally:
+        kept.unlink(missing_ok=True)
+        subprocess.run(["umount", "--lazy", mounted], check=False, capture_output=True)
+        attacked.clear()
