@@ -171,7 +171,7 @@ class Beside:
 
 
 def _source(arguments: argparse.Namespace) -> list[str]:
-    """What :func:`common.source` was given, for another process in another directory."""
+    """The options of :func:`common.add_source` for another process in another directory."""
     if arguments.directory is None:
         return ["--spec", str(common.spec_path(arguments).absolute())]
     options = [str(arguments.directory.absolute())]

@@ -42,7 +42,7 @@ class Log:
         return max((line["serial"] for line in self.lines), default=0)
 
     def decided(self, since: int = 0) -> Decisions:
-        """What holds after all lines, or what those after serial ``since`` changed."""
+        """The decisions that hold after all lines, or those made after serial ``since``."""
         return replay(line for line in self.lines if line["serial"] > since)
 
 
@@ -88,7 +88,7 @@ def follow(state: Path, reader: Reader) -> None:
 
 
 def replay(lines: Iterable[dict[str, Any]]) -> Decisions:
-    """What holds after ``lines``, in their order."""
+    """The decisions that hold after ``lines``, in their order."""
     decided = Decisions()
     for line in lines:
         index, project = line["index"], line["project"]
@@ -108,7 +108,7 @@ def replay(lines: Iterable[dict[str, Any]]) -> Decisions:
 
 
 def replay_changes(changes: Iterable[Change]) -> Decisions:
-    """What lines of a journal decided."""
+    """The decisions among the lines of a journal."""
     lines = (_line(change) for change in changes)
     return replay(line for line in lines if _is_sound(line))
 

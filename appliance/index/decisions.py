@@ -88,7 +88,7 @@ def _forget(spec: Spec, catalog: Catalog, index: str, files: list[File]) -> None
 
 
 def instead(spec: Spec, index: str, files: Iterable[File]) -> Iterator[str]:
-    """What readers of ``index`` get in the place of removed ``files``, a sentence each."""
+    """Sentences on the files and projects that readers get instead of ``files``."""
     files = list(files)
     with Catalog(spec.catalog).read() as reader:
         for file in files:

@@ -23,23 +23,13 @@ from appliance.index.recover import backup, rebuild, restore
 from appliance.index.watch import Watch, is_alive
 from appliance.spec import Spec
 from tests.conftest import Lab, eventually
-from tests.dist import make_sdist, make_wheel
+from tests.dist import make_wheel
 
 WHEEL_1, SDIST_1, WHEEL_2 = (
     "foo-1.0-py2.py3-none-any.whl",
     "foo-1.0.tar.gz",
     "foo-2.0-py2.py3-none-any.whl",
 )
-
-
-@pytest.fixture
-def foo(lab: Lab) -> Lab:
-    """An index with two releases of foo."""
-    make_wheel(lab.packages, "foo", "1.0")
-    make_sdist(lab.packages, "foo", "1.0")
-    make_wheel(lab.packages, "foo", "2.0")
-    lab.once()
-    return lab
 
 
 def yanked(lab: Lab, project: str = "foo") -> dict[str, object]:
