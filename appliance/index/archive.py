@@ -69,8 +69,10 @@ _RESOLVED_BY = {"requires-dist", "requires-python", "provides-extra"}
 class Inspection:
     """Names, digests and metadata of a file, from its bytes.
 
-    ``name`` is the project's as its authors spell it, ``metadata`` the file to publish as ``.metadata`` (PEP 658), ``unpublished`` what is not fit for that: only one
-    of them is there. ``notes`` are for the log."""
+    ``name`` is the project's as its authors spell it, ``metadata`` the file to publish as
+    ``.metadata`` (PEP 658), ``unpublished`` what is not fit for that: only one of them is there.
+    ``notes`` are for the log.
+    """
 
     distribution: names.Distribution
     name: str
