@@ -13,6 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same form
 
+from appliance.index.sqlite import Connection
+
 VERSION = 1  # of the tables, as PRAGMA user_version; 0 is what had no number yet
 # A page's mtime carries its serial, in digits for which there is room below this.
 SERIALS = 80_000_000
@@ -109,7 +111,11 @@ mark = sa.Table(
 def open_engine(path: Path) -> sa.Engine:
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+        connect_args={
+            "timeout": _BUSY_SECONDS,
+            "check_same_thread": False,
+            "factory": Connection,
+        },
     )
 
     @sa.event.listens_for(engine, "connect")
