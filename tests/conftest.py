@@ -140,8 +140,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def eventually(condition: Callable[[], object], seconds: float = 240) -> None:
-    """Wait until ``condition`` holds; fail after far more time than it should take: a watcher that
-    could not follow a directory may try again a minute later, see ``_Events``."""
+    """Wait until ``condition`` holds; fail after far more time than it should take, on a machine
+    however busy."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not happen"

@@ -320,7 +320,7 @@ class Watch:
         """Whatever goes wrong is told when it begins, and until ``what`` succeeds if that
         ``clears`` it; what was raised is put into the list."""
         index = follower.index if follower else None
-        key, raised = f"{what} {index or ''}", list[Exception]()
+        key, raised = f"{what} {index or ''}".rstrip(), list[Exception]()
         try:
             yield raised
         except Exception as error:  # the watcher must not die of anything
@@ -392,7 +392,7 @@ class Watch:
             self._tell(
                 "unheard",
                 f"of {directories} directories, {missing} are not followed by the system: what"
-                " changes there shows when all is compared (server.reconcile); raise"
+                " changes there shows when all is compared, which may take long; raise"
                 " fs.inotify.max_user_watches by sysctl, and restart",
             )
         self._missing = missing

@@ -115,7 +115,7 @@ def test_no_connection_outlives_a_fork(lab: Lab) -> None:
 
     process = context.Process(target=commit)
     process.start()
-    begun.wait()
+    assert begun.wait(240), "the child did not commit"
     catalog.close()
     gc.collect()  # what others left open
     closed.set()

@@ -365,3 +365,40 @@ def test_a_deletion_is_seen_behind_the_change_that_adds(lab: Lab) -> None:
     thread.join()
     with lab.catalog.read() as reader:
         assert reader.offered(lab.index) == []
+
+
+class Pauses(threading.Event):
+    """What a watcher waits for between two tries; it is told to stop after three."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.count += 1
+        if self.count == 3:
+            self.set()
+        return self.is_set()
+
+
+def test_a_watcher_pauses_before_it_tries_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A state that is of no use takes no processor, and is told once."""
+    lab.spec.www.mkdir(parents=True)
+    (lab.spec.www / "mine").touch()
+    watching, pauses, tries = Watch(lab.spec), Pauses(), list[None]()
+    real = watching._open
+
+    def open_again() -> None:
+        tries.append(None)
+        if len(tries) == 50:
+            pauses.set()
+        real()
+
+    monkeypatch.setattr(watching, "_open", open_again)
+    monkeypatch.setattr(watching, "_stop", pauses)
+    watching.run()
+    assert (pauses.count, len(tries)) == (3, 3)
+    (told,) = caplog.messages
+    assert "was not made by pyindex" in told
