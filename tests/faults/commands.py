@@ -121,9 +121,7 @@ def forking(folder: Path) -> Iterator[Commands]:
         try:
             yield Commands(server, folder)
         finally:
-            assert server.stdin is not None
-            server.stdin.close()
-            server.wait(PATIENCE)
+            server.terminate()  # closing its input would not do: a fork of ours may hold that open
 
 
 def killing(call: Call) -> list[str]:
