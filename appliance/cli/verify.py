@@ -18,8 +18,8 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "verify",
         help="read every accepted file, and compare it with what is known of it",
         description="Read every accepted file and compare it with the size and digest that the "
-        "catalog has, and check the published metadata, the catalog and the decisions log. Changes "
-        "nothing. Exits 1 if anything is damaged. When it is interrupted, the next one goes on "
+        "catalog has, and check the published metadata, pages and marks, the catalog and the "
+        "decisions log. Changes nothing. Exits 1 if anything is damaged. When it is interrupted, the next one goes on "
         "where it was.",
     )
     common.add_source(parser)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance.index import decisionlog, store
+from appliance.index import compare, decisionlog, store
 from appliance.index.catalog import Catalog, CatalogError
 from appliance.index.folder import Folder, open_beneath
 from appliance.index.model import File
@@ -54,10 +54,11 @@ def verify(
     spec: Spec, indexes: Sequence[str], restart: bool = False
 ) -> Generator[Verification, None, None]:
     """Compare every accepted file of ``indexes`` with the catalog, its ``.metadata`` too, after the
-    catalog and the decisions log themselves.
+    catalog and the decisions log themselves; then pages and markers with the catalog.
 
-    Yields the same :class:`Verification` after each file. One that was interrupted goes on where
-    it was, unless ``restart``. Raises :class:`CatalogError` if the catalog cannot be read at all.
+    Yields the same :class:`Verification` after each file, and now and then. One that was
+    interrupted goes on where it was, unless ``restart``. Raises :class:`CatalogError` if the
+    catalog cannot be read at all.
     """
     place = spec.state / "verify.json"
     catalog = Catalog(spec.catalog)
@@ -78,6 +79,10 @@ def verify(
                 if time.monotonic() - saved_at > _SAVE_SECONDS:
                     _save(place, so_far)
                     saved_at = time.monotonic()
+                yield so_far
+            for finding in _published(spec, catalog, index):
+                if finding is not None and finding not in so_far.findings:
+                    so_far.findings.append(finding)
                 yield so_far
         is_done = True
         yield so_far
@@ -171,6 +176,21 @@ def _metadata(spec: Spec, index: str, file: File) -> Iterator[Finding]:
         problem = "its bytes changed"
     text = f"published metadata: {problem}; `pyindex rebuild` writes it again"
     yield Finding(index, file.path, text)
+
+
+def _published(spec: Spec, catalog: Catalog, index: str) -> Iterator[Finding | None]:
+    """What readers of ``index`` lack, or see though it is not there; ``None`` now and then."""
+    for lack in compare.lists(spec, catalog, index):
+        yield _unlike(index, lack)
+    for lacks in compare.lacking(spec, catalog, index, whole=True):
+        yield None
+        yield from (_unlike(index, lack) for lack in lacks)
+    for lack in compare.superfluous(spec, catalog, index):
+        yield _unlike(index, lack, "removes it")
+
+
+def _unlike(index: str, lack: compare.Lack, what: str = "writes it again") -> Finding:
+    return Finding(index, lack.path, f"{lack.problem}; `pyindex rebuild` {what}")
 
 
 # --- where to go on ----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import watchfiles
 
 from appliance.errors import PyindexError
 from appliance.index.catalog import Catalog
+from appliance.index.compare import Lack, lacking
 from appliance.index.folder import Folder, FolderGone
 from appliance.index.opening import open_catalog
 from appliance.index.places import mounts_below
@@ -96,6 +97,8 @@ class Watch:
             _Follower(Scanner(self._spec, self._catalog, index)) for index in self._spec.indexes
         ]
         self._lists_at = 0.0
+        self._lacks = self._compare()
+        self._tend_at = 0.0
         Site(self._spec).tidy()
 
     def stop(self) -> None:
@@ -164,6 +167,8 @@ class Watch:
             if events.is_heard:
                 for follower in self._followers:
                     self._serve(follower)
+            if not urgent:
+                self._tend()
             if time.monotonic() - self._lists_at >= _LISTS_SECONDS:
                 self._publish()
             with self._trying("report"):
@@ -306,6 +311,28 @@ class Watch:
         if now - self._lists_at >= _LISTS_SECONDS:
             self._lists_at = now
             self._publisher.publish_lists()
+
+    def _tend(self) -> None:
+        """Go on comparing what is published with the catalog, and write again what is lacking:
+        somebody may have removed it. It takes one part in a hundred of a core, as slow scans do."""
+        now, began = time.monotonic(), time.thread_time()
+        if now < self._tend_at:
+            return
+        with self._trying("tend"):
+            lacks = next(self._lacks, None)
+            if lacks is None:
+                self._lacks = self._compare()
+                self._tend_at = now + self._spec.server.reconcile.total_seconds()
+                return
+            for lack in lacks:
+                log.warning("%s: %s: %s; written again", lack.index, lack.path, lack.problem)
+            if lacks:
+                self._publisher.mend({(lack.index, lack.project) for lack in lacks})
+        self._tend_at = now + _REST * (time.thread_time() - began)
+
+    def _compare(self) -> Iterator[Sequence[Lack]]:
+        for index in self._spec.indexes:
+            yield from lacking(self._spec, self._catalog, index)
 
     # --- what is told --------------------------------------------------------------------------
 
