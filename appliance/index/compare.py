@@ -47,16 +47,19 @@ def lacking(
 
     What is not published yet lacks nothing: the next publication writes it.
     """
-    site = Site(spec)
-    if _is_shown(spec, catalog, view):
-        with catalog.read() as reader:
-            serials = {row[0]: row[2] for row in visible(reader, spec, view)}
-        names = list(serials)
-        for start in range(0, len(names), _PROJECTS):
-            part = names[start : start + _PROJECTS]
+    site, lineage = Site(spec), spec.lineage(view)
+    for index in lineage if _is_shown(spec, catalog, view) else ():
+        after = ""
+        while True:
+            with catalog.read() as reader:
+                names = reader.names(index, after, _PROJECTS)
+                serials = reader.last_serials(lineage, names)
+            if not names:
+                break
+            after = names[-1]
             if not whole:
-                part = [each for each in part if not _is_there(site, view, each, serials[each])]
-            yield _pages(spec, catalog, view, part, whole) if part else ()
+                names = [each for each in names if not _is_there(site, view, each, serials[each])]
+            yield _pages(spec, catalog, view, names, whole) if names else ()
     after = ""
     while True:
         with catalog.read() as reader:

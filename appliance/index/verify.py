@@ -14,7 +14,7 @@ from typing import Any
 
 from appliance.index import compare, decisionlog, store
 from appliance.index.catalog import Catalog, CatalogError
-from appliance.index.folder import Folder, open_beneath
+from appliance.index.folder import Folder, FolderGone, open_beneath
 from appliance.index.model import File
 from appliance.index.store import Batch, Site
 from appliance.spec import Spec
@@ -64,7 +64,7 @@ def verify(
     catalog = Catalog(spec.catalog)
     so_far = None if restart else _saved(place, list(indexes))
     so_far = so_far or Verification(list(indexes), indexes[0])
-    so_far.findings = [each for each in so_far.findings if each.index]
+    so_far.findings = [each for each in so_far.findings if each.index and each.path]
     so_far.findings += _of_the_state(spec, catalog)
     saved_at = time.monotonic()
     is_done = False
@@ -72,7 +72,8 @@ def verify(
         for index in indexes[indexes.index(so_far.index) :]:
             if index != so_far.index:
                 so_far.index, so_far.path = index, ""
-            for file in _files(catalog, index, so_far.path):
+            so_far.findings += (absent := list(_folder(spec, index)))
+            for file in () if absent else _files(catalog, index, so_far.path):
                 so_far.findings += _look(spec, catalog, index, file)
                 so_far.path = file.path
                 so_far.files, so_far.bytes = so_far.files + 1, so_far.bytes + file.size
@@ -111,6 +112,14 @@ def _of_the_state(spec: Spec, catalog: Catalog) -> Iterator[Finding]:
     else:
         for problem in log.problems:
             yield Finding("", decisionlog.NAME, problem)
+
+
+def _folder(spec: Spec, index: str) -> Iterator[Finding]:
+    """That the packages directory itself is not there."""
+    try:
+        Folder(spec.indexes[index].packages).identity()
+    except FolderGone as error:
+        yield Finding(index, "", str(error))
 
 
 def _files(catalog: Catalog, index: str, after: str) -> Iterator[File]:

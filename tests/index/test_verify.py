@@ -202,6 +202,19 @@ def test_metadata_of_a_quarantined_project_is_where_it_belongs(lab: Lab) -> None
     assert main(["verify", *source]) == 0
 
 
+def test_a_directory_that_is_not_there_is_told_once(
+    both: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not for each file of it; what is published of it is compared all the same."""
+    both.packages.rename(both.packages.with_name("away"))
+    both.page_path("foo").unlink()
+    assert run(both) == 1
+    folder, page, last = capsys.readouterr().out.splitlines()
+    assert folder == f"main: packages directory {both.packages} is not there; mount it or make it"
+    assert page.startswith("main: simple/foo/index.json: published page: missing")
+    assert last == "0 files, 0 MB verified: 2 problems"
+
+
 def bases(root: Path) -> spec.Spec:
     """Two indexes, one above the other: each has a project of its own, and both have ``both``."""
     for index, project in (("a", "foo"), ("b", "bar"), ("a", "both"), ("b", "both")):
