@@ -88,7 +88,7 @@ def verify(
         is_done = True
         yield so_far
     finally:
-        if is_done:
+        if is_done and place.exists():
             store.unlink(place)
         else:
             _save(place, so_far)
