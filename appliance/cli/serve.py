@@ -84,7 +84,13 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
     beside.keep()
     # Not before: the watch has as much to import, and first pages wait for it.
     from appliance.cli.arbiter import Server
+    from appliance.index.watch import check_alone
 
+    try:
+        check_alone(spec)
+    except PyindexError:
+        beside.stop()
+        raise
     _raise_limits()
     fixed = {
         "worker_class": "appliance.web.worker.Worker",

@@ -121,6 +121,18 @@ def _layout(spec: Spec) -> bytes:
     return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest().encode()
 
 
+def described(spec: Spec) -> dict[str, str]:
+    """The same in words, by what each part is."""
+    has_bases = any(index.bases for index in spec.indexes.values())
+    parts = {"form of pages": str(_FORM), "order of indexes": ", ".join(spec.indexes)}
+    if has_bases:
+        parts["path of the url"] = spec.path or "/"
+    for name, index in spec.indexes.items():
+        parts[f"packages directory of {name}"] = str(index.packages)
+        parts[f"bases of {name}"] = ", ".join(index.bases) or "none"
+    return parts
+
+
 def unpublished(spec: Spec) -> dict[str, str]:
     """Why projects, as ``INDEX/NAME``, keep the pages that they had: they cannot be rendered."""
     try:

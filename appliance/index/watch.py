@@ -4,6 +4,7 @@ scanned now and then, since network file systems tell nothing."""
 import contextlib
 import errno
 import fcntl
+import json
 import logging
 import queue
 import threading
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import watchfiles
 
@@ -20,7 +22,7 @@ from appliance.index.compare import Lack, lacking
 from appliance.index.folder import Folder, FolderGone
 from appliance.index.opening import open_catalog
 from appliance.index.places import mounts_below
-from appliance.index.publish import Publisher
+from appliance.index.publish import Publisher, described
 from appliance.index.report import Progress, Reporter, Trouble, notify
 from appliance.index.scan import QUIET_SECONDS, Scanner
 from appliance.index.store import Site, make_directory
@@ -536,27 +538,50 @@ def confirm_deletions(spec: Spec, index: str) -> int:
 def alive(spec: Spec) -> Iterator[None]:
     """Hold the sign that a watch is running; it goes with the process, however that ends.
 
-    Raises :class:`PyindexError` if another follows other folders for the same state.
+    Raises :class:`PyindexError` if another publishes something else for the same state.
     """
     make_directory(spec.state)
-    folders = "\n".join(f"{name} {index.packages}" for name, index in spec.indexes.items())
     with (spec.state / "watch.lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            fcntl.flock(file, fcntl.LOCK_SH)
-            file.seek(0)
-            if file.read() != folders:
-                raise PyindexError(
-                    f"state {spec.state} is in use for other packages directories: end that"
-                    " server, or choose another state"
-                ) from None
+            _check_same(spec, file)
         else:
             file.truncate(0)
-            file.write(folders)
+            file.write(json.dumps(described(spec)))
             file.flush()
             fcntl.flock(file, fcntl.LOCK_SH)
         yield
+
+
+def check_alone(spec: Spec) -> None:
+    """Raise :class:`PyindexError` if a watch is running that publishes something else for the same
+    state."""
+    with contextlib.suppress(OSError):  # who may not read it learns it when the pages are asked for
+        if is_alive(spec):
+            with (spec.state / "watch.lock").open() as file:
+                _check_same(spec, file)
+
+
+def _check_same(spec: Spec, file: IO[str]) -> None:
+    """What whoever holds the lock on ``file`` has written there is of the same layout."""
+    fcntl.flock(file, fcntl.LOCK_SH)
+    file.seek(0)
+    text, ours = file.read(), described(spec)
+    try:
+        theirs: dict[str, str] = dict(json.loads(text))
+    except (ValueError, TypeError):
+        theirs = {}  # an older version
+    differs = [
+        f"{what} is {theirs.get(what, 'another')} there and {ours.get(what, 'another')} here"
+        for what in {**ours, **theirs}
+        if theirs.get(what) != ours.get(what)
+    ]
+    if differs:
+        raise PyindexError(
+            f"state {spec.state} is in use by a server that publishes something else:"
+            f" {'; '.join(differs)}: end that server, or choose another state"
+        )
 
 
 def is_alive(spec: Spec) -> bool:
