@@ -99,7 +99,7 @@ class Watch:
             _Follower(Scanner(self._spec, self._catalog, index)) for index in self._spec.indexes
         ]
         self._lists_at = 0.0
-        self._lacks = self._compare()
+        self._lacks = _compare(self._spec, self._catalog)
         self._tend_at = 0.0
         Site(self._spec).tidy()
 
@@ -323,7 +323,7 @@ class Watch:
         with self._trying("tend"):
             lacks = next(self._lacks, None)
             if lacks is None:
-                self._lacks = self._compare()
+                self._lacks = _compare(self._spec, self._catalog)
                 self._tend_at = now + self._spec.server.reconcile.total_seconds()
                 return
             for lack in lacks:
@@ -331,10 +331,6 @@ class Watch:
             if lacks:
                 self._publisher.mend({(lack.index, lack.project) for lack in lacks})
         self._tend_at = now + _REST * (time.thread_time() - began)
-
-    def _compare(self) -> Iterator[Sequence[Lack]]:
-        for index in self._spec.indexes:
-            yield from lacking(self._spec, self._catalog, index)
 
     # --- what is told --------------------------------------------------------------------------
 
@@ -508,6 +504,12 @@ def _disks(scanner: Scanner) -> object:
         return mounts_below(scanner.folder.root), scanner.missing()
     except (OSError, PyindexError):
         return None
+
+
+def _compare(spec: Spec, catalog: Catalog) -> Iterator[Sequence[Lack]]:
+    """What readers lack, of all indexes. It does not hold the watch, which ends with its scans."""
+    for index in spec.indexes:
+        yield from lacking(spec, catalog, index)
 
 
 def _followed() -> int:
