@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,6 @@ from appliance.spec import Spec, with_url
 from appliance.specforms import bracketed
 
 _LONGEST_PAUSE_SECONDS = 60.0
-_OPEN_FILES = 4096
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -91,7 +89,6 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
     except PyindexError:
         beside.stop()
         raise
-    _raise_limits()
     fixed = {
         "worker_class": "appliance.web.worker.Worker",
         "keepalive": 75,
@@ -127,14 +124,6 @@ def _check_state(spec: Spec) -> None:
             f"state {spec.state}: {error.strerror}; wanted a directory that user {os.geteuid()} may"
             " write into: name another (--state, or state in the spec), or change its owner"
         ) from None
-
-
-def _raise_limits() -> None:
-    """Let each process have a file and a client open for each connection that it may have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _number(what: str, least: int, most: int) -> Callable[[str], int]:

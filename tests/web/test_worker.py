@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from gunicorn.config import Config
 from appliance.web.worker import Worker
 from tests.attacks.sites import embedded
 from tests.nginx.servers import PATIENCE
-from tests.nginx.sites import LARGE, PAGE
+from tests.nginx.sites import LARGE, PAGE, WHEEL
 
 
 def test_tls_is_refused() -> None:
@@ -19,6 +20,20 @@ def test_tls_is_refused() -> None:
     config.set("certfile", "/x/cert.pem")
     with pytest.raises(RuntimeError, match="speaks no TLS: put nginx in front"):
         Worker.check_config(config, logging.getLogger())
+
+
+@pytest.mark.parametrize("limit", [40, 64, 300])
+def test_idle_clients_leave_descriptors_for_files(tmp_path: Path, limit: int) -> None:
+    """However few there may be: who has waited longest is let go, and files and pages are sent."""
+    before = ["prlimit", f"--nofile={limit}:{limit}"]
+    with embedded(tmp_path, before) as server, ExitStack() as stack:
+        for number in range(2 * limit):
+            client = socket.create_connection((server.address, server.port), PATIENCE)
+            stack.callback(client.close)
+            if number % 2:
+                client.sendall(f"GET {PAGE} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        for path in [PAGE, WHEEL, "/pypi/foo-bar/json", "/simple/", LARGE] * 5:
+            assert server.ask(path).status == 200
 
 
 def test_requests_that_are_sent_together_are_answered_in_turn(tmp_path: Path) -> None:
