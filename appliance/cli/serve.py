@@ -92,7 +92,6 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
     fixed = {
         "worker_class": "appliance.web.worker.Worker",
         "keepalive": 75,
-        "forwarder_headers": "",  # SCRIPT_NAME and PATH_INFO are nobody's to send
         "control_socket_disable": True,
         "on_exit": lambda server: beside.stop(),
     }

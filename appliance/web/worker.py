@@ -162,6 +162,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.cfg.set("forwarder_headers", "")  # SCRIPT_NAME and PATH_INFO are nobody's to send
         self.waiting: set[_Connection] = set()
         self._look_at = 0.0
 
