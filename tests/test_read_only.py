@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from falcon.testing import TestClient
 
 from appliance.cli import main
 from appliance.index import decisions
+from appliance.index.watch import Watch
 from appliance.web.app import create_app
 from tests.conftest import Lab
 from tests.dist import make_wheel
@@ -75,6 +77,42 @@ def test_everything_that_reads_works(published: Lab, capsys: pytest.CaptureFixtu
         assert "1 files, 0 MB verified: 0 problems" in capsys.readouterr().out
         assert command(lab, "yank", WHEEL) == 1
         assert "mounted read-only" in capsys.readouterr().err
+
+
+class Pauses(threading.Event):
+    """What a watcher waits for between two tries; it is told to stop after three."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.count += 1
+        if self.count == 3:
+            self.set()
+        return self.is_set()
+
+
+def test_a_watcher_says_it_once(
+    published: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it tries; and it pauses before each try."""
+    with read_only(published) as lab:
+        watching, pauses, tries = Watch(lab.spec), Pauses(), list[None]()
+        real = watching._open
+
+        def open_again() -> None:
+            tries.append(None)
+            if len(tries) == 50:
+                pauses.set()
+            real()
+
+        monkeypatch.setattr(watching, "_open", open_again)
+        monkeypatch.setattr(watching, "_stop", pauses)
+        watching.run()
+    assert (pauses.count, len(tries)) == (3, 3)
+    (told,) = caplog.messages
+    assert "mounted read-only; keeping what is published, retrying" in told
 
 
 def test_what_others_write_is_seen(published: Lab) -> None:

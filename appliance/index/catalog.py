@@ -117,7 +117,10 @@ class Catalog:
         self, begin: str, create: bool = False, other: Path | None = None
     ) -> Iterator[sa.Connection]:
         try:
-            with self._current(create).connect() as connection:
+            engine = self._current(create)
+            if "IMMEDIATE" in begin and engine.url.query:  # see schema.open_engine
+                raise CatalogError(f"catalog {self.path}: {self._advice('readonly database')}")
+            with engine.connect() as connection:
                 if other is not None:
                     connection.exec_driver_sql("ATTACH ? AS other", (str(other),))
                 try:
@@ -170,7 +173,7 @@ class Catalog:
             return f"{error}; free some space"
         if any(word in error for word in ("unable to open", "readonly", "disk I/O")):
             why = unwritable(self.path.parent) or unwritable(self.path)
-            if why and self._found()[1:] == (True, ""):
+            if why and "unable to open" in error and self._found()[1:] == (True, ""):
                 why += f"; its last changes are in {self.path.name}-wal: let them be written, once"
             return f"{error}; {why}" if why else error
         if "no such table" in error:

@@ -88,8 +88,9 @@ def verify(
         is_done = True
         yield so_far
     finally:
-        if is_done and place.exists():
-            store.unlink(place)
+        if is_done:
+            with contextlib.suppress(OSError):  # it could not be saved either
+                store.unlink(place)
         else:
             _save(place, so_far)
 

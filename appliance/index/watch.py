@@ -341,7 +341,7 @@ class Watch:
         """Whatever goes wrong is told when it begins, and until ``what`` succeeds if that
         ``clears`` it; what was raised is put into the list."""
         index = follower.index if follower else None
-        key, raised = f"{what} {index or ''}", list[Exception]()
+        key, raised = f"{what} {index or ''}".rstrip(), list[Exception]()
         try:
             yield raised
         except Exception as error:  # the watcher must not die of anything
