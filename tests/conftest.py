@@ -139,8 +139,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def eventually(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Wait until ``condition`` holds; fail after far more time than it should take."""
+def eventually(condition: Callable[[], object], seconds: float = 240) -> None:
+    """Wait until ``condition`` holds; fail after far more time than it should take: a watcher that
+    could not follow a directory may try again a minute later, see ``_Events``."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not happen"

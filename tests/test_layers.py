@@ -9,7 +9,7 @@ import appliance
 
 ROOT = Path(appliance.__file__).parent
 LAYERS = [
-    {"errors"},
+    {"errors", "index.sqlite"},
     {"yamlspec", "specforms"},
     {"speclinks"},
     {"spec", "index.names", "index.schema"},

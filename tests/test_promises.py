@@ -11,7 +11,7 @@ from tests.attacks.trees import SWAPS, TREES
 from tests.faults.test_beside import BETWEEN_CHECKS, CHECKS, PAIRS, STORIES
 from tests.faults.test_damage import DAMAGES
 from tests.faults.test_errors import FAULTS, LASTING, ONCE, TROUBLES
-from tests.faults.test_kills import VERBS
+from tests.faults.test_kills import EXAMINERS, LOOKS, VERBS
 
 PAGE = Path(__file__).parent.parent / "docs" / "promises.md"
 BLOCK = re.compile("(?<=<!-- figures -->\n).*?(?=<!-- end of figures -->)", re.S)
@@ -22,6 +22,7 @@ def figures() -> str:
     rounds = STORIES * CHECKS * BETWEEN_CHECKS
     rows = {
         f"kills of {len(VERBS)} commands, each before another call": sum(v.kills for v in VERBS),
+        "kills of the process that examines files": EXAMINERS * len(LOOKS),
         f"kills beside others, in {len(PAIRS)} pairs": len(PAIRS) * rounds,
         f"failing calls, {len(FAULTS)} kinds": sum(
             ONCE + (LASTING if fault.names != "write" else 0) for fault in FAULTS

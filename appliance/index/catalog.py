@@ -7,6 +7,7 @@ as the rows it changes, so that nothing can be seen that the journal does not te
 import contextlib
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ class Catalog:
                 schema.bring_up(connection, create=True)
 
     def close(self) -> None:
-        """Close what is open; the next use opens it again. No connection may outlive a fork."""
+        """Close what is open; the next use opens it again."""
         with self._lock:
             if self._engine is not None:
                 self._engine.dispose()
@@ -152,6 +153,7 @@ class Catalog:
                 _, read_only, as_it_is = found
                 self._engine = schema.open_engine(self.path, read_only, immutable=bool(as_it_is))
                 self._opened = found
+                _engines.add(self._engine)
                 _bring_up(self._engine)
             return self._engine
 
@@ -180,6 +182,19 @@ class Catalog:
             return f"{error}; not a catalog of pyindex, or an empty one: start the index once"
         return error
 
+
+# No connection may outlive a fork: the child believes that it has its parent's locks, and when the
+# parent lets go it removes the log that the child writes to. An engine may be open for some time
+# after its catalog has gone.
+_engines: "weakref.WeakSet[sa.Engine]" = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for engine in list(_engines):
+        engine.dispose()
+
+
+os.register_at_fork(before=_close_all)
 
 _DAMAGED = ("malformed", "not a database", "decode", "constraint failed")
 _MANY_PAGES = 2000

@@ -157,7 +157,7 @@ class Folder:
             if inner and is_directory and (_refused_directory(place) is None):
                 continue
             if is_directory:
-                yield from self._below(place, Tally())
+                yield from self._entries(place, Tally())
             elif entry := self._leaf(place):
                 yield entry
             return
@@ -196,21 +196,17 @@ class Folder:
             return FolderGone(f"packages directory {self.root} is not there; mount it or make it")
         return FolderGone(f"packages directory {self.root}: {error.strerror}")
 
-    def _below(self, path: str, tally: Tally) -> Iterator[Entry]:
-        """The directory at ``path``."""
-        problem = _refused_directory(path)
-        return iter([problem]) if problem else self._entries(f"{path}/", tally)
-
-    def _entries(self, prefix: str, tally: Tally) -> Iterator[Entry]:
-        for found in self._names(prefix, tally):
+    def _entries(self, top: str, tally: Tally) -> Iterator[Entry]:
+        """What is below the directory ``top``, or an entry for it if it is not gone into."""
+        for found in self._names(top, tally):
             if isinstance(found, Entry):
                 yield found
             elif entry := self._leaf(found):
                 yield entry
 
-    def _names(self, prefix: str, tally: Tally) -> Iterator[str | Entry]:
+    def _names(self, top: str, tally: Tally) -> Iterator[str | Entry]:
         """Paths of what is no directory, and an entry for each directory that is not gone into."""
-        levels = [self._level(prefix, tally)]
+        levels = [[(top, True)] if top else self._level("", tally)]
         while levels:
             names = levels[-1]
             if not names:

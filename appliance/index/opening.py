@@ -24,6 +24,7 @@ from pathlib import Path
 
 from appliance.index import decisionlog, schema, store
 from appliance.index.catalog import Catalog
+from appliance.index.sqlite import connect_to_read
 from appliance.index.store import PAGES, Site
 from appliance.spec import Spec
 
@@ -150,7 +151,7 @@ def copied(spec: Spec) -> int:
 def _serial(spec: Spec, name: str, copy: Path) -> int:
     numbers = "SELECT coalesce(max(value), 0) FROM mark WHERE name = 'backup'"
     try:
-        with closing(sqlite3.connect(f"{copy.as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(connect_to_read(copy)) as connection:
             (number,) = connection.execute(numbers).fetchone()
             (serial,) = connection.execute("SELECT max(serial) FROM journal").fetchone()
     except sqlite3.DatabaseError:

@@ -18,6 +18,7 @@ from appliance.index.catalog import Catalog, CatalogError
 from appliance.index.model import Change, Decisions
 from appliance.index.publish import Publisher
 from appliance.index.reader import DECIDING
+from appliance.index.sqlite import connect_to_read
 from appliance.index.watch import Watch, is_alive
 from appliance.index.writer import Writer
 from appliance.spec import Spec
@@ -332,7 +333,7 @@ def _indexes(catalog: Path) -> set[str]:
     """The indexes that a catalog has anything of."""
     query = " UNION ".join(f'SELECT "index" FROM "{table}"' for table in _OF_INDEXES)  # noqa: S608
     try:
-        with closing(sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(connect_to_read(catalog)) as connection:
             return {index for (index,) in connection.execute(query)}
     except sqlite3.DatabaseError as error:
         raise CatalogError(f"{catalog}: cannot be read: {error}") from error
@@ -344,9 +345,9 @@ def _copy(source: Path, place: Path) -> None:
         raise CatalogError(f"{source}: no such file")
     place.touch(mode=0o640, exist_ok=False)
     try:
-        with closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(connect_to_read(source)) as connection:
             connection.execute("VACUUM INTO ?", (str(place),))
-        with closing(sqlite3.connect(place)) as connection:
+        with closing(connect_to_read(place)) as connection:
             connection.execute("SELECT max(serial) FROM journal")
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:

@@ -14,6 +14,7 @@ from appliance.index import schema
 from appliance.index.folder import UNSAFE
 from appliance.index.model import STATUSES
 from appliance.index.names import distribution
+from appliance.index.sqlite import connect_to_read
 
 Row = dict[str, Any]
 
@@ -39,7 +40,7 @@ def salvage(catalog: Path, table: str) -> Salvaged:
     result = Salvaged()
     for order in _ORDERS:
         try:
-            with closing(sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True)) as connection:
+            with closing(connect_to_read(catalog)) as connection:
                 connection.text_factory = bytes
                 for row in _read(connection, table, order, result):
                     found.setdefault(row.pop("rowid"), row)
@@ -59,7 +60,7 @@ def has_our_tables(catalog: Path) -> bool:
             schema.bring_up(connection, create=True)
         wanted = _tables(fresh)
     try:
-        with closing(sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(connect_to_read(catalog)) as connection:
             return _tables(connection) == wanted
     except sqlite3.Error:
         return False

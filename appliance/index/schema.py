@@ -13,6 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same form
 
+from appliance.index.sqlite import Connection
+
 VERSION = 1  # of the tables, as PRAGMA user_version; 0 is what had no number yet
 # A page's mtime carries its serial, in digits for which there is room below this.
 SERIALS = 80_000_000
@@ -114,7 +116,12 @@ def open_engine(path: Path, read_only: bool = False, immutable: bool = False) ->
         query = {"uri": "true", "mode": "ro"} | ({"immutable": "1"} if immutable else {})
         url = sa.URL.create("sqlite", database=path.absolute().as_uri(), query=query)
     engine = sa.create_engine(
-        url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False}
+        url,
+        connect_args={
+            "timeout": _BUSY_SECONDS,
+            "check_same_thread": False,
+            "factory": Connection,
+        },
     )
 
     @sa.event.listens_for(engine, "connect")

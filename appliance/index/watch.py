@@ -42,6 +42,8 @@ _TICK_SECONDS = 0.1
 _TURN_SECONDS = 0.05
 # Otherwise it takes one part in a hundred of a core.
 _REST = 99
+# To follow the folders anew, where the system cannot, takes one part in twenty of the time.
+_EVENTS_REST = 19
 # A file that seems to be written when an index is first scanned holds it up so long.
 _SETTLE_SECONDS = 2.0
 _WATCHES = Path("/proc/self/fdinfo")  # Linux only
@@ -198,6 +200,8 @@ class Watch:
             for follower in self._followers:
                 follower.wanted = True
         for follower in self._followers:
+            if events.trouble is not None or self._missing > 0:  # it is compared again and again
+                follower.due = min(follower.due, time.monotonic() + _RETRY_SECONDS)
             folder = follower.scanner.folder
             heard = {path for each in paths if (path := folder.relative(each)) is not None}
             if "" in heard:  # the folder itself
@@ -465,16 +469,17 @@ class _Events:
         return paths, has_begun
 
     def _run(self) -> None:
-        pause = _RETRY_SECONDS
         while not self._stop.is_set():
+            began, took = time.monotonic(), 0.0
             try:
                 for changes in self._changes():
+                    took = took or time.monotonic() - began
                     self._queue.put([path for _, path in changes])
-                    pause = _RETRY_SECONDS
             except Exception as error:  # a name that is not UTF-8, a limit of the system
                 self._queue.put(error)
-            self._stop.wait(pause)
-            pause = min(2 * pause, 60.0)
+            # To begin takes as long as there are many directories.
+            took = took or time.monotonic() - began
+            self._stop.wait(max(_RETRY_SECONDS, _EVENTS_REST * took))
 
     def _changes(self) -> Iterator[set[tuple[watchfiles.Change, str]]]:
         milliseconds = int(_TICK_SECONDS * 1000)

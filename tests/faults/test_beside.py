@@ -5,12 +5,13 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from appliance.index import decisionlog
 from appliance.index.watch import is_alive
 from tests.conftest import eventually
 from tests.dist import make_sdist, make_wheel
@@ -77,6 +78,7 @@ class Story:
     before: Memory
     yanks: dict[str, set[str | None]] = field(default_factory=dict)
     watcher: Running | None = None
+    acknowledged: set[str] = field(default_factory=set)  # reasons of yanks, each another one
     killed: int = 0
 
     def start(self, kind: str, killed: bool) -> Running:
@@ -86,16 +88,20 @@ class Story:
         whole = self.bench.argv(str(argv[0]), *argv[1:])
         return self.bench.commands.start(*whole, strace=strace)
 
-    def note(self, ended: Ended) -> None:
-        """Remember a decision, or that it may have been made."""
-        verb, *more = ended.argv
-        if verb == "restore":
-            self.yanks = {}  # any that the copy has, and any that came in since
-        if verb in ("yank", "unyank"):
-            name = more[0].partition("==")[0]
-            new = more[2] if verb == "yank" else None
-            old = self.yanks.get(name, {None})
-            self.yanks[name] = {new} if ended.code == 0 else {*old, new}
+    def note(self, together: Sequence[Ended]) -> None:
+        """Remember decisions that were made, or may have been, at one time: whichever was the last
+        holds, and what held before only if none of them is sure."""
+        made: dict[str, list[tuple[str | None, bool]]] = {}
+        for ended in together:
+            verb, *more = ended.argv
+            if verb in ("yank", "unyank"):
+                reason = more[2] if verb == "yank" else None
+                made.setdefault(more[0].partition("==")[0], []).append((reason, ended.code == 0))
+        for name, decisions in made.items():
+            before = self.yanks.get(name, {None})
+            kept = set() if any(sure for _, sure in decisions) else before
+            self.yanks[name] = kept | {reason for reason, _ in decisions}
+            self.acknowledged |= {reason for reason, sure in decisions if sure and reason}
 
     def round(self, pair: Pair) -> None:
         for _ in range(self.dice.randrange(1, 4)):
@@ -104,22 +110,30 @@ class Story:
         running += [self.start(kind, killed=False) for kind in pair.beside]
         for _ in range(self.dice.randrange(3)):
             disturb(self.bench, self.dice)
+        together = []
         for number, each in reversed(list(enumerate(running))):
             if number == 0 and pair.killed == "follow":
                 os.kill(each.pid, signal.SIGTERM)
             ended = each.wait()
-            self.note(ended)
+            together.append(ended)
             self.killed += ended.was_killed
             assert "Traceback" not in ended.err, f"{ended}"
             absent = ended.argv[0] == "remove" and "has no project" in ended.err
             assert ended.code == 0 or absent or (number == 0 and ended.was_killed), f"{ended}"
+        self.note(together)
 
     def check(self, pair: Pair) -> None:
         """Stop all, recover, and look at everything."""
         self.stop()
         self.bench.recover()
         self.before = check(self.bench, self.before)
-        if "restore" not in (pair.killed, *pair.beside):
+        log = decisionlog.read(self.bench.lab.spec.state)
+        assert not log.problems, log.problems
+        held = log.decided().holding().yanks
+        assert {filename: why for (_, filename), why in held.items()} == self.before.yanks
+        if "restore" not in (pair.killed, *pair.beside):  # it undoes what came in meanwhile
+            logged = {line["detail"] for line in log.lines if line["action"] == "yanked"}
+            assert self.acknowledged <= logged, f"not logged: {self.acknowledged - logged}"
             for name, allowed in self.yanks.items():
                 found = self.before.yanks.get(f"{name}-1.0-py2.py3-none-any.whl")
                 assert found in allowed, f"{name} is yanked for {found}, not for one of {allowed}"

@@ -28,6 +28,9 @@ WORDS = {
     "EROFS": "Read-only file system",
 }
 CATALOG = r"catalog \S+/catalog.sqlite: "
+# An interpreter that cannot read a directory or a file of its modules goes on without: what it says
+# then is that there is no such module.
+UNREAD = r"the process that examines files does not start \(\S+\): [^\n]*(\w+Error: |Fatal Python)"
 TOUCHED = {"p3-1.0", "p4-2.0", "p5-1.0", "p6-1.0", "p7-1.0", "p0-3.0"}
 
 
@@ -109,7 +112,11 @@ def explained(ended: Ended, fault: Fault) -> None:
 
 
 def tells(text: str, fault: Fault) -> bool:
-    return re.search(f"{WORDS[fault.error]}|{CATALOG}", text) is not None
+    """Whether a person can read in ``text`` what is wrong."""
+    words = [WORDS[fault.error], CATALOG]
+    if fault.names in READING.split(","):
+        words.append(UNREAD)
+    return re.search("|".join(words), text) is not None
 
 
 def untouched_are_served(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 """A kill at any moment, a full disk, two writers: nothing is lost, and nothing half is seen."""
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import random
@@ -93,6 +94,34 @@ def test_a_kill_at_any_moment_loses_nothing(lab: Lab) -> None:
     agree(lab)
     unbroken(lab)
     assert in_the_middle > 0
+
+
+def test_no_connection_outlives_a_fork(lab: Lab) -> None:
+    """What a child commits is kept, whatever its parent closes meanwhile."""
+    lab.once()
+    catalog = lab.catalog
+    with catalog.read() as reader:
+        reader.serial()  # its connection stays open for the next use
+    context = multiprocessing.get_context("fork")
+    begun, closed = context.Event(), context.Event()
+
+    def commit() -> None:
+        mine = lab.catalog
+        mine.set_mark("first", 1)
+        begun.set()
+        closed.wait()
+        mine.set_mark("second", 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    process = context.Process(target=commit)
+    process.start()
+    begun.wait()
+    catalog.close()
+    gc.collect()  # what others left open
+    closed.set()
+    process.join()
+    with catalog.read() as reader:
+        assert (reader.mark("first"), reader.mark("second")) == (1, 2)
 
 
 def test_two_processes_may_take_in_one_folder(lab: Lab) -> None:

@@ -4,6 +4,7 @@ or old."""
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -422,6 +423,16 @@ def other_types(catalog: Path, dice: random.Random) -> None:
         connection.commit()
 
 
+def words(catalog: Path, dice: random.Random) -> None:
+    """Damage the text that makes a table or an index, so that messages about it are not UTF-8."""
+    with closing(sqlite3.connect(catalog)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(catalog.read_bytes())
+    starts = [match.start() for match in re.finditer(rb"CREATE [TI]", content)]
+    content[dice.choice(starts) + dice.randrange(-9, 20)] = 0xD5
+    catalog.write_bytes(content)
+
+
 DAMAGES = [
     flip_bytes,
     truncate,
@@ -431,6 +442,7 @@ DAMAGES = [
     nulls,
     duplicates,
     other_types,
+    words,
 ]
 
 

@@ -184,6 +184,26 @@ def test_a_directory_that_is_shut_takes_nothing_along(lab: Lab, mode: int) -> No
     assert lab.projects() == ["a", "b", "c"]
 
 
+def test_an_event_of_a_directory_that_is_shut(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told at once, and keeps what is known below it."""
+    (lab.packages / "sub").mkdir()
+    make_wheel(lab.packages / "sub", "a", "1.0")
+    lab.once()
+    opens = os.open
+
+    def failing(path: object, *arguments: int, **options: int) -> int:
+        if str(path).endswith("/sub/"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opens(str(path), *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("appliance.index.folder.os.open", failing)
+        for _ in Scanner(lab.spec, lab.catalog, lab.index).look(frozenset({"sub"}), heard=True):
+            pass
+    assert lab.refused() == {"sub/": "cannot be read: Permission denied"}
+    assert lab.files("a") == [A]
+
+
 def test_what_cannot_be_read_is_journalled_once(lab: Lab) -> None:
     """It is tried at each scan, and says nothing new."""
     path = make_wheel(lab.packages, "a", "1.0")
