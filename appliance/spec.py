@@ -248,13 +248,13 @@ def load(path: Path) -> Spec:
     return spec
 
 
-def for_directory(packages: Path, state: Path | None = None) -> Spec:
-    """A spec for one existing directory of package files, as the index ``main``.
+def for_directory(packages: Path, state: Path | None = None, must_exist: bool = True) -> Spec:
+    """A spec for one directory of package files, as the index ``main``.
 
     State, with the backups in it, goes to the user's data directory unless given. Raises SpecError
-    when ``packages`` is no directory, or one of the two lies inside the other.
+    when ``packages`` is no directory, if it ``must_exist``, or one of them lies inside the other.
     """
-    directory = _existing_directory(packages)
+    directory = _directory(packages, must_exist)
     place = absolute(str(state), Path()) if state else _default_state(directory)
     faults = overlaps({("packages",): directory, ("state",): place})
     if problems := [f"{dotted(fault.key)}: {fault.text}" for fault in faults]:
@@ -300,10 +300,10 @@ def reference() -> dict[tuple[str, ...], dict[str, Any]]:
     return found
 
 
-def _existing_directory(packages: Path) -> Path:
+def _directory(packages: Path, must_exist: bool) -> Path:
     try:
         directory = absolute(str(packages), Path())
-        if stat.S_ISDIR(directory.stat().st_mode):
+        if not must_exist or stat.S_ISDIR(directory.stat().st_mode):
             return directory
         problem = "not a directory"
     except ValueError as error:

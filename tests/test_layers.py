@@ -23,7 +23,7 @@ LAYERS = [
     {"index.catalog"},
     {"index.intake", "index.pages", "index.opening", "index.salvage", "index.views"},
     {"index.publish"},
-    {"index.scan"},
+    {"index.scan", "index.compare"},
     {"index.watch", "index.decisions", "index.verify"},
     {"index.health"},
     {"index.recover", "index.prune"},

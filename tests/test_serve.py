@@ -37,9 +37,11 @@ class Serving:
         port: int,
         before: Sequence[str],
         options: Sequence[str] = (),
+        makes: bool = True,
     ) -> None:
         self.packages, self.state, self.port = root / "packages", root / "state", port
-        self.packages.mkdir(exist_ok=True)
+        if makes:
+            self.packages.mkdir(exist_ok=True)
         self.log = root / "log"
         what = source or (self.packages, "--state", self.state)
         self._watch = f"appliance watch .*{root}"
@@ -74,11 +76,14 @@ def serving(
     port: int | None = None,
     before: Sequence[str] = (),
     options: Sequence[str] = (),
+    makes: bool = True,
 ) -> Iterator[Serving]:
-    """Run it on ``root/packages``, or on the ``source`` given, after the words ``before``."""
-    server = Serving(root, *source, port=port or free_port(), before=before, options=options)
+    """Run it on ``root/packages``, which it ``makes``, or on the ``source`` given, after the words
+    ``before``."""
+    port = port or free_port()
+    server = Serving(root, *source, port=port, before=before, options=options, makes=makes)
     try:
-        eventually(lambda: server.get("/health"))
+        eventually(lambda: server.get("/health" if makes else "/simple/"))
         yield server
     finally:
         server.process.kill()
@@ -344,9 +349,54 @@ def test_it_is_ready_once_all_was_scanned(tmp_path: Path) -> None:
     ]
 
 
+def command(*arguments: object) -> tuple[int, str, str]:
+    """How it ended, and what it said."""
+    words = [str(PYINDEX), *map(str, arguments)]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_a_directory_that_is_away_is_served_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_given: bool
+) -> None:
+    """What was published of it stays, whichever way its state is found, also in a server that
+    starts only then; every command says so; and it goes on when the directory is back."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    packages, away = tmp_path / "packages", tmp_path / "away"
+    state = ["--state", tmp_path / "state"] if is_given else []
+    packages.mkdir()
+    path = make_wheel(packages, "foo", "1.0")
+    assert command("watch", "--once", packages, *state)[0] == 0
+    packages.rename(away)
+    told = f"pyindex: '{packages}': No such file or directory; what is published of it stays\n"
+    code, out, error = command("status", "-d", packages, *state)
+    assert (code, error) == (1, told)
+    assert "main: 1 projects, 1 files" in out
+    code, out, error = command("verify", "-d", packages, *state)
+    assert (code, error) == (1, told)
+    assert f"packages directory {packages} is not there" in out
+    code, _, error = command("confirm-deletions", "-d", packages, *state)
+    assert (code, error.startswith(told)) == (1, True)
+    assert "is not there; mount it or make it" in error
+    with serving(tmp_path, packages, *state, makes=False) as server:
+        assert b"foo-1.0" in (server.get("/simple/foo/") or b"")
+        eventually(lambda: "is not there; mount it" in server.log.read_text())
+        away.rename(packages)
+        eventually(lambda: server.get(f"/packages/{path.name}"))
+        make_wheel(packages, "bar", "1.0")
+        eventually(lambda: server.get("/simple/bar/"))
+
+
 NAME_ANOTHER = "wanted a directory that .* may write into: name another"
 WRONG = [
-    (["serve", "/nowhere"], 1, "pyindex: '/nowhere': No such file"),
+    (
+        ["serve", "/nowhere"],
+        1,
+        "pyindex: '/nowhere': No such file or directory, and /.*/data/pyindex/nowhere-.* has"
+        " nothing that was published of it",
+    ),
+    (["status", "-d", "/nowhere", "--state", "x"], 1, "No such file .*/x has nothing that was"),
     (["serve", "-c", "/nowhere.yml"], 1, "/nowhere.yml: no such file; .* to start from"),
     (["serve", ".", "-c", "x.yml"], 1, "give a directory or a spec, not both"),
     (["serve", "-c", "x.yml", "--url", "http://x"], 1, "x.yml: no such file"),

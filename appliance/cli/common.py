@@ -42,10 +42,34 @@ def _source(arguments: argparse.Namespace) -> Spec:
     if directory is not None and path is not None:
         raise SpecError(["give a directory or a spec, not both"])
     if directory is not None:
-        return spec.for_directory(directory, state)
+        return _of_directory(directory, state)
     if state is not None:
         raise SpecError(["--state goes with a directory; a spec has its own state"])
     return spec.load(spec_path(arguments))
+
+
+def _of_directory(directory: Path, state: Path | None) -> Spec:
+    """The spec of a directory. It need not be there now, if something of it is published: to work
+    on with that is what happens when it goes while a server runs, too."""
+    try:
+        return spec.for_directory(directory, state)
+    except SpecError as error:
+        found = spec.for_directory(directory, state, must_exist=False)
+        (problem,) = error.problems
+        if not _is_published(found):
+            text = f"{problem}, and {found.state} has nothing that was published of it"
+            raise SpecError([text]) from None
+        print(f"pyindex: {problem}; what is published of it stays", file=sys.stderr)
+        return found
+
+
+def _is_published(found: Spec) -> bool:
+    from appliance.index.store import Site
+    from appliance.index.views import View
+
+    with contextlib.suppress(OSError):
+        return View(found, Site(found), found.root).number > 0
+    return False
 
 
 def act_as_owner(state: Path) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,6 @@ from appliance.spec import Spec, with_url
 from appliance.specforms import bracketed
 
 _LONGEST_PAUSE_SECONDS = 60.0
-_OPEN_FILES = 4096
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -84,12 +82,16 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
     beside.keep()
     # Not before: the watch has as much to import, and first pages wait for it.
     from appliance.cli.arbiter import Server
+    from appliance.index.watch import check_alone
 
-    _raise_limits()
+    try:
+        check_alone(spec)
+    except PyindexError:
+        beside.stop()
+        raise
     fixed = {
         "worker_class": "appliance.web.worker.Worker",
         "keepalive": 75,
-        "forwarder_headers": "",  # SCRIPT_NAME and PATH_INFO are nobody's to send
         "control_socket_disable": True,
         "on_exit": lambda server: beside.stop(),
     }
@@ -121,14 +123,6 @@ def _check_state(spec: Spec) -> None:
             f"state {spec.state}: {error.strerror}; wanted a directory that user {os.geteuid()} may"
             " write into: name another (--state, or state in the spec), or change its owner"
         ) from None
-
-
-def _raise_limits() -> None:
-    """Let each process have a file and a client open for each connection that it may have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _number(what: str, least: int, most: int) -> Callable[[str], int]:

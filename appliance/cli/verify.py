@@ -18,9 +18,9 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "verify",
         help="read every accepted file, and compare it with what is known of it",
         description="Read every accepted file and compare it with the size and digest that the "
-        "catalog has, and check the published metadata, the catalog and the decisions log. Changes "
-        "nothing. Exits 1 if anything is damaged. When it is interrupted, the next one goes on "
-        "where it was.",
+        "catalog has, and check the published metadata, pages and marks, the catalog and the "
+        "decisions log. Changes nothing. Exits 1 if anything is damaged. When it is interrupted, "
+        "the next one goes on where it was.",
     )
     common.add_source(parser)
     parser.add_argument("--index", help="which index (default: all of the spec)")
@@ -53,8 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _sentence(finding: Finding) -> str:
-    where = f"{finding.index}: {finding.path}" if finding.index else finding.path
-    return f"{where}: {finding.problem}"
+    return ": ".join(filter(None, (finding.index, finding.path, finding.problem)))
 
 
 class _Progress:

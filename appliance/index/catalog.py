@@ -37,7 +37,7 @@ class Catalog:
         self.path = path
         self._lock = threading.Lock()
         self._engine: sa.Engine | None = None
-        self._inode = 0
+        self._opened: object = None
         if create:
             make_directory(path.parent)
             with self._connect("BEGIN IMMEDIATE", create=True) as connection:
@@ -118,7 +118,10 @@ class Catalog:
         self, begin: str, create: bool = False, other: Path | None = None
     ) -> Iterator[sa.Connection]:
         try:
-            with self._current(create).connect() as connection:
+            engine = self._current(create)
+            if "IMMEDIATE" in begin and engine.url.query:  # see schema.open_engine
+                raise CatalogError(f"catalog {self.path}: {self._advice('readonly database')}")
+            with engine.connect() as connection:
                 if other is not None:
                     connection.exec_driver_sql("ATTACH ? AS other", (str(other),))
                 try:
@@ -135,22 +138,35 @@ class Catalog:
     def _current(self, create: bool) -> sa.Engine:
         """The engine of the file that is there now: a restored backup replaces the file."""
         try:
-            inode = self.path.stat().st_ino
+            found = self._found()
         except FileNotFoundError:
             if not create:
                 raise CatalogError(
                     f"catalog {self.path}: no such file; start the index once to make it"
                 ) from None
             self.path.touch(mode=0o640)
-            inode = self.path.stat().st_ino
+            found = self._found()
         with self._lock:
-            if self._engine is None or inode != self._inode:
+            if self._engine is None or found != self._opened:
                 if self._engine is not None:
                     self._engine.dispose()
-                self._engine, self._inode = schema.open_engine(self.path), inode
+                _, read_only, as_it_is = found
+                self._engine = schema.open_engine(self.path, read_only, immutable=bool(as_it_is))
+                self._opened = found
                 _engines.add(self._engine)
                 _bring_up(self._engine)
             return self._engine
+
+    def _found(self) -> tuple[int, bool, str]:
+        """The inode of the file; whether it can only be read; and in that case, if no changes lie
+        beside it in the log of SQLite, what it is now: others may write to it by another mount."""
+        status = self.path.stat()
+        if unwritable(self.path.parent) is None or unwritable(self.path) is None:
+            return status.st_ino, False, ""
+        with contextlib.suppress(FileNotFoundError):
+            if Path(f"{self.path}-wal").stat().st_size:
+                return status.st_ino, True, ""
+        return status.st_ino, True, f"{status.st_mtime_ns} {status.st_size}"
 
     def _advice(self, error: str) -> str:
         if any(word in error for word in _DAMAGED):
@@ -159,6 +175,8 @@ class Catalog:
             return f"{error}; free some space"
         if any(word in error for word in ("unable to open", "readonly", "disk I/O")):
             why = unwritable(self.path.parent) or unwritable(self.path)
+            if why and "unable to open" in error and self._found()[1:] == (True, ""):
+                why += f"; its last changes are in {self.path.name}-wal: let them be written, once"
             return f"{error}; {why}" if why else error
         if "no such table" in error:
             return f"{error}; not a catalog of pyindex, or an empty one: start the index once"

@@ -24,7 +24,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from appliance.errors import PyindexError, Refused
@@ -50,6 +50,13 @@ _PIPE_BYTES = 1024 * 1024
 _HEARTBEAT_SECONDS = 0.5
 _DEATH_SECONDS = 1.0
 _STARTS = 3
+KILLED = -2
+"""The inode in a refusal of a file at which processes were killed: such a one is looked at again
+when a watcher starts, and after that with growing pauses."""
+_LATER = (
+    "if memory is short, free some; it is tried again at the next start, when the file is touched,"
+    " and now and then"
+)
 _LATEST = 253_402_300_799_000_000  # microseconds: the end of the year 9999
 _ERROR = re.compile(r"\s*([\w.]+Error: .*)")
 
@@ -265,10 +272,12 @@ class _Run:
                 reason = f"examining it takes more than {seconds} s of CPU"
                 self._refuse(chunk, place, reason)
             elif place in chunk.killed:
-                # Only somebody else kills with that: the system, when memory is short.
-                passes = how == -signal.SIGKILL
-                reason = f"the process that examined it was killed ({_name(how)})"
-                self._refuse(chunk, place, reason, passes)
+                # Perhaps by the system, since memory was short; perhaps for what is in the file.
+                reason = f"the process that examined it was killed twice ({_name(how)}): {_LATER}"
+                chunk.results[place] = replace(
+                    _refusal(chunk.entries[place], reason, passes=True), inode=KILLED
+                )
+                chunk.left.remove(place)
             else:
                 chunk.killed.add(place)
             if child.last_words:

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -76,6 +76,34 @@ def _first(projects: Iterable[Project | None], serials: Mapping[str, int]) -> Pr
     return replace(found, serial=serials[found.name])
 
 
+def shown(reader: Reader, spec: Spec, view: str, names: Sequence[str]) -> dict[str, Project | None]:
+    """As :func:`resolve`, for each of ``names``, by what is known now."""
+    lineage = spec.lineage(view)
+    known = [reader.named(index, names) for index in lineage]
+    serials = reader.last_serials(lineage, names) if len(lineage) > 1 else {}
+    return {name: _first((each.get(name) for each in known), serials) for name in names}
+
+
+def visible(reader: Reader, spec: Spec, view: str) -> list[Row]:
+    """Name, display name and serial of every project that ``view`` shows."""
+    lineage = spec.lineage(view)
+    if len(lineage) == 1:
+        return list(reader.projects(view))
+    found: dict[str, Row] = {}
+    for index in lineage:
+        for row in reader.projects(index):
+            found.setdefault(row[0], row)
+    serials = reader.last_serials(lineage)
+    return sorted((name, display, serials[name]) for name, display, _ in found.values())
+
+
+def packages_url(spec: Spec, view: str, index: str) -> str:
+    """The URL of an index's files as a project page of ``view`` refers to it."""
+    if view == index:
+        return "../../packages/"
+    return f"{spec.path}/{spec.prefix(index)}packages/"
+
+
 def is_laid_out(spec: Spec) -> bool:
     """Whether ``www`` was made for this spec, and in full once."""
     try:
@@ -87,10 +115,22 @@ def is_laid_out(spec: Spec) -> bool:
 def _layout(spec: Spec) -> bytes:
     """What the whole tree depends on beside the catalog."""
     has_bases = any(index.bases for index in spec.indexes.values())
-    parts = [str(_FORM), spec.path if has_bases else ""]  # see Publisher._packages
+    parts = [str(_FORM), spec.path if has_bases else ""]  # see packages_url
     for name, index in spec.indexes.items():
         parts += [name, str(index.packages.resolve()), *index.bases]
     return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest().encode()
+
+
+def described(spec: Spec) -> dict[str, str]:
+    """The same in words, by what each part is."""
+    has_bases = any(index.bases for index in spec.indexes.values())
+    parts = {"form of pages": str(_FORM), "order of indexes": ", ".join(spec.indexes)}
+    if has_bases:
+        parts["path of the url"] = spec.path or "/"
+    for name, index in spec.indexes.items():
+        parts[f"packages directory of {name}"] = str(index.packages)
+        parts[f"bases of {name}"] = ", ".join(index.bases) or "none"
+    return parts
 
 
 def unpublished(spec: Spec) -> dict[str, str]:
@@ -143,13 +183,22 @@ class Publisher:
             marks = reader.marks()
         live = [name for name, view in self._views.items() if view.is_live(marks.get(view.mark, 0))]
         if marks.get("lists") == marks.get("pages", 0) and all(
-            (self._site.simple(name) / store.PAGES[-1]).exists() for name in live
+            (self._site.simple(name) / page).exists() for name in live for page in store.PAGES
         ):
             return False
         with self._lock():
             self._catalog.set_mark("lists", self._write_lists(live))
         self._raise_failures()
         return True
+
+    def mend(self, lacking: Collection[tuple[str, str]]) -> None:
+        """Write pages and markers of projects, given as index and name, once more."""
+        self.publish()
+        with self._lock(), self._catalog.read() as reader:
+            self._locate(reader.marks())
+            if len(self._directories) == len(self._views):
+                self._publish(reader, sorted(lacking), None)
+        self._raise_failures()
 
     def _published(self) -> int | None:
         """The last serial, if everything is published up to it."""
@@ -234,7 +283,7 @@ class Publisher:
         older than what the list says of it."""
         with self._catalog.read() as reader:
             serial = reader.serial()
-            rows = {name: self._visible(reader, name) for name in names}
+            rows = {name: visible(reader, self._spec, name) for name in names}
         self._catch_up()
         with self._site.batch() as batch:
             for name in names:
@@ -270,7 +319,7 @@ class Publisher:
                 self._offer_all(project, batch, touched)
             for (view, name), seen in shown.items():
                 if seen is not None:
-                    content = pages.project_pages(seen, self._packages(view, seen.index))
+                    content = pages.project_pages(seen, packages_url(self._spec, view, seen.index))
                     self._write(self._directories[view] / name, content, seen.serial, batch)
         for (view, name), seen in shown.items():
             if seen is None:
@@ -364,24 +413,6 @@ class Publisher:
         for page, text in content.items():
             batch.write(directory / page, text, page_time(serial))
 
-    def _packages(self, view: str, index: str) -> str:
-        """The URL of an index's files as a project page of ``view`` refers to it."""
-        if view == index:
-            return "../../packages/"
-        return f"{self._spec.path}/{self._spec.prefix(index)}packages/"
-
-    def _visible(self, reader: Reader, view: str) -> list[Row]:
-        """Name, display name and serial of every project that ``view`` shows."""
-        lineage = self._spec.lineage(view)
-        if len(lineage) == 1:
-            return list(reader.projects(view))
-        found: dict[str, Row] = {}
-        for index in lineage:
-            for row in reader.projects(index):
-                found.setdefault(row[0], row)
-        serials = reader.last_serials(lineage)
-        return sorted((name, display, serials[name]) for name, display, _ in found.values())
-
     def _raise_failures(self) -> None:
         failed, self._failed = self._failed, {}
         if failed:
@@ -446,7 +477,7 @@ class Publisher:
         """Remove the pages of projects that the catalog does not account for."""
         for view, directory in self._directories.items():
             with self._catalog.read() as reader:
-                names = {row[0] for row in self._visible(reader, view)}
+                names = {row[0] for row in visible(reader, self._spec, view)}
             for entry in list(os.scandir(directory)):
                 if entry.is_dir(follow_symlinks=False) and entry.name not in names:
                     self._site.remove_tree(entry.path)
@@ -459,11 +490,11 @@ class Publisher:
                 left = {path for each, path in reader.left(serial) if each == index}
                 known = {path: (signed, told) for path, signed, told in reader.accepted(index)}
             known.update(dict.fromkeys(left, (True, True)))
-            for path in _files_below(self._site.marker(index, "")):
+            for path in files_below(self._site.marker(index, "")):
                 signed = known.get(path.removesuffix(SIGNATURE), (False, False))[0]
                 if path not in known and not (signed and path.endswith(SIGNATURE)):
                     store.unlink(self._site.marker(index, path))
-            for path in _files_below(top := self._site.metadata(index, "").removesuffix(METADATA)):
+            for path in files_below(top := self._site.metadata(index, "").removesuffix(METADATA)):
                 told = known.get(path.removesuffix(METADATA), (False, False))[1]
                 if not (told and path.endswith(METADATA)):
                     store.unlink(top + path)
@@ -567,7 +598,7 @@ def _digest(place: str) -> str | None:
         return None
 
 
-def _files_below(top: str) -> Iterator[str]:
+def files_below(top: str) -> Iterator[str]:
     """The paths of all that is no directory below ``top``, which ends in a slash."""
     for directory, _, files in os.walk(top):
         inner = directory[len(top) :]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from appliance.errors import PyindexError
 from appliance.index.catalog import Catalog
+from appliance.index.examine import KILLED
 from appliance.index.folder import PARTIAL, Entry, Folder, FolderGone, Tally, whole
 from appliance.index.intake import Intake, log_refusal
 from appliance.index.model import Refusal
@@ -33,6 +34,7 @@ _SLICE = 500
 _TOGETHER = 20_000
 # As many files as these, and more than half of an index, are not deleted at once by intention.
 _MANY = 10
+_LONGEST_PUT_OFF_SECONDS = 86_400.0
 
 
 class Scanner:
@@ -52,6 +54,7 @@ class Scanner:
         self._intake = Intake(catalog, self._site, index, self.folder)
         self._places = Places(spec, index, self.folder)
         self._waiting: dict[str, tuple[Stat, float]] = {}
+        self._put_off: dict[str, tuple[float, float]] = {}  # until when, and how long after that
         self._held: set[str] = set()  # gone, and waiting for somebody to confirm it
         self._missing: list[str] = []  # places without their disk, of the last look
         self._confirmed = confirmed
@@ -110,6 +113,7 @@ class Scanner:
             try:
                 part = self._part(found, after, upto, tally)
                 some, missing = self._compare(part, again)
+                some = [each for each in some if again or not self._is_put_off(each, part)]
                 settled = [entry for entry in some if again or self._settled(entry, heard=False)]
                 gone |= missing
                 new += settled
@@ -266,6 +270,18 @@ class Scanner:
             return entry.problem is None and entry.path in (part.unfinished or ())
         place = f"{self.folder.root}/{entry.path}"
         return any(os.path.lexists(place + ending) for ending in PARTIAL)
+
+    def _is_put_off(self, entry: Entry, part: "_Part") -> bool:
+        """Whether a file at which processes were killed waits for another scan: what takes all the
+        memory of the system shall not do so every minute."""
+        if part.known.get(entry.path) != (entry.size, entry.mtime_ns, KILLED):
+            self._put_off.pop(entry.path, None)
+            return False
+        now, pause = time.monotonic(), self._spec.server.reconcile.total_seconds()
+        due, pause = self._put_off.get(entry.path, (now, pause))
+        if now >= due:
+            self._put_off[entry.path] = now + pause, min(2 * pause, _LONGEST_PUT_OFF_SECONDS)
+        return now < due
 
     def _settled(self, entry: Entry, heard: bool) -> bool:
         """Whether nobody seems to be writing to a file, judged by two looks at it."""

@@ -108,9 +108,15 @@ mark = sa.Table(
 )
 
 
-def open_engine(path: Path) -> sa.Engine:
+def open_engine(path: Path, read_only: bool = False, immutable: bool = False) -> sa.Engine:
+    """The database at ``path``. One that is ``immutable``, as nobody has it open who may write to
+    it, needs no files beside it (sqlite.org/wal.html, "Read-Only Databases")."""
+    url = sa.URL.create("sqlite", database=str(path))
+    if read_only:
+        query = {"uri": "true", "mode": "ro"} | ({"immutable": "1"} if immutable else {})
+        url = sa.URL.create("sqlite", database=path.absolute().as_uri(), query=query)
     engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
+        url,
         connect_args={
             "timeout": _BUSY_SECONDS,
             "check_same_thread": False,
@@ -121,6 +127,8 @@ def open_engine(path: Path) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin where we say so
+        if read_only:
+            return
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")

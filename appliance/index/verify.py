@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance.index import decisionlog, store
+from appliance.index import compare, decisionlog, store
 from appliance.index.catalog import Catalog, CatalogError
-from appliance.index.folder import Folder, open_beneath
+from appliance.index.folder import Folder, FolderGone, open_beneath
 from appliance.index.model import File
 from appliance.index.store import Batch, Site
 from appliance.spec import Spec
@@ -54,16 +54,17 @@ def verify(
     spec: Spec, indexes: Sequence[str], restart: bool = False
 ) -> Generator[Verification, None, None]:
     """Compare every accepted file of ``indexes`` with the catalog, its ``.metadata`` too, after the
-    catalog and the decisions log themselves.
+    catalog and the decisions log themselves; then pages and markers with the catalog.
 
-    Yields the same :class:`Verification` after each file. One that was interrupted goes on where
-    it was, unless ``restart``. Raises :class:`CatalogError` if the catalog cannot be read at all.
+    Yields the same :class:`Verification` after each file, and now and then. One that was
+    interrupted goes on where it was, unless ``restart``. Raises :class:`CatalogError` if the
+    catalog cannot be read at all.
     """
     place = spec.state / "verify.json"
     catalog = Catalog(spec.catalog)
     so_far = None if restart else _saved(place, list(indexes))
     so_far = so_far or Verification(list(indexes), indexes[0])
-    so_far.findings = [each for each in so_far.findings if each.index]
+    so_far.findings = [each for each in so_far.findings if each.index and each.path]
     so_far.findings += _of_the_state(spec, catalog)
     saved_at = time.monotonic()
     is_done = False
@@ -71,7 +72,8 @@ def verify(
         for index in indexes[indexes.index(so_far.index) :]:
             if index != so_far.index:
                 so_far.index, so_far.path = index, ""
-            for file in _files(catalog, index, so_far.path):
+            so_far.findings += (absent := list(_folder(spec, index)))
+            for file in () if absent else _files(catalog, index, so_far.path):
                 so_far.findings += _look(spec, catalog, index, file)
                 so_far.path = file.path
                 so_far.files, so_far.bytes = so_far.files + 1, so_far.bytes + file.size
@@ -79,11 +81,16 @@ def verify(
                     _save(place, so_far)
                     saved_at = time.monotonic()
                 yield so_far
+            for finding in _published(spec, catalog, index):
+                if finding is not None and finding not in so_far.findings:
+                    so_far.findings.append(finding)
+                yield so_far
         is_done = True
         yield so_far
     finally:
         if is_done:
-            store.unlink(place)
+            with contextlib.suppress(OSError):  # it could not be saved either
+                store.unlink(place)
         else:
             _save(place, so_far)
 
@@ -106,6 +113,14 @@ def _of_the_state(spec: Spec, catalog: Catalog) -> Iterator[Finding]:
     else:
         for problem in log.problems:
             yield Finding("", decisionlog.NAME, problem)
+
+
+def _folder(spec: Spec, index: str) -> Iterator[Finding]:
+    """That the packages directory itself is not there."""
+    try:
+        Folder(spec.indexes[index].packages).identity()
+    except FolderGone as error:
+        yield Finding(index, "", str(error))
 
 
 def _files(catalog: Catalog, index: str, after: str) -> Iterator[File]:
@@ -171,6 +186,21 @@ def _metadata(spec: Spec, index: str, file: File) -> Iterator[Finding]:
         problem = "its bytes changed"
     text = f"published metadata: {problem}; `pyindex rebuild` writes it again"
     yield Finding(index, file.path, text)
+
+
+def _published(spec: Spec, catalog: Catalog, index: str) -> Iterator[Finding | None]:
+    """What readers of ``index`` lack, or see though it is not there; ``None`` now and then."""
+    for lack in compare.lists(spec, catalog, index):
+        yield _unlike(index, lack)
+    for lacks in compare.lacking(spec, catalog, index, whole=True):
+        yield None
+        yield from (_unlike(index, lack) for lack in lacks)
+    for lack in compare.superfluous(spec, catalog, index):
+        yield _unlike(index, lack, "removes it")
+
+
+def _unlike(index: str, lack: compare.Lack, what: str = "writes it again") -> Finding:
+    return Finding(index, lack.path, f"{lack.problem}; `pyindex rebuild` {what}")
 
 
 # --- where to go on ----------------------------------------------------------------------------

@@ -4,22 +4,25 @@ scanned now and then, since network file systems tell nothing."""
 import contextlib
 import errno
 import fcntl
+import json
 import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import watchfiles
 
 from appliance.errors import PyindexError
 from appliance.index.catalog import Catalog
+from appliance.index.compare import Lack, lacking
 from appliance.index.folder import Folder, FolderGone
 from appliance.index.opening import open_catalog
 from appliance.index.places import mounts_below
-from appliance.index.publish import Publisher
+from appliance.index.publish import Publisher, described
 from appliance.index.report import Progress, Reporter, Trouble, notify
 from appliance.index.scan import QUIET_SECONDS, Scanner
 from appliance.index.store import Site, make_directory
@@ -98,6 +101,8 @@ class Watch:
             _Follower(Scanner(self._spec, self._catalog, index)) for index in self._spec.indexes
         ]
         self._lists_at = 0.0
+        self._lacks = _compare(self._spec, self._catalog)
+        self._tend_at = 0.0
         Site(self._spec).tidy()
 
     def stop(self) -> None:
@@ -166,6 +171,8 @@ class Watch:
             if events.is_heard:
                 for follower in self._followers:
                     self._serve(follower)
+            if not urgent:
+                self._tend()
             if time.monotonic() - self._lists_at >= _LISTS_SECONDS:
                 self._publish()
             with self._trying("report"):
@@ -310,6 +317,24 @@ class Watch:
         if now - self._lists_at >= _LISTS_SECONDS:
             self._lists_at = now
             self._publisher.publish_lists()
+
+    def _tend(self) -> None:
+        """Go on comparing what is published with the catalog, and write again what is lacking:
+        somebody may have removed it. It takes one part in a hundred of a core, as slow scans do."""
+        now, began = time.monotonic(), time.thread_time()
+        if now < self._tend_at:
+            return
+        with self._trying("tend"):
+            lacks = next(self._lacks, None)
+            if lacks is None:
+                self._lacks = _compare(self._spec, self._catalog)
+                self._tend_at = now + self._spec.server.reconcile.total_seconds()
+                return
+            for lack in lacks:
+                log.warning("%s: %s: %s; written again", lack.index, lack.path, lack.problem)
+            if lacks:
+                self._publisher.mend({(lack.index, lack.project) for lack in lacks})
+        self._tend_at = now + _REST * (time.thread_time() - began)
 
     # --- what is told --------------------------------------------------------------------------
 
@@ -486,6 +511,12 @@ def _disks(scanner: Scanner) -> object:
         return None
 
 
+def _compare(spec: Spec, catalog: Catalog) -> Iterator[Sequence[Lack]]:
+    """What readers lack, of all indexes. It does not hold the watch, which ends with its scans."""
+    for index in spec.indexes:
+        yield from lacking(spec, catalog, index)
+
+
 def _followed() -> int:
     """How many directories the system follows for this process (proc_pid_fdinfo(5))."""
     count = 0
@@ -514,27 +545,50 @@ def confirm_deletions(spec: Spec, index: str) -> int:
 def alive(spec: Spec) -> Iterator[None]:
     """Hold the sign that a watch is running; it goes with the process, however that ends.
 
-    Raises :class:`PyindexError` if another follows other folders for the same state.
+    Raises :class:`PyindexError` if another publishes something else for the same state.
     """
     make_directory(spec.state)
-    folders = "\n".join(f"{name} {index.packages}" for name, index in spec.indexes.items())
     with (spec.state / "watch.lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            fcntl.flock(file, fcntl.LOCK_SH)
-            file.seek(0)
-            if file.read() != folders:
-                raise PyindexError(
-                    f"state {spec.state} is in use for other packages directories: end that"
-                    " server, or choose another state"
-                ) from None
+            _check_same(spec, file)
         else:
             file.truncate(0)
-            file.write(folders)
+            file.write(json.dumps(described(spec)))
             file.flush()
             fcntl.flock(file, fcntl.LOCK_SH)
         yield
+
+
+def check_alone(spec: Spec) -> None:
+    """Raise :class:`PyindexError` if a watch is running that publishes something else for the same
+    state."""
+    with contextlib.suppress(OSError):  # who may not read it learns it when the pages are asked for
+        if is_alive(spec):
+            with (spec.state / "watch.lock").open() as file:
+                _check_same(spec, file)
+
+
+def _check_same(spec: Spec, file: IO[str]) -> None:
+    """What whoever holds the lock on ``file`` has written there is of the same layout."""
+    fcntl.flock(file, fcntl.LOCK_SH)
+    file.seek(0)
+    text, ours = file.read(), described(spec)
+    try:
+        theirs: dict[str, str] = dict(json.loads(text))
+    except (ValueError, TypeError):
+        theirs = {}  # an older version
+    differs = [
+        f"{what} is {theirs.get(what, 'another')} there and {ours.get(what, 'another')} here"
+        for what in {**ours, **theirs}
+        if theirs.get(what) != ours.get(what)
+    ]
+    if differs:
+        raise PyindexError(
+            f"state {spec.state} is in use by a server that publishes something else:"
+            f" {'; '.join(differs)}: end that server, or choose another state"
+        )
 
 
 def is_alive(spec: Spec) -> bool:

@@ -8,6 +8,7 @@ limit each, is done by the main thread for all connections at once.
 import errno
 import os
 import re
+import resource
 import select
 import selectors
 import socket
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from gunicorn import http
@@ -42,6 +44,10 @@ _NEAR_MILLISECONDS = 2
 _LOOK_SECONDS = 0.5
 # The end of a head, or what cannot be in one and is refused by gunicorn (RFC 9112, 2.2).
 _END_OF_HEAD = re.compile(rb"\r\n\r\n|(?<!\r)\n")
+# What is open beside connections: the system's own, logs; a catalog of SQLite in each thread.
+_SPARE_FILES = 16
+_FILES_OF_A_THREAD = 4
+_FILES_OF_A_CONNECTION = 2  # the socket, and the file that is sent
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -152,11 +158,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """
 
     alive: bool
+    worker_connections: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.cfg.set("forwarder_headers", "")  # SCRIPT_NAME and PATH_INFO are nobody's to send
         self.waiting: set[_Connection] = set()
         self._look_at = 0.0
+
+    def init_process(self) -> None:
+        """Let no more connections be open than there are descriptors for, and for the files that
+        are sent on them."""
+        self.worker_connections = _room(self.worker_connections, self.cfg.threads)
+        super().init_process()
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -261,6 +275,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def murder_keepalived(self, force: bool = False) -> None:
         """Close what has been waited for long enough, or all; the main loop calls this often."""
+        if self.alive and self.nr_conns >= self.worker_connections:
+            self._close_longest()  # all were at work when the last one came
         now = time.monotonic()
         if not force and now < self._look_at:
             return
@@ -335,6 +351,22 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 body.close()
         if answer.should_close():
             request.force_close()
+
+
+def _room(wanted: int, threads: int) -> int:
+    """How many connections there may be of those that are ``wanted``, by the limit for descriptors,
+    which is raised as far as it may be."""
+    used = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    spare = _SPARE_FILES + _FILES_OF_A_THREAD * threads
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = used + spare + _FILES_OF_A_CONNECTION * wanted
+    if soft < needed and soft != resource.RLIM_INFINITY:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    free = soft - used
+    return max(2, (free - min(spare, free // 2)) // _FILES_OF_A_CONNECTION)
 
 
 def _receive(connection: _Connection, request: Any, unreader: Any) -> Generator[_Wait, None, bool]:

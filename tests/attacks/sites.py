@@ -1,7 +1,7 @@
 """One small site, served in each of the two ways."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,11 +14,11 @@ PYINDEX = Path(sys.executable).with_name("pyindex")
 
 
 @contextmanager
-def embedded(folder: Path) -> Iterator[Server]:
-    """``pyindex serve``; what it writes is in ``log``."""
+def embedded(folder: Path, before: Sequence[str] = ()) -> Iterator[Server]:
+    """``pyindex serve``, after the words ``before``; what it writes is in ``log``."""
     path = make_spec(folder)
     port = spec.load(path).server.port
-    command = [str(PYINDEX), "serve", "-c", str(path), "--threads", "4"]
+    command = [*before, str(PYINDEX), "serve", "-c", str(path), "--threads", "4"]
     with running(command, folder / "log", lambda: listens(port)):
         yield Server(port)
 

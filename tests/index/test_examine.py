@@ -7,18 +7,23 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
 
 from appliance.errors import PyindexError, Refused
-from appliance.index import archive, examine, examiner
+from appliance.index import archive, examine, examiner, scan
+from appliance.index.catalog import Catalog
 from appliance.index.examiner import Limits
 from appliance.index.folder import Entry, Folder
+from appliance.index.intake import Intake
 from appliance.index.model import File, Refusal
+from appliance.index.scan import Scanner
 from appliance.index.store import Site
 from tests.attacks.files import (
     HOSTILE,
@@ -207,9 +212,57 @@ def test_a_file_at_which_processes_are_killed_twice_is_refused(lab: Lab) -> None
     eventually(lambda: at_work(path)() not in (None, first))
     os.kill(worker(path), signal.SIGKILL)
     looking.join()
-    assert found.refused == {path.name: "the process that examined it was killed (SIGKILL)"}
-    assert found.refusal().inode == -1
+    (reason,) = found.refused.values()
+    assert reason.startswith("the process that examined it was killed twice (SIGKILL): if memory")
+    assert found.refusal().inode == examine.KILLED
     assert found.accepted == ["zzz-1.0-py2.py3-none-any.whl"]
+
+
+def killed(lab: Lab) -> None:
+    """Note in the catalog that processes were killed at each file of the folder."""
+    with Catalog(lab.spec.catalog, create=True).change() as change:
+        for entry in Folder(lab.packages).look():
+            refusal = examine._refusal(entry, "killed", passes=True)
+            change.refuse(lab.index, [replace(refusal, inode=examine.KILLED)])
+
+
+def test_such_a_file_comes_in_at_the_next_start(lab: Lab) -> None:
+    """Though nothing of it has changed: memory was short, say."""
+    os.utime(make_wheel(lab.packages, "foo", "1.0"), (1e9, 1e9))
+    killed(lab)
+    with lab.watched():
+        eventually(lambda: lab.files("foo"))
+
+
+def test_such_a_file_is_looked_at_with_growing_pauses(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the scans of one watcher, unless it was touched."""
+    path = make_wheel(lab.packages, "foo", "1.0")
+    os.utime(path, (1e9, 1e9))
+    looked: list[str] = []
+
+    def take_in(self: Intake, entries: list[Entry], *_: object) -> Iterator[list[str]]:
+        looked.extend(entry.path for entry in entries)
+        return iter(())
+
+    monkeypatch.setattr(Intake, "take_in", take_in)
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], time=time.time)
+    monkeypatch.setattr(scan, "time", clock)
+    killed(lab)
+    scanner = Scanner(lab.spec, lab.catalog, lab.index)
+    times = []
+    for minute in range(70):
+        now[0] = minute * 60.0
+        list(scanner.scan())
+        if looked:
+            times.append(minute)
+            looked.clear()
+    assert times == [0, 1, 3, 7, 15, 31, 63]
+    os.utime(path, (1e9, 2e9))
+    list(scanner.scan())
+    assert looked == [path.name]
 
 
 def test_a_process_that_died_while_it_waited_is_replaced(lab: Lab) -> None:

@@ -1,6 +1,7 @@
 """What operators and strangers do to folders while an index follows them."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import pytest
 from appliance import spec
 from appliance.errors import PyindexError
 from appliance.index import decisions
+from appliance.index.publish import _layout
 from appliance.index.store import Site
-from appliance.index.watch import Watch, alive
+from appliance.index.watch import Watch, alive, check_alone
 from tests.conftest import Lab, eventually, watched
 from tests.dist import make_wheel
 from tests.index.test_publish import names_on, two_indexes
@@ -227,17 +229,40 @@ def test_a_refusal_for_its_mode_ends_with_it(lab: Lab) -> None:
     assert lab.files("foo") == [WHEEL]
 
 
-def test_one_state_is_for_one_folder(lab: Lab, tmp_path: Path) -> None:
-    """A second server for another folder does not mix the two."""
-    (tmp_path / "second").mkdir()
-    other = Lab(tmp_path / "second", state=lab.spec.state)
-    with (
-        alive(lab.spec),
-        pytest.raises(PyindexError, match="in use for other packages directories"),
-        alive(other.spec),
-    ):
-        pass
-    with alive(other.spec), alive(other.spec):
+TWO = "state: state\nindexes: {a: {packages: a, bases: [b]}, b: {packages: b}}\n"
+OTHERS = {
+    "bases": (TWO.replace("[b]", "[]"), "bases of a is b there and none here"),
+    "order": (
+        "state: state\nindexes: {b: {packages: b}, a: {packages: a, bases: [b]}}\n",
+        "order of indexes is a, b there and b, a here",
+    ),
+    "url": (f"url: http://x/y\n{TWO}", "path of the url is / there and /y here"),
+    "folder": (TWO.replace("packages: b", "packages: c"), "packages directory of b is .*/b there"),
+    "index": (
+        TWO.replace("b: {packages: b}", "b: {packages: b}, c: {packages: c}"),
+        "packages directory of c is another there and .*/c here",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_one_state_is_for_one_layout(tmp_path: Path, name: str) -> None:
+    """A second server that would publish something else does not mix the two; what, is said."""
+    text, differs = OTHERS[name]
+    for file, content in (("one.yml", TWO), ("other.yml", text)):
+        (tmp_path / file).write_text(content)
+    one, other = spec.load(tmp_path / "one.yml"), spec.load(tmp_path / "other.yml")
+    assert _layout(one) != _layout(other)  # both are made of the same
+    check_alone(other)
+    with alive(one):
+        with pytest.raises(PyindexError, match=differs), alive(other):
+            pass
+        command = [sys.executable, "-m", "appliance", "serve", "-c", str(tmp_path / "other.yml")]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.returncode == 1
+        assert re.search(f"^pyindex: state .* is in use by .*{differs}", ended.stderr, re.MULTILINE)
+        check_alone(one)
+    with alive(other), alive(other):
         pass
 
 

@@ -1,19 +1,22 @@
 """Damage is found: every file, the metadata, the catalog and the log are read."""
 
+import gzip
 import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from appliance import spec
 from appliance.cli import main
 from appliance.index import decisions
 from appliance.index.verify import Finding, Verification, verify
-from tests.conftest import Lab
+from appliance.index.watch import Watch
+from tests.conftest import Lab, eventually, watched
 from tests.dist import make_wheel
 
 FOO, BAR = "foo-1.0-py2.py3-none-any.whl", "bar-1.0-py2.py3-none-any.whl"
@@ -138,8 +141,8 @@ def test_it_goes_on_where_it_was_interrupted(both: Lab) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupt(verify(both.spec, [both.index]))
     flip(both.packages / BAR)
-    resumed = [(each.files, len(each.damage)) for each in verify(both.spec, [both.index])]
-    assert resumed == [(2, 1), (2, 1)]
+    resumed = {(each.files, len(each.damage)) for each in verify(both.spec, [both.index])}
+    assert resumed == {(2, 1)}
     assert found(both) == []
     assert not (both.spec.state / "verify.json").exists()
 
@@ -197,3 +200,108 @@ def test_metadata_of_a_quarantined_project_is_where_it_belongs(lab: Lab) -> None
     decisions.set_status(lab.spec, lab.index, "foo", "quarantined", None)
     source = ["-d", str(lab.packages), "--state", str(lab.spec.state)]
     assert main(["verify", *source]) == 0
+
+
+def test_a_directory_that_is_not_there_is_told_once(
+    both: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not for each file of it; what is published of it is compared all the same."""
+    both.packages.rename(both.packages.with_name("away"))
+    both.page_path("foo").unlink()
+    assert run(both) == 1
+    folder, page, last = capsys.readouterr().out.splitlines()
+    assert folder == f"main: packages directory {both.packages} is not there; mount it or make it"
+    assert page.startswith("main: simple/foo/index.json: published page: missing")
+    assert last == "0 files, 0 MB verified: 2 problems"
+
+
+def bases(root: Path) -> spec.Spec:
+    """Two indexes, one above the other: each has a project of its own, and both have ``both``."""
+    for index, project in (("a", "foo"), ("b", "bar"), ("a", "both"), ("b", "both")):
+        (root / index).mkdir(exist_ok=True)
+        make_wheel(root / index, project, "1.0")
+    (root / "pyindex.yml").write_text(
+        "state: state\nindexes: {a: {packages: a, bases: [b]}, b: {packages: b}}\n"
+    )
+    found = spec.load(root / "pyindex.yml")
+    Watch(found).once()
+    return found
+
+
+def differently(path: Path) -> None:
+    """Other bytes of a page, with the times that it had."""
+    status = path.stat()
+    other = b"<html></html>"
+    path.write_bytes(gzip.compress(other) if path.suffix == ".gz" else other)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "a page is gone": ("simple/foo/index.json", Path.unlink, "published page: missing"),
+    "pages are gone": ("simple/foo", shutil.rmtree, "published page: missing"),
+    "of a base": ("simple/bar/index.html", Path.unlink, "published page: missing"),
+    "another name": ("b/simple/both/index.html.gz", Path.unlink, "published page: missing"),
+    "an old page": ("simple/foo/index.html", os.utime, "published page: shows serial "),
+    "other bytes": ("simple/foo/index.html.gz", differently, "published page: its bytes changed"),
+    "half a page": ("simple/foo/index.html.gz", flip, "published page: "),
+    "a list": ("b/simple/index.json", Path.unlink, "published list: missing"),
+    "all pages": ("b/simple", shutil.rmtree, "nothing is published"),
+    "a marker": (f".accepted/a/packages/{FOO}", Path.unlink, "its marker is missing"),
+    "all markers": (".accepted/b", shutil.rmtree, "its marker is missing"),
+    "no such file": (".accepted/a/packages/no.whl", Path.touch, "may be fetched, though"),
+    "no such signature": (f".accepted/a/packages/{FOO}.asc", Path.touch, "may be fetched, though"),
+    "no such project": ("simple/nobody", Path.mkdir, "pages of a project that is not there"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_what_is_published_is_compared(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each page of each view, each marker; nothing else is named, and a rebuild makes it good."""
+    of = bases(tmp_path)
+    place, spoil, problem = DAMAGES[name]
+    spoil(of.www / place)
+    source = ["-c", str(tmp_path / "pyindex.yml")]
+    assert main(["verify", *source]) == 1
+    *told, last = capsys.readouterr().out.splitlines()
+    assert told
+    assert not last.endswith(" 0 problems")
+    for line in told:
+        assert problem in line
+        assert "`pyindex rebuild` " in line
+    assert main(["rebuild", *source]) == 0
+    assert main(["verify", *source]) == 0
+
+
+def test_what_waits_to_be_published_is_no_damage(both: Lab) -> None:
+    """Pages and markers of a change that no publisher has seen yet."""
+    with both.catalog.change() as change:
+        change.remove(both.index, [FOO])
+        change.yank(both.index, BAR, "x")
+    (both.spec.www / ".accepted/main/packages" / BAR).unlink()
+    (both.packages / FOO).unlink()
+    assert [finding for finding in found(both) if finding.is_damage] == []
+
+
+LACKING = [
+    name
+    for name, (_, spoil, _) in DAMAGES.items()
+    if spoil in (Path.unlink, shutil.rmtree, os.utime)
+]
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_a_watcher_makes_it_good_by_itself(name: str, tmp_path: Path) -> None:
+    """What readers lack is there again soon after the start; what changed in a page with its times
+    as they were is for ``verify`` to find."""
+    of = bases(tmp_path)
+    place, spoil, _ = DAMAGES[name]
+    spoil(of.www / place)
+    with watched(Watch(of)):
+        eventually(lambda: not problems(of))
+
+
+def problems(of: spec.Spec) -> list[Finding]:
+    *_, last = verify(of, list(of.indexes), restart=True)
+    return last.findings

@@ -2,15 +2,18 @@
 
 import logging
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from gunicorn.config import Config
 
+from appliance import spec
 from appliance.web.worker import Worker
 from tests.attacks.sites import embedded
-from tests.nginx.servers import PATIENCE
-from tests.nginx.sites import LARGE, PAGE
+from tests.nginx.servers import PATIENCE, Server, application
+from tests.nginx.sites import LARGE, PAGE, WHEEL, make_spec
 
 
 def test_tls_is_refused() -> None:
@@ -19,6 +22,42 @@ def test_tls_is_refused() -> None:
     config.set("certfile", "/x/cert.pem")
     with pytest.raises(RuntimeError, match="speaks no TLS: put nginx in front"):
         Worker.check_config(config, logging.getLogger())
+
+
+@pytest.mark.parametrize("limit", [40, 64, 300])
+def test_idle_clients_leave_descriptors_for_files(tmp_path: Path, limit: int) -> None:
+    """However few there may be: who has waited longest is let go, and files and pages are sent."""
+    before = ["prlimit", f"--nofile={limit}:{limit}"]
+    with embedded(tmp_path, before) as server, ExitStack() as stack:
+        for number in range(2 * limit):
+            client = socket.create_connection((server.address, server.port), PATIENCE)
+            stack.callback(client.close)
+            if number % 2:
+                client.sendall(f"GET {PAGE} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        for path in [PAGE, WHEEL, "/pypi/foo-bar/json", "/simple/", LARGE] * 5:
+            assert server.ask(path).status == 200
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[Server]:
+    """The application under gunicorn, as units and operators start it, without nginx in front."""
+    path = make_spec(folder)
+    port = spec.load(path).server.port
+    with application(path, port):
+        yield Server(port)
+
+
+@pytest.mark.parametrize("way", [embedded, alone])
+def test_no_header_of_a_client_is_taken_for_a_proxys(
+    tmp_path: Path, way: Callable[[Path], AbstractContextManager[Server]]
+) -> None:
+    """Whoever sends it, also from this machine, gets the same page as ever."""
+    with way(tmp_path) as server:
+        page = server.ask(PAGE)
+        for name in ("SCRIPT_NAME", "PATH_INFO"):
+            for value in ("/x", "/simple", "", "/"):
+                answer = server.ask(PAGE, headers={name: value})
+                assert (answer.status, answer.body) == (200, page.body)
 
 
 def test_requests_that_are_sent_together_are_answered_in_turn(tmp_path: Path) -> None:
