@@ -8,7 +8,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,9 +80,12 @@ class Catalog:
         if result != "ok":
             raise CatalogError(f"catalog {self.path}: malformed: {' '.join(str(result).split())}")
 
-    def take_over(self, copy: Path, action: str, at_least: int) -> None:
+    def take_over(
+        self, copy: Path, action: str, at_least: int, then: Callable[[Writer], None]
+    ) -> None:
         """Put the rows of another catalog in the place of all of this one's, in one transaction,
-        with a note in the journal that has a serial after ``at_least`` and all before.
+        with a note in the journal that has a serial after ``at_least`` and all before; in the same
+        do what is to be done ``then``.
 
         What an older catalog lacks gets its default.
         """
@@ -99,7 +102,10 @@ class Catalog:
             if number:  # by which copies of this catalog are known, and not those of the other
                 own = [{"name": "backup", "value": number}]
                 schema.upsert(connection, schema.mark, own)
-            Writer(connection).note(action, max(at_least, last))
+            writer = Writer(connection)
+            writer.note(action, max(at_least, last))
+            then(writer)
+            writer.finish()
 
     def compact(self) -> None:
         """Give the space of removed rows back to the disk, if it is much."""

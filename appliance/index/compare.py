@@ -12,7 +12,6 @@ from appliance.index.catalog import Catalog
 from appliance.index.model import File
 from appliance.index.names import SIGNATURE
 from appliance.index.publish import (
-    files_below,
     is_laid_out,
     packages_url,
     shown,
@@ -21,7 +20,7 @@ from appliance.index.publish import (
 )
 from appliance.index.reader import Reader
 from appliance.index.readiness import unscanned
-from appliance.index.store import PAGES, Site, page_time
+from appliance.index.store import PAGES, Site, files_below, page_time
 from appliance.index.views import View
 from appliance.spec import Spec
 
@@ -142,7 +141,8 @@ def _pages(
     with catalog.read() as reader:
         since = reader.mark("pages")
         for name, project in shown(reader, spec, view, names).items():
-            if project is None or project.serial > since or f"{project.index}/{name}" in kept:
+            is_due = project is not None and 0 < project.serial <= since
+            if project is None or not is_due or f"{project.index}/{name}" in kept:
                 continue
             content = {}
             if whole:

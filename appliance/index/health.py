@@ -101,7 +101,7 @@ def _catalog(spec: Spec, reader: Reader, report: Report | None, found: Health) -
         found.degraded.append(f"{behind} changes are not published yet")
     for name in spec.indexes:
         if files := reader.mark(vanished_mark(name)):
-            found.degraded.append(f"{name}: {vanished(name, files, reader.counts(name)[1])}")
+            found.degraded.append(f"{name}: {vanished(reader, name, files)}")
 
 
 def _pages(spec: Spec, names: list[str], problems: list[str]) -> None:

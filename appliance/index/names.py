@@ -25,6 +25,7 @@ _LONGEST = 220
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]*\Z")
 _DUMB = re.compile(r"\.(?:linux|macosx|win|cygwin|solaris|sunos|aix|irix|freebsd|openbsd)[^/]*\Z")
 _WININST = re.compile(r"\.(?:win32|win-amd64|win-arm32|win-arm64)(?:-py(\d[\d.]*))?\Z")
+_BEFORE_VERSION = re.compile(r"-(?=v?[0-9])", re.IGNORECASE)
 _EGG = re.compile(r"([^-]+)-([^-]+)-py(\d[\d.]*)(?:-.+)?\Z")
 
 
@@ -134,6 +135,23 @@ def distribution(path: str) -> Distribution | None:
         return parse(path.rpartition("/")[2])
     except Refused:
         return None
+
+
+def possible(path: str) -> dict[str, str]:
+    """The projects that a file at ``path`` may be of by its name, however ambiguous or wrong that
+    is, the likeliest first: normalised names, with how they are written."""
+    filename = path.rpartition("/")[2]
+    named = distribution(filename)
+    found = {} if named is None else {named.project: named.name}
+    try:
+        stem = filename[: -len(ending(filename))]
+    except Refused:
+        return found
+    for match in _BEFORE_VERSION.finditer(stem):
+        name = stem[: match.start()]
+        if is_name(name):
+            found.setdefault(normalize(name), name)
+    return found
 
 
 def _wheel(filename: str, stem: str, metadata_name: str | None) -> Distribution:

@@ -20,12 +20,16 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
+from appliance.errors import PyindexError
 from appliance.index import decisionlog, schema, store
 from appliance.index.catalog import Catalog
+from appliance.index.names import SIGNATURE
 from appliance.index.sqlite import connect_to_read
 from appliance.index.store import PAGES, Site
+from appliance.index.writer import Writer
 from appliance.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -33,6 +37,7 @@ log = logging.getLogger(__name__)
 _START = 1_767_225_600  # 2026-01-01T00:00:00Z
 _UNIT_SECONDS = 10
 _LATEST = 60_000_000  # of the clock: a wrong one must leave room for changes
+_PATHS = 10_000  # at a time
 _LISTED = re.compile(rb'"_last-serial": ?([0-9]{1,8})\b')
 
 
@@ -80,6 +85,7 @@ def _catch_up(spec: Spec, catalog: Catalog, known: int) -> None:
         decided = logged.decided(since=last)
         change.decide(decided)
         note = change.note("recovered" if last else "begun", known if last else beginning)
+        remember_published(spec, change)
     if known or len(decided):
         log.warning(
             "%s: %s; it goes on at serial %d, and %d decisions came from %s",
@@ -91,6 +97,21 @@ def _catch_up(spec: Spec, catalog: Catalog, known: int) -> None:
         )
         for problem in logged.problems:
             log.warning("%s", problem)
+
+
+def remember_published(spec: Spec, change: Writer) -> None:
+    """Let a catalog that cannot know all files know the paths of those that are published: one that
+    is not there now may be lost with its disk, and has its name before another with the same."""
+    site = Site(spec)
+    try:
+        site.check()
+    except PyindexError:
+        return  # it is somebody else's; who writes there says so
+    for index in spec.indexes:
+        paths = store.files_below(site.marker(index, ""))
+        while part := list(islice(paths, _PATHS)):
+            change.remember(index, [path for path in part if not path.endswith(SIGNATURE)])
+    change.count()
 
 
 def evidence(spec: Spec) -> int:

@@ -490,11 +490,12 @@ class Publisher:
                 left = {path for each, path in reader.left(serial) if each == index}
                 known = {path: (signed, told) for path, signed, told in reader.accepted(index)}
             known.update(dict.fromkeys(left, (True, True)))
-            for path in files_below(self._site.marker(index, "")):
+            for path in store.files_below(self._site.marker(index, "")):
                 signed = known.get(path.removesuffix(SIGNATURE), (False, False))[0]
                 if path not in known and not (signed and path.endswith(SIGNATURE)):
                     store.unlink(self._site.marker(index, path))
-            for path in files_below(top := self._site.metadata(index, "").removesuffix(METADATA)):
+            top = self._site.metadata(index, "").removesuffix(METADATA)
+            for path in store.files_below(top):
                 told = known.get(path.removesuffix(METADATA), (False, False))[1]
                 if not (told and path.endswith(METADATA)):
                     store.unlink(top + path)
@@ -596,14 +597,6 @@ def _digest(place: str) -> str | None:
         return hashlib.sha256(Path(place).read_bytes()).hexdigest()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
-
-
-def files_below(top: str) -> Iterator[str]:
-    """The paths of all that is no directory below ``top``, which ends in a slash."""
-    for directory, _, files in os.walk(top):
-        inner = directory[len(top) :]
-        for file in files:
-            yield f"{inner}/{file}" if inner else file
 
 
 def _list_pages(rows: list[Row], serial: int) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from appliance.index import schema
-from appliance.index.model import Change, Decisions, File, Project, Refusal
+from appliance.index.model import UNSEEN, Change, Decisions, File, Project, Refusal
 from appliance.index.names import normalize, version_key
 
 _T = TypeVar("_T")
@@ -273,11 +273,8 @@ class Reader:
         }
 
     def refusals(self, index: str) -> list[Refusal]:
-        query = (
-            _select_refusals()
-            .where(schema.refused.c.index == index)
-            .order_by(schema.refused.c.path)
-        )
+        """What was refused, by path."""
+        query = _select_refusals().where(*_refused(index)).order_by(schema.refused.c.path)
         return [to_refusal(row) for row in self._connection.execute(query)]
 
     def refusals_at(self, index: str, paths: Sequence[str]) -> list[Refusal]:
@@ -298,8 +295,19 @@ class Reader:
 
     def refused_count(self, index: str) -> int:
         """How many files of the index's folder are refused."""
-        query = sa.select(sa.func.count()).where(schema.refused.c.index == index)
+        query = sa.select(sa.func.count()).where(*_refused(index))
         return self._connection.scalar(query) or 0
+
+    def listed(self, index: str) -> int:
+        """How many files the index has, with those that an older catalog published and that were
+        not seen since."""
+        table = schema.refused.c
+        query = sa.select(sa.func.count()).where(table.index == index, table.inode == UNSEEN)
+        return self.counts(index)[1] + (self._connection.scalar(query) or 0)
+
+    def unseen_at(self, index: str, paths: Sequence[str]) -> set[str]:
+        """Those of ``paths`` at which an older catalog published a file that was not seen since."""
+        return {each.path for each in self.refusals_at(index, paths) if each.inode == UNSEEN}
 
     def names(self, index: str, after: str, limit: int) -> list[str]:
         """At most ``limit`` names of projects in order, beginning after the name ``after``."""
@@ -382,6 +390,11 @@ def parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
 
 def _has_page() -> sa.ColumnElement[bool]:
     return (schema.project.c.files > 0) | (schema.project.c.status != "active")
+
+
+def _refused(index: str) -> tuple[sa.ColumnElement[bool], ...]:
+    """The condition for what was refused, without what was not looked at."""
+    return schema.refused.c.index == index, schema.refused.c.inode != UNSEEN
 
 
 def _quarantined() -> sa.ColumnElement[bool]:

@@ -93,6 +93,7 @@ def _rescue(spec: Spec) -> Iterator[str]:
         change.decide(decided)
         change.count()
         change.note("rebuilt", begin_after)
+        opening.remember_published(spec, change)
 
     aside = _install(spec, fill, "damaged")
     yield f"the damaged catalog is kept as {aside}"
@@ -239,8 +240,12 @@ def _replace(spec: Spec, copy: Path, known: int) -> Path:
         if _damage(spec.catalog) is None:
             raise  # the disk is full, say
         return _install(spec, None, "replaced", copy)
-    Catalog(spec.catalog, create=True).take_over(copy, "restored", known)
+    Catalog(spec.catalog, create=True).take_over(copy, "restored", known, _remember(spec))
     return aside
+
+
+def _remember(spec: Spec) -> Callable[[Writer], None]:
+    return lambda change: opening.remember_published(spec, change)
 
 
 # --- catalogs as files -------------------------------------------------------------------------
@@ -275,7 +280,7 @@ def _install(
     with _temporary(spec) as place:
         catalog = Catalog(place, create=True)
         if copy is not None:
-            catalog.take_over(copy, "restored", opening.evidence(spec))
+            catalog.take_over(copy, "restored", opening.evidence(spec), _remember(spec))
         if fill is not None:
             with catalog.change() as change:
                 fill(change)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from appliance.errors import PyindexError
 from appliance.index.catalog import Catalog
 from appliance.index.examine import KILLED
-from appliance.index.folder import PARTIAL, Entry, Folder, FolderGone, Tally, whole
+from appliance.index.folder import BEHIND_LINK, PARTIAL, Entry, Folder, FolderGone, Tally, whole
 from appliance.index.intake import Intake, log_refusal
 from appliance.index.model import Refusal
 from appliance.index.names import ENDINGS, SIGNATURE
 from appliance.index.places import Places
-from appliance.index.reader import Stat
+from appliance.index.reader import Reader, Stat
 from appliance.index.readiness import FULLY, PARTLY, scan_mark, vanished_mark
 from appliance.index.store import Site
 from appliance.spec import Spec
@@ -313,11 +313,12 @@ class Scanner:
     def _forget(self, gone: set[str], whole: bool) -> Iterator[None]:
         """Let go of what is no longer in the folder. A file that was refused as a duplicate of one
         of these takes its place in the same transaction."""
-        gone = self._without_held(gone, whole)
+        gone = self._without_held(self._without_linked(gone), whole)
         if not gone:
             return
         with self._catalog.read() as reader:
-            names = {_name(path) for path in reader.accepted_at(self.index, list(gone))}
+            there = reader.accepted_at(self.index, list(gone))
+            names = {_name(path) for path in there | reader.unseen_at(self.index, list(gone))}
             refused = reader.refusals(self.index) if names else []
         duplicates = [
             entry
@@ -366,6 +367,22 @@ class Scanner:
         for refusal in orphans:
             log_refusal(self.index, refusal)
 
+    def _without_linked(self, gone: set[str]) -> set[str]:
+        """Those of the paths ``gone`` that are not behind a link, which a directory gave way to.
+        Files that are keep their projects, as nobody deleted them; they are refused."""
+        linked = {path for path in gone if self.folder.is_behind_link(path)}
+        if not linked:
+            return gone
+        with self._catalog.read() as reader:
+            accepted = sorted(reader.accepted_at(self.index, list(linked)))
+        refusals = [Refusal(path, BEHIND_LINK, 0, 0, 0) for path in accepted]
+        if refusals:
+            with self._catalog.change() as change:
+                change.refuse(self.index, refusals)
+        for refusal in refusals:
+            log_refusal(self.index, refusal)
+        return gone - linked
+
     # --- what is not taken for a deletion ------------------------------------------------------
 
     def _recognise(self) -> None:
@@ -390,10 +407,14 @@ class Scanner:
             return gone
         gone = self._without_unmounted(gone)
         with self._catalog.read() as reader:
-            files = len(reader.accepted_at(self.index, list(gone)))
+            unseen = reader.unseen_at(self.index, list(gone))
+            files = len(reader.accepted_at(self.index, list(gone)) | unseen)
             waiting = reader.mark(vanished_mark(self.index))
-            is_much = files >= _MANY and 2 * files > reader.counts(self.index)[1]
+            is_much = files >= _MANY and 2 * files > reader.listed(self.index)
         if is_much or (whole and files and waiting):
+            if unseen:
+                with self._catalog.change() as change:
+                    change.miss(self.index, sorted(unseen))
             self._hold(gone if whole else gone | self._held, files)
             return set()
         if whole:
@@ -410,11 +431,11 @@ class Scanner:
         self._held = gone
         with self._catalog.read() as reader:
             before = reader.mark(vanished_mark(self.index))
-            total = reader.counts(self.index)[1]
+            text = vanished(reader, self.index, files)
         if before != files:
             self._catalog.set_mark(vanished_mark(self.index), files)
         if files and not before:
-            log.error("%s: %s", self.index, vanished(self.index, files, total))
+            log.error("%s: %s", self.index, text)
 
     def _without_unmounted(self, gone: set[str]) -> set[str]:
         """Those of the paths ``gone`` that are not below a place where a disk was mounted."""
@@ -438,11 +459,11 @@ class Scanner:
         return (self.folder.root / ".empty").exists() and next(self.folder.walk(), None) is None
 
 
-def vanished(index: str, files: int, total: int) -> str:
+def vanished(reader: Reader, index: str, files: int) -> str:
     """What people are told of files that are gone all at once."""
     return (
-        f"{files:,} of {total:,} files vanished at once, and stay listed; if they were deleted on"
-        f" purpose: pyindex confirm-deletions --index {index}"
+        f"{files:,} of {reader.listed(index):,} files vanished at once, and stay listed; if they"
+        f" were deleted on purpose: pyindex confirm-deletions --index {index}"
     )
 
 

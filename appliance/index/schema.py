@@ -2,8 +2,8 @@
 
 A catalog of an older version is brought up where it lies, see :func:`bring_up`. What is added here
 (a table, an index, a column that may be NULL or has a ``server_default``) needs a higher
-:data:`VERSION`, and nothing else. Nothing is ever renamed or dropped, so that a release that is
-taken back can go on with the catalog of its successor.
+:data:`VERSION`; what older rows need stands in ``_RENEW``. Nothing is ever renamed or dropped, so
+that a release that is taken back can go on with the catalog of its successor.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same form
 
 from appliance.index.sqlite import Connection
 
-VERSION = 1  # of the tables, as PRAGMA user_version; 0 is what had no number yet
+VERSION = 2  # of the tables, as PRAGMA user_version; 0 is what had no number yet
 # A page's mtime carries its serial, in digits for which there is room below this.
 SERIALS = 80_000_000
 _BUSY_SECONDS = 60
@@ -100,12 +100,27 @@ claim = sa.Table(
     sa.Column("project", sa.Text, nullable=False),
     sa.Index("claim_by_project", "index", "project"),
 )
+# A name that splits in more ways than one may be of more projects; here are all but the first.
+further_claim = sa.Table(
+    "further_claim",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Index("further_claim_by_project", "index", "project"),
+)
 mark = sa.Table(
     "mark",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
 )
+
+# What brings rows up that were written before a version, by that version.
+_RENEW = {
+    # Refused files are looked at once more, for what they claim.
+    2: sa.update(refused).where(refused.c.sha256.is_(None)).values(inode=-1),
+}
 
 
 def open_engine(path: Path, read_only: bool = False, immutable: bool = False) -> sa.Engine:
@@ -142,7 +157,8 @@ def bring_up(connection: sa.Connection, create: bool = False) -> None:
 
     Call it in a transaction that may write: it happens whole or not at all.
     """
-    if connection.exec_driver_sql("PRAGMA user_version").scalar_one() >= VERSION:
+    before = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    if before >= VERSION:
         return
     if not create and not sa.inspect(connection).has_table(journal.name):
         return
@@ -157,6 +173,9 @@ def bring_up(connection: sa.Connection, create: bool = False) -> None:
                 connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN {made}')
         for index in table.indexes:
             index.create(connection, checkfirst=True)
+    for version, statement in _RENEW.items():
+        if before < version:
+            connection.execute(statement)
     connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
 
 

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -405,3 +406,11 @@ def make_directory(directory: Path | str) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(directory)
         os.chmod(directory, 0o755)  # noqa: S103 - nginx runs as another user
+
+
+def files_below(top: str) -> Iterator[str]:
+    """The paths of all that is no directory below ``top``, which ends in a slash."""
+    for directory, _, files in os.walk(top):
+        inner = directory[len(top) :]
+        for file in files:
+            yield f"{inner}/{file}" if inner else file

@@ -3,19 +3,22 @@
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from appliance.index import schema
-from appliance.index.model import DUPLICATE, Change, Decisions, File, Refusal
-from appliance.index.names import distribution
+from appliance.index.model import DUPLICATE, UNSEEN, Change, Decisions, File, Refusal
+from appliance.index.names import possible
 from appliance.index.reader import Reader, Stat, at, parts
 
 _NANOSECONDS_PER_MICROSECOND = 1000
 # The mark that is 1 while the tree of pages may hold what this catalog never heard of.
 SWEEP = "sweep"
+_CLAIMS = (schema.claim, schema.further_claim)
+_UNSEEN = "it was published before the catalog was lost, and was not seen since"
 
 
 class Writer(Reader):
@@ -36,23 +39,24 @@ class Writer(Reader):
         known = self._namesakes(index, files)
         expected = self._expected(index, files, known)
         by_path = {file.path: file for file in known}
-        by_name = {file.filename: file for file in known}
+        places = self._unseen_places(index, files) | {file.filename: file.path for file in known}
         taken: dict[str, File] = {}
         refused = []
         for file in files:
-            namesake = by_name.get(file.filename)
-            if namesake is not None and namesake.path != file.path:
-                refused.append(_duplicate(file, namesake))
+            place = places.get(file.filename, file.path)
+            if place != file.path:
+                refused.append(_duplicate(file, place))
                 continue
             if (was := expected.get(file.path)) is not None and not was.is_met_by(file):
                 refused.append(_changed(file, was.sha256))
                 continue
             file = self._compare(index, by_path.get(file.path), file)
-            taken[file.path] = by_path[file.path] = by_name[file.filename] = file
+            taken[file.path] = by_path[file.path] = file
+            places[file.filename] = file.path
         schema.upsert(
             self._connection, schema.file, [to_row(index, file) for file in taken.values()]
         )
-        self._forget_refusals(index, list(taken))
+        self._forget_refusals(index, list(taken), taken)
         self.refuse(index, refused)
         self._expect(index, [file.path for file in refused], expected)
         return refused
@@ -139,23 +143,56 @@ class Writer(Reader):
         return set(new.values())
 
     def refuse(self, index: str, refusals: Sequence[Refusal]) -> None:
-        """Note files that cannot be taken in, and the projects that they say they are of; what the
-        index had at their paths goes. Nothing is journalled for what was refused before."""
-        self._take_out(index, [refusal.path for refusal in refusals])
+        """Note files that cannot be taken in, and the projects that they may be of: by their names,
+        and by what the index had at their paths, which goes. Nothing is journalled for what was
+        refused before."""
+        gone = self._take_out(index, [refusal.path for refusal in refusals])
         rows = [to_row(index, refusal) | {"sha256": None} for refusal in refusals]
         schema.upsert(self._connection, schema.refused, rows)
-        claims = {}
+        names = {(file.path, file.project): file.name for file in gone}
         for refusal in refusals:
-            named = None if refusal.is_duplicate else distribution(refusal.path)
-            if named is not None:
-                claims[refusal.path] = named
-        known = {claim.path for claim in self._claims(index, list(claims))}
-        new = {path: named for path, named in claims.items() if path not in known}
-        rows = [{"index": index, "path": path, "project": new[path].project} for path in new]
-        schema.upsert(self._connection, schema.claim, rows)
-        for path, named in new.items():
-            display = self._displayed(index, named.project) or named.name
-            self._journal(index, named.project, display, "refused", path)
+            if not refusal.is_duplicate:
+                for project, name in possible(refusal.path).items():
+                    names.setdefault((refusal.path, project), name)
+        for path, project in self._claim(index, list(names)):
+            display = self._displayed(index, project) or names[path, project]
+            self._journal(index, project, display, "refused", path)
+
+    def remember(self, index: str, paths: Sequence[str]) -> None:
+        """Note files that an older catalog published, of which this one knows nothing yet, and the
+        projects that they may be of. Nothing is journalled: these have no page before somebody has
+        looked (see :meth:`miss`), but no base may answer for them. :meth:`count` follows."""
+        for part in parts(paths):
+            known = self.stats_at(index, part)
+            new = [Refusal(path, _UNSEEN, 0, 0, UNSEEN) for path in part if path not in known]
+            rows = [to_row(index, refusal) | {"sha256": None} for refusal in new]
+            schema.upsert(self._connection, schema.refused, rows)
+            self._claim(index, [(each.path, name) for each in new for name in possible(each.path)])
+
+    def miss(self, index: str, paths: Sequence[str]) -> None:
+        """Journal, once, that remembered files are not there, of projects that have no page yet."""
+        for claim in self._claims(index, paths):
+            project = schema.project.c
+            here = project.index == index, project.name == claim.project, project.serial == 0
+            display = self._connection.scalar(sa.select(project.display).where(*here))
+            if display is not None and (index, claim.project) not in self._display:
+                self._journal(index, claim.project, display, "refused", claim.path)
+
+    def _claim(self, index: str, claims: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Let files claim projects, given as path and name; returns what is new."""
+        known = self._claims(index, sorted({path for path, _ in claims}))
+        there = {(claim.path, claim.project) for claim in known}
+        first = {claim.path for claim in known}
+        new = [claim for claim in claims if claim not in there]
+        rows: dict[sa.Table, list[dict[str, Any]]] = {each: [] for each in _CLAIMS}
+        for path, project in new:
+            table = schema.further_claim if path in first else schema.claim
+            rows[table].append({"index": index, "path": path, "project": project})
+            first.add(path)
+        for table in _CLAIMS:
+            for part in parts(rows[table]):
+                self._connection.execute(sa.insert(table), list(part))
+        return new
 
     def sign(self, index: str, path: str, signature: bool) -> bool:
         """Note whether the file at ``path`` has a detached signature beside it."""
@@ -247,18 +284,20 @@ class Writer(Reader):
             self._connection.execute(statement, list(part))
 
     def count(self) -> None:
-        """Let each project that files name be there, and have its count of them."""
-        file, project = schema.file.c, schema.project.c
+        """Let each project that files name or claim be there, and have its count of them."""
+        project = schema.project.c
         values = [sa.literal(value) for value in (0, 0, "active")]
-        lacking = sa.select(file.index, file.project, sa.func.min(file.name), *values).where(
-            ~sa.exists().where(project.index == file.index, project.name == file.project)
-        )
         columns = ["index", "name", "display", "serial", "files", "status"]
-        self._connection.execute(
-            sa.insert(schema.project).from_select(
-                columns, lacking.group_by(file.index, file.project)
+        for table in (schema.file, *_CLAIMS):
+            of, display = table.c, table.c.get("name", table.c.project)
+            lacking = sa.select(of.index, of.project, sa.func.min(display), *values).where(
+                ~sa.exists().where(project.index == of.index, project.name == of.project)
             )
-        )
+            self._connection.execute(
+                sa.insert(schema.project).from_select(
+                    columns, lacking.group_by(of.index, of.project)
+                )
+            )
         self._count(sa.true())
 
     def forget(self, serial: int) -> None:
@@ -301,17 +340,17 @@ class Writer(Reader):
 
     def _count(self, which: sa.ColumnElement[bool]) -> None:
         """Count the files of projects."""
-        taken_in, claimed = (
+        taken_in, claimed, further = (
             sa.select(sa.func.count())
             .where(
                 table.c.index == schema.project.c.index,
                 table.c.project == schema.project.c.name,
             )
             .scalar_subquery()
-            for table in (schema.file, schema.claim)
+            for table in (schema.file, *_CLAIMS)
         )
         changed = sa.update(schema.project).where(which)
-        self._connection.execute(changed.values(files=taken_in + claimed))
+        self._connection.execute(changed.values(files=taken_in + claimed + further))
 
     def _namesakes(self, index: str, files: Sequence[File]) -> list[File]:
         """Known files that share a path or a name with one of ``files``."""
@@ -327,21 +366,37 @@ class Writer(Reader):
             for known in self._files(here, column.in_(values))
         ]
 
-    def _forget_refusals(self, index: str, paths: Sequence[str]) -> None:
+    def _unseen_places(self, index: str, files: Sequence[File]) -> dict[str, str]:
+        """Paths of remembered files that have the names of some of these, by name."""
+        refused, found = schema.refused.c, {}
+        for table in _CLAIMS:
+            same = (refused.index == table.c.index) & (refused.path == table.c.path)
+            query = sa.select(refused.path).join(table, same).where(refused.inode == UNSEEN)
+            for part in parts(sorted({file.project for file in files})):
+                here = table.c.index == index, table.c.project.in_(part)
+                for path in self._connection.scalars(query.where(*here)):
+                    found[path.rpartition("/")[2]] = path
+        return found
+
+    def _forget_refusals(
+        self, index: str, paths: Sequence[str], instead: Mapping[str, File] = MappingProxyType({})
+    ) -> None:
+        """Forget what was refused at ``paths``; the journal tells it of projects that get no file
+        ``instead``."""
         for claim in self._claims(index, paths):
-            display = self._displayed(index, claim.project) or claim.project
-            self._journal(index, claim.project, display, "cleared", claim.path)
+            if claim.path not in instead or instead[claim.path].project != claim.project:
+                display = self._displayed(index, claim.project) or claim.project
+                self._journal(index, claim.project, display, "cleared", claim.path)
         for part in parts(paths):
-            for table in (schema.refused, schema.claim):
+            for table in (schema.refused, *_CLAIMS):
                 self._connection.execute(sa.delete(table).where(*at(table, index, part)))
 
     def _claims(self, index: str, paths: Sequence[str]) -> list[sa.Row[Any]]:
         return [
             claim
             for part in parts(paths)
-            for claim in self._connection.execute(
-                sa.select(schema.claim).where(*at(schema.claim, index, part))
-            )
+            for table in _CLAIMS
+            for claim in self._connection.execute(sa.select(table).where(*at(table, index, part)))
         ]
 
     def _displayed(self, index: str, project: str) -> str | None:
@@ -401,8 +456,8 @@ def now() -> int:
     return time.time_ns() // _NANOSECONDS_PER_MICROSECOND
 
 
-def _duplicate(file: File, namesake: File) -> Refusal:
-    reason = f"{DUPLICATE}the index has this file name already, at {namesake.path}"
+def _duplicate(file: File, place: str) -> Refusal:
+    reason = f"{DUPLICATE}the index has this file name already, at {place}"
     return Refusal(file.path, reason, file.size, file.mtime_ns, file.inode)
 
 

@@ -12,6 +12,7 @@ from appliance.index import places, publish, views
 from appliance.index.catalog import Catalog
 from appliance.index.folder import Folder, Tally
 from appliance.index.health import health
+from appliance.index.names import normalize
 from appliance.index.publish import Publisher, Unscanned, resolve
 from appliance.index.readiness import scan_mark
 from appliance.index.store import Site
@@ -42,7 +43,7 @@ def shown(given: Spec, view: str) -> dict[str, list[str]] | None:
         return None
     pages = {page.parent.name: page for page in top.glob("*/index.json")}
     listed = json.loads((top / "index.json").read_bytes())["projects"]
-    assert {project["name"] for project in listed} == pages.keys()
+    assert {normalize(project["name"]) for project in listed} == pages.keys()
     return {
         name: [file["filename"] for file in json.loads(page.read_bytes())["files"]]
         for name, page in pages.items()
