@@ -369,13 +369,16 @@ class Scanner:
 
     def _without_linked(self, gone: set[str]) -> set[str]:
         """Those of the paths ``gone`` that are not behind a link, which a directory gave way to.
-        Files that are keep their projects, as nobody deleted them; they are refused."""
+        Files that are keep their projects, as nobody deleted them, unless they are in the index
+        from where they are now; they are refused."""
         linked = {path for path in gone if self.folder.is_behind_link(path)}
         if not linked:
             return gone
         with self._catalog.read() as reader:
-            accepted = sorted(reader.accepted_at(self.index, list(linked)))
-        refusals = [Refusal(path, BEHIND_LINK, 0, 0, 0) for path in accepted]
+            accepted = reader.accepted_at(self.index, list(linked))
+            elsewhere = reader.places(self.index, [_name(path) for path in linked - accepted])
+        linked = {path for path in linked if path in accepted or _name(path) not in elsewhere}
+        refusals = [Refusal(path, BEHIND_LINK, 0, 0, 0) for path in sorted(accepted)]
         if refusals:
             with self._catalog.change() as change:
                 change.refuse(self.index, refusals)

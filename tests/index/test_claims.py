@@ -13,6 +13,7 @@ from appliance.index.catalog import Catalog
 from appliance.index.health import health
 from appliance.index.names import possible
 from appliance.index.recover import rebuild, restore
+from appliance.index.scan import Scanner
 from appliance.index.watch import Watch, confirm_deletions
 from appliance.spec import Spec
 from tests.conftest import Lab
@@ -121,6 +122,23 @@ def test_a_directory_that_gives_way_to_a_link_keeps_its_projects(
     inside.unlink()
     Watch(team).once()
     assert shown(team, "team") == {name: [wheel(name, "9.0")] for name in own}
+
+
+def test_a_link_to_where_the_directory_is_now_keeps_nothing(lab: Lab) -> None:
+    """Whichever of the two is heard of first."""
+    old, new = lab.packages / "old", lab.packages / "new"
+    old.mkdir()
+    make_wheel(old, "foo", "1.0")
+    lab.once()
+    old.rename(new)
+    old.symlink_to(new)
+    scanner = Scanner(lab.spec, lab.catalog, lab.index)
+    for path in ("old", "new", ""):
+        list(scanner.look({path}))
+    assert list(lab.refused()) == ["old"]
+    lab.once()
+    assert lab.files("foo") == [wheel("foo", "1.0")]
+    assert lab.accepted() == {f"new/{wheel('foo', '1.0')}"}
 
 
 # --- a catalog that knows nothing of what was published -----------------------------------------
