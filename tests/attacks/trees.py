@@ -167,6 +167,15 @@ def links_out(packages: Path, outside: Path) -> None:
     (packages / "etc").symlink_to("/etc")
 
 
+def links_up(packages: Path, outside: Path) -> None:
+    """To directories that are followed, which the system follows once, by one path."""
+    (packages / "years" / "2024").mkdir(parents=True)
+    (packages / "years" / "up").symlink_to("..")
+    (packages / "years" / "root").symlink_to("/")
+    (packages / "latest").symlink_to("years/2024")
+    make_wheel(packages / "years" / "2024", "inyear", "1.0")
+
+
 def links_in(packages: Path, outside: Path) -> None:
     (packages / "kept").mkdir()
     (packages / f"inner{WHEEL}").symlink_to(f"kept/inner{WHEEL}")
@@ -273,6 +282,8 @@ TREES = [
     Tree("loops of links", loops, {f"loop{WHEEL}": "link", f"pool{WHEEL}": "link"}),
     Tree("links that lead out", links_out, {f"absolute{WHEEL}": "leaves",
          f"sub/secret{WHEEL}": "leaves", f"chain{WHEEL}": "leaves", f"proc{WHEEL}": "l"}),
+    Tree("a link to the directory above", links_up, {"years/up": "link to a directory",
+         "years/root": "leaves", "latest": "link to a directory"}, (f"years/2024/inyear{WHEEL}",)),
     Tree("links that lead within", links_in, {f"nowhere{WHEEL}": "nowhere"},
          (f"kept/other{WHEEL}",)),
     Tree("a directory named like a wheel", directory_as_wheel, {f"folder{WHEEL}": "directory"}),
