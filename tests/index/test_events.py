@@ -321,18 +321,23 @@ LINKS = {
 }
 
 
-@pytest.mark.parametrize("before", [True, False], ids=["before", "later"])
+@pytest.mark.parametrize("when", ["before", "later", "within"])
 @pytest.mark.parametrize("name", LINKS)
-def test_links_are_not_followed(top: Path, name: str, before: bool) -> None:
+def test_links_are_not_followed(top: Path, name: str, when: str) -> None:
     """What happens is told by the paths of the directories, whatever links lead to them, and when
     the link is gone, too; nothing of what is only behind a link."""
     place, target = top / LINKS[name][0], LINKS[name][1]
-    if before:
+    if when == "before":
         place.symlink_to(target)
     with heard(top) as told:
-        if not before:
+        if when == "later":
             place.symlink_to(target)
             hear(told, place)
+        if when == "within":  # a directory that comes
+            (top / "sub").rename(top.parent / "sub")
+            place = top / "sub" / "link"
+            (top.parent / "sub/link").symlink_to(target)
+            (top.parent / "sub").rename(top / "sub")
         for mark in ("mark", "mark2"):
             for each in ("", "sub", "sub/deep", "sub/deep/deeper", "other"):
                 is_told(told, top / each / "file2")

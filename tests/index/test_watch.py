@@ -254,17 +254,18 @@ def test_a_project_is_never_away_while_a_duplicate_takes_over(
 
 def test_links_to_directories_that_are_followed_change_nothing(followed: Lab) -> None:
     """Files are heard by the paths of their directories, while the links are there and later."""
-    links = {"sub/up": "..", "sub/root": "/", "sub/itself": ".", "latest": "sub"}
-    for place, target in links.items():
-        (followed.packages / place).symlink_to(target)
-    eventually(lambda: links.keys() <= followed.refused().keys())
+    targets = {"up": "..", "itself": ".", "beside": "../sub"}
+    (made := followed.packages.parent / "links").mkdir()
+    for name, target in targets.items():
+        (made / name).symlink_to(target)
+    made = made.rename(followed.packages / "links")
+    eventually(lambda: {f"links/{name}" for name in targets} <= followed.refused().keys())
     for number in range(3):
         for folder in (followed.packages, followed.packages / "sub"):
-            name = f"{folder.name}{number}"
-            make_wheel(folder, name, "1.0")
-            eventually(partial(followed.files, name))
-    for place in links:
-        (followed.packages / place).unlink()
+            project = f"{folder.name}{number}"
+            make_wheel(folder, project, "1.0")
+            eventually(partial(followed.files, project))
+    shutil.rmtree(made)
     eventually(lambda: agrees(followed))
     make_wheel(followed.packages, "last", "1.0")
     eventually(lambda: followed.files("last") and agrees(followed))
