@@ -89,23 +89,28 @@ class Events:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            began, took, pause = time.monotonic(), None, _RETRY_SECONDS
-            try:
-                with INotify() as inotify:
-                    tree = _Tree(inotify, self._roots, self._stop)
-                    took = time.monotonic() - began
-                    self._begin(tree)
-                    while not self._stop.is_set():
-                        self._put(tree.hear(_TICK_SECONDS), tree)
-                        self._stop.wait(_GATHER_SECONDS)
-            except _Overflow:  # directories may have come and gone: all is followed anew
-                pause = max(_TICK_SECONDS, took or 0.0)
-            except Exception as error:  # another system than Linux, or a limit of this one
-                with self._lock:
-                    self.trouble, self._is_following, self.followed = error, False, None
-                took = time.monotonic() - began if took is None else took
-                pause = max(_RETRY_SECONDS, _REST * took)
-            self._stop.wait(pause)
+            self._stop.wait(self._follow())
+
+    def _follow(self) -> float:
+        """Follow all until that cannot go on; returns how long to wait before it is tried again."""
+        began, took = time.monotonic(), None
+        try:
+            with INotify() as inotify:
+                tree = _Tree(inotify, self._roots, self._stop)
+                took = time.monotonic() - began
+                self._begin(tree)
+                while not self._stop.is_set():
+                    self._put(tree.hear(_TICK_SECONDS), tree)
+                    self._stop.wait(_GATHER_SECONDS)
+        except _Overflow:  # directories may have come and gone: all is followed anew
+            return max(_TICK_SECONDS, took or 0.0)
+        except Exception as error:  # another system than Linux, or a limit of this one
+            took = time.monotonic() - began if took is None else took
+            with self._lock:
+                self.trouble = error.with_traceback(None)  # which would hold all that was followed
+                self._is_following, self.followed = False, None
+            return max(_RETRY_SECONDS, _REST * took)
+        return 0.0
 
     def _begin(self, tree: "_Tree") -> None:
         with self._lock:
