@@ -389,23 +389,25 @@ def test_what_the_system_loses_is_told_as_everything(
     top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its queue ran over: directories that came meanwhile are followed all the same."""
-    real = INotify.read
-    lost = threading.Event()
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    if most > 100_000:
+        pytest.skip("the system keeps too many to lose one")
+    real, may_read = INotify.read, threading.Event()
 
     def read(self: INotify, timeout: int) -> object:
-        if lost.is_set():
-            lost.clear()
-            real(self, timeout=0)
-            return [(-1, events._OVERFLOW, 0, "")]
+        may_read.wait()
         return real(self, timeout=timeout)
 
     with heard(top) as told:
         monkeypatch.setattr(INotify, "read", read)
-        lost.set()
+        for _ in range(most // 2 + 1):
+            (top / "file").rename(top / "file2")
+            (top / "file2").rename(top / "file")
         (top / "sub").rename(top / "a")
         (top / "b/c").mkdir(parents=True)
-        eventually(lambda: told.take(0.1)[1])
-        eventually(lambda: told.followed == 7)
+        assert told.followed == 5
+        may_read.set()
+        eventually(lambda: told.take(0.1)[1] and told.followed == 7)
         is_told(told, top / "a/deep/file")
         is_told(told, top / "b/c/file")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.index.folder import open_beneath
+from appliance.index.folder import Folder, is_entered, open_beneath
 
 
 @pytest.fixture
@@ -40,3 +40,35 @@ def test_nothing_else_is_opened(root: Path, path: str) -> None:
     """A link that leads out, whichever step of the path it is, and what is not there."""
     with pytest.raises(OSError, match=r"Errno (2|20|40)\b"):
         os.close(open_beneath(str(root), path))
+
+
+RELATIVE = [
+    ("a/b.whl", "a/b.whl"),
+    ("", ""),
+    ("a/.b/c", None),
+    ("../packages2/a", None),
+    ("a/caf\udce9.whl", "a"),
+    ("a/b\n/c/d.whl", "a"),
+    ("caf\udce9", ""),
+]
+
+
+@pytest.mark.parametrize(("path", "relative"), RELATIVE)
+def test_what_an_absolute_path_means(root: Path, path: str, relative: str | None) -> None:
+    """The same path in the folder; of a name that is shown otherwise, the directory it is in."""
+    assert Folder(root).relative(f"{root}/{path}") == relative
+
+
+ENTERED = ["a", "a/b c", "ünder", "readme", "a/x.tar"]
+NOT_ENTERED = [".a", "a/.b", "lost+found", "a/@eaDir", "x.whl", "a/x.tar.gz", "a\nb", "caf\udce9"]
+NOT_ENTERED += ["a\\b", "d/" * 600]
+
+
+def test_what_a_walk_does_not_go_into(tmp_path: Path) -> None:
+    """It is known by its path alone; the walk does as it says."""
+    assert [path for path in (*ENTERED, *NOT_ENTERED) if is_entered(path)] == ENTERED
+    for path in (*ENTERED, *NOT_ENTERED[:-1]):
+        (tmp_path / path).mkdir(parents=True, exist_ok=True)
+        (tmp_path / path / "file").touch()
+    walked = [entry.path for entry in Folder(tmp_path).walk() if entry.problem is None]
+    assert sorted(walked) == sorted(f"{path}/file" for path in ENTERED)
