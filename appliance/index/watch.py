@@ -194,7 +194,7 @@ class Watch:
             for follower in self._followers:
                 follower.wanted = True
         for follower in self._followers:
-            if events.trouble is not None or self._missing > 0:  # it is compared again and again
+            if self._followed is None or self._missing > 0:  # it is compared again and again
                 follower.due = min(follower.due, time.monotonic() + _RETRY_SECONDS)
             folder = follower.scanner.folder
             heard = {path for each in paths if (path := folder.relative(each)) is not None}
