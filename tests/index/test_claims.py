@@ -228,10 +228,10 @@ def test_what_is_remembered_is_not_told_of_as_refused(lab: Lab) -> None:
     watching._open()
     with lab.catalog.read() as reader:
         assert (reader.refused_count(lab.index), reader.refusals(lab.index)) == (0, [])
-        assert reader.listed(lab.index) == 2
+        assert reader.unseen(lab.index) == 2
     watching.once()
     with lab.catalog.read() as reader:
-        assert (reader.refused_count(lab.index), reader.listed(lab.index)) == (0, 1)
+        assert (reader.refused_count(lab.index), reader.unseen(lab.index)) == (0, 0)
     lines = [(change.action, change.project) for change in lab.journal()]
     assert lines == [("added", "foo"), ("cleared", "bar")]
 
