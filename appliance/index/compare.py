@@ -10,6 +10,7 @@ from pathlib import Path
 
 from appliance.index import pages
 from appliance.index.catalog import Catalog
+from appliance.index.folder import UNSAFE
 from appliance.index.model import File
 from appliance.index.names import METADATA, SIGNATURE
 from appliance.index.publish import (
@@ -84,6 +85,10 @@ def superfluous(spec: Spec, catalog: Catalog, view: str) -> Iterator[Lack]:
         since = reader.mark("pages")
         left = {path for index, path in reader.left(since) if index == view}
         for path in strays:
+            if UNSAFE.search(path):
+                shown = path.encode("unicode_escape").decode("ascii")
+                yield Lack(view, "", shown, "no file of ours has such a name")
+                continue
             plain = path.removesuffix(SIGNATURE)
             file = reader.file_at(view, path) or reader.file_at(view, plain)
             project = reader.project(view, file.project) if file else None
@@ -156,7 +161,7 @@ def _pages(
                 if problem := _problem(place, project.serial, content.get(page)):
                     text = f"published page: {problem}"
                     lacks.append(Lack(project.index, name, f"simple/{name}/{page}", text))
-    return _still(lacks, catalog, since)
+    return _still(lacks, catalog, since, spec.lineage(view))
 
 
 def _problem(place: Path, serial: int, content: bytes | None) -> str | None:
@@ -202,7 +207,7 @@ def _files(spec: Spec, catalog: Catalog, index: str, files: Sequence[File]) -> l
             if f"{index}/{file.project}" not in kept
             for path, text in _missing(site, index, file)
         ]
-    return _still(lacks, catalog, since)
+    return _still(lacks, catalog, since, [index])
 
 
 def _missing(site: Site, index: str, file: File) -> Iterator[tuple[str, str]]:
@@ -221,16 +226,10 @@ def _is_marked(accepted: dict[str, bool], path: str) -> bool:
     )
 
 
-def _still(lacks: list[Lack], catalog: Catalog, since: int) -> list[Lack]:
-    """Those of projects that did not change meanwhile."""
+def _still(lacks: list[Lack], catalog: Catalog, since: int, indexes: Sequence[str]) -> list[Lack]:
+    """Those of projects that did not change meanwhile, in none of ``indexes``."""
     if not lacks:
         return lacks
     with catalog.read() as reader:
-        serials = {
-            (index, name): serial
-            for index in {lack.index for lack in lacks}
-            for name, serial in reader.last_serials(
-                [index], sorted({lack.project for lack in lacks if lack.index == index})
-            ).items()
-        }
-    return [lack for lack in lacks if serials.get((lack.index, lack.project), _LATER) <= since]
+        serials = reader.last_serials(indexes, sorted({lack.project for lack in lacks}))
+    return [lack for lack in lacks if serials.get(lack.project, _LATER) <= since]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from appliance.index import schema
-from appliance.index.model import Change, Decisions, File, Project, Refusal
+from appliance.index.model import DUPLICATE, Change, Decisions, File, Project, Refusal
 from appliance.index.names import normalize, version_key
 
 _T = TypeVar("_T")
@@ -280,6 +280,14 @@ class Reader:
         table = schema.refused.c
         query = _select_refusals().where(table.index == index).order_by(table.path)
         return [to_refusal(row) for row in self._connection.execute(query)]
+
+    def duplicates(self, index: str) -> list[Refusal]:
+        """What was refused only since the index has another file of that name."""
+        table = schema.refused.c
+        here = table.index == index, table.reason.startswith(DUPLICATE, autoescape=True)
+        return [
+            to_refusal(row) for row in self._connection.execute(_select_refusals().where(*here))
+        ]
 
     def refusals_at(self, index: str, paths: Sequence[str]) -> list[Refusal]:
         """What was refused at ``paths``."""

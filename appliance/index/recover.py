@@ -96,9 +96,9 @@ def _rescue(spec: Spec) -> Iterator[str]:
         change.decide(decided)
         change.count()
         change.note("rebuilt", begin_after)
-        # What was refused may keep a name, from behind a link.
+        held = saved["refused"] + saved["unseen"]
         for index in spec.indexes:
-            paths = [row["path"] for row in saved["refused"] if row["index"] == index]
+            paths = [row["path"] for row in held if row["index"] == index]
             change.remember(index, [path for path in paths if not UNSAFE.search(path)])
         opening.remember_published(spec, change)
 

@@ -3,13 +3,14 @@
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from appliance.errors import PyindexError
 from appliance.index.catalog import Catalog
 from appliance.index.examine import KILLED
-from appliance.index.folder import BEHIND_LINK, PARTIAL, Entry, Folder, FolderGone, Tally, whole
+from appliance.index.folder import PARTIAL, Entry, Folder, FolderGone, Tally, whole
 from appliance.index.intake import Intake, log_refusal
 from appliance.index.model import Refusal
 from appliance.index.names import ENDINGS, SIGNATURE
@@ -90,7 +91,7 @@ class Scanner:
         held = len(self._held)
         new, gone = self._compare(part, again)
         if len(self._held) < held:  # some are back
-            self._hold(self._held, len(self._held))
+            self._let_back()
         gone = {path for path in gone - self._held if self._is_gone(path)}
         if gone:
             yield from self._forget(gone, whole=False)
@@ -160,6 +161,12 @@ class Scanner:
         mark = scan_mark(self._spec, self.index)
         with self._catalog.read() as reader:
             before = reader.mark(mark)
+            waiting = sorted(self._waiting) if before != FULLY else []
+        if waiting:  # what is being copied keeps its name from the bases, too
+            with self._catalog.change() as change:
+                change.remember(self.index, waiting)
+                change.count()
+                change.miss(self.index)
         now = FULLY if before == FULLY or not self._is_partial else PARTLY
         self.is_noted = now == FULLY
         if now != before:
@@ -249,10 +256,7 @@ class Scanner:
         if len(numbers) < _MANY or 2 * len(numbers) <= len(part.known.keys() & part.found.keys()):
             return new
         with self._catalog.change() as change:
-            files = change.files_at(self.index, list(numbers))
-            change.add(self.index, [replace(each, inode=numbers[each.path]) for each in files])
-            refusals = change.refusals_at(self.index, list(numbers))
-            change.refuse(self.index, [replace(r, inode=numbers[r.path]) for r in refusals])
+            change.renumber(self.index, numbers)
         return [entry for entry in new if entry.path not in numbers]
 
     def _follow_moves(self, new: list[Entry]) -> dict[str, str]:
@@ -342,22 +346,21 @@ class Scanner:
         duplicates = self._duplicates(gone)
         names = {_name(entry.path) for entry in duplicates}
         replaced = {path for path in gone if _name(path) in names}
-        return replaced | self._without_many(
-            self._without_linked(gone - replaced), whole
-        ), duplicates
+        rest = self._without_linked(gone - replaced, whole)
+        return replaced | self._without_many(rest, whole), duplicates
 
     def _duplicates(self, gone: set[str]) -> list[Entry]:
         """What was refused only for one of the paths ``gone``."""
         with self._catalog.read() as reader:
             there = reader.accepted_at(self.index, list(gone))
             names = {_name(path) for path in there | reader.unseen_at(self.index, list(gone))}
-            refused = reader.refusals(self.index) if names else []
+            duplicates = reader.duplicates(self.index) if names else []
         return [
             entry
-            for refusal in refused
-            if refusal.is_duplicate and _name(refusal.path) in names and refusal.path not in gone
+            for refusal in duplicates
+            if _name(refusal.path) in names and refusal.path not in gone
             if (entry := self.folder.entry(refusal.path))
-            if not self.folder.is_behind_link(entry.path)
+            if self.folder.link_before(entry.path) is None
         ]
 
     def _match_signatures(self, part: "_Part", signed: Set[str]) -> None:
@@ -394,25 +397,27 @@ class Scanner:
         for refusal in orphans:
             log_refusal(self.index, refusal)
 
-    def _without_linked(self, gone: set[str]) -> set[str]:
+    def _without_linked(self, gone: set[str], whole: bool) -> set[str]:
         """Those of the paths ``gone`` that are not behind a link, which a directory gave way to.
-        Files that are keep their projects, as nobody deleted them, unless they are in the index
-        from where they are now; they are refused."""
-        linked = {path for path in gone if self.folder.is_behind_link(path)}
+        Files that are cannot be fetched, but nobody deleted them: they are remembered, with their
+        projects."""
+        directories = {path.rpartition("/")[0] for path in gone}
+        links = {each: self.folder.link_before(f"{each}/") for each in directories}
+        linked = {path: link for path in gone if (link := links[path.rpartition("/")[0]])}
         if not linked:
             return gone
         with self._catalog.read() as reader:
-            new = reader.accepted_at(self.index, list(linked))
-            new |= reader.unseen_at(self.index, list(linked))
-            elsewhere = reader.places(self.index, [_name(path) for path in linked - new])
-        linked = {path for path in linked if path in new or _name(path) not in elsewhere}
-        refusals = [Refusal(path, BEHIND_LINK, 0, 0, 0) for path in sorted(new)]
-        if refusals:
+            kept = reader.unseen_at(self.index, list(linked))
+        if new := sorted(linked.keys() - kept):
             with self._catalog.change() as change:
-                change.refuse(self.index, refusals)
-        for refusal in refusals:
-            log_refusal(self.index, refusal)
-        return gone - linked
+                kept |= change.lose_sight(self.index, new)
+        if whole:
+            self.troubles += [
+                f"{count:,} files are behind {self.folder.root / link}, which is a symbolic link"
+                " now and is not followed: put a directory in its place, or remove it"
+                for link, count in Counter(linked[path] for path in kept).items()
+            ]
+        return gone - linked.keys()
 
     # --- what is not taken for a deletion ------------------------------------------------------
 
@@ -435,7 +440,7 @@ class Scanner:
         places = self._places.missing()
         if any(not place or path.startswith(f"{place}/") for place in places):
             return True
-        return not self._is_gone(path) and not self.folder.is_behind_link(path)
+        return not self._is_gone(path) and self.folder.link_before(path) is None
 
     def _without_many(self, gone: set[str], whole: bool) -> set[str]:
         """Nothing of the paths ``gone`` if they are most of the index, and nobody confirmed it."""
@@ -450,6 +455,13 @@ class Scanner:
         if whole:
             self._hold(set(), 0)
         return gone
+
+    def _let_back(self) -> None:
+        """Fewer files are held, unless somebody has confirmed meanwhile that all are deleted."""
+        with self._catalog.read() as reader:
+            if not reader.mark(vanished_mark(self.index)):
+                self._held.clear()
+        self._hold(self._held, len(self._held))
 
     def _hold(self, gone: set[str], files: int) -> None:
         """Keep what is gone listed until somebody confirms it or it is back."""

@@ -126,11 +126,8 @@ class Writer(Reader):
     def free(self, index: str, filenames: Collection[str]) -> list[str]:
         """Forget that files were refused as duplicates of ``filenames``, which are gone; returns
         their paths, to be looked at again."""
-        paths = [
-            refusal.path
-            for refusal in (self.refusals(index) if filenames else ())
-            if refusal.is_duplicate and refusal.path.rpartition("/")[2] in filenames
-        ]
+        duplicates = self.duplicates(index) if filenames else ()
+        paths = [each.path for each in duplicates if _filename(each.path) in filenames]
         self._forget_refusals(index, paths)
         return paths
 
@@ -158,36 +155,59 @@ class Writer(Reader):
         gone = self._take_out(index, paths)
         unseen = self.unseen_at(index, paths)
         self._forget_refusals(index, sorted(unseen))
-        names_of = {path.rpartition("/")[2] for path in unseen} | {file.filename for file in gone}
-        self.freed += self.free(index, names_of)
+        free = {_filename(path) for path in unseen} | {file.filename for file in gone}
+        self.freed += self.free(index, free)
         rows = [to_row(index, refusal) | {"sha256": None} for refusal in refusals]
         schema.upsert(self._connection, schema.refused, rows)
         names = {(file.path, file.project): file.name for file in gone}
+        doubled = [_filename(refusal.path) for refusal in refusals if refusal.is_duplicate]
+        theirs = self._projects_of(index, doubled)
         for refusal in refusals:
-            if not refusal.is_duplicate:
-                for project, name in possible(refusal.path).items():
+            own = theirs.get(_filename(refusal.path), set()) if refusal.is_duplicate else set()
+            for project, name in possible(refusal.path).items():
+                if project not in own:
                     names.setdefault((refusal.path, project), name)
         for path, project in self._claim(index, list(names)):
             display = self._displayed(index, project) or names[path, project]
             self._journal(index, project, display, "refused", path)
 
-    def remember(self, index: str, paths: Sequence[str]) -> None:
+    def remember(self, index: str, paths: Sequence[str]) -> set[str]:
         """Note files that an older catalog published, of which this one knows nothing yet, and the
         projects that they may be of. Nothing is journalled: these have no page before a scan has
         come to its end (see :meth:`miss`), but no base may answer for them. :meth:`count` follows.
+        Returns which of ``paths`` were not known, have a name of a project, and have it first.
         """
-        names = {path: path.rpartition("/")[2] for path in paths}
+        names = {path: _filename(path) for path in paths}
         known = self.stats_at(index, paths).keys()
         elsewhere = self.places(index, list(names.values())).keys()
-        new = [path for path in paths if path not in known and names[path] not in elsewhere]
+        may_be_of = {path: possible(path) for path in paths}
+        new = [
+            path
+            for path in paths
+            if path not in known and names[path] not in elsewhere and may_be_of[path]
+        ]
         rows = [{"index": index, "path": path, "filename": names[path]} for path in new]
         self.put(schema.unseen.name, rows)
         claims = [
             {"index": index, "path": path, "project": project}
             for path in new
-            for project in possible(path)
+            for project in may_be_of[path]
         ]
         self.put(schema.further_claim.name, claims)
+        return set(new)
+
+    def lose_sight(self, index: str, paths: Sequence[str]) -> set[str]:
+        """Remember files that were known at ``paths``, where nobody can look now, in place of what
+        was known; returns which of them the index has from nowhere else."""
+        gone = self.remove(index, paths)
+        kept = self.remember(index, paths)
+        claims = [
+            {"index": index, "path": file.path, "project": file.project}
+            for file in gone
+            if file.path in kept
+        ]
+        self.put(schema.further_claim.name, claims)
+        return kept
 
     def miss(self, index: str) -> None:
         """Journal projects that a scan saw nothing of but what is remembered: they get pages."""
@@ -209,6 +229,14 @@ class Writer(Reader):
             for part in parts(rows[table]):
                 self._connection.execute(sa.insert(table), list(part))
         return new
+
+    def renumber(self, index: str, inodes: Mapping[str, int]) -> None:
+        """Note that the file system has other inodes for what is at these paths."""
+        rows = [{"at": path, "number": inode} for path, inode in inodes.items()]
+        for table in (schema.file, schema.refused):
+            here = table.c.index == index, table.c.path == sa.bindparam("at")
+            query = sa.update(table).where(*here).values(inode=sa.bindparam("number"))
+            self._connection.execute(query, rows)
 
     def sign(self, index: str, path: str, signature: bool) -> bool:
         """Note whether the file at ``path`` has a detached signature beside it."""
@@ -281,15 +309,17 @@ class Writer(Reader):
         """Journal what was done to the whole, with a serial after ``at_least`` and all before.
 
         Every page gets that serial, as any may be another one now. What was known of the folders
-        and of the tree of pages is in doubt: they are to be compared in full.
+        and of the tree of pages is in doubt: they are to be compared in full, and readers go on
+        with the pages that there are until others are whole.
         """
         assert not self._changes, "a transaction of its own"
         self._last = max(self._last, at_least) + 1
         note = Change(self._last, self._time, "", "", action)
         self._connection.execute(sa.insert(schema.journal), [to_row("", note)])
         self._connection.execute(sa.update(schema.project).values(serial=self._last))
-        seen = schema.mark.c.name.startswith("scanned:", autoescape=True)
-        self._connection.execute(sa.delete(schema.mark).where(seen))
+        for kind in ("scanned:", "view:"):
+            doubted = schema.mark.c.name.startswith(kind, autoescape=True)
+            self._connection.execute(sa.delete(schema.mark).where(doubted))
         schema.upsert(self._connection, schema.mark, [{"name": SWEEP, "value": 1}])
         return note
 
@@ -388,6 +418,16 @@ class Writer(Reader):
             for known in self._files(here, column.in_(values))
         ]
 
+    def _projects_of(self, index: str, filenames: Sequence[str]) -> dict[str, set[str]]:
+        """The projects that files of these names are of, or may be if they were not seen yet."""
+        found = {
+            name: set(possible(path)) for name, path in self.unseen_named(index, filenames).items()
+        }
+        for part in parts(filenames):
+            here = schema.file.c.index == index, schema.file.c.filename.in_(part)
+            found |= {file.filename: {file.project} for file in self._files(*here)}
+        return found
+
     def _forget_refusals(
         self, index: str, paths: Sequence[str], instead: Mapping[str, File] = MappingProxyType({})
     ) -> None:
@@ -455,6 +495,10 @@ class _Expected:
 def _same_bytes(old: "File | _Expected", new: File) -> bool:
     """Whether the digests agree; one that differs where two agree was damaged in the catalog."""
     return old.sha256 == new.sha256 or (old.md5, old.blake2b_256) == (new.md5, new.blake2b_256)
+
+
+def _filename(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _stat(row: Any) -> Stat:
