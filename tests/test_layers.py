@@ -16,7 +16,7 @@ LAYERS = [
     {"index.model"},
     {"index.metadata", "index.tars", "index.zips"},
     {"index.archive", "index.folder", "index.store"},
-    {"index.reader", "index.examiner"},
+    {"index.reader", "index.examiner", "index.events"},
     {"index.examine"},
     {"index.readiness", "index.decisionlog", "index.places", "index.report"},
     {"index.writer"},

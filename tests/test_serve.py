@@ -234,7 +234,7 @@ HOSTILE_MODULES = [
         "logging",
         "zipfile",
         "readline",
-        "watchfiles",
+        "inotify_simple",
         "__main__",
         "site",
     ),

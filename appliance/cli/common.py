@@ -169,4 +169,3 @@ def log_to_stderr() -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)

@@ -7,7 +7,7 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 from appliance.errors import PyindexError, Refused
@@ -44,18 +44,18 @@ def open_beneath(root: str, path: str) -> int:
     is resolved first. Raises ``OSError``: ``ELOOP`` for what leads out.
     """
     try:
-        return _open_plain(root, path)
+        return open_plain(root, path)
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENOTDIR):
             raise
         real = os.path.realpath(f"{root}/{path}")
         if not real.startswith(f"{root}/"):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
-        return _open_plain(root, real[len(root) + 1 :])
+        return open_plain(root, real[len(root) + 1 :])
 
 
-def _open_plain(root: str, path: str) -> int:
-    """Open ``path`` below ``root`` if no component of it is a symbolic link."""
+def open_plain(root: str, path: str) -> int:
+    """As :func:`open_beneath`, if no component of ``path`` is a symbolic link."""
     *directories, name = path.split("/")
     above = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -114,13 +114,16 @@ class Folder:
         return self.root / path
 
     def relative(self, path: Path | str) -> str | None:
-        """The path in the folder that an absolute one means; ``None`` if it lies elsewhere or
-        is hidden."""
+        """The path in the folder that an absolute one means, or of the directory above what the
+        catalog has under another name (see ``_shown``); ``None`` if it lies elsewhere or is hidden.
+        """
         try:
             parts = Path(path).relative_to(self.root).parts
         except ValueError:
             return None
-        return None if any(part.startswith(".") for part in parts) else "/".join(parts)
+        if any(part.startswith(".") for part in parts):
+            return None
+        return "/".join(takewhile(lambda part: not UNSAFE.search(part), parts))
 
     def walk(self, tally: Tally | None = None) -> Iterator[Entry]:
         """Everything in the folder, in the order of the paths' bytes, which is the order that a
@@ -306,6 +309,12 @@ def is_ignored(name: str, is_directory: bool) -> bool:
     if is_directory:
         return _IGNORED_DIRECTORY.fullmatch(name) is not None
     return _IGNORED.fullmatch(name) is not None and not name.lower().endswith(_FILES)
+
+
+def is_entered(path: str) -> bool:
+    """Whether a walk goes into a directory at a relative path, if it goes into those above it."""
+    name = path.rpartition("/")[2]
+    return not (name.startswith(".") or is_ignored(name, True) or _refused_directory(path))
 
 
 def whole(name: str) -> str:

@@ -6,19 +6,16 @@ import errno
 import fcntl
 import json
 import logging
-import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO
-
-import watchfiles
 
 from appliance.errors import PyindexError
 from appliance.index.catalog import Catalog
 from appliance.index.compare import Lack, lacking
+from appliance.index.events import Events
 from appliance.index.folder import Folder, FolderGone
 from appliance.index.opening import open_catalog
 from appliance.index.places import mounts_below
@@ -30,8 +27,6 @@ from appliance.spec import Spec
 
 log = logging.getLogger(__name__)
 
-# After so many events at once some may have been lost: the system keeps a bounded number.
-_MANY_EVENTS = 4000
 _LISTS_SECONDS = 1.0
 _MOUNTS_SECONDS = 1.0
 _PATIENCE_SECONDS = 10.0  # with files that somebody is writing to, where nobody goes on watching
@@ -42,13 +37,10 @@ _TICK_SECONDS = 0.1
 _TURN_SECONDS = 0.05
 # Otherwise it takes one part in a hundred of a core.
 _REST = 99
-# To follow the folders anew, where the system cannot, takes one part in twenty of the time.
-_EVENTS_REST = 19
 # A file that seems to be written when an index is first scanned holds it up so long.
 _SETTLE_SECONDS = 2.0
 # How often to look whether the lock is held for longer than a question takes, and the pause.
 _ASKING, _ASKING_SECONDS = 5, 0.02
-_WATCHES = Path("/proc/self/fdinfo")  # Linux only
 
 
 @dataclass
@@ -86,6 +78,7 @@ class Watch:
         self._troubles: dict[str, Trouble] = {}
         self._told: dict[str, object] = {}
         self._reporter = Reporter(spec)
+        self._followed: int | None = None
         self._missing = 0
         self._mounts_at = 0.0
         self._mounts: object = None
@@ -118,7 +111,7 @@ class Watch:
             with self._trying("watch"):
                 self._open()
                 roots = [follower.scanner.folder.root for follower in self._followers]
-                with alive(self._spec), _Events(roots) as events:
+                with alive(self._spec), Events(roots) as events:
                     self._follow(events)
             if "watch" in self._troubles:
                 self._stop.wait(_RETRY_SECONDS)
@@ -158,7 +151,7 @@ class Watch:
 
     # --- following -----------------------------------------------------------------------------
 
-    def _follow(self, events: "_Events") -> None:
+    def _follow(self, events: Events) -> None:
         """Go on until something is another under the same name."""
         self._mounts_at = 0.0
         places = self._places()
@@ -192,16 +185,17 @@ class Watch:
             self._mounts_at = time.monotonic()
         return [catalog, self._mounts, *map(_identity, folders)]
 
-    def _hear(self, events: "_Events", seconds: float) -> None:
+    def _hear(self, events: Events, seconds: float) -> None:
         """Wait for events and share them out."""
-        paths, has_begun = events.take(seconds)
+        paths, look_at_all = events.take(seconds)
+        self._followed = events.followed
         if events.trouble is None:
             self._clear("events")
         else:
             self._tell(
                 "events", f"{events.trouble}; the packages directories are compared in full instead"
             )
-        if has_begun or len(paths) > _MANY_EVENTS:
+        if look_at_all:
             for follower in self._followers:
                 follower.wanted = True
         for follower in self._followers:
@@ -413,10 +407,10 @@ class Watch:
     def _count_followed(self) -> None:
         """Tell when the system follows fewer directories than there are, twice in turn: it may
         just be about to."""
-        if any(each.scanned_at is None for each in self._followers) or not _WATCHES.is_dir():
+        if any(each.scanned_at is None for each in self._followers):
             return
         directories = sum(each.scanner.tally.directories for each in self._followers)
-        missing = directories - _followed()
+        missing = 0 if self._followed is None else directories - self._followed
         if missing <= 0:
             self._clear("unheard")
         elif self._missing > 0:
@@ -427,79 +421,6 @@ class Watch:
                 " fs.inotify.max_user_watches by sysctl, and restart",
             )
         self._missing = missing
-
-
-class _Events:
-    """What happens below some directories, heard by a thread of its own: to begin to follow many
-    takes long, and one that hangs must not hold up the others' news."""
-
-    def __init__(self, roots: list[Path]) -> None:
-        self._roots = [str(root) for root in roots if root.is_dir()]
-        self._queue: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._patience = time.monotonic() + _RETRY_SECONDS
-        self._is_following = False
-        self.trouble: Exception | None = None  # that keeps the system from following
-
-    def __enter__(self) -> "_Events":
-        if self._roots:
-            self._thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stop.set()
-        if self._roots:
-            self._thread.join(_RETRY_SECONDS)
-
-    @property
-    def is_heard(self) -> bool:
-        """Whether there is no use in waiting any longer until the system follows all."""
-        is_late = time.monotonic() > self._patience
-        return self._is_following or is_late or not self._roots or self.trouble is not None
-
-    def take(self, seconds: float) -> tuple[list[str], bool]:
-        """The paths where something happened since the last time, waiting so long for the first;
-        and whether the system has begun to follow, so that what was before is not among them."""
-        paths, has_begun = list[str](), False
-        with contextlib.suppress(queue.Empty):
-            found = self._queue.get(timeout=seconds) if seconds else self._queue.get_nowait()
-            while True:
-                if isinstance(found, Exception):
-                    self._is_following, self.trouble = False, found
-                else:
-                    paths += found
-                    has_begun = has_begun or not self._is_following
-                    self._is_following, self.trouble = True, None
-                found = self._queue.get_nowait()
-        return paths, has_begun
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            began, took = time.monotonic(), 0.0
-            try:
-                for changes in self._changes():
-                    took = took or time.monotonic() - began
-                    self._queue.put([path for _, path in changes])
-            except Exception as error:  # a name that is not UTF-8, a limit of the system
-                self._queue.put(error)
-            # To begin takes as long as there are many directories.
-            took = took or time.monotonic() - began
-            self._stop.wait(max(_RETRY_SECONDS, _EVENTS_REST * took))
-
-    def _changes(self) -> Iterator[set[tuple[watchfiles.Change, str]]]:
-        milliseconds = int(_TICK_SECONDS * 1000)
-        return watchfiles.watch(
-            *self._roots,
-            watch_filter=None,
-            debounce=milliseconds * 2,
-            step=milliseconds // 4,
-            rust_timeout=milliseconds,
-            yield_on_timeout=True,
-            stop_event=self._stop,
-            raise_interrupt=False,
-            ignore_permission_denied=True,
-        )
 
 
 def _identity(folder: Folder) -> object:
@@ -521,15 +442,6 @@ def _compare(spec: Spec, catalog: Catalog) -> Iterator[Sequence[Lack]]:
     """What readers lack, of all indexes. It does not hold the watch, which ends with its scans."""
     for index in spec.indexes:
         yield from lacking(spec, catalog, index)
-
-
-def _followed() -> int:
-    """How many directories the system follows for this process (proc_pid_fdinfo(5))."""
-    count = 0
-    for info in _WATCHES.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            count += info.read_text().count("inotify wd:")
-    return count
 
 
 def confirm_deletions(spec: Spec, index: str) -> int:

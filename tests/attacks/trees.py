@@ -167,6 +167,24 @@ def links_out(packages: Path, outside: Path) -> None:
     (packages / "etc").symlink_to("/etc")
 
 
+def links_up(packages: Path, outside: Path) -> None:
+    """To directories that are followed, which the system follows once, by one path."""
+    made = outside.parent / "made"
+    (made / "2024").mkdir(parents=True)
+    (made / "up").symlink_to("..")
+    (made / "latest").symlink_to("2024")
+    make_wheel(made / "2024", "inyear", "1.0")
+    made.rename(packages / "years")
+
+
+def link_to_all(packages: Path, outside: Path) -> None:
+    """To all directories of the system, if one were to follow it."""
+    made = outside.parent / "made"
+    made.mkdir()
+    (made / "root").symlink_to("/")
+    made.rename(packages / "all")
+
+
 def links_in(packages: Path, outside: Path) -> None:
     (packages / "kept").mkdir()
     (packages / f"inner{WHEEL}").symlink_to(f"kept/inner{WHEEL}")
@@ -273,6 +291,9 @@ TREES = [
     Tree("loops of links", loops, {f"loop{WHEEL}": "link", f"pool{WHEEL}": "link"}),
     Tree("links that lead out", links_out, {f"absolute{WHEEL}": "leaves",
          f"sub/secret{WHEEL}": "leaves", f"chain{WHEEL}": "leaves", f"proc{WHEEL}": "l"}),
+    Tree("a link to the directory above", links_up, {"years/up": "to a directory",
+         "years/latest": "to a directory"}, (f"years/2024/inyear{WHEEL}",)),
+    Tree("a link to the whole system", link_to_all, {"all/root": "leaves"}),
     Tree("links that lead within", links_in, {f"nowhere{WHEEL}": "nowhere"},
          (f"kept/other{WHEEL}",)),
     Tree("a directory named like a wheel", directory_as_wheel, {f"folder{WHEEL}": "directory"}),

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -249,6 +250,41 @@ def test_a_project_is_never_away_while_a_duplicate_takes_over(
     removed, added = followed.journal()[-2:]
     assert (removed.action, added.action) == ("removed", "added")
     assert removed.time == added.time
+
+
+def test_links_to_directories_that_are_followed_change_nothing(followed: Lab) -> None:
+    """Files are heard by the paths of their directories, while the links are there and later."""
+    targets = {"up": "..", "itself": ".", "beside": "../sub"}
+    (made := followed.packages.parent / "links").mkdir()
+    for name, target in targets.items():
+        (made / name).symlink_to(target)
+    made = made.rename(followed.packages / "links")
+    eventually(lambda: {f"links/{name}" for name in targets} <= followed.refused().keys())
+    for number in range(3):
+        for folder in (followed.packages, followed.packages / "sub"):
+            project = f"{folder.name}{number}"
+            make_wheel(folder, project, "1.0")
+            eventually(partial(followed.files, project))
+    shutil.rmtree(made)
+    eventually(lambda: agrees(followed))
+    make_wheel(followed.packages, "last", "1.0")
+    eventually(lambda: followed.files("last") and agrees(followed))
+
+
+ODD = ["caf\udce9-1.0.zip", "new\nline-1.0.zip"]
+
+
+@pytest.mark.parametrize("name", ODD, ids=["not UTF-8", "a line feed"])
+def test_a_file_with_an_odd_name_is_heard(followed: Lab, name: str) -> None:
+    """It is refused as soon as it is there, under a name that can be shown, and until it goes."""
+    shown = "sub/" + name.encode("unicode_escape").decode("ascii")
+    (followed.packages / "sub" / name).write_bytes(b"no")
+    eventually(lambda: "control characters" in followed.refused().get(shown, ""))
+    make_wheel(followed.packages, "last", "1.0")
+    eventually(lambda: followed.files("last"))
+    (followed.packages / "sub" / name).unlink()
+    eventually(lambda: shown not in followed.refused())
+    assert health(followed.spec, followed.catalog).status == "ok"
 
 
 @contextmanager
