@@ -3,14 +3,16 @@ and those that stand for nothing."""
 
 import gzip
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.index import pages
 from appliance.index.catalog import Catalog
+from appliance.index.folder import UNSAFE
 from appliance.index.model import File
-from appliance.index.names import SIGNATURE
+from appliance.index.names import METADATA, SIGNATURE
 from appliance.index.publish import (
     is_laid_out,
     packages_url,
@@ -18,14 +20,15 @@ from appliance.index.publish import (
     unpublished,
     visible,
 )
-from appliance.index.reader import Reader
 from appliance.index.readiness import unscanned
 from appliance.index.store import PAGES, Site, files_below, page_time
 from appliance.index.views import View
+from appliance.index.writer import SWEEP
 from appliance.spec import Spec
 
 _PROJECTS = 100
 _FILES = 500
+_LATER = sys.maxsize  # of what is not known: it is about to be published
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def lacking(
             files = reader.offered(view, after, _FILES)
         if not files:
             return
-        some = [file for file in files if list(_markers(site, view, file))]
+        some = [file for file in files if list(_missing(site, view, file))]
         yield _files(spec, catalog, view, some) if some else ()
         after = files[-1].path
 
@@ -74,12 +77,18 @@ def superfluous(spec: Spec, catalog: Catalog, view: str) -> Iterator[Lack]:
     """Pages of projects that ``view`` does not show, and markers of files that are not accepted."""
     site, top = Site(spec), Site(spec).marker(view, "")
     with catalog.read() as reader:
+        if unscanned(reader, spec, view) or reader.mark(SWEEP):
+            return  # much may be there that is about to be known, or swept
         accepted = {path: signed for path, signed, _ in reader.accepted(view)}
     strays = [path for path in files_below(top) if not _is_marked(accepted, path)]
     with catalog.read() as reader:
         since = reader.mark("pages")
         left = {path for index, path in reader.left(since) if index == view}
         for path in strays:
+            if UNSAFE.search(path):
+                shown = path.encode("unicode_escape").decode("ascii")
+                yield Lack(view, "", shown, "no file of ours has such a name")
+                continue
             plain = path.removesuffix(SIGNATURE)
             file = reader.file_at(view, path) or reader.file_at(view, plain)
             project = reader.project(view, file.project) if file else None
@@ -152,7 +161,7 @@ def _pages(
                 if problem := _problem(place, project.serial, content.get(page)):
                     text = f"published page: {problem}"
                     lacks.append(Lack(project.index, name, f"simple/{name}/{page}", text))
-    return _still(lacks, catalog, since)
+    return _still(lacks, catalog, since, spec.lineage(view))
 
 
 def _problem(place: Path, serial: int, content: bytes | None) -> str | None:
@@ -189,21 +198,26 @@ def _files(spec: Spec, catalog: Catalog, index: str, files: Sequence[File]) -> l
     site, kept = Site(spec), unpublished(spec)
     with catalog.read() as reader:
         since = reader.mark("pages")
-        projects = reader.named(index, sorted({file.project for file in files}))
+        serials = reader.last_serials([index], sorted({file.project for file in files}))
+        now = {file.path for file in reader.offered_at(index, [file.path for file in files])}
         lacks = [
-            Lack(index, file.project, path, "it cannot be fetched: its marker is missing")
+            Lack(index, file.project, path, text)
             for file in files
-            if (project := projects.get(file.project)) and project.serial <= since
-            if file in project.offered and f"{index}/{project.name}" not in kept
-            for path in _markers(site, index, file)
+            if file.path in now and serials.get(file.project, _LATER) <= since
+            if f"{index}/{file.project}" not in kept
+            for path, text in _missing(site, index, file)
         ]
-    return _still(lacks, catalog, since)
+    return _still(lacks, catalog, since, [index])
 
 
-def _markers(site: Site, index: str, file: File) -> Iterator[str]:
-    """The paths of a file and its signature that cannot be fetched, but should be."""
-    paths = [file.path, file.path + SIGNATURE] if file.signature else [file.path]
-    return (path for path in paths if not site.is_accepted(index, path))
+def _missing(site: Site, index: str, file: File) -> Iterator[tuple[str, str]]:
+    """The paths of a file, its signature and its metadata that cannot be fetched, but should be;
+    and why."""
+    for path in [file.path, file.path + SIGNATURE] if file.signature else [file.path]:
+        if not site.is_accepted(index, path):
+            yield path, "it cannot be fetched: its marker is missing"
+    if file.core_metadata is not None and not os.path.lexists(site.metadata(index, file.path)):
+        yield file.path + METADATA, "it cannot be fetched: it is missing"
 
 
 def _is_marked(accepted: dict[str, bool], path: str) -> bool:
@@ -212,14 +226,10 @@ def _is_marked(accepted: dict[str, bool], path: str) -> bool:
     )
 
 
-def _still(lacks: list[Lack], catalog: Catalog, since: int) -> list[Lack]:
-    """Those of projects that did not change meanwhile."""
+def _still(lacks: list[Lack], catalog: Catalog, since: int, indexes: Sequence[str]) -> list[Lack]:
+    """Those of projects that did not change meanwhile, in none of ``indexes``."""
     if not lacks:
         return lacks
     with catalog.read() as reader:
-        return [lack for lack in lacks if not _has_changed(reader, lack, since)]
-
-
-def _has_changed(reader: Reader, lack: Lack, since: int) -> bool:
-    project = reader.project(lack.index, lack.project)
-    return project is None or project.serial > since
+        serials = reader.last_serials(indexes, sorted({lack.project for lack in lacks}))
+    return [lack for lack in lacks if serials.get(lack.project, _LATER) <= since]

@@ -17,7 +17,6 @@ _FILES = (*names.ENDINGS, names.SIGNATURE, names.METADATA)
 _LARGEST = (1 << 63) - 1  # that a catalog can hold, of a time or an inode
 UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LINKED = "a symbolic link to a directory, which is not followed"
-BEHIND_LINK = "its directory is now a symbolic link, which is not followed"
 _NOWHERE = "a symbolic link that leads nowhere"
 _NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 # Of a path in the folder: below www, whose own path is longer, each has to fit into PATH_MAX.
@@ -172,11 +171,12 @@ class Folder:
         entry = self._leaf(path)
         return None if entry is None or entry.problem is not None else entry
 
-    def is_behind_link(self, path: str) -> bool:
-        """Whether a symbolic link stands where a directory on the way to ``path`` was."""
+    def link_before(self, path: str) -> str | None:
+        """The first symbolic link that stands where a directory on the way to ``path`` would be."""
         parts = path.split("/")
-        places = (f"{self._text}/{'/'.join(parts[:depth])}" for depth in range(1, len(parts)))
-        return any(os.path.islink(place) for place in places)  # noqa: PTH114 - raises nothing
+        places = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+        links = (each for each in places if os.path.islink(f"{self._text}/{each}"))  # noqa: PTH114 - raises nothing
+        return next(links, None)
 
     def identity(self) -> tuple[int, int]:
         """Device and inode of the folder itself; :class:`FolderGone` if it is not there."""

@@ -2,13 +2,14 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from appliance.index.catalog import Catalog
 from appliance.index.examine import Examined, examine_all
 from appliance.index.folder import Entry, Folder
 from appliance.index.model import File, Refusal
 from appliance.index.store import Site, unlink
+from appliance.index.writer import Writer, duplicate
 
 log = logging.getLogger(__name__)
 
@@ -18,10 +19,19 @@ _SECONDS = 1.0
 
 
 class Intake:
-    """Takes files of one index's folder into the catalog."""
+    """Takes files of one index's folder into the catalog. ``is_there`` tells of a path whether its
+    file may be there, although nobody has looked at it yet."""
 
-    def __init__(self, catalog: Catalog, site: Site, index: str, folder: Folder) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        site: Site,
+        index: str,
+        folder: Folder,
+        is_there: Callable[[str], bool],
+    ) -> None:
         self._catalog, self._site, self._index, self._folder = catalog, site, index, folder
+        self._is_there = is_there
 
     def take_in(self, entries: list[Entry], instead_of: Sequence[str] = ()) -> Iterator[list[str]]:
         """Take in the files at ``entries``, in that order where two have one name. In the same
@@ -56,9 +66,10 @@ class Intake:
             paths = [each.path for each in examined if isinstance(each, File | Refusal)]
             told = {(each.path, each.reason) for each in change.refusals_at(self._index, paths)}
             change.remove(self._index, gone)
-            change.refuse(self._index, refused)
-            duplicates = change.add(self._index, files)
-            replaced = change.replaced
+            files, duplicates = self._without_namesakes(change, files)
+            change.refuse(self._index, refused + duplicates)
+            duplicates += change.add(self._index, files)
+            replaced, freed = change.replaced, change.freed
             left = change.accepted_at(self._index, changed)
         for each in replaced:
             log.warning(
@@ -72,7 +83,27 @@ class Intake:
         for refusal in refused + duplicates:
             if (refusal.path, refusal.reason) not in told:
                 log_refusal(self._index, refusal)
-        return changing + changed
+        return changing + changed + freed
+
+    def _without_namesakes(
+        self, change: Writer, files: list[File]
+    ) -> tuple[list[File], list[Refusal]]:
+        """Without files of a name that another was published with before the catalog was lost: its
+        turn to be looked at comes."""
+        known = change.unseen_named(self._index, [file.filename for file in files])
+        first = {
+            path
+            for file in files
+            if (path := known.get(file.filename, file.path)) != file.path and self._is_there(path)
+        }
+        kept, refused = [], []
+        for file in files:
+            place = known.get(file.filename, file.path)
+            if place == file.path or place not in first:
+                kept.append(file)
+            else:
+                refused.append(duplicate(file, place))
+        return kept, refused
 
     def _still_there(self, files: list[File]) -> tuple[list[File], list[str]]:
         """Those that are as they were when they were examined, and the paths of the others."""

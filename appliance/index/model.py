@@ -5,9 +5,6 @@ from dataclasses import dataclass, field
 from appliance.index.names import normalize_version, version_key
 
 DUPLICATE = "duplicate: "
-UNSEEN = -3
-"""The inode in the refusal of a file that was published by an older catalog, and that this one has
-not seen: until it has, no base answers for the project."""
 STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
 
 

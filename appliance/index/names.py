@@ -9,6 +9,7 @@ left side is that project.
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -25,6 +26,7 @@ _LONGEST = 220
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]*\Z")
 _DUMB = re.compile(r"\.(?:linux|macosx|win|cygwin|solaris|sunos|aix|irix|freebsd|openbsd)[^/]*\Z")
 _WININST = re.compile(r"\.(?:win32|win-amd64|win-arm32|win-arm64)(?:-py(\d[\d.]*))?\Z")
+_MOST_PROJECTS = 10  # that one name may be of
 _BEFORE_VERSION = re.compile(r"-(?=v?[0-9])", re.IGNORECASE)
 _EGG = re.compile(r"([^-]+)-([^-]+)-py(\d[\d.]*)(?:-.+)?\Z")
 
@@ -147,7 +149,9 @@ def possible(path: str) -> dict[str, str]:
         stem = filename[: -len(ending(filename))]
     except Refused:
         return found
-    for match in _BEFORE_VERSION.finditer(stem):
+    if named is not None and named.kind in ("bdist_wheel", "bdist_egg"):
+        return found  # their names have one meaning
+    for match in islice(_BEFORE_VERSION.finditer(stem), _MOST_PROJECTS):
         name = stem[: match.start()]
         if is_name(name):
             found.setdefault(normalize(name), name)

@@ -26,6 +26,7 @@ from pathlib import Path
 from appliance.errors import PyindexError
 from appliance.index import decisionlog, schema, store
 from appliance.index.catalog import Catalog
+from appliance.index.folder import UNSAFE
 from appliance.index.names import SIGNATURE
 from appliance.index.sqlite import connect_to_read
 from appliance.index.store import PAGES, Site
@@ -110,7 +111,8 @@ def remember_published(spec: Spec, change: Writer) -> None:
     for index in spec.indexes:
         paths = store.files_below(site.marker(index, ""))
         while part := list(islice(paths, _PATHS)):
-            change.remember(index, [path for path in part if not path.endswith(SIGNATURE)])
+            paths_of = [path for path in part if not path.endswith(SIGNATURE)]
+            change.remember(index, [path for path in paths_of if not UNSAFE.search(path)])
     change.count()
 
 

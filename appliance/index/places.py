@@ -32,6 +32,7 @@ class Places:
         self._file = spec.state / "places" / f"{index}.json"
         self._folder = folder
         self._memory: _Memory | None = None
+        self._read: tuple[int, int] | None = None  # the file that the memory is of
 
     def missing(self) -> list[str]:
         """The directories on which there was a disk that is not there: they are no mount points
@@ -69,10 +70,19 @@ class Places:
         make_directory(self._file.parent)
         with Batch() as batch:
             batch.write(self._file, json.dumps(asdict(memory)).encode())
-        self._memory = memory
+        self._memory, self._read = memory, self._written()
+
+    def _written(self) -> tuple[int, int] | None:
+        try:
+            status = self._file.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
 
     def _known(self) -> _Memory:
-        if self._memory is None:
+        written = self._written()
+        if self._memory is None or written != self._read:  # another process may have written it
+            self._read = written
             root = str(self._folder.root)
             self._memory = _Memory(root)
             try:

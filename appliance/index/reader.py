@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from appliance.index import schema
-from appliance.index.model import UNSEEN, Change, Decisions, File, Project, Refusal
+from appliance.index.model import DUPLICATE, Change, Decisions, File, Project, Refusal
 from appliance.index.names import normalize, version_key
 
 _T = TypeVar("_T")
@@ -185,41 +185,44 @@ class Reader:
         rows = self._connection.execute(query.order_by(file.path).limit(limit))
         return [_to_file(row) for row in rows]
 
+    def offered_at(self, index: str, paths: Sequence[str]) -> list[File]:
+        """As :meth:`offered`, of those at ``paths``."""
+        return [
+            file
+            for part in parts(paths)
+            for file in self._files(*at(schema.file, index, part), ~_quarantined())
+        ]
+
     def stats(self, index: str, under: Iterable[str] = ("",)) -> dict[str, Stat]:
-        """Size, mtime and inode of each known path, accepted or refused, at or below ``under``."""
-        known: dict[str, Stat] = {}
-        for table in (schema.file, schema.refused):
-            columns = (table.c.path, table.c.size, table.c.mtime_ns, table.c.inode)
-            for path in under:
-                query = sa.select(*columns).where(
-                    table.c.index == index, *_at_or_below(table, path)
-                )
-                for row in self._connection.execute(query):
-                    known[row.path] = (row.size, row.mtime_ns, row.inode)
-        return known
+        """Size, mtime and inode of each known path, at or below ``under``: accepted or refused, or
+        remembered, of which these are -1."""
+        return {
+            path: (size, mtime_ns, inode)
+            for table in _KNOWN
+            for top in under
+            for path, size, mtime_ns, inode in self._connection.execute(
+                _stats(table).where(table.c.index == index, *_at_or_below(table, top))
+            )
+        }
 
     def stats_at(self, index: str, paths: Sequence[str]) -> dict[str, Stat]:
         """As :meth:`stats`, of those of ``paths`` that are known, without what is below them."""
         return {
-            row.path: (row.size, row.mtime_ns, row.inode)
-            for table in (schema.file, schema.refused)
+            path: (size, mtime_ns, inode)
+            for table in _KNOWN
             for part in parts(paths)
-            for row in self._connection.execute(
-                sa.select(table.c.path, table.c.size, table.c.mtime_ns, table.c.inode).where(
-                    *at(table, index, part)
-                )
+            for path, size, mtime_ns, inode in self._connection.execute(
+                _stats(table).where(*at(table, index, part))
             )
         }
 
     def stats_between(self, index: str, after: str, upto: str | None) -> dict[str, Stat]:
         """As :meth:`stats`, of paths after ``after``, up to and with ``upto`` or to the end."""
         return {
-            row.path: (row.size, row.mtime_ns, row.inode)
-            for table in (schema.file, schema.refused)
-            for row in self._connection.execute(
-                sa.select(table.c.path, table.c.size, table.c.mtime_ns, table.c.inode).where(
-                    table.c.index == index, *_between(table, after, upto)
-                )
+            path: (size, mtime_ns, inode)
+            for table in _KNOWN
+            for path, size, mtime_ns, inode in self._connection.execute(
+                _stats(table).where(table.c.index == index, *_between(table, after, upto))
             )
         }
 
@@ -274,8 +277,17 @@ class Reader:
 
     def refusals(self, index: str) -> list[Refusal]:
         """What was refused, by path."""
-        query = _select_refusals().where(*_refused(index)).order_by(schema.refused.c.path)
+        table = schema.refused.c
+        query = _select_refusals().where(table.index == index).order_by(table.path)
         return [to_refusal(row) for row in self._connection.execute(query)]
+
+    def duplicates(self, index: str) -> list[Refusal]:
+        """What was refused only since the index has another file of that name."""
+        table = schema.refused.c
+        here = table.index == index, table.reason.startswith(DUPLICATE, autoescape=True)
+        return [
+            to_refusal(row) for row in self._connection.execute(_select_refusals().where(*here))
+        ]
 
     def refusals_at(self, index: str, paths: Sequence[str]) -> list[Refusal]:
         """What was refused at ``paths``."""
@@ -295,19 +307,41 @@ class Reader:
 
     def refused_count(self, index: str) -> int:
         """How many files of the index's folder are refused."""
-        query = sa.select(sa.func.count()).where(*_refused(index))
+        query = sa.select(sa.func.count()).where(schema.refused.c.index == index)
         return self._connection.scalar(query) or 0
 
-    def listed(self, index: str) -> int:
-        """How many files the index has, with those that an older catalog published and that were
-        not seen since."""
-        table = schema.refused.c
-        query = sa.select(sa.func.count()).where(table.index == index, table.inode == UNSEEN)
-        return self.counts(index)[1] + (self._connection.scalar(query) or 0)
+    def unseen(self, index: str) -> int:
+        """How many files are remembered that were not seen yet, see :meth:`Writer.remember`."""
+        query = sa.select(sa.func.count()).where(schema.unseen.c.index == index)
+        return self._connection.scalar(query) or 0
 
     def unseen_at(self, index: str, paths: Sequence[str]) -> set[str]:
-        """Those of ``paths`` at which an older catalog published a file that was not seen since."""
-        return {each.path for each in self.refusals_at(index, paths) if each.inode == UNSEEN}
+        """Those of ``paths`` at which there are such files."""
+        return {
+            path
+            for part in parts(paths)
+            for path in self._connection.scalars(
+                sa.select(schema.unseen.c.path).where(*at(schema.unseen, index, part))
+            )
+        }
+
+    def unseen_named(self, index: str, filenames: Sequence[str]) -> dict[str, str]:
+        """Paths of such files that have these names, by name."""
+        table = schema.unseen.c
+        query = sa.select(table.filename, table.path).where(table.index == index)
+        return {
+            name: path
+            for part in parts(filenames)
+            for name, path in self._connection.execute(query.where(table.filename.in_(part)))
+        }
+
+    def pageless(self, index: str) -> dict[str, str]:
+        """Projects that the journal does not name, which are there for such files; with how they
+        are written."""
+        table = schema.project.c
+        here = table.index == index, table.serial == 0, table.files > 0
+        rows = self._connection.execute(sa.select(table.name, table.display).where(*here))
+        return {row.name: row.display for row in rows}
 
     def names(self, index: str, after: str, limit: int) -> list[str]:
         """At most ``limit`` names of projects in order, beginning after the name ``after``."""
@@ -392,11 +426,6 @@ def _has_page() -> sa.ColumnElement[bool]:
     return (schema.project.c.files > 0) | (schema.project.c.status != "active")
 
 
-def _refused(index: str) -> tuple[sa.ColumnElement[bool], ...]:
-    """The condition for what was refused, without what was not looked at."""
-    return schema.refused.c.index == index, schema.refused.c.inode != UNSEEN
-
-
 def _quarantined() -> sa.ColumnElement[bool]:
     """The condition for files of quarantined projects."""
     file, project = schema.file.c, schema.project.c
@@ -422,6 +451,15 @@ def _at_or_below(table: sa.Table, path: str) -> tuple[sa.ColumnElement[bool], ..
 def _between(table: sa.Table, after: str, upto: str | None) -> tuple[sa.ColumnElement[bool], ...]:
     here = (table.c.path > after,)
     return here if upto is None else (*here, table.c.path <= upto)
+
+
+_KNOWN = (schema.unseen, schema.file, schema.refused)
+
+
+def _stats(table: sa.Table) -> sa.Select[Any]:
+    """Path, size, mtime and inode of each row."""
+    names = ("size", "mtime_ns", "inode")
+    return sa.select(table.c.path, *(table.c.get(name, sa.literal(-1)) for name in names))
 
 
 _FILE = tuple(name for name in File.__dataclass_fields__ if name != "yanked")

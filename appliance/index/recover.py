@@ -15,6 +15,7 @@ from pathlib import Path
 from appliance.errors import PyindexError
 from appliance.index import decisionlog, opening, salvage, schema, store
 from appliance.index.catalog import Catalog, CatalogError
+from appliance.index.folder import UNSAFE
 from appliance.index.model import Change, Decisions
 from appliance.index.publish import Publisher
 from appliance.index.reader import DECIDING
@@ -42,6 +43,8 @@ def rebuild(spec: Spec, accept_changes: bool = False) -> Iterator[str]:
             yield f"catalog {spec.catalog}: {damage}"
             yield from _rescue(spec)
     catalog = opening.open_catalog(spec, create=True)
+    with catalog.change() as change:
+        change.count()
     yield from _agree(spec, catalog)
     if accept_changes:
         with catalog.change() as change:
@@ -93,6 +96,10 @@ def _rescue(spec: Spec) -> Iterator[str]:
         change.decide(decided)
         change.count()
         change.note("rebuilt", begin_after)
+        held = saved["refused"] + saved["unseen"]
+        for index in spec.indexes:
+            paths = [row["path"] for row in held if row["index"] == index]
+            change.remember(index, [path for path in paths if not UNSAFE.search(path)])
         opening.remember_published(spec, change)
 
     aside = _install(spec, fill, "damaged")
@@ -215,6 +222,7 @@ def restore(spec: Spec, copy: Path) -> Iterator[str]:
     with _alone(spec), _temporary(spec) as temporary:
         _copy(copy.absolute(), temporary)
         _check_indexes(spec, copy, temporary)
+        Catalog(temporary, create=True).close()  # which brings it up to this version
         known = max(opening.published(spec), decisionlog.last_serial(spec.state))
         if spec.catalog.exists():
             yield f"the catalog until now is kept as {_replace(spec, temporary, known)}"

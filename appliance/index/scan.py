@@ -3,13 +3,14 @@
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from appliance.errors import PyindexError
 from appliance.index.catalog import Catalog
 from appliance.index.examine import KILLED
-from appliance.index.folder import BEHIND_LINK, PARTIAL, Entry, Folder, FolderGone, Tally, whole
+from appliance.index.folder import PARTIAL, Entry, Folder, FolderGone, Tally, whole
 from appliance.index.intake import Intake, log_refusal
 from appliance.index.model import Refusal
 from appliance.index.names import ENDINGS, SIGNATURE
@@ -51,7 +52,7 @@ class Scanner:
         self.troubles: list[str] = []  # what was not taken for deletions, of the last scan
         self._catalog = catalog
         self._site = Site(spec)
-        self._intake = Intake(catalog, self._site, index, self.folder)
+        self._intake = Intake(catalog, self._site, index, self.folder, self._may_be_there)
         self._places = Places(spec, index, self.folder)
         self._waiting: dict[str, tuple[Stat, float]] = {}
         self._put_off: dict[str, tuple[float, float]] = {}  # until when, and how long after that
@@ -87,7 +88,10 @@ class Scanner:
         found = {entry.path: entry for path in sorted(under) for entry in self.folder.look(path)}
         known = self._known_under(under, found)
         part = _Part(found, known, lambda path: _covers(under, path))
+        held = len(self._held)
         new, gone = self._compare(part, again)
+        if len(self._held) < held:  # some are back
+            self._let_back()
         gone = {path for path in gone - self._held if self._is_gone(path)}
         if gone:
             yield from self._forget(gone, whole=False)
@@ -142,6 +146,12 @@ class Scanner:
         missing = {*self._missing, *away}
         self._places.remember(missing, unmounted - missing)
         self._is_partial = is_shut or bool(away)
+        with self._catalog.read() as reader:
+            is_missed = bool(reader.pageless(self.index))
+        if is_missed:
+            with self._catalog.change() as change:
+                change.miss(self.index)
+            yield True
         self.tally = tally
 
     def note_scan(self) -> bool:
@@ -151,6 +161,12 @@ class Scanner:
         mark = scan_mark(self._spec, self.index)
         with self._catalog.read() as reader:
             before = reader.mark(mark)
+            waiting = sorted(self._waiting) if before != FULLY else []
+        if waiting:  # what is being copied keeps its name from the bases, too
+            with self._catalog.change() as change:
+                change.remember(self.index, waiting)
+                change.count()
+                change.miss(self.index)
         now = FULLY if before == FULLY or not self._is_partial else PARTLY
         self.is_noted = now == FULLY
         if now != before:
@@ -163,12 +179,13 @@ class Scanner:
             is_known = reader.mark(scan_mark(self._spec, self.index)) == FULLY
         if is_known or self._confirmed:
             return []
-        away = [place for place in self._places.missing() if place not in self._missing]
+        away = self._places.missing()
         self.troubles += [
             f"no disk is mounted at {self.folder.root / place}, as there was, and what is on it is"
             " not known: mount it, or run"
             f" `pyindex confirm-deletions --index {self.index}` if it is meant to be gone"
             for place in away
+            if place not in self._missing
         ]
         return away
 
@@ -196,7 +213,7 @@ class Scanner:
             new = self._renumber(new, part)
         new = [_unfinished(entry) if self._is_fetched(entry, part) else entry for entry in new]
         moved = self._follow_moves(new)
-        self._let_back(moved.keys() | part.found.keys())
+        self._held.difference_update(moved, part.found)
         if not again:
             places = set(moved.values())
             new = [entry for entry in new if entry.path not in places]
@@ -239,10 +256,7 @@ class Scanner:
         if len(numbers) < _MANY or 2 * len(numbers) <= len(part.known.keys() & part.found.keys()):
             return new
         with self._catalog.change() as change:
-            files = change.files_at(self.index, list(numbers))
-            change.add(self.index, [replace(each, inode=numbers[each.path]) for each in files])
-            refusals = change.refusals_at(self.index, list(numbers))
-            change.refuse(self.index, [replace(r, inode=numbers[r.path]) for r in refusals])
+            change.renumber(self.index, numbers)
         return [entry for entry in new if entry.path not in numbers]
 
     def _follow_moves(self, new: list[Entry]) -> dict[str, str]:
@@ -313,25 +327,41 @@ class Scanner:
     def _forget(self, gone: set[str], whole: bool) -> Iterator[None]:
         """Let go of what is no longer in the folder. A file that was refused as a duplicate of one
         of these takes its place in the same transaction."""
-        gone = self._without_held(self._without_linked(gone), whole)
-        if not gone:
-            return
-        with self._catalog.read() as reader:
-            there = reader.accepted_at(self.index, list(gone))
-            names = {_name(path) for path in there | reader.unseen_at(self.index, list(gone))}
-            refused = reader.refusals(self.index) if names else []
-        duplicates = [
-            entry
-            for refusal in refused
-            if refusal.is_duplicate and _name(refusal.path) in names and refusal.path not in gone
-            if (entry := self.folder.entry(refusal.path))
-        ]
+        gone, duplicates = self._deleted(gone, whole)
         if duplicates:
             yield from self._take_in(duplicates, sorted(gone))
-        else:
+        elif gone:
             with self._catalog.change() as change:
                 change.remove(self.index, sorted(gone))
             yield
+
+    def _deleted(self, gone: set[str], whole: bool) -> tuple[set[str], list[Entry]]:
+        """Those of the paths ``gone`` whose files somebody deleted, by all that we can tell, or
+        that others take the place of; and these others."""
+        self._missing = []
+        if self._confirmed or self._is_said_to_be_empty():
+            self._hold(set(), 0)
+            return gone, self._duplicates(gone)
+        gone = self._without_unmounted(gone)
+        duplicates = self._duplicates(gone)
+        names = {_name(entry.path) for entry in duplicates}
+        replaced = {path for path in gone if _name(path) in names}
+        rest = self._without_linked(gone - replaced, whole)
+        return replaced | self._without_many(rest, whole), duplicates
+
+    def _duplicates(self, gone: set[str]) -> list[Entry]:
+        """What was refused only for one of the paths ``gone``."""
+        with self._catalog.read() as reader:
+            there = reader.accepted_at(self.index, list(gone))
+            names = {_name(path) for path in there | reader.unseen_at(self.index, list(gone))}
+            duplicates = reader.duplicates(self.index) if names else []
+        return [
+            entry
+            for refusal in duplicates
+            if _name(refusal.path) in names and refusal.path not in gone
+            if (entry := self.folder.entry(refusal.path))
+            if self.folder.link_before(entry.path) is None
+        ]
 
     def _match_signatures(self, part: "_Part", signed: Set[str]) -> None:
         """Note which files have a signature beside them, and refuse those that sign nothing."""
@@ -367,24 +397,27 @@ class Scanner:
         for refusal in orphans:
             log_refusal(self.index, refusal)
 
-    def _without_linked(self, gone: set[str]) -> set[str]:
+    def _without_linked(self, gone: set[str], whole: bool) -> set[str]:
         """Those of the paths ``gone`` that are not behind a link, which a directory gave way to.
-        Files that are keep their projects, as nobody deleted them, unless they are in the index
-        from where they are now; they are refused."""
-        linked = {path for path in gone if self.folder.is_behind_link(path)}
+        Files that are cannot be fetched, but nobody deleted them: they are remembered, with their
+        projects."""
+        directories = {path.rpartition("/")[0] for path in gone}
+        links = {each: self.folder.link_before(f"{each}/") for each in directories}
+        linked = {path: link for path in gone if (link := links[path.rpartition("/")[0]])}
         if not linked:
             return gone
         with self._catalog.read() as reader:
-            accepted = reader.accepted_at(self.index, list(linked))
-            elsewhere = reader.places(self.index, [_name(path) for path in linked - accepted])
-        linked = {path for path in linked if path in accepted or _name(path) not in elsewhere}
-        refusals = [Refusal(path, BEHIND_LINK, 0, 0, 0) for path in sorted(accepted)]
-        if refusals:
+            kept = reader.unseen_at(self.index, list(linked))
+        if new := sorted(linked.keys() - kept):
             with self._catalog.change() as change:
-                change.refuse(self.index, refusals)
-        for refusal in refusals:
-            log_refusal(self.index, refusal)
-        return gone - linked
+                kept |= change.lose_sight(self.index, new)
+        if whole:
+            self.troubles += [
+                f"{count:,} files are behind {self.folder.root / link}, which is a symbolic link"
+                " now and is not followed: put a directory in its place, or remove it"
+                for link, count in Counter(linked[path] for path in kept).items()
+            ]
+        return gone - linked.keys()
 
     # --- what is not taken for a deletion ------------------------------------------------------
 
@@ -402,32 +435,33 @@ class Scanner:
                     " the disk; if it is meant to be empty, make a file .empty in it"
                 )
 
-    def _without_held(self, gone: set[str], whole: bool) -> set[str]:
-        """Those of the paths ``gone`` whose files somebody deleted, by all that we can tell."""
-        self._missing = []
-        if self._confirmed or self._is_said_to_be_empty():
-            self._hold(set(), 0)
-            return gone
-        gone = self._without_unmounted(gone)
+    def _may_be_there(self, path: str) -> bool:
+        """Whether a file that nobody has looked at may be at ``path``."""
+        places = self._places.missing()
+        if any(not place or path.startswith(f"{place}/") for place in places):
+            return True
+        return not self._is_gone(path) and self.folder.link_before(path) is None
+
+    def _without_many(self, gone: set[str], whole: bool) -> set[str]:
+        """Nothing of the paths ``gone`` if they are most of the index, and nobody confirmed it."""
         with self._catalog.read() as reader:
-            unseen = reader.unseen_at(self.index, list(gone))
-            files = len(reader.accepted_at(self.index, list(gone)) | unseen)
+            files = len(reader.accepted_at(self.index, list(gone)))
+            files += len(reader.unseen_at(self.index, list(gone)))
             waiting = reader.mark(vanished_mark(self.index))
-            is_much = files >= _MANY and 2 * files > reader.listed(self.index)
-        if is_much or (whole and files and waiting):
-            if unseen:
-                with self._catalog.change() as change:
-                    change.miss(self.index, sorted(unseen))
+            listed = reader.counts(self.index)[1] + reader.unseen(self.index)
+        if (files >= _MANY and 2 * files > listed) or (whole and files and waiting):
             self._hold(gone if whole else gone | self._held, files)
             return set()
         if whole:
             self._hold(set(), 0)
         return gone
 
-    def _let_back(self, paths: Set[str]) -> None:
-        """Files that were gone are there again, if they are at these paths."""
-        if not self._held.isdisjoint(paths):
-            self._hold(self._held - paths, len(self._held - paths))
+    def _let_back(self) -> None:
+        """Fewer files are held, unless somebody has confirmed meanwhile that all are deleted."""
+        with self._catalog.read() as reader:
+            if not reader.mark(vanished_mark(self.index)):
+                self._held.clear()
+        self._hold(self._held, len(self._held))
 
     def _hold(self, gone: set[str], files: int) -> None:
         """Keep what is gone listed until somebody confirms it or it is back."""
@@ -465,8 +499,9 @@ class Scanner:
 def vanished(reader: Reader, index: str, files: int) -> str:
     """What people are told of files that are gone all at once."""
     return (
-        f"{files:,} of {reader.listed(index):,} files vanished at once, and stay listed; if they"
-        f" were deleted on purpose: pyindex confirm-deletions --index {index}"
+        f"{files:,} of {reader.counts(index)[1] + reader.unseen(index):,} files vanished at once,"
+        " and stay listed; if they were deleted on purpose:"
+        f" pyindex confirm-deletions --index {index}"
     )
 
 

@@ -100,7 +100,8 @@ claim = sa.Table(
     sa.Column("project", sa.Text, nullable=False),
     sa.Index("claim_by_project", "index", "project"),
 )
-# A name that splits in more ways than one may be of more projects; here are all but the first.
+# A refused name that splits in more ways than one may be of more projects: here are all but the
+# first, and those of what was not seen yet.
 further_claim = sa.Table(
     "further_claim",
     metadata,
@@ -108,6 +109,16 @@ further_claim = sa.Table(
     sa.Column("path", sa.Text, primary_key=True),
     sa.Column("project", sa.Text, primary_key=True),
     sa.Index("further_claim_by_project", "index", "project"),
+)
+# Files that an older catalog published, and that this one has not looked at yet: no base answers
+# for what they claim, and of two files with one name they come first.
+unseen = sa.Table(
+    "unseen",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Index("unseen_by_name", "index", "filename"),
 )
 mark = sa.Table(
     "mark",

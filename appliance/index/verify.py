@@ -16,6 +16,7 @@ from appliance.index import compare, decisionlog, store
 from appliance.index.catalog import Catalog, CatalogError
 from appliance.index.folder import Folder, FolderGone, open_beneath
 from appliance.index.model import File
+from appliance.index.names import METADATA
 from appliance.index.store import Batch, Site
 from appliance.spec import Spec
 
@@ -81,8 +82,9 @@ def verify(
                     _save(place, so_far)
                     saved_at = time.monotonic()
                 yield so_far
+            known = set(so_far.findings)  # of an earlier one, which was interrupted
             for finding in _published(spec, catalog, index):
-                if finding is not None and finding not in so_far.findings:
+                if finding is not None and finding not in known:
                     so_far.findings.append(finding)
                 yield so_far
         is_done = True
@@ -194,7 +196,9 @@ def _published(spec: Spec, catalog: Catalog, index: str) -> Iterator[Finding | N
         yield _unlike(index, lack)
     for lacks in compare.lacking(spec, catalog, index, whole=True):
         yield None
-        yield from (_unlike(index, lack) for lack in lacks)
+        for lack in lacks:
+            if not lack.path.endswith(METADATA):  # its bytes were compared
+                yield _unlike(index, lack)
     for lack in compare.superfluous(spec, catalog, index):
         yield _unlike(index, lack, "removes it")
 

@@ -45,6 +45,10 @@ class View:
         """Whether the pages that readers see are those of the catalog that has this number."""
         return self._made_for(self._live, number)
 
+    def is_staged(self) -> bool:
+        """Whether pages are made anew, aside."""
+        return self._staged.exists()
+
     def directory(self, number: int) -> Path | None:
         """Where pages are to be written; ``None`` before :meth:`stage`."""
         for directory in (self._live, self._staged):

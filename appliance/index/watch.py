@@ -39,6 +39,8 @@ _TURN_SECONDS = 0.05
 _REST = 99
 # A file that seems to be written when an index is first scanned holds it up so long.
 _SETTLE_SECONDS = 2.0
+# How often to look whether the lock is held for longer than a question takes, and the pause.
+_ASKING, _ASKING_SECONDS = 5, 0.02
 
 
 @dataclass
@@ -175,10 +177,13 @@ class Watch:
         """What must stay as it is for us to go on: watches belong to a directory, not to its
         name, and are not set on what is mounted later; connections belong to a file."""
         folders = [follower.scanner.folder for follower in self._followers]
+        catalog = None
+        with contextlib.suppress(OSError):
+            catalog = self._spec.catalog.stat().st_ino
         if time.monotonic() - self._mounts_at >= _MOUNTS_SECONDS:
             self._mounts = [_disks(follower.scanner) for follower in self._followers]
             self._mounts_at = time.monotonic()
-        return [self._spec.catalog.exists(), self._mounts, *map(_identity, folders)]
+        return [catalog, self._mounts, *map(_identity, folders)]
 
     def _hear(self, events: Events, seconds: float) -> None:
         """Wait for events and share them out."""
@@ -272,6 +277,7 @@ class Watch:
     def _end(self, follower: _Follower) -> None:
         """A scan has come to its end."""
         follower.scan, follower.failures, follower.has_failed = None, 0, False
+        follower.scanner.is_noted = False  # someone may have doubted it since
         follower.scanned_at = follower.scanned_at or time.monotonic()
         self._clear(f"scan {follower.index}")
         prefix = f"missing {follower.index} "
@@ -443,14 +449,15 @@ def confirm_deletions(spec: Spec, index: str) -> int:
     that; returns how many files."""
     catalog = Catalog(spec.catalog)
     with catalog.read() as reader:
-        before = reader.counts(index)[1]
+        since, unseen = reader.serial(), reader.unseen(index)
     for _ in Scanner(spec, catalog, index, confirmed=True).scan():
         pass  # it is published below
     publisher = Publisher(spec, catalog)
     publisher.publish()
     publisher.publish_lists()
     with catalog.read() as reader:
-        return before - reader.counts(index)[1]
+        removed = reader.left(since)
+        return sum(1 for each, _ in removed if each == index) + unseen - reader.unseen(index)
 
 
 @contextlib.contextmanager
@@ -461,25 +468,36 @@ def alive(spec: Spec) -> Iterator[None]:
     """
     make_directory(spec.state)
     with (spec.state / "watch.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _check_same(spec, file)
-        else:
+        if _takes(file):
             file.truncate(0)
             file.write(json.dumps(described(spec)))
             file.flush()
             fcntl.flock(file, fcntl.LOCK_SH)
+        else:
+            _check_same(spec, file)
         yield
 
 
 def check_alone(spec: Spec) -> None:
     """Raise :class:`PyindexError` if a watch is running that publishes something else for the same
     state."""
-    with contextlib.suppress(OSError):  # who may not read it learns it when the pages are asked for
-        if is_alive(spec):
-            with (spec.state / "watch.lock").open() as file:
-                _check_same(spec, file)
+    try:
+        file = (spec.state / "watch.lock").open()
+    except OSError:
+        return  # who may not read it learns it when the pages are asked for
+    with file:
+        if not _takes(file):
+            _check_same(spec, file)
+
+
+def _takes(file: IO[str]) -> bool:
+    """Lock a file that no watch has locked. Whoever asks whether one has does it for a moment."""
+    for _ in range(_ASKING):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(_ASKING_SECONDS)
+    return False
 
 
 def _check_same(spec: Spec, file: IO[str]) -> None:

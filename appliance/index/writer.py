@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from appliance.index import schema
-from appliance.index.model import DUPLICATE, UNSEEN, Change, Decisions, File, Refusal
+from appliance.index.model import DUPLICATE, Change, Decisions, File, Refusal
 from appliance.index.names import possible
 from appliance.index.reader import Reader, Stat, at, parts
 
@@ -18,12 +18,15 @@ _NANOSECONDS_PER_MICROSECOND = 1000
 # The mark that is 1 while the tree of pages may hold what this catalog never heard of.
 SWEEP = "sweep"
 _CLAIMS = (schema.claim, schema.further_claim)
-_UNSEEN = "it was published before the catalog was lost, and was not seen since"
 
 
 class Writer(Reader):
     """Changes in one transaction. Each method that takes a file's ``path`` ignores unknown ones
-    and says whether it changed anything."""
+    and says whether it changed anything.
+
+    Attributes:
+        freed: Paths of what was refused as a duplicate of files that were refused since.
+    """
 
     def __init__(self, connection: sa.Connection) -> None:
         super().__init__(connection)
@@ -31,6 +34,7 @@ class Writer(Reader):
         self._time = now()
         self._changes: list[Change] = []
         self._display: dict[tuple[str, str], str] = {}
+        self.freed: list[str] = []
 
     def add(self, index: str, files: Sequence[File]) -> list[Refusal]:
         """Put files in, in place of what was at their paths. Those whose name the index has at
@@ -39,13 +43,13 @@ class Writer(Reader):
         known = self._namesakes(index, files)
         expected = self._expected(index, files, known)
         by_path = {file.path: file for file in known}
-        places = self._unseen_places(index, files) | {file.filename: file.path for file in known}
+        places = {file.filename: file.path for file in known}
         taken: dict[str, File] = {}
         refused = []
         for file in files:
             place = places.get(file.filename, file.path)
             if place != file.path:
-                refused.append(_duplicate(file, place))
+                refused.append(duplicate(file, place))
                 continue
             if (was := expected.get(file.path)) is not None and not was.is_met_by(file):
                 refused.append(_changed(file, was.sha256))
@@ -56,7 +60,11 @@ class Writer(Reader):
         schema.upsert(
             self._connection, schema.file, [to_row(index, file) for file in taken.values()]
         )
-        self._forget_refusals(index, list(taken), taken)
+        seen = self.unseen_named(index, [file.filename for file in taken.values()])
+        instead = taken | {
+            seen[each.filename]: each for each in taken.values() if each.filename in seen
+        }
+        self._forget_refusals(index, list(instead), instead)
         self.refuse(index, refused)
         self._expect(index, [file.path for file in refused], expected)
         return refused
@@ -118,11 +126,8 @@ class Writer(Reader):
     def free(self, index: str, filenames: Collection[str]) -> list[str]:
         """Forget that files were refused as duplicates of ``filenames``, which are gone; returns
         their paths, to be looked at again."""
-        paths = [
-            refusal.path
-            for refusal in (self.refusals(index) if filenames else ())
-            if refusal.is_duplicate and refusal.path.rpartition("/")[2] in filenames
-        ]
+        duplicates = self.duplicates(index) if filenames else ()
+        paths = [each.path for each in duplicates if _filename(each.path) in filenames]
         self._forget_refusals(index, paths)
         return paths
 
@@ -145,38 +150,69 @@ class Writer(Reader):
     def refuse(self, index: str, refusals: Sequence[Refusal]) -> None:
         """Note files that cannot be taken in, and the projects that they may be of: by their names,
         and by what the index had at their paths, which goes. Nothing is journalled for what was
-        refused before."""
-        gone = self._take_out(index, [refusal.path for refusal in refusals])
+        refused before. Duplicates of what goes are to be looked at again, see :attr:`freed`."""
+        paths = [refusal.path for refusal in refusals]
+        gone = self._take_out(index, paths)
+        unseen = self.unseen_at(index, paths)
+        self._forget_refusals(index, sorted(unseen))
+        free = {_filename(path) for path in unseen} | {file.filename for file in gone}
+        self.freed += self.free(index, free)
         rows = [to_row(index, refusal) | {"sha256": None} for refusal in refusals]
         schema.upsert(self._connection, schema.refused, rows)
         names = {(file.path, file.project): file.name for file in gone}
+        doubled = [_filename(refusal.path) for refusal in refusals if refusal.is_duplicate]
+        theirs = self._projects_of(index, doubled)
         for refusal in refusals:
-            if not refusal.is_duplicate:
-                for project, name in possible(refusal.path).items():
+            own = theirs.get(_filename(refusal.path), set()) if refusal.is_duplicate else set()
+            for project, name in possible(refusal.path).items():
+                if project not in own:
                     names.setdefault((refusal.path, project), name)
         for path, project in self._claim(index, list(names)):
             display = self._displayed(index, project) or names[path, project]
             self._journal(index, project, display, "refused", path)
 
-    def remember(self, index: str, paths: Sequence[str]) -> None:
+    def remember(self, index: str, paths: Sequence[str]) -> set[str]:
         """Note files that an older catalog published, of which this one knows nothing yet, and the
-        projects that they may be of. Nothing is journalled: these have no page before somebody has
-        looked (see :meth:`miss`), but no base may answer for them. :meth:`count` follows."""
-        for part in parts(paths):
-            known = self.stats_at(index, part)
-            new = [Refusal(path, _UNSEEN, 0, 0, UNSEEN) for path in part if path not in known]
-            rows = [to_row(index, refusal) | {"sha256": None} for refusal in new]
-            schema.upsert(self._connection, schema.refused, rows)
-            self._claim(index, [(each.path, name) for each in new for name in possible(each.path)])
+        projects that they may be of. Nothing is journalled: these have no page before a scan has
+        come to its end (see :meth:`miss`), but no base may answer for them. :meth:`count` follows.
+        Returns which of ``paths`` were not known, have a name of a project, and have it first.
+        """
+        names = {path: _filename(path) for path in paths}
+        known = self.stats_at(index, paths).keys()
+        elsewhere = self.places(index, list(names.values())).keys()
+        may_be_of = {path: possible(path) for path in paths}
+        new = [
+            path
+            for path in paths
+            if path not in known and names[path] not in elsewhere and may_be_of[path]
+        ]
+        rows = [{"index": index, "path": path, "filename": names[path]} for path in new]
+        self.put(schema.unseen.name, rows)
+        claims = [
+            {"index": index, "path": path, "project": project}
+            for path in new
+            for project in may_be_of[path]
+        ]
+        self.put(schema.further_claim.name, claims)
+        return set(new)
 
-    def miss(self, index: str, paths: Sequence[str]) -> None:
-        """Journal, once, that remembered files are not there, of projects that have no page yet."""
-        for claim in self._claims(index, paths):
-            project = schema.project.c
-            here = project.index == index, project.name == claim.project, project.serial == 0
-            display = self._connection.scalar(sa.select(project.display).where(*here))
-            if display is not None and (index, claim.project) not in self._display:
-                self._journal(index, claim.project, display, "refused", claim.path)
+    def lose_sight(self, index: str, paths: Sequence[str]) -> set[str]:
+        """Remember files that were known at ``paths``, where nobody can look now, in place of what
+        was known; returns which of them the index has from nowhere else."""
+        gone = self.remove(index, paths)
+        kept = self.remember(index, paths)
+        claims = [
+            {"index": index, "path": file.path, "project": file.project}
+            for file in gone
+            if file.path in kept
+        ]
+        self.put(schema.further_claim.name, claims)
+        return kept
+
+    def miss(self, index: str) -> None:
+        """Journal projects that a scan saw nothing of but what is remembered: they get pages."""
+        for project, display in self.pageless(index).items():
+            self._journal(index, project, display, "refused")
 
     def _claim(self, index: str, claims: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Let files claim projects, given as path and name; returns what is new."""
@@ -193,6 +229,14 @@ class Writer(Reader):
             for part in parts(rows[table]):
                 self._connection.execute(sa.insert(table), list(part))
         return new
+
+    def renumber(self, index: str, inodes: Mapping[str, int]) -> None:
+        """Note that the file system has other inodes for what is at these paths."""
+        rows = [{"at": path, "number": inode} for path, inode in inodes.items()]
+        for table in (schema.file, schema.refused):
+            here = table.c.index == index, table.c.path == sa.bindparam("at")
+            query = sa.update(table).where(*here).values(inode=sa.bindparam("number"))
+            self._connection.execute(query, rows)
 
     def sign(self, index: str, path: str, signature: bool) -> bool:
         """Note whether the file at ``path`` has a detached signature beside it."""
@@ -265,15 +309,17 @@ class Writer(Reader):
         """Journal what was done to the whole, with a serial after ``at_least`` and all before.
 
         Every page gets that serial, as any may be another one now. What was known of the folders
-        and of the tree of pages is in doubt: they are to be compared in full.
+        and of the tree of pages is in doubt: they are to be compared in full, and readers go on
+        with the pages that there are until others are whole.
         """
         assert not self._changes, "a transaction of its own"
         self._last = max(self._last, at_least) + 1
         note = Change(self._last, self._time, "", "", action)
         self._connection.execute(sa.insert(schema.journal), [to_row("", note)])
         self._connection.execute(sa.update(schema.project).values(serial=self._last))
-        seen = schema.mark.c.name.startswith("scanned:", autoescape=True)
-        self._connection.execute(sa.delete(schema.mark).where(seen))
+        for kind in ("scanned:", "view:"):
+            doubted = schema.mark.c.name.startswith(kind, autoescape=True)
+            self._connection.execute(sa.delete(schema.mark).where(doubted))
         schema.upsert(self._connection, schema.mark, [{"name": SWEEP, "value": 1}])
         return note
 
@@ -284,8 +330,14 @@ class Writer(Reader):
             self._connection.execute(statement, list(part))
 
     def count(self) -> None:
-        """Let each project that files name or claim be there, and have its count of them."""
-        project = schema.project.c
+        """Let each project that files name or claim be there, and have its count of them. Claims of
+        files that are not there go: a release that was taken back knew nothing of them."""
+        claim, project = schema.further_claim.c, schema.project.c
+        orphaned = [
+            ~sa.exists().where(table.c.index == claim.index, table.c.path == claim.path)
+            for table in (schema.refused, schema.unseen)
+        ]
+        self._connection.execute(sa.delete(schema.further_claim).where(*orphaned))
         values = [sa.literal(value) for value in (0, 0, "active")]
         columns = ["index", "name", "display", "serial", "files", "status"]
         for table in (schema.file, *_CLAIMS):
@@ -366,29 +418,27 @@ class Writer(Reader):
             for known in self._files(here, column.in_(values))
         ]
 
-    def _unseen_places(self, index: str, files: Sequence[File]) -> dict[str, str]:
-        """Paths of remembered files that have the names of some of these, by name."""
-        refused, found = schema.refused.c, {}
-        for table in _CLAIMS:
-            same = (refused.index == table.c.index) & (refused.path == table.c.path)
-            query = sa.select(refused.path).join(table, same).where(refused.inode == UNSEEN)
-            for part in parts(sorted({file.project for file in files})):
-                here = table.c.index == index, table.c.project.in_(part)
-                for path in self._connection.scalars(query.where(*here)):
-                    found[path.rpartition("/")[2]] = path
+    def _projects_of(self, index: str, filenames: Sequence[str]) -> dict[str, set[str]]:
+        """The projects that files of these names are of, or may be if they were not seen yet."""
+        found = {
+            name: set(possible(path)) for name, path in self.unseen_named(index, filenames).items()
+        }
+        for part in parts(filenames):
+            here = schema.file.c.index == index, schema.file.c.filename.in_(part)
+            found |= {file.filename: {file.project} for file in self._files(*here)}
         return found
 
     def _forget_refusals(
         self, index: str, paths: Sequence[str], instead: Mapping[str, File] = MappingProxyType({})
     ) -> None:
-        """Forget what was refused at ``paths``; the journal tells it of projects that get no file
-        ``instead``."""
+        """Forget what was refused or is remembered at ``paths``; the journal tells it of projects
+        that get no file ``instead``."""
         for claim in self._claims(index, paths):
             if claim.path not in instead or instead[claim.path].project != claim.project:
                 display = self._displayed(index, claim.project) or claim.project
                 self._journal(index, claim.project, display, "cleared", claim.path)
         for part in parts(paths):
-            for table in (schema.refused, *_CLAIMS):
+            for table in (schema.refused, schema.unseen, *_CLAIMS):
                 self._connection.execute(sa.delete(table).where(*at(table, index, part)))
 
     def _claims(self, index: str, paths: Sequence[str]) -> list[sa.Row[Any]]:
@@ -447,6 +497,10 @@ def _same_bytes(old: "File | _Expected", new: File) -> bool:
     return old.sha256 == new.sha256 or (old.md5, old.blake2b_256) == (new.md5, new.blake2b_256)
 
 
+def _filename(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
 def _stat(row: Any) -> Stat:
     return row.size, row.mtime_ns, row.inode
 
@@ -456,7 +510,8 @@ def now() -> int:
     return time.time_ns() // _NANOSECONDS_PER_MICROSECOND
 
 
-def _duplicate(file: File, place: str) -> Refusal:
+def duplicate(file: File, place: str) -> Refusal:
+    """The refusal of a file whose name the index has at ``place``."""
     reason = f"{DUPLICATE}the index has this file name already, at {place}"
     return Refusal(file.path, reason, file.size, file.mtime_ns, file.inode)
 

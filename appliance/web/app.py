@@ -101,7 +101,7 @@ def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> No
     app.add_route(f"{at}/-/{{name}}", ClientFile(spec, name, at))
     if at:
         app.add_route(at, Moved(f"{spec.path}{at}/"))
-    search = XmlRpc(spec, catalog, name)
+    search = XmlRpc(spec, catalog, name, complete)
     for path in ("/pypi", "/pypi/", "/RPC2"):
         app.add_route(f"{at}{path}", search)
     app.add_route(f"{at}/", Home(spec, catalog, name, search))

@@ -57,7 +57,7 @@ class Complete:
         except FileNotFoundError:
             return False
         known = self._view.number, catalog
-        if known == self._known:
+        if known == self._known and not self._view.is_staged():
             return True
         try:
             with self._catalog.read() as reader:

@@ -16,6 +16,7 @@ from appliance.index.catalog import Catalog
 from appliance.index.publish import resolve
 from appliance.spec import Spec
 from appliance.web import changelog
+from appliance.web.complete import Complete
 from appliance.web.worker import LARGEST_BODY
 
 _MAX_RESULTS = 100
@@ -31,8 +32,9 @@ _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 class XmlRpc:
     """One index's XML-RPC endpoint."""
 
-    def __init__(self, spec: Spec, catalog: Catalog, index: str) -> None:
+    def __init__(self, spec: Spec, catalog: Catalog, index: str, complete: Complete) -> None:
         self._spec, self._catalog, self._index = spec, catalog, index
+        self._complete = complete
         self._methods: dict[str | None, Callable[[tuple[Any, ...]], Iterable[str]]] = {
             "search": self._search,
             "list_packages_with_serial": self._projects,
@@ -80,14 +82,17 @@ class XmlRpc:
         return [xmlrpc.client.dumps((hits,), methodresponse=True)]
 
     def _projects(self, parameters: tuple[Any, ...]) -> Iterable[str]:
+        self._complete.check()  # a mirror deletes what is not listed
         return changelog.projects(self._catalog, self._spec.lineage(self._index))
 
     def _changes(self, parameters: tuple[Any, ...]) -> Iterable[str]:
         if len(parameters) != 1 or type(parameters[0]) is not int:
             raise xmlrpc.client.Fault(_WRONG_PARAMETERS, "changelog_since_serial expects a serial")
+        self._complete.check()
         return changelog.changes(self._catalog, self._spec.lineage(self._index), parameters[0])
 
     def _last(self, parameters: tuple[Any, ...]) -> Iterable[str]:
+        self._complete.check()
         with self._catalog.read() as reader:
             return [xmlrpc.client.dumps((reader.mark("pages"),), methodresponse=True)]
 

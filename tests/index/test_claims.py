@@ -1,18 +1,22 @@
 """No base answers for a project while its own index has a file that may be of it, or had one that
 nobody said was deleted (dependency confusion)."""
 
+import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from appliance.index import places
 from appliance.index.catalog import Catalog
+from appliance.index.folder import FolderGone
 from appliance.index.health import health
 from appliance.index.names import possible
-from appliance.index.recover import rebuild, restore
+from appliance.index.readiness import PARTLY, scan_mark
+from appliance.index.recover import backup, rebuild, restore
 from appliance.index.scan import Scanner
 from appliance.index.watch import Watch, confirm_deletions
 from appliance.spec import Spec
@@ -33,6 +37,7 @@ NAMES = [
     ("foo-1.0\x01.tar.gz", ["foo"]),
     ("foo-1.0.win32-py2.7.exe", ["foo"]),
     ("foo-1.0-py2.7.egg", ["foo"]),
+    ("foo-1.0-1-py3-none-any.whl", ["foo"]),
     ("foo-1.0.rpm", []),
     ("foo.zip", []),
     ("-1.0.zip", []),
@@ -43,6 +48,10 @@ NAMES = [
 @pytest.mark.parametrize(("filename", "projects"), NAMES)
 def test_what_a_file_may_be_of(filename: str, projects: list[str]) -> None:
     assert list(possible(f"some-9.9/{filename}")) == projects
+
+
+def test_one_name_is_not_of_any_number_of_projects() -> None:
+    assert len(possible(f"a{'-1' * 50}.zip")) == 11
 
 
 @pytest.fixture
@@ -87,27 +96,30 @@ def test_a_file_that_is_spoilt_keeps_the_project_of_its_metadata(
 
 
 def test_a_directory_that_gives_way_to_a_link_keeps_its_projects(
-    team: Spec, tmp_path: Path
+    team: Spec, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its files are refused, once, and come back when it is a directory again; when the link goes
-    they are gone."""
+    """Its files are off the pages, refused ones keep theirs as well; all come back when it is a
+    directory again; when the link goes they are gone."""
     inside = tmp_path / "team" / "inside"
     (inside / "deep").mkdir(parents=True)
     make_wheel(inside, "private", "1.0")
     make_wheel(inside / "deep", "other", "1.0")
-    for name in ("private", "other"):
+    (inside / "bad-1.0.zip").write_bytes(b"no archive")
+    for name in ("private", "other", "bad"):
         make_wheel(tmp_path / "main", name, "9.0")
     Watch(team).once()
-    own = {"private": [wheel("private", "1.0")], "other": [wheel("other", "1.0")]}
+    own = {"private": [wheel("private", "1.0")], "other": [wheel("other", "1.0")], "bad": []}
     assert shown(team, "team") == own
     moved = tmp_path / "large"
     inside.rename(moved)
     inside.symlink_to(moved)
     for _ in range(2):
         Watch(team).once()
-        assert shown(team, "team") == {"private": [], "other": []}
+        assert shown(team, "team") == {name: [] for name in own}
+        assert f"team: 3 files are behind {inside}, which is a symbolic link now" in caplog.text
+        caplog.clear()
         with Catalog(team.catalog).read() as reader:
-            assert reader.refused_count("team") == 3
+            assert [refusal.path for refusal in reader.refusals("team")] == ["inside"]
             serial = reader.serial()
     Watch(team).once()
     with Catalog(team.catalog).read() as reader:
@@ -228,10 +240,10 @@ def test_what_is_remembered_is_not_told_of_as_refused(lab: Lab) -> None:
     watching._open()
     with lab.catalog.read() as reader:
         assert (reader.refused_count(lab.index), reader.refusals(lab.index)) == (0, [])
-        assert reader.listed(lab.index) == 2
+        assert reader.unseen(lab.index) == 2
     watching.once()
     with lab.catalog.read() as reader:
-        assert (reader.refused_count(lab.index), reader.listed(lab.index)) == (0, 1)
+        assert (reader.refused_count(lab.index), reader.unseen(lab.index)) == (0, 0)
     lines = [(change.action, change.project) for change in lab.journal()]
     assert lines == [("added", "foo"), ("cleared", "bar")]
 
@@ -257,3 +269,219 @@ def test_a_catalog_of_before_learns_what_else_files_may_be_of(team: Spec, tmp_pa
         connection.commit()
     Watch(team).once()
     assert shown(team, "team") == {"foo": [], "foo-2": []}
+
+
+# --- found by reading ---------------------------------------------------------------------------
+
+
+def test_a_disk_that_is_away_with_the_catalog_keeps_refused_names(
+    team: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although what was accepted there is remembered: what was refused is not."""
+    disk = tmp_path / "team" / "disk"
+    disk.mkdir()
+    make_wheel(disk, "other", "1.0")
+    (disk / "private-1.0.zip").write_bytes(b"no archive")
+    make_wheel(tmp_path / "main", "private", "9.0")
+    mounts = {"disk": "8:1 /"}
+    monkeypatch.setattr(
+        places, "mounts_below", lambda root: dict(mounts) if root == disk.parent else {}
+    )
+    Watch(team).once()
+    lose(team.catalog)
+    shutil.rmtree(disk)
+    disk.mkdir()
+    mounts.clear()
+    for _ in range(2):
+        Watch(team).once()
+        assert shown(team, "team") == {"other": [wheel("other", "1.0")], "private": []}
+        with Catalog(team.catalog).read() as reader:
+            assert reader.mark(scan_mark(team, "team")) == PARTLY
+
+
+def copied(lab: Lab, old: Path, new: Path) -> None:
+    shutil.copytree(old, new)
+    lab.once()
+    assert list(lab.refused()) == [f"new/{wheel('foo', '1.0')}"]
+    shutil.rmtree(old)
+    old.symlink_to(new)
+
+
+def renamed_without_a_catalog(lab: Lab, old: Path, new: Path) -> None:
+    lose(lab.spec.catalog)
+    old.rename(new)
+    old.symlink_to(new)
+
+
+def spoilt(lab: Lab, old: Path, new: Path) -> None:
+    shutil.copytree(old, new)
+    lab.once()
+    (old / wheel("foo", "1.0")).write_bytes(b"no archive")
+
+
+@pytest.mark.parametrize("step", [copied, renamed_without_a_catalog, spoilt])
+def test_a_file_comes_in_where_another_of_its_name_is_of_no_use(
+    lab: Lab, step: Callable[[Lab, Path, Path], None]
+) -> None:
+    """Behind a link, or damaged."""
+    old, new = lab.packages / "old", lab.packages / "new"
+    old.mkdir()
+    make_wheel(old, "foo", "1.0")
+    lab.once()
+    step(lab, old, new)
+    lab.once()
+    assert lab.accepted() == {f"new/{wheel('foo', '1.0')}"}
+    assert f"new/{wheel('foo', '1.0')}" not in lab.refused()
+
+
+def test_a_directory_that_is_renamed_while_the_catalog_is_lost_is_no_loss(lab: Lab) -> None:
+    """Its files have other paths, and all of them come in."""
+    old = lab.packages / "old"
+    old.mkdir()
+    for name in MANY:
+        make_wheel(old, name, "1.0")
+    lab.once()
+    lose(lab.spec.catalog)
+    old.rename(lab.packages / "new")
+    lab.once()
+    assert lab.accepted() == {f"new/{wheel(name, '1.0')}" for name in MANY}
+    assert lab.refused() == {}
+    assert "vanished" not in told(lab.spec)
+    assert confirm_deletions(lab.spec, lab.index) == 0
+
+
+def test_accepting_changes_is_no_deletion(team: Spec, tmp_path: Path) -> None:
+    """Files that vanished with a damaged catalog are kept, whatever else is accepted."""
+    for name in MANY:
+        make_wheel(tmp_path / "team", name, "1.0")
+        make_wheel(tmp_path / "main", name, "9.0")
+    Watch(team).once()
+    for path in (tmp_path / "team").glob("p*"):
+        path.unlink()
+    spoil(team.catalog, "file")
+    list(rebuild(team, accept_changes=True))
+    assert shown(team, "team") == {name: [] for name in MANY}
+    assert confirm_deletions(team, "team") == len(MANY)
+
+
+def test_files_behind_a_link_keep_their_projects_over_damage(team: Spec, tmp_path: Path) -> None:
+    """A catalog that is made anew from a damaged one knows them still."""
+    inside = tmp_path / "team" / "inside"
+    inside.mkdir()
+    make_wheel(inside, "private", "1.0")
+    make_wheel(tmp_path / "main", "private", "9.0")
+    Watch(team).once()
+    inside.rename(tmp_path / "large")
+    inside.symlink_to(tmp_path / "large")
+    Watch(team).once()
+    spoil(team.catalog, "file")
+    list(rebuild(team))
+    assert shown(team, "team") == {"private": []}
+
+
+def test_a_copy_of_a_version_before_is_restored_with_all_claims(team: Spec, tmp_path: Path) -> None:
+    """It is brought up before it is taken over."""
+    make_wheel(tmp_path / "main", "foo-2", "9.0")
+    (tmp_path / "team" / "foo-2-1.tar.gz").write_bytes(b"no archive")
+    Watch(team).once()
+    shutil.copy(backup(team), tmp_path / "copy")
+    with closing(sqlite3.connect(tmp_path / "copy")) as connection:
+        connection.execute("DROP TABLE further_claim")
+        connection.execute(
+            "UPDATE project SET files = 0 WHERE name = 'foo-2' AND \"index\" = 'team'"
+        )
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    list(restore(team, tmp_path / "copy"))
+    assert shown(team, "team") == {"foo": [], "foo-2": []}
+
+
+def test_no_base_answers_while_a_copy_is_restored(
+    team: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For what was refused since, as the copy knows nothing of it: readers keep the old pages until
+    all was scanned, and if the packages directory is away."""
+    make_wheel(tmp_path / "team", "x", "1.0")
+    make_wheel(tmp_path / "main", "private", "9.0")
+    Watch(team).once()
+    shutil.copy(backup(team), tmp_path / "copy")
+    (tmp_path / "team" / "private-1.0.zip").write_bytes(b"no archive")
+    Watch(team).once()
+    before = shown(team, "team")
+    assert before == {"x": [wheel("x", "1.0")], "private": []}
+    scan, seen = Scanner.scan, list[object]()
+
+    def look_first(self: Scanner, again: bool = False) -> Iterator[bool]:
+        seen.append(shown(team, "team"))
+        yield from scan(self, again)
+
+    monkeypatch.setattr(Scanner, "scan", look_first)
+    list(restore(team, tmp_path / "copy"))
+    assert seen == [before, before]
+    (tmp_path / "team").rename(tmp_path / "away")
+    with pytest.raises(FolderGone):
+        list(restore(team, tmp_path / "copy"))
+    assert shown(team, "team") == before
+
+
+def test_a_file_that_is_copied_at_the_first_scan_keeps_its_project(
+    team: Spec, tmp_path: Path
+) -> None:
+    """As no base answered for it before, none does until it is whole."""
+    make_wheel(tmp_path / "main", "private", "9.0")
+    path = make_wheel(tmp_path / "team", "private", "1.0")
+    os.utime(path)
+    scanner = Scanner(team, Catalog(team.catalog, create=True), "team")
+    assert list(scanner.scan()) == [False]
+    assert scanner.waiting == {path.name}
+    scanner.note_scan()
+    with Catalog(team.catalog).read() as reader:
+        project = reader.project("team", "private")
+        assert project is not None
+        assert project.files == ()
+    path.unlink()
+    list(scanner.look({path.name}))
+    with Catalog(team.catalog).read() as reader:
+        assert reader.project("team", "private") is None
+
+
+def test_a_duplicate_keeps_the_other_project_that_it_may_be_of(lab: Lab) -> None:
+    """Two files of one name may be of two projects."""
+    for part, name, version in (("a", "foo", "2-1"), ("b", "foo-2", "1")):
+        (lab.packages / part).mkdir()
+        made = make_sdist(lab.packages / part, name, version)
+        made.rename(lab.packages / part / "foo-2-1.tar.gz")
+    lab.once()
+    assert lab.files("foo") == ["foo-2-1.tar.gz"]
+    assert lab.files("foo-2") == []
+    assert lab.page("foo-2") is not None
+
+
+def test_claims_that_a_release_taken_back_left_go_with_a_rebuild(lab: Lab) -> None:
+    """An older version knew nothing of the table."""
+    bad = lab.packages / "foo-2-1.tar.gz"
+    bad.write_bytes(b"no archive")
+    lab.once()
+    bad.unlink()
+    with closing(sqlite3.connect(lab.spec.catalog)) as connection:
+        connection.execute("DELETE FROM refused")
+        connection.execute("DELETE FROM claim")
+        connection.commit()
+    list(rebuild(lab.spec))
+    assert lab.projects() == []
+
+
+def test_a_confirmation_is_heard_by_a_watcher_that_waits_for_a_disk(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks at what was remembered of the disks once more."""
+    disk = lab.packages / "disk"
+    disk.mkdir()
+    mounts = {"disk": "8:1 /"}
+    monkeypatch.setattr(places, "mounts_below", lambda root: dict(mounts))
+    lab.once()
+    mounts.clear()
+    scanner = Scanner(lab.spec, lab.catalog, lab.index)
+    assert scanner.missing() == ["disk"]
+    confirm_deletions(lab.spec, lab.index)
+    assert scanner.missing() == []

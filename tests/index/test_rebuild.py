@@ -215,6 +215,7 @@ def test_no_serial_comes_twice(
     """Whatever is left tells the serials that were used, though the clock went back."""
     with foo.catalog.change() as change:
         change.note("test", 5_000_000)  # more changes than the clock knows of
+    foo.once()
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
     backup(foo.spec)
     last = foo.journal()[-1].serial

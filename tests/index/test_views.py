@@ -250,6 +250,6 @@ def test_no_base_answers_for_a_disk_that_is_away_when_the_catalog_is_lost(
     for _ in range(2):
         Watch(given).once()
         assert (shown(given, "team") or {}).get("private") != [wheel("private", "9.0")]
-    assert confirm_deletions(given, "team") == 0
+    assert confirm_deletions(given, "team") == 1
     Watch(given).once()
     assert (shown(given, "team") or {}).get("private") == [wheel("private", "9.0")]
