@@ -104,7 +104,7 @@ class Folder:
     """A packages directory. Paths in it are relative, with ``/``."""
 
     def __init__(self, root: Path) -> None:
-        self.given, self.root = root, root.resolve()
+        self.given, self.root = root, Path(os.path.realpath(root))  # a loop of links, too
         self._text = "" if str(self.root) == "/" else str(self.root)
 
     def locate(self, path: str) -> Path:

@@ -33,10 +33,12 @@ class Intake:
         self._catalog, self._site, self._index, self._folder = catalog, site, index, folder
         self._is_there = is_there
 
-    def take_in(self, entries: list[Entry], instead_of: Sequence[str] = ()) -> Iterator[list[str]]:
+    def take_in(
+        self, entries: list[Entry], instead_of: Sequence[str] = (), coming: Sequence[str] = ()
+    ) -> Iterator[list[str]]:
         """Take in the files at ``entries``, in that order where two have one name. In the same
         transaction as the first that is accepted, or else at the end, forget what was at the paths
-        ``instead_of``.
+        ``instead_of``, and remember that files are ``coming`` which may be of the same projects.
 
         Yields after each transaction, so that its files can be published before the next, the
         paths of those that somebody is writing to, which were left for later.
@@ -44,13 +46,15 @@ class Intake:
         with examine_all(self._folder, self._site, self._index, entries) as results:
             while part := list(_part(results)):
                 gone = instead_of if any(isinstance(each, File) for each in part) else ()
-                changing = self._commit(part, gone)
+                changing = self._commit(part, gone, coming)
                 instead_of = () if gone else instead_of
                 yield changing
         if instead_of:
-            yield self._commit([], instead_of)
+            yield self._commit([], instead_of, coming)
 
-    def _commit(self, examined: list[Examined], gone: Sequence[str]) -> list[str]:
+    def _commit(
+        self, examined: list[Examined], gone: Sequence[str], coming: Sequence[str]
+    ) -> list[str]:
         """One transaction. Returns the paths of files that are to be looked at again."""
         files = [each for each in examined if isinstance(each, File)]
         refused = [each for each in examined if isinstance(each, Refusal)]
@@ -66,6 +70,7 @@ class Intake:
             paths = [each.path for each in examined if isinstance(each, File | Refusal)]
             told = {(each.path, each.reason) for each in change.refusals_at(self._index, paths)}
             change.remove(self._index, gone)
+            change.remember(self._index, coming if gone else ())
             files, duplicates = self._without_namesakes(change, files)
             change.refuse(self._index, refused + duplicates)
             duplicates += change.add(self._index, files)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ _MOUNTS = Path("/proc/self/mountinfo")  # Linux only
 @dataclass(frozen=True)
 class _Memory:
     """``identity`` is of the packages directory; ``mounts`` has what was mounted at and below it,
-    by path, ``""`` for the directory itself."""
+    by path, ``""`` for the directory itself; ``covered`` are those of the places over whose files
+    something was mounted."""
 
     root: str
     identity: list[int] = field(default_factory=list)
     mounts: dict[str, str] = field(default_factory=dict)
+    covered: list[str] = field(default_factory=list)
 
 
 class Places:
@@ -48,21 +50,30 @@ class Places:
             found.append("")
         return found
 
-    def notice(self) -> set[str]:
-        """Remember what is mounted now, beside all that was, as files on it are about to come in;
-        returns where nothing is mounted any more."""
+    def covered(self) -> list[str]:
+        """The directories over which something is mounted that hides files of ours."""
+        now = mounts_below(self._folder.root)
+        return [path for path in self._known().covered if path in now]
+
+    def notice(self, has_files: Callable[[str], bool]) -> set[str]:
+        """Remember what is mounted now, beside all that was, as files on it are about to come in,
+        and of what is new whether files were there that it hides now; returns where nothing is
+        mounted any more."""
         before, mounts = self._known(), mounts_below(self._folder.root)
-        self._write(replace(before, mounts=mounts | before.mounts))
+        new = mounts.keys() - before.mounts.keys() if before.identity else set()
+        covered = {*self.covered(), *(path for path in new if has_files(path))}
+        self._write(replace(before, mounts=mounts | before.mounts, covered=sorted(covered)))
         return before.mounts.keys() - mounts.keys()
 
-    def remember(self, missing: Set[str], gone: Set[str]) -> None:
+    def remember(self, missing: Set[str], gone: Set[str], hiding: Sequence[str]) -> None:
         """Remember the packages directory as it is now, with what is mounted below it; what is
-        ``missing`` stays as it was, what is ``gone`` is forgotten unless it is back."""
+        ``missing`` stays as it was, what is ``gone`` is forgotten unless it is back; ``hiding`` are
+        the places that cover something still."""
         before, now = self._known(), mounts_below(self._folder.root)
         kept = {path: mount for path, mount in before.mounts.items() if path not in gone}
         mounts = kept | {path: mount for path, mount in now.items() if path not in missing}
         identity = before.identity if "" in missing else list(self._folder.identity())
-        self._write(_Memory(str(self._folder.root), identity, mounts))
+        self._write(_Memory(str(self._folder.given), identity, mounts, list(hiding)))
 
     def _write(self, memory: _Memory) -> None:
         if memory == self._known():
@@ -83,14 +94,15 @@ class Places:
         written = self._written()
         if self._memory is None or written != self._read:  # another process may have written it
             self._read = written
-            root = str(self._folder.root)
-            self._memory = _Memory(root)
+            # A link that is turned is another directory in the same place.
+            roots = [str(self._folder.given), str(self._folder.root)]
+            self._memory = _Memory(roots[0])
             try:
                 found = _parse(json.loads(self._file.read_bytes()))
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 pass  # nothing was remembered, or nothing that can be read
             else:
-                if found.root == root:  # or it was another directory
+                if found.root in roots:  # or it was another directory
                     self._memory = found
         return self._memory
 
@@ -124,4 +136,5 @@ def _parse(found: Any) -> _Memory:
         root=str(found["root"]),
         identity=[int(number) for number in found["identity"]],
         mounts={str(path): str(mount) for path, mount in found["mounts"].items()},
+        covered=[str(path) for path in found.get("covered", ())],
     )

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from appliance.errors import PyindexError
@@ -58,6 +58,7 @@ class Scanner:
         self._put_off: dict[str, tuple[float, float]] = {}  # until when, and how long after that
         self._held: set[str] = set()  # gone, and waiting for somebody to confirm it
         self._missing: list[str] = []  # places without their disk, of the last look
+        self._hiding: list[str] = []  # places with another disk over what was there, likewise
         self._confirmed = confirmed
         self._is_partial = False  # the last scan could not see all there may be
         self.is_noted = False  # that the folder was scanned in full
@@ -72,12 +73,17 @@ class Scanner:
         return self._places.missing()
 
     def look(
-        self, under: Set[str] = EVERYTHING, heard: bool = False, again: bool = False
+        self,
+        under: Set[str] = EVERYTHING,
+        heard: bool = False,
+        again: bool = False,
+        lets_go: bool = True,
     ) -> Iterator[None]:
         """Compare the folder at and below the paths ``under`` with the catalog.
 
         ``heard`` says that an event named these paths, so that their files may be half written;
-        ``again`` reads every file again. Yields after each transaction. Raises
+        ``again`` reads every file again; unless it ``lets_go``, what is gone is left for a scan,
+        as it may have moved to where nothing is heard from. Yields after each transaction. Raises
         :class:`FolderGone` if the folder is not there, and then changes nothing.
         """
         if "" in under:
@@ -92,10 +98,11 @@ class Scanner:
         new, gone = self._compare(part, again)
         if len(self._held) < held:  # some are back
             self._let_back()
-        gone = {path for path in gone - self._held if self._is_gone(path)}
+        gone = {path for path in gone - self._held if lets_go and self._is_gone(path)}
+        settled = [entry for entry in new if again or self._settled(entry, heard)]
         if gone:
-            yield from self._forget(gone, whole=False)
-        yield from self._take_in([entry for entry in new if again or self._settled(entry, heard)])
+            yield from self._forget(gone, [entry.path for entry in settled], whole=False)
+        yield from self._take_in(settled)
         with self._catalog.read() as reader:
             files = {path for path in under if _is_package(path)}
             signed = reader.signed_at(self.index, sorted(files))
@@ -110,7 +117,7 @@ class Scanner:
         at the end: it may have moved to where the scan comes later. Otherwise as :meth:`look`.
         """
         self._recognise()
-        unmounted = self._places.notice()
+        unmounted = self._places.notice(self._has_files)
         tally, gone, new, parts = Tally(), set[str](), list[Entry](), list[_Part]()
         self.seen, after, failure, is_shut = 0, "", None, False
         for found, upto in _slices(self.folder.walk(tally)):
@@ -141,10 +148,10 @@ class Scanner:
         gone = {path for path in gone if self._is_gone(path)}
         self.troubles = []
         self._missing = []
-        yield from (True for _ in self._forget(gone, whole=True))
+        yield from (True for _ in self._forget(gone, [], whole=True))
         away = self._away()
         missing = {*self._missing, *away}
-        self._places.remember(missing, unmounted - missing)
+        self._places.remember(missing, unmounted - missing, self._hiding)
         self._is_partial = is_shut or bool(away)
         with self._catalog.read() as reader:
             is_missed = bool(reader.pageless(self.index))
@@ -315,38 +322,43 @@ class Scanner:
 
     # --- what comes in and goes ----------------------------------------------------------------
 
-    def _take_in(self, entries: list[Entry], instead_of: list[str] | None = None) -> Iterator[None]:
+    def _take_in(
+        self, entries: list[Entry], instead_of: Sequence[str] = (), coming: Sequence[str] = ()
+    ) -> Iterator[None]:
         if not entries:
             return
-        self._places.notice()  # no file comes in from a disk that is not remembered
-        for changing in self._intake.take_in(entries, instead_of or ()):
+        self._places.notice(self._has_files)  # none comes in from a disk that is not remembered
+        for changing in self._intake.take_in(entries, instead_of, coming):
             for path in changing:
                 self._waiting[path] = ((0, 0, 0), 0.0)
             yield
 
-    def _forget(self, gone: set[str], whole: bool) -> Iterator[None]:
+    def _forget(self, gone: set[str], coming: Sequence[str], whole: bool) -> Iterator[None]:
         """Let go of what is no longer in the folder. A file that was refused as a duplicate of one
-        of these takes its place in the same transaction."""
+        of these takes its place in the same transaction; what is ``coming``, or is still being
+        written, keeps the projects meanwhile."""
         gone, duplicates = self._deleted(gone, whole)
+        coming = sorted({*coming, *self._waiting} - gone)
         if duplicates:
-            yield from self._take_in(duplicates, sorted(gone))
+            yield from self._take_in(duplicates, sorted(gone), coming)
         elif gone:
             with self._catalog.change() as change:
                 change.remove(self.index, sorted(gone))
+                change.remember(self.index, coming)
             yield
 
     def _deleted(self, gone: set[str], whole: bool) -> tuple[set[str], list[Entry]]:
         """Those of the paths ``gone`` whose files somebody deleted, by all that we can tell, or
         that others take the place of; and these others."""
-        self._missing = []
+        self._missing, self._hiding = [], []
         if self._confirmed or self._is_said_to_be_empty():
             self._hold(set(), 0)
             return gone, self._duplicates(gone)
-        gone = self._without_unmounted(gone)
+        gone = self._without_hidden(self._without_unmounted(gone))
         duplicates = self._duplicates(gone)
         names = {_name(entry.path) for entry in duplicates}
         replaced = {path for path in gone if _name(path) in names}
-        rest = self._without_linked(gone - replaced, whole)
+        rest = self._without_linked(gone - replaced)
         return replaced | self._without_many(rest, whole), duplicates
 
     def _duplicates(self, gone: set[str]) -> list[Entry]:
@@ -397,7 +409,7 @@ class Scanner:
         for refusal in orphans:
             log_refusal(self.index, refusal)
 
-    def _without_linked(self, gone: set[str], whole: bool) -> set[str]:
+    def _without_linked(self, gone: set[str]) -> set[str]:
         """Those of the paths ``gone`` that are not behind a link, which a directory gave way to.
         Files that are cannot be fetched, but nobody deleted them: they are remembered, with their
         projects."""
@@ -411,13 +423,16 @@ class Scanner:
         if new := sorted(linked.keys() - kept):
             with self._catalog.change() as change:
                 kept |= change.lose_sight(self.index, new)
-        if whole:
-            self.troubles += [
+        for link, count in Counter(linked[path] for path in kept).items():
+            self._be_in_trouble(
                 f"{count:,} files are behind {self.folder.root / link}, which is a symbolic link"
                 " now and is not followed: put a directory in its place, or remove it"
-                for link, count in Counter(linked[path] for path in kept).items()
-            ]
+            )
         return gone - linked.keys()
+
+    def _be_in_trouble(self, text: str) -> None:
+        if text not in self.troubles:
+            self.troubles.append(text)
 
     # --- what is not taken for a deletion ------------------------------------------------------
 
@@ -482,15 +497,35 @@ class Scanner:
             kept = {path for path in gone if not place or path.startswith(f"{place}/")}
             if kept:
                 self._missing.append(place)
-                text = (
+                self._be_in_trouble(
                     f"no disk is mounted at {self.folder.root / place}, as there was;"
                     f" {len(kept):,} files stay listed: mount it, or run"
                     f" `pyindex confirm-deletions --index {self.index}` if it is meant to be gone"
                 )
-                if text not in self.troubles:
-                    self.troubles.append(text)
             gone = gone - kept
         return gone
+
+    def _without_hidden(self, gone: set[str]) -> set[str]:
+        """Those of the paths ``gone`` over which nothing has been mounted."""
+        for place in self._places.covered() if gone else ():
+            kept = {path for path in gone if not place or path.startswith(f"{place}/")}
+            if kept:
+                self._hiding.append(place)
+                self._be_in_trouble(
+                    f"what is mounted at {self.folder.root / place} hides {len(kept):,} files,"
+                    " which stay listed: unmount it, or run `pyindex confirm-deletions --index"
+                    f" {self.index}` if they are meant to be gone"
+                )
+            gone = gone - kept
+        return gone
+
+    def _has_files(self, place: str) -> bool:
+        """Whether files are known at or below a path."""
+        below = f"{place}/" if place else ""
+        with self._catalog.read() as reader:
+            return any(
+                file.path.startswith(below) for file in reader.files_after(self.index, below, 1)
+            )
 
     def _is_said_to_be_empty(self) -> bool:
         return (self.folder.root / ".empty").exists() and next(self.folder.walk(), None) is None

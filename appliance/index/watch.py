@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -153,12 +154,13 @@ class Watch:
 
     def _follow(self, events: Events) -> None:
         """Go on until something is another under the same name."""
+        self._clear("watch")  # what was in the way is not any more
         self._mounts_at = 0.0
         places = self._places()
         folders = [follower.scanner.folder for follower in self._followers]
         if not self._spec.catalog.exists():
             return  # it was lost since it was opened
-        if any(folder.given.resolve() != folder.root for folder in folders):
+        if any(os.path.realpath(folder.given) != str(folder.root) for folder in folders):
             return  # a link was turned since they were opened
         while not self._stop.is_set() and self._places() == places:
             urgent = events.is_heard and any(each.is_urgent for each in self._followers)
@@ -185,6 +187,12 @@ class Watch:
             self._mounts_at = time.monotonic()
         return [catalog, self._mounts, *map(_identity, folders)]
 
+    @property
+    def _hears_all(self) -> bool:
+        """Whether the system tells of all directories, so that what goes here and comes there is
+        heard of together."""
+        return self._followed is not None and self._missing <= 0
+
     def _hear(self, events: Events, seconds: float) -> None:
         """Wait for events and share them out."""
         paths, look_at_all = events.take(seconds)
@@ -199,7 +207,8 @@ class Watch:
             for follower in self._followers:
                 follower.wanted = True
         for follower in self._followers:
-            if self._followed is None or self._missing > 0:  # it is compared again and again
+            # It is compared again and again.
+            if not self._hears_all or follower.scanner.troubles:
                 follower.due = min(follower.due, time.monotonic() + _RETRY_SECONDS)
             folder = follower.scanner.folder
             heard = {path for each in paths if (path := folder.relative(each)) is not None}
@@ -244,7 +253,7 @@ class Watch:
         return not failed
 
     def _look_at(self, follower: _Follower, paths: frozenset[str]) -> None:
-        for _ in follower.scanner.look(paths, heard=True) if paths else ():
+        for _ in follower.scanner.look(paths, True, lets_go=self._hears_all) if paths else ():
             self._publish()
             if self._stop.is_set():
                 return  # what is left is found at the next start
@@ -425,7 +434,7 @@ class Watch:
 
 def _identity(folder: Folder) -> object:
     try:
-        return folder.given.resolve(), folder.identity()
+        return os.path.realpath(folder.given), folder.identity()
     except (OSError, PyindexError):
         return None
 

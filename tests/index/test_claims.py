@@ -1,6 +1,7 @@
 """No base answers for a project while its own index has a file that may be of it, or had one that
 nobody said was deleted (dependency confusion)."""
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -10,17 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from appliance.cli.status import status
 from appliance.index import places
 from appliance.index.catalog import Catalog
-from appliance.index.folder import FolderGone
+from appliance.index.folder import Folder, FolderGone
 from appliance.index.health import health
 from appliance.index.names import possible
+from appliance.index.publish import Publisher
 from appliance.index.readiness import PARTLY, scan_mark
 from appliance.index.recover import backup, rebuild, restore
 from appliance.index.scan import Scanner
 from appliance.index.watch import Watch, confirm_deletions
 from appliance.spec import Spec
-from tests.conftest import Lab
+from tests.conftest import Lab, eventually, watched
 from tests.dist import make_sdist, make_wheel
 from tests.index.test_rebuild import lose, spoil
 from tests.index.test_views import layered, shown, wheel
@@ -485,3 +488,141 @@ def test_a_confirmation_is_heard_by_a_watcher_that_waits_for_a_disk(
     assert scanner.missing() == ["disk"]
     confirm_deletions(lab.spec, lab.index)
     assert scanner.missing() == []
+
+
+# --- found by attacks ---------------------------------------------------------------------------
+
+
+def test_a_file_that_is_coming_keeps_the_project_of_one_that_goes(
+    team: Spec, tmp_path: Path
+) -> None:
+    """An upgrade by `cp` and `rm`: the new file has to settle first."""
+    old = make_wheel(tmp_path / "team", "private", "1.0")
+    make_wheel(tmp_path / "main", "private", "9.0")
+    Watch(team).once()
+    new = make_wheel(tmp_path / "team", "private", "1.1")
+    os.utime(new)
+    old.unlink()
+    catalog = Catalog(team.catalog)
+    scanner = Scanner(team, catalog, "team")
+    list(scanner.look({old.name, new.name}, heard=True))
+    Publisher(team, catalog).publish()
+    assert (shown(team, "team") or {})["private"] == []
+    eventually(lambda: list(scanner.look(scanner.waiting, heard=True)) and not scanner.waiting)
+    Publisher(team, catalog).publish()
+    assert (shown(team, "team") or {})["private"] == [new.name]
+    new.unlink()
+    Watch(team).once()
+    assert (shown(team, "team") or {})["private"] == [wheel("private", "9.0")]
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_link_that_is_turned_to_an_empty_directory_is_no_deletion(
+    tmp_path: Path, is_running: bool
+) -> None:
+    """The packages directory may be a link, and the disk behind it not be mounted yet."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "team").symlink_to(tmp_path / "disk")
+    team = layered(tmp_path, "team", "main")
+    make_wheel(tmp_path / "disk", "private", "1.0")
+    make_wheel(tmp_path / "main", "private", "9.0")
+    Watch(team).once()
+    watching = Watch(team)
+    (tmp_path / "team").unlink()
+    (tmp_path / "team").symlink_to(tmp_path / "empty")
+    if is_running:
+        with watched(watching):
+            eventually(lambda: "is empty, and not the one it was" in told(team))
+    else:
+        with pytest.raises(FolderGone, match="is empty, and not the one it was"):
+            watching.once()
+    assert shown(team, "team") == {"private": [wheel("private", "1.0")]}
+
+
+@pytest.mark.parametrize("place", ["sub", ""])
+def test_what_is_mounted_over_files_deletes_none(
+    team: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """They stay listed and are told of until it is unmounted, or somebody confirms that they are
+    gone."""
+    top = tmp_path / "team"
+    (top / "sub").mkdir()
+    path = make_wheel(top / "sub", "private", "1.0")
+    make_wheel(top, "stays", "1.0")
+    make_wheel(tmp_path / "main", "private", "9.0")
+    mounts: dict[str, str] = {}
+    monkeypatch.setattr(places, "mounts_below", lambda root: dict(mounts) if root == top else {})
+    Watch(team).once()
+    mounts[place] = "8:1 /"
+    path.rename(tmp_path / path.name)
+    scanner = Scanner(team, Catalog(team.catalog), "team")
+    for _ in range(2):
+        list(scanner.scan())
+        (text,) = scanner.troubles
+        assert f"what is mounted at {top / place} hides 1 files" in text
+        Watch(team).once()
+        assert (shown(team, "team") or {})["private"] == [path.name]
+    mounts.clear()
+    (tmp_path / path.name).rename(path)
+    list(scanner.scan())
+    assert scanner.troubles == []
+    mounts[place] = "8:1 /"
+    path.unlink()
+    list(scanner.scan())
+    assert confirm_deletions(team, "team") == 1
+    Watch(team).once()
+    assert (shown(team, "team") or {})["private"] == [wheel("private", "9.0")]
+
+
+def test_a_loop_of_links_is_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "packages").symlink_to("packages")
+    with pytest.raises(FolderGone, match="Too many levels of symbolic links"):
+        Folder(tmp_path / "packages").identity()
+
+
+def test_what_goes_is_left_for_a_scan_where_not_all_is_heard(lab: Lab) -> None:
+    """It may have moved to where nothing is heard from."""
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    (lab.packages / "deep").mkdir()
+    (lab.packages / wheel("foo", "1.0")).rename(lab.packages / "deep" / wheel("foo", "1.0"))
+    scanner = Scanner(lab.spec, lab.catalog, lab.index)
+    list(scanner.look({wheel("foo", "1.0")}, heard=True, lets_go=False))
+    assert len(lab.journal()) == 1
+    list(scanner.scan())
+    assert [change.action for change in lab.journal()] == ["added", "moved"]
+
+
+def test_a_trouble_that_has_passed_is_told_no_more(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What kept the watcher from its work at first, once it works."""
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    watching = Watch(lab.spec)
+    real = watching._open
+
+    def fail_once() -> None:
+        monkeypatch.setattr(watching, "_open", real)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(watching, "_open", fail_once)
+    with watched(watching):
+        eventually(lambda: "is full: free some space" in caplog.text)
+        eventually(lambda: status(lab.spec)["problems"] == [])
+
+
+def test_files_behind_a_link_are_told_of_while_they_are(lab: Lab) -> None:
+    """Not only when all is scanned the next time."""
+    inside = lab.packages / "inside"
+    inside.mkdir()
+    make_wheel(inside, "foo", "1.0")
+    with lab.watched():
+        eventually(lambda: lab.files("foo"))
+        inside.rename(lab.packages.parent / "large")
+        inside.symlink_to(lab.packages.parent / "large")
+        eventually(lambda: "1 files are behind" in str(status(lab.spec)["problems"]))
+        inside.unlink()
+        (lab.packages.parent / "large").rename(inside)
+        eventually(lambda: lab.files("foo") and status(lab.spec)["problems"] == [])
