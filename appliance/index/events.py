@@ -99,8 +99,13 @@ class Events:
                 tree = _Tree(inotify, self._roots, self._stop)
                 took = time.monotonic() - began
                 self._begin(tree)
+                again_at = time.monotonic() + _RETRY_SECONDS
                 while not self._stop.is_set():
                     self._put(tree.hear(_TICK_SECONDS), tree)
+                    if time.monotonic() >= again_at:
+                        again_at = time.monotonic() + _RETRY_SECONDS
+                        if tree.follow_roots():
+                            self._begin(tree)
                     self._stop.wait(_GATHER_SECONDS)
         except _Overflow:  # directories may have come and gone: all is followed anew
             return max(_TICK_SECONDS, took or 0.0)
@@ -168,8 +173,16 @@ class _Tree:
         self._at: dict[int, tuple[_Directory, ...]] = {}
         self._top = _Directory(None, "")
         self.count = 0
-        for root in roots:
-            self._follow(self._top, "" if root == "/" else root)
+        self._roots = ["" if root == "/" else root for root in roots]
+        self.follow_roots()
+
+    def follow_roots(self) -> bool:
+        """Follow the roots that could not be entered until now; returns whether any can."""
+        before = self.count
+        for root in self._roots:
+            if root not in (self._top.below or ()):
+                self._follow(self._top, root)
+        return self.count > before
 
     def hear(self, seconds: float) -> set[str]:
         """Paths where something happened, waiting so long for the first. Raises ``_Overflow``."""

@@ -212,9 +212,9 @@ class Watch:
                 follower.due = min(follower.due, time.monotonic() + _RETRY_SECONDS)
             folder = follower.scanner.folder
             heard = {path for each in paths if (path := folder.relative(each)) is not None}
-            if "" in heard:  # the folder itself
+            if "" in heard:  # the folder itself, perhaps again and again
                 heard.discard("")
-                follower.wanted = True
+                follower.due = min(follower.due, time.monotonic())
             follower.heard |= heard
 
     def _serve(self, follower: _Follower) -> None:

@@ -281,6 +281,26 @@ def test_a_directory_is_followed_once_it_can_be_entered(
         is_told(told, top / "other/below/file")
 
 
+def test_a_root_is_followed_once_it_can_be_entered(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing tells of it, so it is tried again; then everything is to be looked at."""
+    shut = [str(top)]
+    real = INotify.add_watch
+
+    def add_watch(self: INotify, path: str, mask: int) -> object:
+        if path in shut:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(self, path, mask)
+
+    monkeypatch.setattr(INotify, "add_watch", add_watch)
+    with heard(top) as told:
+        assert told.followed == 0
+        shut.clear()
+        eventually(lambda: told.take(0.1)[1])
+        is_told(told, top / "sub/file")
+
+
 def test_a_disk_that_goes_is_told(top: Path) -> None:
     """By the path that it was at."""
     with tmpfs(top / "other"):
