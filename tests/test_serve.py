@@ -414,6 +414,7 @@ WRONG = [
         1,
         f"state /dev/null: Not a directory; {NAME_ANOTHER}",
     ),
+    (["serve", ".", "--access-log", "/nowhere/x"], 1, "--access-log /nowhere/x: No such file or"),
     (["serve", ".", "--state", "/proc/x"], 1, f"state /proc/x: No such file .*; {NAME_ANOTHER}"),
     (["watch", ".", "--once", "--state", "/dev/null"], 1, "pyindex: .*/dev/null.*irectory"),
     (["nix"], 2, "invalid choice"),

@@ -29,11 +29,16 @@ def add_source(parser: argparse.ArgumentParser, positional: bool = False) -> Non
     )
 
 
-def source(arguments: argparse.Namespace) -> Spec:
+def source(arguments: argparse.Namespace, changes: bool = False) -> Spec:
     """The spec that the options of :func:`add_source` mean. From here on root is whoever owns its
-    state."""
+    state. Who ``changes`` something there must mean what a server that uses it serves: raises
+    :class:`PyindexError` otherwise."""
     found = _source(arguments)
     act_as_owner(found.state)
+    if changes:
+        from appliance.index.watch import check_alone
+
+        check_alone(found)
     return found
 
 
@@ -157,7 +162,7 @@ def add_index(parser: argparse.ArgumentParser) -> None:
 
 def index(arguments: argparse.Namespace) -> tuple[Spec, str]:
     """The spec and the index of it that the options of :func:`add_index` mean."""
-    found = source(arguments)
+    found = source(arguments, changes=True)
     name = str(arguments.index or found.root)
     if name not in found.indexes:
         raise NotFound(f"no index {name!r}; the spec has {', '.join(found.indexes)}")

@@ -21,7 +21,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(arguments: argparse.Namespace) -> int:
     verb = "would remove" if arguments.dry_run else "removed"
     size = 0
-    for removed in prune(common.source(arguments), arguments.dry_run):
+    for removed in prune(common.source(arguments, changes=True), arguments.dry_run):
         print(f"{verb} {removed.what}")
         size += removed.size
     print(f"{verb} {size / 1e6:.1f} MB of files")

@@ -24,6 +24,6 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(arguments: argparse.Namespace) -> int:
     common.log_to_stderr()
-    for line in rebuild(common.source(arguments), arguments.accept_changes):
+    for line in rebuild(common.source(arguments, changes=True), arguments.accept_changes):
         print(line)
     return 0

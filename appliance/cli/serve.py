@@ -56,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     log = arguments.access_log
     if log not in (None, "-"):
         log = str(Path(log).absolute())
+        _check_log(log)
     # Nothing is imported from where packages lie, and no disk is kept busy.
     os.chdir("/")
     server = spec.server
@@ -105,6 +106,15 @@ def _at(spec: Spec, arguments: argparse.Namespace) -> Spec:
     if arguments.directory is None:
         raise SpecError(["--url goes with a directory; a spec has its own url"])
     return with_url(spec, arguments.url)
+
+
+def _check_log(path: str) -> None:
+    """Raise :class:`PyindexError` if nothing can be written there."""
+    try:
+        with open(path, "ab"):  # noqa: PTH123 - as gunicorn does
+            pass
+    except OSError as error:
+        raise PyindexError(f"--access-log {path}: {error.strerror}") from None
 
 
 def _check_state(spec: Spec) -> None:

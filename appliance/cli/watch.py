@@ -31,7 +31,7 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(arguments: argparse.Namespace) -> int:
     common.log_to_stderr()
-    return watch(common.source(arguments), arguments.once, arguments.parent)
+    return watch(common.source(arguments, changes=arguments.once), arguments.once, arguments.parent)
 
 
 def watch(spec: Spec, once: bool = False, parent: int | None = None) -> int:

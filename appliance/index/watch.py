@@ -154,7 +154,7 @@ class Watch:
 
     def _follow(self, events: Events) -> None:
         """Go on until something is another under the same name."""
-        self._clear("watch")  # what was in the way is not any more
+        self._troubles.clear()  # what was in the way may not be any more
         self._mounts_at = 0.0
         places = self._places()
         folders = [follower.scanner.folder for follower in self._followers]
@@ -517,7 +517,7 @@ def _check_same(spec: Spec, file: IO[str]) -> None:
     try:
         theirs: dict[str, str] = dict(json.loads(text))
     except (ValueError, TypeError):
-        theirs = {}  # an older version
+        return  # of an older version, which says less
     differs = [
         f"{what} is {theirs.get(what, 'another')} there and {ours.get(what, 'another')} here"
         for what in {**ours, **theirs}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance import spec
+from appliance.cli import main
 from appliance.errors import PyindexError
 from appliance.index import decisions
 from appliance.index.publish import _layout
@@ -245,9 +246,24 @@ OTHERS = {
 }
 
 
+CHANGING = [
+    ["watch", "--once"],
+    ["yank", "foo==1"],
+    ["unyank", "foo==1"],
+    ["remove", "foo==1"],
+    ["status-set", "foo", "archived"],
+    ["confirm-deletions"],
+    ["rebuild"],
+    ["gc"],
+]
+
+
 @pytest.mark.parametrize("name", OTHERS)
-def test_one_state_is_for_one_layout(tmp_path: Path, name: str) -> None:
-    """A second server that would publish something else does not mix the two; what, is said."""
+def test_one_state_is_for_one_layout(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second server that would publish something else does not mix the two, nor does a command;
+    what differs is said."""
     text, differs = OTHERS[name]
     for file, content in (("one.yml", TWO), ("other.yml", text)):
         (tmp_path / file).write_text(content)
@@ -261,6 +277,9 @@ def test_one_state_is_for_one_layout(tmp_path: Path, name: str) -> None:
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ended.returncode == 1
         assert re.search(f"^pyindex: state .* is in use by .*{differs}", ended.stderr, re.MULTILINE)
+        for words in CHANGING:
+            assert main([*words, "-c", str(tmp_path / "other.yml")]) == 1
+            assert re.search(f"pyindex: state .* is in use by .*{differs}", capsys.readouterr().err)
         check_alone(one)
     with alive(other), alive(other):
         pass
