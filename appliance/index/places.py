@@ -76,7 +76,7 @@ class Places:
         self._write(_Memory(str(self._folder.given), identity, mounts, list(hiding)))
 
     def _write(self, memory: _Memory) -> None:
-        if memory == self._known():
+        if memory == self._known() and self._written() is not None:
             return
         make_directory(self._file.parent)
         with Batch() as batch:
@@ -92,7 +92,8 @@ class Places:
 
     def _known(self) -> _Memory:
         written = self._written()
-        if self._memory is None or written != self._read:  # another process may have written it
+        # Another process may have written it; if somebody removed it, we know better.
+        if self._memory is None or written not in (None, self._read):
             self._read = written
             # A link that is turned is another directory in the same place.
             roots = [str(self._folder.given), str(self._folder.root)]

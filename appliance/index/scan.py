@@ -103,6 +103,8 @@ class Scanner:
         if gone:
             yield from self._forget(gone, [entry.path for entry in settled], whole=False)
         yield from self._take_in(settled)
+        if lets_go:
+            yield from self._replace_held()
         with self._catalog.read() as reader:
             files = {path for path in under if _is_package(path)}
             signed = reader.signed_at(self.index, sorted(files))
@@ -360,6 +362,16 @@ class Scanner:
         replaced = {path for path in gone if _name(path) in names}
         rest = self._without_linked(gone - replaced)
         return replaced | self._without_many(rest, whole), duplicates
+
+    def _replace_held(self) -> Iterator[None]:
+        """Let files that came elsewhere take the place of such as are held."""
+        duplicates = self._duplicates(self._held) if self._held else []
+        if duplicates:
+            names = {_name(entry.path) for entry in duplicates}
+            replaced = {path for path in self._held if _name(path) in names}
+            yield from self._take_in(duplicates, sorted(replaced))
+            self._held.difference_update(replaced)
+            self._let_back()
 
     def _duplicates(self, gone: set[str]) -> list[Entry]:
         """What was refused only for one of the paths ``gone``."""

@@ -626,3 +626,38 @@ def test_files_behind_a_link_are_told_of_while_they_are(lab: Lab) -> None:
         inside.unlink()
         (lab.packages.parent / "large").rename(inside)
         eventually(lambda: lab.files("foo") and status(lab.spec)["problems"] == [])
+
+
+def test_copies_take_the_place_of_what_vanished(lab: Lab) -> None:
+    """`cp -r old new; rm -r old`, as `mv` to another disk does: no file is asked about."""
+    old, new = lab.packages / "old", lab.packages / "new"
+    old.mkdir()
+    for name in MANY:
+        make_wheel(old, name, "1.0")
+    lab.once()
+    scanner = Scanner(lab.spec, lab.catalog, lab.index)
+    shutil.copytree(old, new, copy_function=shutil.copy)
+    shutil.rmtree(old)
+    list(scanner.look({"old", "new"}, heard=True))
+    assert "vanished" in told(lab.spec)
+    eventually(lambda: list(scanner.look(scanner.waiting, heard=True)) and not scanner.waiting)
+    assert "vanished" not in told(lab.spec)
+    Publisher(lab.spec, lab.catalog).publish()
+    assert lab.accepted() == {f"new/{wheel(name, '1.0')}" for name in MANY}
+
+
+def test_what_is_remembered_of_disks_is_written_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may remove the file while a disk is away."""
+    (lab.packages / "disk").mkdir()
+    mounts = {"disk": "8:1 /"}
+    monkeypatch.setattr(places, "mounts_below", lambda root: dict(mounts))
+    scanner = Scanner(lab.spec, Catalog(lab.spec.catalog, create=True), lab.index)
+    list(scanner.scan())
+    mounts.clear()
+    file = lab.spec.state / "places" / f"{lab.index}.json"
+    file.unlink()
+    assert scanner.missing() == ["disk"]
+    list(scanner.scan())
+    assert "disk" in file.read_text()
