@@ -31,7 +31,8 @@ def layered(root: Path, *names: str) -> Spec:
         f"  {name}: {{packages: {name}, bases: [{', '.join(names[number + 1 :])}]}}\n"
         for number, name in enumerate(names)
     ]
-    path.write_text("state: state\nindexes:\n" + "".join(lines))
+    top = "state: state\nbackup: {directory: backups}\nindexes:\n"
+    path.write_text(top + "".join(lines))
     return spec.load(path)
 
 
