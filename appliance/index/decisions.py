@@ -127,9 +127,8 @@ def matching(reader: Reader, spec: Spec, index: str, what: str) -> list[File]:
     files = project.release(version.strip())
     if not files:
         known = ", ".join(project.versions[-10:])
-        raise NotFound(
-            f"project {project.name} has no release {version.strip()!r}; its newest are {known}"
-        )
+        has = f"its newest are {known}" if known else "no file of it is accepted"
+        raise NotFound(f"project {project.name} has no release {version.strip()!r}; {has}")
     return files
 
 
