@@ -60,6 +60,7 @@ class Scanner:
         self._missing: list[str] = []  # places without their disk, of the last look
         self._hiding: list[str] = []  # places with another disk over what was there, likewise
         self._confirmed = confirmed
+        self.pauses = False  # a scan: that something moved may be heard, before it is let go
         self._is_partial = False  # the last scan could not see all there may be
         self.is_noted = False  # that the folder was scanned in full
 
@@ -118,6 +119,7 @@ class Scanner:
         Yields after each slice, ``True`` if files were taken in or let go. What is gone is let go
         at the end: it may have moved to where the scan comes later. Otherwise as :meth:`look`.
         """
+        self.pauses = False
         self._recognise()
         unmounted = self._places.notice(self._has_files)
         tally, gone, new, parts = Tally(), set[str](), list[Entry](), list[_Part]()
@@ -147,7 +149,10 @@ class Scanner:
             yield False
         if failure is not None:
             raise failure
-        gone = {path for path in gone if self._is_gone(path)}
+        if gone := {path for path in gone if self._is_gone(path)}:
+            self.pauses = True
+            yield False
+            self.pauses = False
         self.troubles = []
         self._missing = []
         yield from (True for _ in self._forget(gone, [], whole=True))

@@ -40,6 +40,8 @@ _TURN_SECONDS = 0.05
 _REST = 99
 # A file that seems to be written when an index is first scanned holds it up so long.
 _SETTLE_SECONDS = 2.0
+# In this time what happened was heard, and looked at.
+_MOVE_SECONDS = 3 * _TICK_SECONDS
 # How often to look whether the lock is held for longer than a question takes, and the pause.
 _ASKING, _ASKING_SECONDS = 5, 0.02
 
@@ -276,6 +278,9 @@ class Watch:
                 return
             if has_changed:
                 self._publish()
+                return
+            if follower.scanner.pauses:
+                follower.scan_at = time.monotonic() + _MOVE_SECONDS
                 return
             if not follower.at_full_speed:
                 follower.scan_at = time.monotonic() + _REST * (time.thread_time() - began)

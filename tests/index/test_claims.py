@@ -14,7 +14,7 @@ import pytest
 from appliance.cli.status import status
 from appliance.index import places
 from appliance.index.catalog import Catalog
-from appliance.index.folder import Folder, FolderGone
+from appliance.index.folder import Entry, Folder, FolderGone, Tally
 from appliance.index.health import health
 from appliance.index.names import possible
 from appliance.index.publish import Publisher
@@ -661,3 +661,29 @@ def test_what_is_remembered_of_disks_is_written_again(
     assert scanner.missing() == ["disk"]
     list(scanner.scan())
     assert "disk" in file.read_text()
+
+
+def test_a_move_that_is_heard_while_a_scan_ends_is_no_deletion(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is gone when all was compared is let go after what happened was heard."""
+    old, new = lab.packages / "z", lab.packages / "a"
+    old.mkdir()
+    make_wheel(old, "foo", "1.0")
+    lab.once()
+    scanner = Scanner(lab.spec, lab.catalog, lab.index)
+    walk = Folder.walk
+
+    def rename_behind(self: Folder, tally: Tally | None = None) -> Iterator[Entry]:
+        """The scan has passed where it goes to, and finds nothing where it was."""
+        old.rename(new)
+        return iter(())
+
+    monkeypatch.setattr(Folder, "walk", rename_behind)
+    scan = scanner.scan()
+    while not scanner.pauses:
+        next(scan)
+    monkeypatch.setattr(Folder, "walk", walk)
+    list(scanner.look({"a", "z"}, heard=True))
+    list(scan)
+    assert [change.action for change in lab.journal()] == ["added", "moved"]
