@@ -1,5 +1,6 @@
 """A state that nobody here may write to is served, and told about, as it is."""
 
+import gc
 import json
 import os
 import shutil
@@ -75,6 +76,30 @@ def test_everything_that_reads_works(published: Lab, capsys: pytest.CaptureFixtu
         assert "1 files, 0 MB verified: 0 problems" in capsys.readouterr().out
         assert command(lab, "yank", WHEEL) == 1
         assert "mounted read-only" in capsys.readouterr().err
+
+
+def test_a_log_that_goes_while_it_is_opened_is_no_error(
+    published: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write to it elsewhere has just closed it."""
+    with closing(sqlite3.connect(published.spec.catalog)) as held, read_only(published) as lab:
+        held.execute("SELECT * FROM mark").fetchall()
+        decisions.yank(published.spec, published.index, WHEEL, "x")
+        catalog = lab.catalog
+        found = catalog._found
+
+        def close_after() -> tuple[int, bool, str]:
+            seen = found()
+            monkeypatch.setattr(catalog, "_found", found)
+            held.close()
+            gc.collect()
+            for part in ("-wal", "-shm"):
+                (published.spec.state / f"catalog.sqlite{part}").unlink(missing_ok=True)
+            return seen
+
+        monkeypatch.setattr(catalog, "_found", close_after)
+        with catalog.read() as reader:
+            assert reader.counts(lab.index) == (1, 1)
 
 
 def test_what_others_write_is_seen(published: Lab) -> None:

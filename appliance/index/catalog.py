@@ -124,7 +124,11 @@ class Catalog:
         self, begin: str, create: bool = False, other: Path | None = None
     ) -> Iterator[sa.Connection]:
         try:
-            engine = self._current(create)
+            try:
+                engine = self._readable(create)
+            except sa.exc.OperationalError:
+                # Its log has gone since we looked: somebody elsewhere, who may write, closed it.
+                engine = self._readable(create)
             if "IMMEDIATE" in begin and engine.url.query:  # see schema.open_engine
                 raise CatalogError(f"catalog {self.path}: {self._advice('readonly database')}")
             with engine.connect() as connection:
@@ -140,6 +144,14 @@ class Catalog:
                         connection.invalidate()  # what is attached would stay so in the pool
         except sa.exc.DatabaseError as error:
             raise CatalogError(f"catalog {self.path}: {self._advice(str(error.orig))}") from error
+
+    def _readable(self, create: bool) -> sa.Engine:
+        """The current engine; of one that can only be read, after it could be."""
+        engine = self._current(create)
+        if engine.url.query:
+            with engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA user_version")
+        return engine
 
     def _current(self, create: bool) -> sa.Engine:
         """The engine of the file that is there now: a restored backup replaces the file."""
