@@ -370,8 +370,7 @@ class Scanner:
 
     def _replace_held(self) -> Iterator[None]:
         """Let files that came elsewhere take the place of such as are held."""
-        duplicates = self._duplicates(self._held) if self._held else []
-        if duplicates:
+        if duplicates := self._duplicates(self._held):
             names = {_name(entry.path) for entry in duplicates}
             replaced = {path for path in self._held if _name(path) in names}
             yield from self._take_in(duplicates, sorted(replaced))
@@ -381,9 +380,11 @@ class Scanner:
     def _duplicates(self, gone: set[str]) -> list[Entry]:
         """What was refused only for one of the paths ``gone``."""
         with self._catalog.read() as reader:
-            there = reader.accepted_at(self.index, list(gone))
-            names = {_name(path) for path in there | reader.unseen_at(self.index, list(gone))}
-            duplicates = reader.duplicates(self.index) if names else []
+            duplicates = reader.duplicates(self.index) if gone else []
+            doubled = {_name(refusal.path) for refusal in duplicates}
+            paths = [path for path in gone if _name(path) in doubled] if doubled else []
+            there = reader.accepted_at(self.index, paths) | reader.unseen_at(self.index, paths)
+        names = {_name(path) for path in there}
         return [
             entry
             for refusal in duplicates
@@ -469,8 +470,7 @@ class Scanner:
 
     def _may_be_there(self, path: str) -> bool:
         """Whether a file that nobody has looked at may be at ``path``."""
-        places = self._places.missing()
-        if any(not place or path.startswith(f"{place}/") for place in places):
+        if _covers(self._places.missing(), path):
             return True
         return not self._is_gone(path) and self.folder.link_before(path) is None
 
@@ -511,7 +511,7 @@ class Scanner:
         if not gone:
             return gone
         for place in self._places.missing():
-            kept = {path for path in gone if not place or path.startswith(f"{place}/")}
+            kept = {path for path in gone if _covers((place,), path)}
             if kept:
                 self._missing.append(place)
                 self._be_in_trouble(
@@ -525,7 +525,7 @@ class Scanner:
     def _without_hidden(self, gone: set[str]) -> set[str]:
         """Those of the paths ``gone`` over which nothing has been mounted."""
         for place in self._places.covered() if gone else ():
-            kept = {path for path in gone if not place or path.startswith(f"{place}/")}
+            kept = {path for path in gone if _covers((place,), path)}
             if kept:
                 self._hiding.append(place)
                 self._be_in_trouble(

@@ -110,8 +110,9 @@ further_claim = sa.Table(
     sa.Column("project", sa.Text, primary_key=True),
     sa.Index("further_claim_by_project", "index", "project"),
 )
-# Files that an older catalog published, and that this one has not looked at yet: no base answers
-# for what they claim, and of two files with one name they come first.
+# Files that are remembered without having been looked at: published by an older catalog, behind a
+# link that was a directory, or still being copied. No base answers for what they claim, and of two
+# files with one name they come first.
 unseen = sa.Table(
     "unseen",
     metadata,

@@ -172,8 +172,8 @@ class Writer(Reader):
             self._journal(index, project, display, "refused", path)
 
     def remember(self, index: str, paths: Sequence[str]) -> set[str]:
-        """Note files that an older catalog published, of which this one knows nothing yet, and the
-        projects that they may be of. Nothing is journalled: these have no page before a scan has
+        """Note files that nobody could look at yet (see :data:`schema.unseen`), and the projects
+        that they may be of. Nothing is journalled: these have no page before a scan has
         come to its end (see :meth:`miss`), but no base may answer for them. :meth:`count` follows.
         Returns which of ``paths`` were not known, have a name of a project, and have it first.
         """
