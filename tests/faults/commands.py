@@ -2,12 +2,15 @@
 
 import itertools
 import json
+import os
 import random
 import re
+import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +88,9 @@ class Commands:
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
+        if not select.select([self._server.stdout], [], [], 2 * PATIENCE)[0]:
+            self._server.kill()
+            raise AssertionError(f"no answer to {request}")
         answer = json.loads(self._server.stdout.readline())
         if isinstance(answer, dict):
             raise AssertionError(answer["error"])
@@ -122,6 +128,48 @@ def forking(folder: Path) -> Iterator[Commands]:
             yield Commands(server, folder)
         finally:
             server.terminate()  # closing its input would not do: a fork of ours may hold that open
+
+
+def attach(pids: Collection[int], options: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """Have strace follow processes from here on, without those that have ended meanwhile; it is to
+    be ended with :func:`detach`. Raises OSError if it does not come to it."""
+    of = [word for pid in pids for word in ("-p", str(pid))]
+    command = ["strace", *of, *options]
+    tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
+    assert tracer.stderr is not None
+    said, until = b"", time.monotonic() + PATIENCE
+    for pid in pids:
+        while not re.search(rb"Process %d attached|PTRACE_SEIZE, %d\b" % (pid, pid), said):
+            ready = select.select([tracer.stderr], [], [], max(until - time.monotonic(), 0))[0]
+            more = os.read(tracer.stderr.fileno(), 4096) if ready else b""
+            if not more:
+                tracer.kill()
+                detach(tracer)
+                raise OSError(f"{command} did not attach to {pid}: {said.decode()}")
+            said += more
+    return tracer
+
+
+def detach(tracer: "subprocess.Popen[bytes]") -> None:
+    """Let go what strace follows."""
+    tracer.terminate()
+    try:
+        tracer.wait(10)
+    except subprocess.TimeoutExpired:
+        tracer.kill()
+        tracer.wait()
+    assert tracer.stderr is not None
+    tracer.stderr.close()
+
+
+@contextmanager
+def traced(pids: Collection[int], *options: str) -> Iterator[None]:
+    """strace follows these processes until the block ends."""
+    tracer = attach(pids, options)
+    try:
+        yield
+    finally:
+        detach(tracer)
 
 
 def killing(call: Call) -> list[str]:

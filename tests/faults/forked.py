@@ -15,10 +15,12 @@ import subprocess
 import sys
 import time
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import appliance
 from appliance.cli import main
+from tests.faults.commands import attach, detach
 
 
 def _import_all() -> None:
@@ -31,7 +33,7 @@ def _import_all() -> None:
 
 def start(
     argv: list[str], out: str, err: str, strace: list[str] | None
-) -> tuple[int, subprocess.Popen[str] | None]:
+) -> tuple[int, subprocess.Popen[bytes] | None]:
     """Begin ``pyindex ARGV``, traced by ``strace`` with these options from its first call on."""
     gate, opener = os.pipe()
     pid = os.fork()
@@ -41,9 +43,10 @@ def start(
         os.close(gate)
         _become(argv, out, err)
     os.close(gate)
-    tracer = None if strace is None else _trace(pid, strace)
-    os.close(opener)
-    return pid, tracer
+    try:
+        return pid, None if strace is None else attach([pid], strace)
+    finally:
+        os.close(opener)
 
 
 def _become(argv: list[str], out: str, err: str) -> None:
@@ -61,17 +64,7 @@ def _become(argv: list[str], out: str, err: str) -> None:
     raise SystemExit(code)
 
 
-def _trace(pid: int, options: list[str]) -> subprocess.Popen[str]:
-    command = ["strace", "-p", str(pid), *options]
-    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert tracer.stderr is not None
-    for line in tracer.stderr:
-        if "attached" in line:
-            return tracer
-    raise OSError(f"{command} did not attach")
-
-
-def end(pid: int, tracer: subprocess.Popen[str] | None, seconds: float) -> int | None:
+def end(pid: int, tracer: subprocess.Popen[bytes] | None, seconds: float) -> int | None:
     """How the process ended, as Popen.returncode; ``None`` for one killed since it did not."""
     deadline, code = time.monotonic() + seconds, None
     while True:
@@ -85,18 +78,10 @@ def end(pid: int, tracer: subprocess.Popen[str] | None, seconds: float) -> int |
             break
         time.sleep(0.002)
     if tracer is not None:
-        _stop(tracer)
+        with suppress(subprocess.TimeoutExpired):
+            tracer.wait(10)  # it ends with what it followed, once it has written down all
+        detach(tracer)
     return code
-
-
-def _stop(tracer: subprocess.Popen[str]) -> None:
-    try:
-        tracer.wait(10)
-    except subprocess.TimeoutExpired:
-        tracer.kill()
-        tracer.wait()
-    assert tracer.stderr is not None
-    tracer.stderr.close()
 
 
 def answer(requests: dict[int, Any], request: dict[str, Any]) -> Any:

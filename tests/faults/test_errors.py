@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +12,7 @@ import pytest
 
 from tests.conftest import eventually
 from tests.dist import make_wheel
-from tests.faults.commands import READING, Call, Ended, calls, failing, spread, tracing
+from tests.faults.commands import READING, Call, Ended, calls, failing, spread, traced, tracing
 from tests.faults.labs import Bench, Memory, check, on_all, told, well
 from tests.faults.test_hangs import descendants
 from tests.faults.test_kills import change_folder
@@ -178,19 +177,11 @@ def test_a_watcher_outlives_what_passes(workplaces: list[Bench], trouble: Fault)
         eventually(lambda: bench.lab.files("p8"))
         # Its threads, and the process that waits to examine files.
         pids = [watcher.pid, *descendants(watcher.pid)]
-        of = [word for pid in pids for word in ("-p", str(pid))]
-        command = ["strace", *of, *failing(trouble.names, trouble.error, "1+")]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
-            assert tracer.stderr is not None
-            for _ in pids:
-                assert any("attached" in line for line in tracer.stderr)
+        with traced(pids, *failing(trouble.names, trouble.error, "1+")):
             change_folder(bench)
-            try:
-                eventually(lambda: tells(watcher.err.read_text(), trouble))
-                look(bench.lab)
-                untouched_are_served(bench)
-            finally:
-                tracer.terminate()
+            eventually(lambda: tells(watcher.err.read_text(), trouble))
+            look(bench.lab)
+            untouched_are_served(bench)
         eventually(lambda: bench.lab.files("p9"))
         eventually(lambda: bench.lab.page("p5") and len(bench.lab.files("p5")) == 1)
         assert Path(f"/proc/{watcher.pid}").exists()

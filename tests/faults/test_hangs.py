@@ -16,6 +16,7 @@ from benchmarks.ports import free_port
 from tests.attacks.target import JSON
 from tests.conftest import eventually
 from tests.dist import make_wheel
+from tests.faults.commands import attach, detach
 from tests.integration.servers import PYINDEX
 from tests.nginx.servers import PATIENCE, Server, listens
 
@@ -72,18 +73,13 @@ def watcher(pid: int) -> int:
 @contextmanager
 def hanging(pids: list[int], names: str, *more: str) -> Iterator[None]:
     """Let the named calls of these processes not come back until the block ends."""
-    of = [word for pid in pids for word in ("-p", str(pid))]
     options = ["-o", "/dev/null", "-e", f"trace={names}", "-e", f"inject={names}:{DELAY}"]
-    with subprocess.Popen(
-        ["strace", "-f", *of, *options, *more], stderr=subprocess.PIPE, text=True
-    ) as tracer:
-        assert tracer.stderr is not None
-        for _ in pids:
-            assert any("attached" in line for line in tracer.stderr)
-        try:
-            yield
-        finally:
-            tracer.kill()
+    tracer = attach(pids, ["-f", *options, *more])
+    try:
+        yield
+    finally:
+        tracer.kill()  # it would wait for the calls
+        detach(tracer)
 
 
 def health(server: Server) -> dict[str, object]:

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import pytest
 
 from tests.conftest import eventually
 from tests.dist import make_sdist, make_wheel
-from tests.faults.commands import MUTATING, Call, Ended, calls, killing, spread, tracing
+from tests.faults.commands import MUTATING, Call, Ended, calls, killing, spread, traced, tracing
 from tests.faults.labs import Bench, Memory, check, on_all, told, well
 from tests.faults.test_hangs import descendants
 from tests.wholeness import digest, look, package_files
@@ -312,15 +311,8 @@ def examiner(bench: Bench, *options: str) -> Iterator[int]:
         make_wheel(bench.lab.packages, "p8", "1.0")
         eventually(lambda: bench.lab.files("p8"))
         (pid,) = descendants(watcher.pid)  # it waits for more
-        with subprocess.Popen(
-            ["strace", "-p", str(pid), *options], stderr=subprocess.PIPE, text=True
-        ) as tracer:
-            assert tracer.stderr is not None
-            assert any("attached" in line for line in tracer.stderr)
-            try:
-                yield pid
-            finally:
-                tracer.terminate()
+        with traced([pid], *options):
+            yield pid
     finally:
         os.kill(watcher.pid, signal.SIGTERM)
         well(watcher.wait())
