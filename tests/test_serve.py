@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -420,6 +421,30 @@ WRONG = [
     (["nix"], 2, "invalid choice"),
     ([], 2, "required: COMMAND"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("127.0.0.1", "Address already in use"),
+        ("203.0.113.9", "Cannot assign requested address"),
+        ("::ffff:1", "Cannot assign requested address"),
+        ("name.invalid", "[^;]*[Nn]ame[^;]*"),
+    ],
+)
+def test_an_address_that_is_not_to_be_had_is_told_in_a_line(
+    tmp_path: Path, host: str, said: str
+) -> None:
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        asked = ["--host", host, "--port", port, "--state", tmp_path / "state"]
+        code, _, err = command("serve", packages, *asked)
+    assert code == 1
+    where = re.escape(f"[{host}]" if ":" in host else host)
+    assert re.fullmatch(f"pyindex: cannot listen on {where}:{port}: {said}; name .*\n", err), err
+    assert not (tmp_path / "state" / "watcher.json").exists()
 
 
 @pytest.mark.parametrize(("arguments", "code", "message"), WRONG)

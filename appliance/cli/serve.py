@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     server = spec.server
     host = arguments.host or server.host
     port = server.port if arguments.port is None else arguments.port
+    _check_address(host, port)
     serve(
         spec,
         bind=f"{bracketed(host)}:{port}",
@@ -115,6 +117,22 @@ def _check_log(path: str) -> None:
             pass
     except OSError as error:
         raise PyindexError(f"--access-log {path}: {error.strerror}") from None
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raise :class:`PyindexError` if nothing can listen there: gunicorn would try for long."""
+    try:
+        for family, kind, _, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[:1]:
+            with socket.socket(family, kind) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tried.bind(address)
+    except OSError as error:
+        raise PyindexError(
+            f"cannot listen on {bracketed(host)}:{port}: {error.strerror}; name another address"
+            " (--host, --port, or server in the spec), or stop what listens there"
+        ) from None
 
 
 def _check_state(spec: Spec) -> None:
