@@ -20,7 +20,8 @@ from appliance.index.store import Site
 from appliance.index.watch import Watch
 from appliance.spec import Spec
 
-pytest.register_assert_rewrite("tests")  # helpers say what they compared, too
+HELPERS = ("attacks", "faults", "hosts", "integration", "nginx", "wholeness")
+pytest.register_assert_rewrite(*(f"tests.{name}" for name in HELPERS))  # what they compared shows
 
 # No test asserts a time: a machine may be busy with something else, for as long as it likes.
 hypothesis.settings.register_profile(
