@@ -68,7 +68,7 @@ def agree(lab: Lab) -> None:
             if "core-metadata" in file:
                 assert digest(lab.metadata(path)) == file["core-metadata"]["sha256"]
     assert folder == catalog == pages
-    assert served_files(lab) == set(folder)
+    assert served_files(lab) == set(folder), "served"
     assert sorted(lab.projects()) == sorted({Path(path).name.split("-")[0] for path in folder})
     serials = [change.serial for change in lab.journal()]
     assert serials == sorted(set(serials))

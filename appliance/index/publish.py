@@ -228,7 +228,8 @@ class Publisher:
             waiting = self._locate(marks)
             # Read before the serial: whatever a finished scan found has one by now.
             ready = [name for name in waiting if not unscanned(reader, self._spec, name)]
-            everything = everything or self._is_to_sweep(reader)
+            # Views that are about to appear are new, and sweep for themselves.
+            everything = everything or (not waiting and self._is_to_sweep(reader))
         anew = self._views.keys() - self._directories.keys()
         everything = everything or bool(anew) or not is_laid_out(self._spec)
         if everything:
@@ -236,10 +237,11 @@ class Publisher:
         serial = self._catch_up(everything)
         if everything:
             self._catalog.set_mark("lists", _NEVER)
-            self._catalog.set_mark(SWEEP, 0)
             self._note_layout()
         if ready:
             serial = self._show(ready)
+        if (everything or ready) and self._settled() == self._spec.indexes.keys():
+            self._catalog.set_mark(SWEEP, 0)
         return serial
 
     def _catch_up(self, everything: bool = False) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance import spec
-from appliance.index import places, publish, views
+from appliance.index import places, publish, store, views
 from appliance.index.catalog import Catalog
 from appliance.index.folder import Folder, Tally
 from appliance.index.health import health
@@ -175,6 +175,32 @@ def test_a_kill_while_pages_are_exchanged_is_repaired(
         "foo": [wheel("foo", "1.0")],
         "bar": [wheel("bar", "1.0")],
     }
+
+
+def test_a_kill_before_the_files_of_another_catalog_are_swept_is_repaired(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages are exchanged, and what the catalog before had can still be fetched: not for long."""
+    gone = make_wheel(lab.packages, "gone", "1.0")
+    make_wheel(lab.packages, "stays", "1.0")
+    lab.once()
+    for path in lab.spec.state.glob("catalog*"):
+        path.unlink()
+    gone.unlink()
+    unlink = store.unlink
+
+    def kill(path: str | Path) -> None:
+        if "/.accepted/" in str(path) and gone.name in str(path):
+            raise Killed
+        unlink(path)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(store, "unlink", kill)
+        lab.once()
+    assert shown(lab.spec, lab.index) == {"stays": [wheel("stays", "1.0")]}
+    assert lab.accepted() == {wheel("gone", "1.0"), wheel("stays", "1.0")}
+    lab.once()
+    assert lab.accepted() == {wheel("stays", "1.0")}
 
 
 def test_a_tree_of_another_form_is_made_anew(
