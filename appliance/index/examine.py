@@ -397,6 +397,11 @@ class _Child:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether its pipes are: by the collector, if it was garbage until it was kept."""
+        return self._stdin.closed
+
     def is_full(self, most: int) -> bool:
         size = sum(chunk.size for chunk in self.chunks)
         return len(self.chunks) >= most or (len(self.chunks) >= 2 and size > _AHEAD_BYTES)
@@ -454,10 +459,10 @@ class _Child:
         self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # a disk that hangs holds it
             self._process.wait(_DEATH_SECONDS)
-        with contextlib.suppress(BlockingIOError):
-            self.last_words = (
-                os.read(self._stderr.fileno(), 65_536).decode(errors="replace").strip()
-            )
+        if not self.is_closed:
+            with contextlib.suppress(BlockingIOError):
+                words = os.read(self._stderr.fileno(), 65_536)
+                self.last_words = words.decode(errors="replace").strip()
         self.close()
         return self._process.returncode
 
@@ -482,7 +487,11 @@ _lock = threading.Lock()
 
 def _idle_child() -> _Child | None:
     with _lock:
-        return _idle.pop() if _idle else None
+        child = _idle.pop() if _idle else None
+    if child is not None and child.is_closed:
+        child.kill()
+        return None
+    return child
 
 
 def _keep(child: _Child) -> bool:

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from appliance.errors import PyindexError
@@ -79,7 +79,7 @@ class Scanner:
         heard: bool = False,
         again: bool = False,
         lets_go: bool = True,
-    ) -> Iterator[None]:
+    ) -> Generator[None, None, None]:
         """Compare the folder at and below the paths ``under`` with the catalog.
 
         ``heard`` says that an event named these paths, so that their files may be half written;
@@ -113,7 +113,7 @@ class Scanner:
         self._match_signatures(part, signed)
         yield
 
-    def scan(self, again: bool = False) -> Iterator[bool]:
+    def scan(self, again: bool = False) -> Generator[bool, None, None]:
         """Compare the whole folder with the catalog, in the order of its paths and in slices.
 
         Yields after each slice, ``True`` if files were taken in or let go. What is gone is let go

@@ -9,7 +9,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -53,7 +54,7 @@ class _Follower:
     scanner: Scanner
     heard: set[str] = field(default_factory=set)
     hear_at: float = 0.0
-    scan: Iterator[bool] | None = None
+    scan: Generator[bool, None, None] | None = None
     wanted: bool = True  # a scan at full speed
     at_full_speed: bool = True
     scan_at: float = 0.0
@@ -231,7 +232,9 @@ class Watch:
                 self._scan(follower)
             if failed:
                 # What only we can mend is tried again at the next scan that is due.
-                follower.scan = None
+                if follower.scan is not None:
+                    follower.scan.close()
+                    follower.scan = None
                 follower.wanted = isinstance(failed[0], OSError | PyindexError)
                 pause = min(_RETRY_SECONDS * 2**follower.failures, _LONGEST_RETRY_SECONDS)
                 follower.failures += 1
@@ -255,10 +258,13 @@ class Watch:
         return not failed
 
     def _look_at(self, follower: _Follower, paths: frozenset[str]) -> None:
-        for _ in follower.scanner.look(paths, True, lets_go=self._hears_all) if paths else ():
-            self._publish()
-            if self._stop.is_set():
-                return  # what is left is found at the next start
+        if not paths:
+            return
+        with closing(follower.scanner.look(paths, True, lets_go=self._hears_all)) as looked:
+            for _ in looked:
+                self._publish()
+                if self._stop.is_set():
+                    return  # what is left is found at the next start
 
     def _scan(self, follower: _Follower) -> None:
         """Go on with the scan, or begin one that is due."""

@@ -1,6 +1,7 @@
 """Files are looked at in processes with limits: whatever one does, only that file is refused."""
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -273,6 +274,24 @@ def test_a_process_that_died_while_it_waited_is_replaced(lab: Lab) -> None:
     Look(lab).at()
     assert children() == [kept]
     os.kill(kept, signal.SIGKILL)
+    assert Look(lab).at().accepted == ["foo-1.0-py2.py3-none-any.whl"]
+
+
+def test_a_process_that_is_collected_with_its_work_is_not_kept(lab: Lab) -> None:
+    """The collector closes its pipes first, and what waited for it after that."""
+    make_wheel(lab.packages, "foo", "1.0")
+
+    def leave(look: Look) -> None:
+        entries = list(look.folder.look())
+        work = examine.examine_all(look.folder, look.site, look.index, entries, PATIENT)
+        results = work.__enter__()
+        while next(results) is None:
+            pass
+        cycle: list[object] = [work, results]
+        cycle.append(cycle)
+
+    leave(Look(lab))
+    gc.collect()
     assert Look(lab).at().accepted == ["foo-1.0-py2.py3-none-any.whl"]
 
 
