@@ -73,6 +73,13 @@ class Catalog:
         with self._connect("BEGIN IMMEDIATE") as connection:
             schema.upsert(connection, schema.mark, [{"name": name, "value": value}])
 
+    def clear_mark(self, name: str, value: int) -> None:
+        """Forget a number, unless it is another one than ``value`` by now."""
+        mark = schema.mark.c
+        with self._connect("BEGIN IMMEDIATE") as connection:
+            here = mark.name == name, mark.value == value
+            connection.execute(sa.delete(schema.mark).where(*here))
+
     def check(self) -> None:
         """Raise :class:`CatalogError` if the database is damaged."""
         with self._connect("BEGIN") as connection:

@@ -241,7 +241,7 @@ class Publisher:
         if ready:
             serial = self._show(ready)
         if (everything or ready) and self._settled() == self._spec.indexes.keys():
-            self._catalog.set_mark(SWEEP, 0)
+            self._catalog.clear_mark(SWEEP, marks.get(SWEEP, 0))
         return serial
 
     def _catch_up(self, everything: bool = False) -> int:

@@ -15,7 +15,7 @@ from appliance.index.names import possible
 from appliance.index.reader import Reader, Stat, at, parts
 
 _NANOSECONDS_PER_MICROSECOND = 1000
-# The mark that is 1 while the tree of pages may hold what this catalog never heard of.
+# The mark with the serial since which the tree of pages may hold what this catalog never heard of.
 SWEEP = "sweep"
 _CLAIMS = (schema.claim, schema.further_claim)
 
@@ -320,7 +320,7 @@ class Writer(Reader):
         for kind in ("scanned:", "view:"):
             doubted = schema.mark.c.name.startswith(kind, autoescape=True)
             self._connection.execute(sa.delete(schema.mark).where(doubted))
-        schema.upsert(self._connection, schema.mark, [{"name": SWEEP, "value": 1}])
+        schema.upsert(self._connection, schema.mark, [{"name": SWEEP, "value": self._last}])
         return note
 
     def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:

@@ -178,10 +178,16 @@ def disturb(bench: Bench, dice: random.Random) -> None:
         other.rename(target)
     elif action == "out" and target != packages:
         if away.exists():
-            shutil.copytree(away, target, dirs_exist_ok=True)
+            shutil.copytree(away, target, dirs_exist_ok=True, copy_function=_put_back)
             shutil.rmtree(away)
         else:
             target.rename(away)
+
+
+def _put_back(source: str, target: str) -> None:
+    """Copy a file over what may be there, which may be another link to it."""
+    Path(target).unlink(missing_ok=True)
+    shutil.copy2(source, target)
 
 
 def _write(
