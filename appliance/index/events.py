@@ -16,7 +16,8 @@ from appliance.index.folder import is_entered, open_plain
 _MANY_PATHS = 4000
 _RETRY_SECONDS = 1.0
 _TICK_SECONDS = 0.1
-# What happens within so long is told together: the same again and again is told once.
+# What happens within so long is told together: the same again and again is told once, and a small
+# file that is copied is looked at when all of it is there, not before.
 _GATHER_SECONDS = 0.02
 # To follow the directories anew, where the system cannot, takes one part in twenty of the time.
 _REST = 19
@@ -101,12 +102,14 @@ class Events:
                 self._begin(tree)
                 again_at = time.monotonic() + _RETRY_SECONDS
                 while not self._stop.is_set():
-                    self._put(tree.hear(_TICK_SECONDS), tree)
+                    if heard := tree.hear(_TICK_SECONDS):
+                        self._stop.wait(_GATHER_SECONDS)
+                        heard |= tree.hear(0.0)
+                    self._put(heard, tree)
                     if time.monotonic() >= again_at:
                         again_at = time.monotonic() + _RETRY_SECONDS
                         if tree.follow_roots():
                             self._begin(tree)
-                    self._stop.wait(_GATHER_SECONDS)
         except _Overflow:  # directories may have come and gone: all is followed anew
             return max(_TICK_SECONDS, took or 0.0)
         except Exception as error:  # another system than Linux, or a limit of this one

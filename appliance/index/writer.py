@@ -18,6 +18,8 @@ _NANOSECONDS_PER_MICROSECOND = 1000
 # The mark with the serial since which the tree of pages may hold what this catalog never heard of.
 SWEEP = "sweep"
 _CLAIMS = (schema.claim, schema.further_claim)
+# What an index remembers of files that no page lists.
+_HELD = (schema.refused, schema.unseen, *_CLAIMS)
 
 
 class Writer(Reader):
@@ -433,13 +435,18 @@ class Writer(Reader):
     ) -> None:
         """Forget what was refused or is remembered at ``paths``; the journal tells it of projects
         that get no file ``instead``."""
-        for claim in self._claims(index, paths):
+        held = [table for table in _HELD if self._has_any(table, index)]  # mostly none
+        for claim in self._claims(index, paths) if held else ():
             if claim.path not in instead or instead[claim.path].project != claim.project:
                 display = self._displayed(index, claim.project) or claim.project
                 self._journal(index, claim.project, display, "cleared", claim.path)
         for part in parts(paths):
-            for table in (schema.refused, schema.unseen, *_CLAIMS):
+            for table in held:
                 self._connection.execute(sa.delete(table).where(*at(table, index, part)))
+
+    def _has_any(self, table: sa.Table, index: str) -> bool:
+        query = sa.select(sa.literal(1)).where(table.c.index == index).limit(1)
+        return self._connection.scalar(query) is not None
 
     def _claims(self, index: str, paths: Sequence[str]) -> list[sa.Row[Any]]:
         return [
