@@ -430,6 +430,7 @@ WRONG = [
         ("203.0.113.9", "Cannot assign requested address"),
         ("::ffff:1", "Cannot assign requested address"),
         ("name.invalid", "[^;]*[Nn]ame[^;]*"),
+        ("..", "no name of a host"),
     ],
 )
 def test_an_address_that_is_not_to_be_had_is_told_in_a_line(

@@ -122,15 +122,15 @@ def _check_log(path: str) -> None:
 def _check_address(host: str, port: int) -> None:
     """Raise :class:`PyindexError` if nothing can listen there: gunicorn would try for long."""
     try:
-        for family, kind, _, _, address in socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[:1]:
-            with socket.socket(family, kind) as tried:
-                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                tried.bind(address)
-    except OSError as error:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, _, _, address = found[0]
+        with socket.socket(family, kind) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except (OSError, UnicodeError) as error:  # the latter for a name with empty or long labels
+        why = getattr(error, "strerror", None) or "no name of a host"
         raise PyindexError(
-            f"cannot listen on {bracketed(host)}:{port}: {error.strerror}; name another address"
+            f"cannot listen on {bracketed(host)}:{port}: {why}; name another address"
             " (--host, --port, or server in the spec), or stop what listens there"
         ) from None
 
