@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance import spec
-from appliance.index.catalog import Catalog
-from appliance.index.publish import Publisher
+from appliance.catalog.database import Catalog
+from appliance.site.publish import Publisher
 from benchmarks import corpus, servers
 from benchmarks.ports import HOST
 from benchmarks.report import Figure, Goal

@@ -13,12 +13,13 @@ import hypothesis
 import pytest
 
 from appliance import spec
-from appliance.index.catalog import Catalog
+from appliance.catalog.database import Catalog
+from appliance.catalog.readiness import scan_mark
 from appliance.index.model import Change
-from appliance.index.readiness import scan_mark
-from appliance.index.store import Site
-from appliance.index.watch import Watch
+from appliance.operations.watch import Watch
+from appliance.site.tree import Site
 from appliance.spec import Spec
+from tests.dist import make_sdist, make_wheel
 
 HELPERS = ("attacks", "faults", "hosts", "integration", "nginx", "wholeness")
 pytest.register_assert_rewrite(*(f"tests.{name}" for name in HELPERS))  # what they compared shows
@@ -126,6 +127,16 @@ def scanned(of: Spec) -> None:
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
+
+
+@pytest.fixture
+def foo(lab: Lab) -> Lab:
+    """An index with two releases of foo."""
+    make_wheel(lab.packages, "foo", "1.0")
+    make_sdist(lab.packages, "foo", "1.0")
+    make_wheel(lab.packages, "foo", "2.0")
+    lab.once()
+    return lab
 
 
 @pytest.fixture

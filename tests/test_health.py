@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 from falcon.testing import TestClient
 
+from appliance.catalog.readiness import scan_mark
 from appliance.cli import main
 from appliance.cli.status import status
-from appliance.index import report, scan
-from appliance.index.folder import Entry, Folder
-from appliance.index.health import health
-from appliance.index.readiness import scan_mark
-from appliance.index.scan import Scanner
-from appliance.index.watch import alive, is_alive
+from appliance.incoming import scan
+from appliance.incoming.directory import Entry, Folder
+from appliance.incoming.scan import Scanner
+from appliance.operations import report
+from appliance.operations.health import health
+from appliance.operations.watch import alive, is_alive
 from appliance.web.app import create_app
 from tests.conftest import Lab, eventually
 from tests.dist import make_wheel
@@ -89,7 +90,7 @@ def test_a_bug_is_told_and_got_over(running: Lab, monkeypatch: pytest.MonkeyPatc
         raise ZeroDivisionError("as tested")
 
     with monkeypatch.context() as patch:
-        patch.setattr("appliance.index.folder.Folder.look", fail)
+        patch.setattr("appliance.incoming.directory.Folder.look", fail)
         make_wheel(running.packages, "bar", "1.0")
         eventually(lambda: any("as tested" in each for each in problems(running)))
         assert asked(running) == (200, "degraded")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from appliance import spec
-from appliance.index.watch import Watch
+from appliance.operations.watch import Watch
 from appliance.pack import wheels
 from benchmarks.ports import HOST, free_port
 from tests.conftest import eventually

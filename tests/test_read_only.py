@@ -15,7 +15,7 @@ import pytest
 from falcon.testing import TestClient
 
 from appliance.cli import main
-from appliance.index import decisions
+from appliance.operations import decisions
 from appliance.web.app import create_app
 from tests.conftest import Lab
 from tests.dist import make_wheel

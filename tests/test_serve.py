@@ -19,8 +19,8 @@ from urllib.parse import urljoin
 import pytest
 
 from appliance import spec
-from appliance.cli.arbiter import Greeting
-from appliance.index.readiness import scan_mark
+from appliance.catalog.readiness import scan_mark
+from appliance.web.server import Greeting
 from benchmarks.ports import free_port
 from tests.conftest import Lab, eventually, scanned
 from tests.dist import make_wheel

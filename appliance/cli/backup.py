@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from appliance.cli import common
-from appliance.index import recover
+from appliance.operations import recover
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

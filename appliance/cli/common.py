@@ -36,7 +36,7 @@ def source(arguments: argparse.Namespace, changes: bool = False) -> Spec:
     found = _source(arguments)
     act_as_owner(found.state)
     if changes:
-        from appliance.index.watch import check_alone
+        from appliance.operations.watch import check_alone
 
         check_alone(found)
     return found
@@ -69,8 +69,8 @@ def _of_directory(directory: Path, state: Path | None) -> Spec:
 
 
 def _is_published(found: Spec) -> bool:
-    from appliance.index.store import Site
-    from appliance.index.views import View
+    from appliance.site.tree import Site
+    from appliance.site.views import View
 
     with contextlib.suppress(OSError):
         return View(found, Site(found), found.root).number > 0

@@ -4,8 +4,8 @@ import argparse
 import sys
 
 from appliance.cli import common
-from appliance.index import decisions
 from appliance.index.model import STATUSES
+from appliance.operations import decisions
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -3,7 +3,7 @@
 import argparse
 
 from appliance.cli import common
-from appliance.index.prune import prune
+from appliance.operations.prune import prune
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

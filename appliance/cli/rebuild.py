@@ -3,7 +3,7 @@
 import argparse
 
 from appliance.cli import common
-from appliance.index.recover import rebuild
+from appliance.operations.recover import rebuild
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

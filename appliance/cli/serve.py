@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from appliance.atomic import make_directory
 from appliance.cli import common
 from appliance.errors import PyindexError, SpecError
-from appliance.index.store import PAGES, Site, make_directory
+from appliance.site.tree import PAGES, Site
 from appliance.spec import Spec, with_url
-from appliance.specforms import bracketed
+from appliance.spec.forms import bracketed
 
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -84,8 +85,8 @@ def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
     beside = Beside([*watch, "--parent", str(os.getpid())])
     beside.keep()
     # Not before: the watch has as much to import, and first pages wait for it.
-    from appliance.cli.arbiter import Server
-    from appliance.index.watch import check_alone
+    from appliance.operations.watch import check_alone
+    from appliance.web.server import Server
 
     try:
         check_alone(spec)

@@ -7,9 +7,9 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+from appliance.atomic import Batch
 from appliance.cli import common
 from appliance.errors import PyindexError, SpecError
-from appliance.index.store import Batch
 from appliance.render import files
 from appliance.spec import Spec, load, schema
 
@@ -52,7 +52,7 @@ def write_starter(path: Path, force: bool) -> int:
     """Write the starter spec to ``path``, whole or not at all."""
     if os.path.lexists(path) and not force:
         raise PyindexError(f"{path}: exists; --force writes over it")
-    starter = resources.files("appliance").joinpath("starter.yml").read_bytes()
+    starter = resources.files("appliance.spec").joinpath("starter.yml").read_bytes()
     try:
         with Batch() as batch:
             batch.write(path.resolve(), starter)

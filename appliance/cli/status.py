@@ -5,11 +5,11 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from appliance.catalog.database import Catalog
 from appliance.cli import common
-from appliance.index.catalog import Catalog
-from appliance.index.folder import Folder, FolderGone
-from appliance.index.health import health
-from appliance.index.watch import is_alive
+from appliance.incoming.directory import Folder, FolderGone
+from appliance.operations.health import health
+from appliance.operations.watch import is_alive
 from appliance.spec import Spec
 
 # Names of a packages directory that are looked at for those that are ignored.

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from appliance.cli import common
 from appliance.errors import NotFound
-from appliance.index.verify import Finding, Verification, verify
+from appliance.operations.verify import Finding, Verification, verify
 
 _TERMINAL_SECONDS, _LINE_SECONDS = 0.2, 30.0
 

@@ -7,7 +7,7 @@ import threading
 import time
 
 from appliance.cli import common
-from appliance.index.watch import Watch
+from appliance.operations.watch import Watch
 from appliance.spec import Spec
 
 _PARENT_SECONDS = 0.5

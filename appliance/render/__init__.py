@@ -22,8 +22,8 @@ from jinja2.sandbox import SandboxedEnvironment
 from appliance.errors import SpecError
 from appliance.render import escapes, system
 from appliance.spec import Spec
-from appliance.specforms import bracketed
-from appliance.yamlspec import escaped
+from appliance.spec.document import escaped
+from appliance.spec.forms import bracketed
 
 RELEASE = "/opt/pyindex/current"
 SETTINGS = "/etc/pyindex"

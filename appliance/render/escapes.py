@@ -4,7 +4,7 @@ import ipaddress
 import re
 
 from appliance.errors import SpecError
-from appliance.specforms import bracketed
+from appliance.spec.forms import bracketed
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from appliance.index.store import Batch
+from appliance.atomic import Batch
 from appliance.render import File
 
 

@@ -7,9 +7,9 @@ from urllib.parse import quote, urlsplit
 import falcon
 import jinja2
 
-from appliance.index.catalog import Catalog
+from appliance.catalog.database import Catalog
 from appliance.index.model import File
-from appliance.index.pages import file_url
+from appliance.site.pages import file_url
 from appliance.spec import Spec
 from appliance.web import address
 from appliance.web.complete import Complete

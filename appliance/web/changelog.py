@@ -8,7 +8,7 @@ kept open for a slow client.
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape
 
-from appliance.index.catalog import Catalog
+from appliance.catalog.database import Catalog
 from appliance.index.model import Change
 
 _LARGEST = 50_000  # lines of the journal, as from PyPI; whoever gets as many asks again

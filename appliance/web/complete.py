@@ -2,10 +2,10 @@
 
 import falcon
 
-from appliance.index.catalog import Catalog, CatalogError
-from appliance.index.publish import Unscanned, is_laid_out
-from appliance.index.store import Site
-from appliance.index.views import View
+from appliance.catalog.database import Catalog, CatalogError
+from appliance.site.publish import Unscanned, is_laid_out
+from appliance.site.tree import Site
+from appliance.site.views import View
 from appliance.spec import Spec
 from appliance.web import static
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import falcon
 
 from appliance.index import names
-from appliance.index.store import Site
+from appliance.site.tree import Site
 from appliance.spec import Spec
 from appliance.web import static
 from appliance.web.complete import Complete

@@ -2,8 +2,8 @@
 
 import falcon
 
-from appliance.index.catalog import Catalog, CatalogError
-from appliance.index.health import health
+from appliance.catalog.database import Catalog, CatalogError
+from appliance.operations.health import health
 from appliance.spec import Spec
 
 _RETRY_SECONDS = "5"

@@ -6,14 +6,14 @@ from typing import Any
 
 import falcon
 
+from appliance.catalog.database import Catalog
 from appliance.errors import Refused
 from appliance.index import names
-from appliance.index.catalog import Catalog
 from appliance.index.metadata import MAX_METADATA, CoreMetadata, parse
 from appliance.index.model import File, Project
-from appliance.index.pages import file_url, upload_time
-from appliance.index.publish import resolve
-from appliance.index.store import Site
+from appliance.site.pages import file_url, upload_time
+from appliance.site.publish import resolve
+from appliance.site.tree import Site
 from appliance.spec import Spec
 from appliance.web import address
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import falcon
 
-from appliance.index import readiness
-from appliance.index.catalog import Catalog
-from appliance.index.health import health
-from appliance.index.watch import is_alive
+from appliance.catalog import readiness
+from appliance.catalog.database import Catalog
+from appliance.operations.health import health
+from appliance.operations.watch import is_alive
 from appliance.spec import Spec
 
 _RETRY_SECONDS = 5
@@ -70,7 +70,7 @@ class Metrics:
 
 def _by_index(name: str, text: str, values: dict[str, int]) -> Iterator[str]:
     yield f"# HELP pyindex_{name} {text}\n# TYPE pyindex_{name} gauge\n"
-    # Names of indexes need no escape (see appliance.specforms.NAME).
+    # Names of indexes need no escape (see appliance.spec.forms.NAME).
     yield from (f'pyindex_{name}{{index="{index}"}} {n}\n' for index, n in values.items())
 
 

@@ -12,8 +12,8 @@ import falcon
 from defusedxml import DefusedXmlException
 from defusedxml.xmlrpc import DefusedExpatParser
 
-from appliance.index.catalog import Catalog
-from appliance.index.publish import resolve
+from appliance.catalog.database import Catalog
+from appliance.site.publish import resolve
 from appliance.spec import Spec
 from appliance.web import changelog
 from appliance.web.complete import Complete

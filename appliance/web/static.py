@@ -12,7 +12,7 @@ import stat
 
 import falcon
 
-from appliance.index.folder import open_beneath
+from appliance.incoming.directory import open_beneath
 
 # Hidden names ("." and ".." too), empty segments, control characters, "\", what was not UTF-8.
 _UNSAFE = re.compile(r"(?:^|/)(?:[./]|$)|[\x00-\x1f\x7f\\\ufffd]")

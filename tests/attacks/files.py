@@ -1,6 +1,6 @@
 """Files that an attacker, a damaged disk or half a download may leave, and why each is refused.
 
-Data alone: ``tests/index/test_archive.py`` looks at each by itself, ``tests/attacks`` puts each
+Data alone: ``tests/incoming/test_archive.py`` looks at each by itself, ``tests/attacks`` puts each
 before a server.
 """
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urljoin
 
-from appliance.index.catalog import Catalog
+from appliance.catalog.database import Catalog
 from tests.conftest import eventually
 from tests.dist import make_sdist, make_wheel
 from tests.faults.commands import Commands

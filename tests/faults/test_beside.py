@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.index import decisionlog
-from appliance.index.watch import is_alive
+from appliance.catalog import decisionlog
+from appliance.operations.watch import is_alive
 from tests.conftest import eventually
 from tests.dist import make_sdist, make_wheel
 from tests.faults.commands import MUTATING, Call, Ended, Running, calls, killing, tracing

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.index.report import STALE_SECONDS
+from appliance.operations.report import STALE_SECONDS
 from benchmarks.ports import free_port
 from tests.attacks.target import JSON
 from tests.conftest import eventually

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from appliance import spec
-from appliance.index.watch import Watch
+from appliance.operations.watch import Watch
 from appliance.spec import Spec
 from benchmarks.ports import HOST, free_port
 from tests.conftest import scanned

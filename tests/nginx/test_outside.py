@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance import render, spec
-from appliance.index.watch import Watch
+from appliance.operations.watch import Watch
 from benchmarks.ports import HOST
 from tests.conftest import eventually
 from tests.dist import make_wheel

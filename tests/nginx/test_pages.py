@@ -6,7 +6,7 @@ from email.utils import formatdate
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from appliance.index.watch import Watch
+from appliance.operations.watch import Watch
 from appliance.web.negotiate import HTML, JSON, OLD_HTML
 from benchmarks.ports import HOST
 from tests.conftest import eventually

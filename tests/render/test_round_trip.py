@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from appliance import render, spec
 from appliance.errors import SpecError
 from appliance.spec import Spec
-from appliance.specforms import absolute
-from appliance.yamlspec import escaped
+from appliance.spec.document import escaped
+from appliance.spec.forms import absolute
 
 # What some syntax has a meaning for, in the middle of anything else.
 _WORDS: tuple[str, ...] = (

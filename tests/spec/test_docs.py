@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 
 from appliance.spec import reference, schema
-from appliance.specforms import RESERVED
+from appliance.spec.forms import RESERVED
 
 from .texts import HEAD, SKETCH, SMALL, loaded, problems, valid_in_schema, with_value
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from appliance.specforms import RESERVED
+from appliance.spec.forms import RESERVED
 
 from .texts import HEAD, NAME, loaded, problems, valid_in_schema
 

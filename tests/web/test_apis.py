@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from packaging.metadata import parse_email
 
 from appliance import spec
-from appliance.index import decisions, reader
-from appliance.index.readiness import scan_mark
-from appliance.index.store import Site
-from appliance.index.watch import Watch, alive
+from appliance.catalog import reader
+from appliance.catalog.readiness import scan_mark
+from appliance.operations import decisions
+from appliance.operations.watch import Watch, alive
+from appliance.site.tree import Site
 from appliance.web import changelog
 from appliance.web import search as search_api
 from appliance.web.app import create_app

@@ -10,8 +10,9 @@ import pytest
 from falcon.testing import Result, TestClient
 
 from appliance import spec
-from appliance.index.store import Batch, page_time
-from appliance.index.watch import Watch
+from appliance.atomic import Batch
+from appliance.operations.watch import Watch
+from appliance.site.tree import page_time
 from appliance.web.app import create_app
 from appliance.web.negotiate import HTML, JSON, OLD_HTML
 from appliance.web.static import File

@@ -1,0 +1,259 @@
+"""The catalog: what each index holds, what was decided about it, and the journal of both.
+
+Every change goes through :meth:`Catalog.change`: it gets the next serial in the same transaction
+as the rows it changes, so that nothing can be seen that the journal does not tell.
+"""
+
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from appliance.atomic import make_directory
+from appliance.catalog import schema
+from appliance.catalog.reader import Reader
+from appliance.catalog.writer import Writer
+from appliance.errors import PyindexError
+
+
+class CatalogError(PyindexError):
+    """The catalog file cannot be read or written."""
+
+
+class Catalog:
+    """The catalog in the SQLite file at ``path``; safe for many threads and processes.
+
+    ``create`` makes the file and its tables if they are missing (what it begins with is for
+    :func:`appliance.operations.opening.open_catalog` to say); without it a missing catalog is a
+    :class:`CatalogError` at the first use.
+    """
+
+    def __init__(self, path: Path, create: bool = False) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._engine: sa.Engine | None = None
+        self._opened: object = None
+        if create:
+            make_directory(path.parent)
+            with self._connect("BEGIN IMMEDIATE", create=True) as connection:
+                schema.bring_up(connection, create=True)
+
+    def close(self) -> None:
+        """Close what is open; the next use opens it again."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.dispose()
+            self._engine = None
+
+    # --- reading -------------------------------------------------------------------------------
+
+    @contextmanager
+    def read(self) -> Iterator[Reader]:
+        """One consistent view of the catalog."""
+        with self._connect("BEGIN") as connection:
+            yield Reader(connection)
+
+    # --- writing -------------------------------------------------------------------------------
+
+    @contextmanager
+    def change(self) -> Iterator[Writer]:
+        """One transaction; the journal and the projects' serials are written at its end."""
+        with self._connect("BEGIN IMMEDIATE") as connection:
+            writer = Writer(connection)
+            yield writer
+            writer.finish()
+
+    def set_mark(self, name: str, value: int) -> None:
+        """Remember a number, such as the serial that ``pages`` or ``lists`` are published up to."""
+        with self._connect("BEGIN IMMEDIATE") as connection:
+            schema.upsert(connection, schema.mark, [{"name": name, "value": value}])
+
+    def clear_mark(self, name: str, value: int) -> None:
+        """Forget a number, unless it is another one than ``value`` by now."""
+        mark = schema.mark.c
+        with self._connect("BEGIN IMMEDIATE") as connection:
+            here = mark.name == name, mark.value == value
+            connection.execute(sa.delete(schema.mark).where(*here))
+
+    def check(self) -> None:
+        """Raise :class:`CatalogError` if the database is damaged."""
+        with self._connect("BEGIN") as connection:
+            result = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+        if result != "ok":
+            raise CatalogError(f"catalog {self.path}: malformed: {' '.join(str(result).split())}")
+
+    def take_over(
+        self, copy: Path, action: str, at_least: int, then: Callable[[Writer], None]
+    ) -> None:
+        """Put the rows of another catalog in the place of all of this one's, in one transaction,
+        with a note in the journal that has a serial after ``at_least`` and all before; in the same
+        do what is to be done ``then``.
+
+        What an older catalog lacks gets its default.
+        """
+        with self._connect("BEGIN IMMEDIATE", other=copy) as connection:
+            last, number = Reader(connection).serial(), Reader(connection).mark("backup")
+            for table in schema.metadata.sorted_tables:
+                columns = ", ".join(f'"{name}"' for name in _columns(connection, table.name))
+                connection.execute(sa.delete(table))
+                if columns:
+                    connection.exec_driver_sql(
+                        f'INSERT INTO main."{table.name}" ({columns})'  # noqa: S608 - of the schema
+                        f' SELECT {columns} FROM other."{table.name}"'
+                    )
+            if number:  # by which copies of this catalog are known, and not those of the other
+                own = [{"name": "backup", "value": number}]
+                schema.upsert(connection, schema.mark, own)
+            writer = Writer(connection)
+            writer.note(action, max(at_least, last))
+            then(writer)
+            writer.finish()
+
+    def compact(self) -> None:
+        """Give the space of removed rows back to the disk, if it is much."""
+        with self._connect("") as connection:
+            pages, free = (
+                connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+                for name in ("page_count", "freelist_count")
+            )
+            if free > max(_MANY_PAGES, pages // 4):
+                connection.exec_driver_sql("VACUUM")
+
+    # --- plumbing ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _connect(
+        self, begin: str, create: bool = False, other: Path | None = None
+    ) -> Iterator[sa.Connection]:
+        try:
+            try:
+                engine = self._readable(create)
+            except sa.exc.OperationalError:
+                # Its log has gone since we looked: somebody elsewhere, who may write, closed it.
+                engine = self._readable(create)
+            if "IMMEDIATE" in begin and engine.url.query:  # see schema.open_engine
+                raise CatalogError(f"catalog {self.path}: {self._advice('readonly database')}")
+            with engine.connect() as connection:
+                if other is not None:
+                    connection.exec_driver_sql("ATTACH ? AS other", (str(other),))
+                try:
+                    if begin:
+                        connection.exec_driver_sql(begin)
+                    yield connection
+                    connection.commit()
+                finally:
+                    if other is not None:
+                        connection.invalidate()  # what is attached would stay so in the pool
+        except sa.exc.DatabaseError as error:
+            raise CatalogError(f"catalog {self.path}: {self._advice(str(error.orig))}") from error
+
+    def _readable(self, create: bool) -> sa.Engine:
+        """The current engine; of one that can only be read, after it could be."""
+        engine = self._current(create)
+        if engine.url.query:
+            with engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA user_version")
+        return engine
+
+    def _current(self, create: bool) -> sa.Engine:
+        """The engine of the file that is there now: a restored backup replaces the file."""
+        try:
+            found = self._found()
+        except FileNotFoundError:
+            if not create:
+                raise CatalogError(
+                    f"catalog {self.path}: no such file; start the index once to make it"
+                ) from None
+            self.path.touch(mode=0o640)
+            found = self._found()
+        with self._lock:
+            if self._engine is None or found != self._opened:
+                if self._engine is not None:
+                    self._engine.dispose()
+                _, read_only, as_it_is = found
+                self._engine = schema.open_engine(self.path, read_only, immutable=bool(as_it_is))
+                self._opened = found
+                _engines.add(self._engine)
+                _bring_up(self._engine)
+            return self._engine
+
+    def _found(self) -> tuple[int, bool, str]:
+        """The inode of the file; whether it can only be read; and in that case, if no changes lie
+        beside it in the log of SQLite, what it is now: others may write to it by another mount."""
+        status = self.path.stat()
+        if unwritable(self.path.parent) is None or unwritable(self.path) is None:
+            return status.st_ino, False, ""
+        with contextlib.suppress(FileNotFoundError):
+            if Path(f"{self.path}-wal").stat().st_size:
+                return status.st_ino, True, ""
+        return status.st_ino, True, f"{status.st_mtime_ns} {status.st_size}"
+
+    def _advice(self, error: str) -> str:
+        if any(word in error for word in _DAMAGED):
+            return f"{error}; run `pyindex rebuild`, or restore a backup"
+        if "full" in error:
+            return f"{error}; free some space"
+        if any(word in error for word in ("unable to open", "readonly", "disk I/O")):
+            why = unwritable(self.path.parent) or unwritable(self.path)
+            if why and "unable to open" in error and self._found()[1:] == (True, ""):
+                why += f"; its last changes are in {self.path.name}-wal: let them be written, once"
+            return f"{error}; {why}" if why else error
+        if "no such table" in error:
+            return f"{error}; not a catalog of pyindex, or an empty one: start the index once"
+        return error
+
+
+# No connection may outlive a fork: the child believes that it has its parent's locks, and when the
+# parent lets go it removes the log that the child writes to. An engine may be open for some time
+# after its catalog has gone.
+_engines: "weakref.WeakSet[sa.Engine]" = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for engine in list(_engines):
+        engine.dispose()
+
+
+os.register_at_fork(before=_close_all)
+
+_DAMAGED = ("malformed", "not a database", "decode", "constraint failed")
+_MANY_PAGES = 2000
+
+
+def unwritable(place: Path) -> str | None:
+    """Why whoever runs this may not write to ``place``; ``None`` if nothing is in the way."""
+    with contextlib.suppress(OSError):
+        if os.statvfs(place).f_flag & os.ST_RDONLY:
+            return f"{place} is on a file system that is mounted read-only"
+        if not os.access(place, os.W_OK, effective_ids=True):
+            owner = place.stat().st_uid
+            return f"permission denied: {place} is of user {owner}, and this runs as {os.geteuid()}"
+    return None
+
+
+def _bring_up(engine: sa.Engine) -> None:
+    """Bring the tables of an older version up to ours; if that cannot be written, they can be read
+    all the same."""
+    with engine.connect() as connection:
+        if connection.exec_driver_sql("PRAGMA user_version").scalar_one() >= schema.VERSION:
+            return
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            schema.bring_up(connection)
+            connection.commit()
+        except sa.exc.OperationalError as error:
+            if "readonly" not in str(error.orig):
+                raise
+
+
+def _columns(connection: sa.Connection, table: str) -> list[str]:
+    """The columns of our ``table`` that the attached catalog has, too."""
+    theirs = {row[1] for row in connection.exec_driver_sql(f'PRAGMA other.table_info("{table}")')}
+    return [
+        column.name for column in schema.metadata.tables[table].columns if column.name in theirs
+    ]

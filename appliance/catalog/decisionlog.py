@@ -1,0 +1,274 @@
+"""Decisions a second time: ``<state>/decisions.jsonl``, JSON lines, only ever appended to.
+
+A catalog that is lost or damaged is made anew from the package files; what people decided stands in
+none of them. Each line has the SHA-256 of the line before (``previous``), so that it shows when
+lines were changed or taken out. Like pages, the log follows the journal: it is brought up to the
+last decision after the catalog has committed and before the command returns. A kill between leaves
+it behind by what nobody was told, and the next start or decision makes that up.
+
+A line with ``yanks`` and ``statuses`` has all that held when it was written. The first line is one,
+and whatever replaces all decisions (a restore) writes one.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from appliance.catalog import schema
+from appliance.catalog.reader import Reader
+from appliance.index.model import STATUSES, Change, Decisions
+
+NAME = "decisions.jsonl"
+_NANOSECONDS_PER_MICROSECOND = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The lines that could be read, and a sentence for each that could not or is in doubt."""
+
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def serial(self) -> int:
+        """The highest serial; 0 if there is none."""
+        return max((line["serial"] for line in self.lines), default=0)
+
+    def decided(self, since: int = 0) -> Decisions:
+        """The decisions that hold after all lines, or those made after serial ``since``."""
+        return replay(line for line in self.lines if line["serial"] > since)
+
+
+def path(state: Path) -> Path:
+    return state / NAME
+
+
+def read(state: Path) -> Log:
+    """The log as it is; raises ``OSError`` if it is there and cannot be read."""
+    return _parsed(path(state), _lines(_content(state)))
+
+
+def last_serial(state: Path) -> int:
+    """The serial of the last line that can be read; 0 if there is none."""
+    return _last(_lines(_content(state))) or 0
+
+
+def _content(state: Path) -> bytes:
+    try:
+        return path(state).read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def follow(state: Path, reader: Reader) -> None:
+    """Append the journal's decisions after the last that the log has; they are durable when this
+    returns. Raises ``OSError``, and then the log is as it was."""
+    with _locked(state) as descriptor:
+        lines, end = _sound(descriptor)
+        logged = _last(lines, reader.serial())
+        if logged is not None or _last(lines) is not None:
+            texts = [_text(change, reader) for change in reader.decided(logged or 0)]
+        else:
+            now = time.time_ns() // _NANOSECONDS_PER_MICROSECOND
+            texts = [_snapshot(reader, reader.serial(), now, "snapshot")]
+        previous = _digest(lines[-1]) if lines else ""
+        new = []
+        for text in filter(_is_sound, texts):
+            line = json.dumps(text | {"previous": previous}).encode()
+            new.append(line + b"\n")
+            previous = _digest(line)
+        _append(descriptor, b"".join(new), end)
+
+
+def replay(lines: Iterable[dict[str, Any]]) -> Decisions:
+    """The decisions that hold after ``lines``, in their order."""
+    decided = Decisions()
+    for line in lines:
+        index, project = line["index"], line["project"]
+        if "yanks" in line:
+            decided = Decisions(
+                True,
+                {(each[0], each[1]): each[2] for each in line["yanks"]},
+                {(each[0], each[1]): (each[2], each[3]) for each in line["statuses"]},
+            )
+        elif line["action"] == "status":
+            status, _, reason = line["detail"].partition(": ")
+            decided.statuses[index, project] = (status, reason or None)
+        else:
+            yanked = line["action"] == "yanked"
+            decided.yanks[index, line["filename"]] = line["detail"] if yanked else None
+    return decided
+
+
+def replay_changes(changes: Iterable[Change]) -> Decisions:
+    """The decisions among the lines of a journal."""
+    lines = (_line(change) for change in changes)
+    return replay(line for line in lines if _is_sound(line))
+
+
+def is_behind(log: Log, reader: Reader) -> bool:
+    """Whether the journal has decisions that the log lacks, which is so for a moment."""
+    last = reader.serial()
+    logged = max((line["serial"] for line in log.lines if line["serial"] <= last), default=0)
+    return bool(reader.decided(logged))
+
+
+def _text(change: Change, reader: Reader) -> dict[str, Any]:
+    if change.action == "restored":
+        return _snapshot(reader, change.serial, change.time, change.action)
+    return _line(change)
+
+
+def _line(change: Change) -> dict[str, Any]:
+    names = ("serial", "time", "index", "project", "action", "filename", "version", "detail")
+    return {name: getattr(change, name) for name in names}
+
+
+def _snapshot(reader: Reader, serial: int, time: int, action: str) -> dict[str, Any]:
+    """All that holds. Later decisions may be in it already: to apply them twice changes nothing."""
+    now = reader.decisions()
+    return {
+        "serial": serial,
+        "time": time,
+        "index": "",
+        "project": "",
+        "action": action,
+        "yanks": [[*key, reason] for key, reason in sorted(now.yanks.items())],
+        "statuses": [[*key, *status] for key, status in sorted(now.statuses.items())],
+    }
+
+
+# --- the file ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _locked(state: Path) -> Iterator[int]:
+    """The file, open and nobody else's; the lock ends with its holder."""
+    is_new = not path(state).exists()
+    descriptor = os.open(path(state), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if is_new:
+            directory = os.open(state, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _sound(descriptor: int) -> tuple[list[bytes], int]:
+    """The whole lines, and where they end. What a kill left of a last one is not among them: it
+    was not acknowledged. (One that only lacks its newline is whole.)"""
+    content = b""
+    while part := os.pread(descriptor, 1 << 20, len(content)):
+        content += part
+    lines = _lines(content)
+    return lines, sum(len(line) + 1 for line in lines)
+
+
+def _lines(content: bytes) -> list[bytes]:
+    *lines, rest = content.split(b"\n")
+    if rest and _parse(rest) is not None:
+        lines.append(rest)
+    return lines
+
+
+def _append(descriptor: int, content: bytes, end: int) -> None:
+    """Write ``content`` at ``end``, in the place of all that is after it."""
+    size = os.fstat(descriptor).st_size
+    if not content and size == end:
+        return
+    try:
+        os.ftruncate(descriptor, min(size, end))
+        if size < end:  # the newline of the last line
+            content = b"\n" + content
+        rest, place = memoryview(content), min(size, end)
+        while rest:
+            written = os.pwrite(descriptor, rest, place)
+            rest, place = rest[written:], place + written
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, min(size, end))
+        raise
+
+
+def _last(lines: list[bytes], at_most: int = schema.SERIALS) -> int | None:
+    """The serial of the last line that can be read, and has none above ``at_most``: those are of
+    another catalog."""
+    for raw in reversed(lines):
+        line = _parse(raw)
+        if line is not None and line["serial"] <= at_most:
+            return int(line["serial"])
+    return None
+
+
+def _parsed(place: Path, lines: list[bytes]) -> Log:
+    log, previous = Log(), ""
+    for number, raw in enumerate(lines, 1):
+        line = _parse(raw)
+        if line is None:
+            log.problems.append(f"{place}: line {number} cannot be read, and is left out")
+        else:
+            log.lines.append(line)
+            if line["previous"] != previous:
+                log.problems.append(
+                    f"{place}: line {number} does not follow the one before it: a line there was"
+                    " changed or taken out; it holds all the same"
+                )
+        previous = _digest(raw)
+    return log
+
+
+def _digest(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()
+
+
+def _parse(raw: bytes) -> dict[str, Any] | None:
+    try:
+        line = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return line if _is_sound(line) and isinstance(line.get("previous"), str) else None
+
+
+def _is_sound(line: Any) -> bool:
+    """Whether :func:`replay` can take it."""
+    if not isinstance(line, dict) or not all(isinstance(line.get(n), str) for n in _TEXTS):
+        return False
+    serial = line.get("serial")
+    if not isinstance(serial, int) or not 0 <= serial < schema.SERIALS:
+        return False
+    match line["action"]:
+        case "yanked":
+            return isinstance(line.get("filename"), str) and isinstance(line.get("detail"), str)
+        case "unyanked":
+            return isinstance(line.get("filename"), str)
+        case "status":
+            detail = line.get("detail")
+            return isinstance(detail, str) and detail.partition(": ")[0] in STATUSES
+        case _:
+            return _are(line.get("yanks"), 3) and _are(line.get("statuses"), 4)
+
+
+_TEXTS = ("index", "project", "action")
+
+
+def _are(rows: Any, length: int) -> bool:
+    """Whether ``rows`` is a list of lists of so many texts, the last of which may be missing."""
+    return isinstance(rows, list) and all(
+        isinstance(row, list)
+        and len(row) == length
+        and all(isinstance(value, str) for value in row[:3])
+        and (length == 3 or (row[2] in STATUSES and isinstance(row[3], str | None)))
+        for row in rows
+    )

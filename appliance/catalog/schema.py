@@ -1,0 +1,207 @@
+"""The catalog's tables, and how to open the file that holds them.
+
+A catalog of an older version is brought up where it lies, see :func:`bring_up`. What is added here
+(a table, an index, a column that may be NULL or has a ``server_default``) needs a higher
+:data:`VERSION`; what older rows need stands in ``_RENEW``. Nothing is ever renamed or dropped, so
+that a release that is taken back can go on with the catalog of its successor.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same form
+
+from appliance.catalog.sqlite import Connection
+
+VERSION = 2  # of the tables, as PRAGMA user_version; 0 is what had no number yet
+# A page's mtime carries its serial, in digits for which there is room below this.
+SERIALS = 80_000_000
+_BUSY_SECONDS = 60
+
+metadata = sa.MetaData()
+file = sa.Table(
+    "file",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Column("project", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("python_version", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("mtime_ns", sa.BigInteger, nullable=False),
+    sa.Column("inode", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("md5", sa.Text, nullable=False),
+    sa.Column("blake2b_256", sa.Text, nullable=False),
+    sa.Column("upload_time", sa.BigInteger, nullable=False),
+    sa.Column("requires_python", sa.Text),
+    sa.Column("summary", sa.Text),
+    sa.Column("core_metadata", sa.Text),
+    sa.Column("signature", sa.Boolean, nullable=False),
+    sa.UniqueConstraint("index", "filename"),
+    sa.Index("file_by_project", "index", "project"),
+)
+project = sa.Table(
+    "project",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("display", sa.Text, nullable=False),
+    sa.Column("serial", sa.BigInteger, nullable=False),
+    sa.Column("files", sa.Integer, nullable=False),  # refused ones that claim it included
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("status_reason", sa.Text),
+    sa.Index("project_by_serial", "serial"),
+)
+# Decisions outlive the files they are about: a file that comes back is still yanked.
+yank = sa.Table(
+    "yank",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("filename", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+journal = sa.Table(
+    "journal",
+    metadata,
+    sa.Column("serial", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("index", sa.Text, nullable=False),
+    sa.Column("project", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("path", sa.Text),
+    sa.Column("filename", sa.Text),
+    sa.Column("version", sa.Text),
+    sa.Column("detail", sa.Text),
+)
+refused = sa.Table(
+    "refused",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("mtime_ns", sa.BigInteger, nullable=False),
+    sa.Column("inode", sa.BigInteger, nullable=False),
+    # Of a file whose bytes changed behind our back: what it was, and must be to come in again.
+    sa.Column("sha256", sa.Text),
+)
+# A refused file takes no project away from its index: a base must not answer for it meanwhile.
+claim = sa.Table(
+    "claim",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text, nullable=False),
+    sa.Index("claim_by_project", "index", "project"),
+)
+# A refused name that splits in more ways than one may be of more projects: here are all but the
+# first, and those of what was not seen yet.
+further_claim = sa.Table(
+    "further_claim",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Index("further_claim_by_project", "index", "project"),
+)
+# Files that are remembered without having been looked at: published by an older catalog, behind a
+# link that was a directory, or still being copied. No base answers for what they claim, and of two
+# files with one name they come first.
+unseen = sa.Table(
+    "unseen",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Index("unseen_by_name", "index", "filename"),
+)
+mark = sa.Table(
+    "mark",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+# What brings rows up that were written before a version, by that version.
+_RENEW = {
+    # Refused files are looked at once more, for what they claim.
+    2: sa.update(refused).where(refused.c.sha256.is_(None)).values(inode=-1),
+}
+
+
+def open_engine(path: Path, read_only: bool = False, immutable: bool = False) -> sa.Engine:
+    """The database at ``path``. One that is ``immutable``, as nobody has it open who may write to
+    it, needs no files beside it (sqlite.org/wal.html, "Read-Only Databases")."""
+    url = sa.URL.create("sqlite", database=str(path))
+    if read_only:
+        query = {"uri": "true", "mode": "ro"} | ({"immutable": "1"} if immutable else {})
+        url = sa.URL.create("sqlite", database=path.absolute().as_uri(), query=query)
+    engine = sa.create_engine(
+        url,
+        connect_args={
+            "timeout": _BUSY_SECONDS,
+            "check_same_thread": False,
+            "factory": Connection,
+        },
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin where we say so
+        if read_only:
+            return
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.close()
+
+    return engine
+
+
+def bring_up(connection: sa.Connection, create: bool = False) -> None:
+    """Add what a catalog of an older version lacks; with ``create`` also to an empty file.
+
+    Call it in a transaction that may write: it happens whole or not at all.
+    """
+    before = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    if before >= VERSION:
+        return
+    if not create and not sa.inspect(connection).has_table(journal.name):
+        return
+    metadata.create_all(connection)
+    for table in metadata.sorted_tables:
+        present = {
+            row[1] for row in connection.exec_driver_sql(f'PRAGMA table_info("{table.name}")')
+        }
+        for column in table.columns:
+            if column.name not in present:
+                made = sa.schema.CreateColumn(column).compile(connection)
+                connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN {made}')
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
+    for version, statement in _RENEW.items():
+        if before < version:
+            connection.execute(statement)
+    connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+
+
+def upsert(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: list[dict[str, Any]],
+    update: Iterable[str] | None = None,
+) -> None:
+    """Insert rows; where the key is there already, set the columns ``update`` (all, if None)."""
+    if not rows:
+        return
+    statement = insert(table)
+    keys = [column.name for column in table.primary_key]
+    names = update or [name for name in rows[0] if name not in keys]
+    values = {name: statement.excluded[name] for name in names}
+    connection.execute(statement.on_conflict_do_update(keys, set_=values), rows)

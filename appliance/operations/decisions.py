@@ -1,0 +1,171 @@
+"""What people decide about files and projects; each decision is logged and published when it
+returns."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from appliance.catalog import decisionlog
+from appliance.catalog.database import Catalog, unwritable
+from appliance.catalog.reader import Reader
+from appliance.errors import NotFound, PyindexError
+from appliance.incoming.directory import UNSAFE, Folder
+from appliance.incoming.scan import Scanner
+from appliance.index.model import File, Project
+from appliance.index.names import SIGNATURE, normalize
+from appliance.operations.opening import open_catalog
+from appliance.operations.trash import discard
+from appliance.site.publish import Publisher, resolve
+from appliance.spec import Spec
+
+_ROOM = 64 * 1024
+
+
+def yank(spec: Spec, index: str, what: str, reason: str | None) -> list[str]:
+    """Yank the files that ``what`` names (see :func:`matching`), or undo it with ``None``.
+
+    Returns the names of the files that changed; raises :class:`NotFound` if there are none, and
+    :class:`PyindexError` for a reason that cannot be shown.
+    """
+    _check(reason)
+    catalog = _open(spec)
+    with catalog.change() as change:
+        names = [file.filename for file in matching(change, spec, index, what)]
+        changed = [name for name in names if change.yank(index, name, reason)]
+    _publish(spec, catalog)
+    return changed
+
+
+def remove(spec: Spec, index: str, what: str) -> list[tuple[File, str]]:
+    """Move the files that ``what`` names to the trash; returns them and their places there.
+
+    Raises :class:`PyindexError` for one that cannot be moved: nothing of it is in the trash then,
+    and files that were moved before it are gone from the index.
+    """
+    catalog = _open(spec)
+    folder = Folder(spec.indexes[index].packages)
+    with catalog.read() as reader:
+        files = matching(reader, spec, index, what)
+    moved: list[tuple[File, str]] = []
+    problem = None
+    for file in files:
+        place = folder.locate(file.path)
+        try:
+            moved.append((file, str(discard(place, spec.state / "trash"))))
+        except OSError as error:
+            problem = f"{place}: {error.strerror}; {_who(place.parent)}"
+            break
+        if file.signature:
+            with contextlib.suppress(OSError):  # alone it is listed, and signs nothing
+                discard(place.with_name(place.name + SIGNATURE), spec.state / "trash")
+    if moved:
+        _forget(spec, catalog, index, [file for file, _ in moved])
+    if problem is not None:
+        done = f"; moved already: {', '.join(file.path for file, _ in moved)}" if moved else ""
+        raise PyindexError(problem + done)
+    return moved
+
+
+def _who(directory: Path) -> str:
+    """Why a file cannot be taken out of ``directory``, and what to do."""
+    why = unwritable(directory) or f"this runs as user {os.geteuid()}"
+    return (
+        f"{why}; delete the file there as a user who may, and the index forgets it,"
+        " or hide it with `pyindex yank`"
+    )
+
+
+def _forget(spec: Spec, catalog: Catalog, index: str, files: list[File]) -> None:
+    """Take moved files out of the index, and let in what only they kept out."""
+    with catalog.change() as change:
+        change.remove(index, [file.path for file in files])
+        duplicates = change.free(index, {file.filename for file in files})
+    for _ in Scanner(spec, catalog, index).look(frozenset(duplicates)):
+        pass  # it is published below
+    _publish(spec, catalog)
+
+
+def instead(spec: Spec, index: str, files: Iterable[File]) -> Iterator[str]:
+    """Sentences on the files and projects that readers get instead of ``files``."""
+    files = list(files)
+    with Catalog(spec.catalog).read() as reader:
+        for file in files:
+            if copy := reader.file(index, file.filename):
+                yield f"{file.filename}: the copy at {copy.path} is served now"
+        for name in sorted({file.project for file in files}):
+            shown = resolve(reader, spec, index, name)
+            if shown is not None and shown.index != index:
+                yield (
+                    f"{name}: {index} has no file of it any more, so {shown.index} answers for it;"
+                    f" `pyindex status-set --index {index} {name} archived` keeps the name"
+                )
+
+
+def set_status(spec: Spec, index: str, project: str, status: str, reason: str | None) -> None:
+    """Set a project's status (PEP 792); raises :class:`NotFound` for an unknown project, and
+    :class:`PyindexError` for a reason that cannot be shown."""
+    _check(reason)
+    catalog = _open(spec)
+    with catalog.change() as change:
+        if not change.last_serials([index], [normalize(project)]):  # one that has gone is known
+            _project(change, spec, index, project)
+        change.set_status(index, normalize(project), status, reason or None)
+    _publish(spec, catalog)
+
+
+def matching(reader: Reader, spec: Spec, index: str, what: str) -> list[File]:
+    """The files that ``what`` names: one by its file name, or a release by ``PROJECT==VERSION``."""
+    name, exact, version = what.partition("==")
+    if not exact:
+        file = reader.file(index, what)
+        if file is None:
+            raise NotFound(f"index {index} has no file {what!r}; a release is PROJECT==VERSION")
+        return [file]
+    project = _project(reader, spec, index, name.strip())
+    files = project.release(version.strip())
+    if not files:
+        known = ", ".join(project.versions[-10:])
+        has = f"its newest are {known}" if known else "no file of it is accepted"
+        raise NotFound(f"project {project.name} has no release {version.strip()!r}; {has}")
+    return files
+
+
+def _project(reader: Reader, spec: Spec, index: str, name: str) -> Project:
+    """The index's own project; :class:`NotFound` says which base has it, if one does."""
+    project = reader.project(index, normalize(name))
+    if project is None:
+        base = resolve(reader, spec, index, normalize(name))
+        hint = f"; it is in {base.index}: --index {base.index}" if base else ""
+        raise NotFound(f"index {index} has no project {name!r}{hint}")
+    return project
+
+
+def _check(reason: str | None) -> None:
+    if UNSAFE.search(reason or ""):
+        raise PyindexError(f"reason: wanted one line without control characters, got {reason!r}")
+
+
+def _open(spec: Spec) -> Catalog:
+    """The catalog, to decide something in it. :class:`PyindexError` says why nothing can be
+    decided: a decision that is committed must be logged and published, too."""
+    try:
+        with tempfile.TemporaryFile(dir=spec.state) as file:
+            file.write(bytes(_ROOM))
+    except FileNotFoundError:
+        pass  # no catalog either, which is what is told
+    except OSError as error:
+        raise PyindexError(
+            f"state {spec.state}: {error.strerror}: {unwritable(spec.state) or 'free some space'};"
+            " nothing was changed"
+        ) from None
+    return open_catalog(spec)
+
+
+def _publish(spec: Spec, catalog: Catalog) -> None:
+    with catalog.read() as reader:
+        decisionlog.follow(spec.state, reader)
+    publisher = Publisher(spec, catalog)
+    publisher.publish()
+    publisher.publish_lists()

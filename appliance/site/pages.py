@@ -1,0 +1,175 @@
+"""A project, or a list of projects, to HTML and JSON; pure.
+
+Simple repository API 1.4: PEP 503, 592, 629, 658 with 714, 691, 700, 792. Both forms come from
+one value and carry the same facts, as far as HTML has a word for them.
+"""
+
+import gzip
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup
+
+from appliance.index.model import File, Project
+from appliance.site.tree import PAGES
+
+API_VERSION = "1.4"
+
+_Files = list[tuple[File, str]]  # each with its URL
+
+_EPOCH = datetime(1970, 1, 1)  # UTC, as all that follows
+_SPECIAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;"})
+_environment = jinja2.Environment(
+    autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+)
+_PROJECT = _environment.from_string(
+    """\
+<!DOCTYPE html>
+<html lang="en"><!--SERIAL {{ project.serial }}-->
+<head>
+<meta charset="utf-8">
+<meta name="pypi:repository-version" content="{{ version }}">
+<meta name="pypi:project-status" content="{{ project.status }}">
+{% if project.status_reason %}
+<meta name="pypi:project-status-reason" content="{{ project.status_reason }}">
+{% endif %}
+<title>Links for {{ project.name }}</title>
+</head>
+<body>
+<h1>Links for {{ project.name }}</h1>
+{{ links }}</body>
+</html>
+"""
+)
+_LIST = _environment.from_string(
+    """\
+<!DOCTYPE html>
+<html lang="en"><!--SERIAL {{ serial }}-->
+<head>
+<meta charset="utf-8">
+<meta name="pypi:repository-version" content="{{ version }}">
+<title>Simple index</title>
+</head>
+<body>
+{% for name, display, _ in projects %}
+<a href="{{ name }}/">{{ display }}</a><br>
+{% endfor %}
+</body>
+</html>
+"""
+)
+
+
+def project_pages(project: Project, packages: str) -> dict[str, bytes]:
+    """The four files of a project's page by name (see :data:`store.PAGES`).
+
+    ``packages`` is the URL of the packages directory, relative to the page, ending in ``/``.
+    """
+    files = [(file, file_url(packages, file)) for file in project.offered]
+    return _variants(_project_html(project, files), _project_json(project, files))
+
+
+def list_pages(projects: Iterable[tuple[str, str, int]], serial: int) -> dict[str, bytes]:
+    """The four files of the project list, from each project's name, display name and serial."""
+    rows = list(projects)
+    html = _LIST.render(projects=rows, serial=serial, version=API_VERSION)
+    body = {
+        "meta": {"api-version": API_VERSION, "_last-serial": serial},
+        "projects": [{"name": display, "_last-serial": last} for _, display, last in rows],
+    }
+    return _variants(html.encode(), _dump(body))
+
+
+def upload_time(file: File) -> str:
+    """When the file was uploaded, as PEP 700 writes it: UTC, six digits, ``Z``."""
+    time = _EPOCH + timedelta(microseconds=file.upload_time)
+    return f"{time.isoformat(timespec='microseconds')}Z"
+
+
+def file_url(packages: str, file: File) -> str:
+    """The URL of a file; ``+`` is encoded, as some clients take it for a space."""
+    return packages + quote(file.path, safe="/!~")
+
+
+def _project_html(project: Project, files: _Files) -> bytes:
+    signed = any(file.signature for file, _ in files)
+    links = Markup("".join(_link(file, url, signed) for file, url in files))  # noqa: S704
+    return _PROJECT.render(project=project, links=links, version=API_VERSION).encode()
+
+
+def _link(file: File, url: str, signed: bool) -> str:
+    """A file's line. Without the template, as there may be tens of thousands."""
+    marks = ""
+    if file.requires_python is not None:
+        marks += f' data-requires-python="{_escape(file.requires_python)}"'
+    if file.core_metadata is not None:
+        marks += f' data-core-metadata="sha256={_escape(file.core_metadata)}"'
+    if file.yanked is not None:
+        marks += f' data-yanked="{_escape(file.yanked)}"'
+    if signed:
+        marks += f' data-gpg-sig="{"true" if file.signature else "false"}"'
+    link = f"{_escape(url)}#sha256={_escape(file.sha256)}"
+    return f'<a href="{link}"{marks}>{_escape(file.filename)}</a><br>\n'
+
+
+def _escape(text: str) -> str:
+    return text.translate(_SPECIAL)
+
+
+def _project_json(project: Project, files: _Files) -> bytes:
+    status = {"status": project.status}
+    if project.status_reason:
+        status["reason"] = project.status_reason
+    body = {
+        "meta": {"api-version": API_VERSION, "_last-serial": project.serial},
+        "name": project.name,
+        "project-status": status,
+        "versions": project.versions,
+        "files": [_file_json(file, url) for file, url in files],
+    }
+    return _dump(body)
+
+
+def _file_json(file: File, url: str) -> dict[str, Any]:
+    """A file's entry. What is unknown is left out: uv rejects a page with nulls in it."""
+    entry: dict[str, Any] = {
+        "filename": file.filename,
+        "url": url,
+        "hashes": {"sha256": file.sha256},
+        "size": file.size,
+        "upload-time": upload_time(file),
+        "yanked": False if file.yanked is None else file.yanked or True,
+    }
+    if file.requires_python is not None:
+        entry["requires-python"] = file.requires_python
+    if file.core_metadata is not None:
+        entry["core-metadata"] = {"sha256": file.core_metadata}
+    if file.signature:
+        entry["gpg-sig"] = True
+    return entry
+
+
+def _dump(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _variants(html: bytes, body: bytes) -> dict[str, bytes]:
+    """The forms of one page, no two of one size: all have one mtime, and size and mtime are what
+    a server makes the ETag of, which must differ between representations (RFC 9110). A newline
+    more at its end changes neither document."""
+    while True:
+        contents = (html, _compress(html), body, _compress(body))
+        sizes = [len(content) for content in contents]
+        if len(set(sizes)) == len(sizes):
+            return dict(zip(PAGES, contents, strict=True))
+        html += b"\n"
+        if sizes[2] == sizes[3]:
+            body += b"\n"
+
+
+def _compress(content: bytes) -> bytes:
+    return gzip.compress(content, compresslevel=6, mtime=0)

@@ -1,0 +1,225 @@
+"""The keys of a spec, as frozen values.
+
+Whoever holds a :class:`Spec` need not check it again: names can stand in URLs, bases exist, paths
+are absolute and no directory lies inside another.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from appliance.spec.forms import (
+    NAME,
+    RESERVED,
+    Account,
+    Address,
+    Duration,
+    HostName,
+    IndexName,
+    Location,
+    Name,
+    Network,
+    OrVariable,
+    Size,
+    Url,
+    whole_number,
+)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)
+
+
+def _as_written(default: str) -> Any:
+    """A default in the form that people write, which validation turns into the field's type."""
+    return default
+
+
+class Index(_Section):
+    """One index: a directory of package files, and what stands behind it."""
+
+    packages: Location = Field(
+        description="Directory of the package files. Nothing else is ever written into it."
+    )
+    bases: tuple[Name, ...] = Field(
+        (),
+        description="Indexes to ask in turn for a project that this one lacks. The first that has"
+        " it answers alone; nothing is merged.",
+    )
+    upload: tuple[Account, ...] = Field(
+        (), description="Accounts that may upload here. This version takes no uploads yet."
+    )
+
+
+class Accounts(_Section):
+    """Who may log in."""
+
+    htpasswd: Location | None = Field(
+        None,
+        description="File of accounts and password hashes, as htpasswd writes it. They are for"
+        " uploads, which this version does not take yet: everybody may read.",
+    )
+
+
+class Server(_Section):
+    """The process that answers requests, or those that nginx passes on."""
+
+    manager: Annotated[Literal["systemd", "supervisor"], OrVariable()] = Field(
+        "systemd", description="What starts the server on a host, and keeps it running."
+    )
+    bind: Annotated[Literal["socket", "port"], OrVariable()] | None = Field(
+        None,
+        description="How nginx reaches the server on a host: by a Unix socket, or by host and port."
+        " Default: a socket, but the port on CentOS 7, whose SELinux keeps nginx from the socket.",
+    )
+    host: Address = Field("127.0.0.1", description="Address to listen on.")
+    port: Annotated[int, whole_number(1, 65535), OrVariable()] = Field(
+        8080, description="Port to listen on."
+    )
+    workers: Annotated[int, whole_number(1, 256), OrVariable()] = Field(
+        2, description="Processes that answer requests."
+    )
+    threads: Annotated[int, whole_number(1, 256), OrVariable()] = Field(
+        8, description="Requests that each worker answers at a time."
+    )
+    reconcile: Duration = Field(
+        _as_written("1m"),
+        description="How often the package directories are looked through in full, for changes"
+        " that the system does not announce (network file systems).",
+    )
+
+
+class Tls(_Section):
+    """HTTPS. Without it nginx speaks plain HTTP."""
+
+    certificate: Location = Field(description="File with the certificate and its chain (PEM).")
+    key: Location = Field(description="File with the private key (PEM).")
+    ca: Location | None = Field(
+        None,
+        description="File with the certificate of a private CA (PEM), which clients are offered at"
+        " /-/ca.pem.",
+    )
+
+
+class Nginx(_Section):
+    """The web server in front."""
+
+    tls: Tls | None = None
+    listen: tuple[Address, ...] = Field(
+        ("0.0.0.0", "::"),  # noqa: S104  # what is served is for all
+        min_length=1,
+        description="Addresses to listen on. The default leaves `::` out on a host without IPv6.",
+    )
+    names: tuple[HostName, ...] = Field(
+        (), description="Other host names to answer to, beside that of the url."
+    )
+    internal: tuple[Network, ...] = Field(
+        ("127.0.0.1", "::1"),
+        description="Addresses and networks that may see /health and /metrics.",
+    )
+    max_upload: Size = Field(
+        _as_written("2g"), description="The largest file that may be uploaded."
+    )
+
+
+class Backup(_Section):
+    """Copies of the catalog, once a day; the package files are for you to keep."""
+
+    directory: Location = Field(
+        _as_written("/var/backups/pyindex"), description="Directory of the copies on the host."
+    )
+    keep: Annotated[int, whole_number(1, 3650), OrVariable()] = Field(
+        14, description="How many copies stay."
+    )
+
+
+class Keep(_Section):
+    """How long things stay that only grow; `pyindex gc` removes what is older."""
+
+    trash: Duration = Field(
+        _as_written("30d"), description="How long files stay in the trash that were removed."
+    )
+    catalogs: Duration = Field(
+        _as_written("30d"),
+        description="How long catalogs stay that `rebuild` or `restore` replaced.",
+    )
+    journal: Duration = Field(
+        _as_written("730d"),
+        description="How long lines of the journal stay. The decisions log has no end.",
+    )
+
+
+class Host(_Section):
+    """The machine that it all is put on."""
+
+    system: Annotated[Literal["centos-7", "debian-12"], OrVariable()] | None = Field(
+        None, description="Its operating system. `pyindex render` needs to know it."
+    )
+    templates: Location | None = Field(
+        None,
+        description="Directory of templates that are taken before ours, under the same names as in"
+        " deploy/.",
+    )
+
+
+class Spec(_Section):
+    """Everything about one pyindex appliance."""
+
+    name: Name = Field("pyindex", description="What people see it called.")
+    url: Url | None = Field(
+        None,
+        description="Address that clients type, without /simple/. Nothing else decides scheme,"
+        " host and path prefix.",
+    )
+    state: Location = Field(description="Directory of the catalog and the pages.")
+    indexes: Mapping[IndexName, Index] = Field(
+        min_length=1,
+        description="The indexes by name. The first is also served at /simple/ and /packages/.",
+        json_schema_extra={
+            "propertyNames": {"pattern": f"^{NAME}$", "not": {"enum": list(RESERVED)}}
+        },
+    )
+    accounts: Accounts = Field(default_factory=Accounts)
+    server: Server = Field(default_factory=Server)
+    nginx: Nginx = Field(default_factory=Nginx)
+    backup: Backup = Field(default_factory=Backup)
+    keep: Keep = Field(default_factory=Keep)
+    host: Host = Field(default_factory=Host)
+
+    @property
+    def root(self) -> str:
+        """Name of the first index, which needs no name in a URL."""
+        return next(iter(self.indexes))
+
+    @property
+    def www(self) -> Path:
+        """Everything that may be read beside package files: pages, metadata, markers."""
+        return self.state / "www"
+
+    @property
+    def catalog(self) -> Path:
+        """The SQLite file."""
+        return self.state / "catalog.sqlite"
+
+    @property
+    def path(self) -> str:
+        """The path that stands before all others in URLs: "" or "/prefix"."""
+        return urlsplit(self.url or "").path
+
+    def prefix(self, index: str) -> str:
+        """What stands before ``simple/`` in an index's URLs and under ``www``: "" or "<index>/"."""
+        return "" if index == self.root else f"{index}/"
+
+    def lineage(self, index: str) -> tuple[str, ...]:
+        """The indexes that may answer for this one: itself, then bases depth first, each once."""
+        found: dict[str, None] = {}
+        waiting = [index]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found[name] = None
+                waiting.extend(reversed(self.indexes[name].bases))
+        return tuple(found)

@@ -1,0 +1,183 @@
+"""The decisions log: it follows the catalog, survives it, and shows what was done to it."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from appliance.catalog import decisionlog
+from appliance.errors import PyindexError
+from appliance.operations import decisions
+from appliance.operations.opening import open_catalog
+from appliance.operations.recover import rebuild
+from tests.conftest import Lab
+from tests.dist import make_wheel
+
+WHEEL = "foo-1.0-py2.py3-none-any.whl"
+
+
+@pytest.fixture
+def foo(lab: Lab) -> Lab:
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    return lab
+
+
+def log(lab: Lab) -> Path:
+    return lab.spec.state / "decisions.jsonl"
+
+
+def lines(lab: Lab) -> list[dict[str, object]]:
+    return [json.loads(line) for line in log(lab).read_text().splitlines()]
+
+
+def lose(lab: Lab) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path = lab.spec.catalog
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def reasons(lab: Lab) -> dict[tuple[str, str], str | None]:
+    with lab.catalog.read() as reader:
+        return reader.decisions().yanks
+
+
+def test_each_decision_is_a_line(foo: Lab) -> None:
+    """With all that it was, and the digest of the line before; the first is what held then."""
+    decisions.yank(foo.spec, foo.index, WHEEL, "bröken")
+    decisions.yank(foo.spec, foo.index, WHEEL, None)
+    decisions.set_status(foo.spec, foo.index, "foo", "archived", "for: good")
+    found = lines(foo)
+    assert [line["action"] for line in found] == ["snapshot", "yanked", "unyanked", "status"]
+    changes = foo.journal()[-3:]
+    assert [line["serial"] for line in found[1:]] == [change.serial for change in changes]
+    assert found[1]["filename"] == WHEEL
+    assert (found[1]["version"], found[1]["detail"]) == ("1.0", "bröken")
+    assert found[3]["detail"] == "archived: for: good"
+    assert decisionlog.read(foo.spec.state).problems == []
+
+
+def test_nothing_else_is_logged(foo: Lab) -> None:
+    """Files come and go without a line: the folder tells them."""
+    before = log(foo).read_bytes()
+    make_wheel(foo.packages, "foo", "2.0")
+    foo.once()
+    decisions.remove(foo.spec, foo.index, WHEEL)
+    assert log(foo).read_bytes() == before
+
+
+def test_a_log_that_is_behind_is_brought_up(foo: Lab) -> None:
+    """A kill after the commit leaves it so; the next start or the next decision makes it up."""
+    with foo.catalog.change() as change:
+        change.yank(foo.index, WHEEL, "unlogged")
+    foo.once()
+    assert lines(foo)[-1]["detail"] == "unlogged"
+    with foo.catalog.change() as change:
+        change.yank(foo.index, WHEEL, "again")
+    decisions.set_status(foo.spec, foo.index, "foo", "archived", None)
+    assert [line["detail"] for line in lines(foo)[-2:]] == ["again", "archived"]
+
+
+TORN = [b'{"serial": 12', b"\0" * 100, b"\xff", b"{}", b'{"serial": 1}']
+
+
+@pytest.mark.parametrize("rest", TORN)
+def test_a_torn_line_is_cut_off(foo: Lab, rest: bytes) -> None:
+    """Nothing that was acknowledged is in it."""
+    decisions.yank(foo.spec, foo.index, WHEEL, "one")
+    whole = log(foo).read_bytes()
+    with log(foo).open("ab") as file:
+        file.write(rest)
+    decisions.yank(foo.spec, foo.index, WHEEL, "two")
+    assert log(foo).read_bytes().startswith(whole)
+    assert decisionlog.read(foo.spec.state).problems == []
+    assert [line["detail"] for line in lines(foo)[1:]] == ["one", "two"]
+
+
+def test_a_line_that_only_lacks_its_newline_is_whole(foo: Lab) -> None:
+    """An editor may have taken it; the decision was acknowledged."""
+    decisions.yank(foo.spec, foo.index, WHEEL, "one")
+    os.truncate(log(foo), log(foo).stat().st_size - 1)
+    lose(foo)
+    foo.once()
+    assert reasons(foo) == {("main", WHEEL): "one"}
+    decisions.yank(foo.spec, foo.index, WHEEL, "two")
+    assert [line["detail"] for line in lines(foo)[1:]] == ["one", "two"]
+
+
+def altered(content: list[bytes]) -> list[bytes]:
+    return [content[0], content[1].replace(b'"one"', b'"eno"'), *content[2:]]
+
+
+def taken_out(content: list[bytes]) -> list[bytes]:
+    return [content[0], *content[2:]]
+
+
+def garbled(content: list[bytes]) -> list[bytes]:
+    return [content[0], b"\xff garbage", *content[2:]]
+
+
+TAMPERED = [
+    (altered, ["line 3 does not follow the one before it: a line there was changed or taken out"]),
+    (
+        taken_out,
+        ["line 2 does not follow the one before it: a line there was changed or taken out"],
+    ),
+    (garbled, ["line 2 cannot be read, and is left out", "line 3 does not follow"]),
+]
+
+
+@pytest.mark.parametrize(("tamper", "problems"), TAMPERED)
+def test_tampering_shows(
+    foo: Lab, tamper: object, problems: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each line knows the one before; what can be read of it holds all the same."""
+    assert callable(tamper)
+    for reason in ("one", "two", "three"):
+        decisions.yank(foo.spec, foo.index, WHEEL, reason)
+    log(foo).write_bytes(b"\n".join(tamper(log(foo).read_bytes().split(b"\n"))))
+    said = [line for line in rebuild(foo.spec) if "decisions.jsonl: line" in line]
+    lose(foo)
+    with caplog.at_level(logging.WARNING):
+        foo.once()
+    told = [r.getMessage() for r in caplog.records if "decisions.jsonl: line" in r.getMessage()]
+    assert told == said
+    assert len(said) == len(problems)
+    assert all(problem in text for problem, text in zip(problems, said, strict=True))
+    assert reasons(foo) == {("main", WHEEL): "three"}
+
+
+def test_a_lost_log_begins_with_what_holds(foo: Lab) -> None:
+    """So it has all that is needed, from the next start on."""
+    decisions.yank(foo.spec, foo.index, WHEEL, "kept")
+    log(foo).unlink()
+    foo.once()
+    (line,) = lines(foo)
+    assert line["yanks"] == [["main", WHEEL, "kept"]]
+    lose(foo)
+    foo.once()
+    assert reasons(foo) == {("main", WHEEL): "kept"}
+
+
+def test_a_decision_that_cannot_be_logged_is_not_made(foo: Lab) -> None:
+    """The state is read-only or full: the error names it and says why."""
+    before = foo.journal()
+    missing = foo.spec.model_copy(update={"state": foo.spec.state / "catalog.sqlite"})
+    with pytest.raises(PyindexError, match=r"sqlite: Not a directory: .*nothing was changed"):
+        decisions.yank(missing, foo.index, WHEEL, "x")
+    assert foo.journal() == before
+
+
+def test_the_log_is_for_the_service_alone(foo: Lab) -> None:
+    """Others on the host do not read it."""
+    assert log(foo).stat().st_mode & 0o777 == 0o640
+
+
+def test_opening_twice_changes_nothing(foo: Lab) -> None:
+    """What is brought up stays."""
+    decisions.yank(foo.spec, foo.index, WHEEL, "x")
+    before, journal = log(foo).read_bytes(), foo.journal()
+    open_catalog(foo.spec, create=True)
+    assert (log(foo).read_bytes(), foo.journal()) == (before, journal)

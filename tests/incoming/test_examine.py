@@ -1,0 +1,548 @@
+"""Files are looked at in processes with limits: whatever one does, only that file is refused."""
+
+import errno
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+
+from appliance.catalog.database import Catalog
+from appliance.errors import PyindexError, Refused
+from appliance.incoming import archive, examine, examiner, scan
+from appliance.incoming.directory import Entry, Folder
+from appliance.incoming.examiner import Limits
+from appliance.incoming.intake import Intake
+from appliance.incoming.scan import Scanner
+from appliance.index.model import File, Refusal
+from appliance.site.tree import Site
+from tests.attacks.files import (
+    HOSTILE,
+    METADATA,
+    SDIST,
+    WHEEL,
+    a_tar,
+    a_wheel,
+    a_zip,
+    wheel,
+    wheel_members,
+)
+from tests.conftest import Lab, eventually
+from tests.dist import make_sdist, make_wheel
+
+PATIENT = Limits(cpu_seconds=10_000, wait_seconds=10_000, memory=4 << 30)
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    examine.close_idle()
+    yield
+    examine.close_idle()
+
+
+class Look:
+    """Entries of a lab's folder, examined."""
+
+    def __init__(self, lab: Lab, limits: Limits = examine.LIMITS) -> None:
+        self.folder, self.site = Folder(lab.packages), Site(lab.spec)
+        self.index, self.limits = lab.index, limits
+        self.results: list[examine.Examined] = []
+        self.error: BaseException | None = None
+
+    def at(self, *entries: Entry) -> "Look":
+        every = list(entries) or sorted(self.folder.look(), key=lambda entry: entry.path)
+        with examine.examine_all(self.folder, self.site, self.index, every, self.limits) as results:
+            self.results = [each for each in results if each is not None]
+        return self
+
+    @property
+    def accepted(self) -> list[str]:
+        return [each.path for each in self.results if isinstance(each, File)]
+
+    @property
+    def refused(self) -> dict[str, str]:
+        return {each.path: each.reason for each in self.results if isinstance(each, Refusal)}
+
+    def refusal(self) -> Refusal:
+        [found] = [each for each in self.results if isinstance(each, Refusal)]
+        return found
+
+
+def children() -> list[int]:
+    """The processes that this one started to examine files, and that run."""
+    return [child.pid for child in examine._all if _runs(child.pid)]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def endless(lab: Lab, name: str = "slow-1.0.tar.gz") -> Path:
+    """A file that takes its reader very long, and nothing of the disk: it is one hole."""
+    path = lab.packages / name
+    with path.open("wb") as file:
+        os.truncate(file.fileno(), 1 << 34)
+    return path
+
+
+def at_work(path: Path) -> Callable[[], object]:
+    """Whether a process has the file open, and which."""
+
+    def find() -> int | None:
+        for pid in children():
+            for link in Path(f"/proc/{pid}/fd").glob("*"):
+                try:
+                    if link.readlink() == path:
+                        return pid
+                except OSError:
+                    continue
+        return None
+
+    return find
+
+
+def worker(path: Path) -> int:
+    """The process that is at the file, as soon as there is one."""
+    find = at_work(path)
+    found: list[object] = []
+    eventually(lambda: found.append(find()) or found[-1])  # type: ignore[func-returns-value]
+    assert isinstance(found[-1], int)
+    return found[-1]
+
+
+# --- what a file may cost ------------------------------------------------------------------------
+
+
+def test_a_file_that_takes_too_much_cpu_is_refused(lab: Lab) -> None:
+    """The system ends its process; every other file of the same portion is accepted."""
+    make_wheel(lab.packages, "aaa", "1.0")
+    endless(lab)
+    make_wheel(lab.packages, "zzz", "1.0")
+    found = Look(lab, replace(PATIENT, cpu_seconds=1, cpu_bytes_a_second=1 << 50)).at()
+    assert found.refused == {"slow-1.0.tar.gz": "examining it takes more than 1 s of CPU"}
+    assert found.accepted == ["aaa-1.0-py2.py3-none-any.whl", "zzz-1.0-py2.py3-none-any.whl"]
+
+
+def test_a_file_that_takes_too_much_memory_is_refused(lab: Lab) -> None:
+    """So is one whose directory alone needs more than its process may have."""
+    many = {f"foo/{number:06}": b"" for number in range(190_000)}
+    a_zip(lab.packages / WHEEL, {**wheel_members(), **many})
+    make_wheel(lab.packages, "zzz", "1.0")
+    found = Look(lab, replace(PATIENT, memory=200 << 20)).at()
+    assert found.refused == {WHEEL: "examining it takes more than 200 MiB of memory"}
+    assert found.accepted == ["zzz-1.0-py2.py3-none-any.whl"]
+
+
+def test_a_file_at_which_its_process_hangs_is_refused_for_now(lab: Lab) -> None:
+    """A process that does nothing is given up, as where a network disk does not answer; the file
+    is looked at again with the folder."""
+    path = endless(lab)
+    make_wheel(lab.packages, "zzz", "1.0")
+    found = Look(lab, replace(PATIENT, wait_seconds=2, wait_bytes_a_second=1 << 50))
+    looking = threading.Thread(target=found.at)
+    looking.start()
+    os.kill(worker(path), signal.SIGSTOP)
+    looking.join()
+    assert found.refused == {path.name: "examining it takes more than 2 s: does the disk answer?"}
+    assert found.refusal().inode == -1
+    assert found.accepted == ["zzz-1.0-py2.py3-none-any.whl"]
+
+
+def test_no_hostile_file_stops_the_others(lab: Lab) -> None:
+    """All at once: each is refused for its own reason within the limits, the good one is there."""
+    for number, hostile in enumerate(HOSTILE):
+        directory = lab.packages / f"{number:03}"
+        directory.mkdir()
+        hostile.write(directory)
+    make_wheel(lab.packages, "good", "1.0")
+    lab.once()
+    refused = lab.refused()
+    wrong = {
+        hostile.name: refused.get(f"{number:03}/{hostile.filename}")
+        for number, hostile in enumerate(HOSTILE)
+        if hostile.reason not in refused.get(f"{number:03}/{hostile.filename}", "")
+    }
+    assert wrong == {}
+    assert lab.files("good")
+
+
+# --- processes that are killed -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [3, 200])
+def test_a_killed_process_costs_no_file(lab: Lab, count: int) -> None:
+    """What it was at is looked at once more; whoever killed it meant the process, not the file."""
+    path = endless(lab, "aaa-1.0.tar.gz")
+    for number in range(count):
+        make_wheel(lab.packages, f"foo{number:03}", "1.0")
+    found = Look(lab, PATIENT)
+    looking = threading.Thread(target=found.at)
+    looking.start()
+    first = worker(path)
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: at_work(path)() not in (None, first))
+    path.write_bytes(make_sdist(lab.packages.parent, "aaa", "1.0").read_bytes())
+    looking.join()
+    # It changed while it was looked at, and is looked at again later.
+    assert found.results[0] == path.name
+    assert len(found.accepted) == count
+
+
+def test_a_file_at_which_processes_are_killed_twice_is_refused(lab: Lab) -> None:
+    """As the system does when memory is short: so that the file is looked at again."""
+    path = endless(lab)
+    make_wheel(lab.packages, "zzz", "1.0")
+    found = Look(lab, PATIENT)
+    looking = threading.Thread(target=found.at)
+    looking.start()
+    first = worker(path)
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: at_work(path)() not in (None, first))
+    os.kill(worker(path), signal.SIGKILL)
+    looking.join()
+    (reason,) = found.refused.values()
+    assert reason.startswith("the process that examined it was killed twice (SIGKILL): if memory")
+    assert found.refusal().inode == examine.KILLED
+    assert found.accepted == ["zzz-1.0-py2.py3-none-any.whl"]
+
+
+def killed(lab: Lab) -> None:
+    """Note in the catalog that processes were killed at each file of the folder."""
+    with Catalog(lab.spec.catalog, create=True).change() as change:
+        for entry in Folder(lab.packages).look():
+            refusal = examine._refusal(entry, "killed", passes=True)
+            change.refuse(lab.index, [replace(refusal, inode=examine.KILLED)])
+
+
+def test_such_a_file_comes_in_at_the_next_start(lab: Lab) -> None:
+    """Though nothing of it has changed: memory was short, say."""
+    os.utime(make_wheel(lab.packages, "foo", "1.0"), (1e9, 1e9))
+    killed(lab)
+    with lab.watched():
+        eventually(lambda: lab.files("foo"))
+
+
+def test_such_a_file_is_looked_at_with_growing_pauses(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the scans of one watcher, unless it was touched."""
+    path = make_wheel(lab.packages, "foo", "1.0")
+    os.utime(path, (1e9, 1e9))
+    looked: list[str] = []
+
+    def take_in(self: Intake, entries: list[Entry], *_: object) -> Iterator[list[str]]:
+        looked.extend(entry.path for entry in entries)
+        return iter(())
+
+    monkeypatch.setattr(Intake, "take_in", take_in)
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], time=time.time)
+    monkeypatch.setattr(scan, "time", clock)
+    killed(lab)
+    scanner = Scanner(lab.spec, lab.catalog, lab.index)
+    times = []
+    for minute in range(70):
+        now[0] = minute * 60.0
+        list(scanner.scan())
+        if looked:
+            times.append(minute)
+            looked.clear()
+    assert times == [0, 1, 3, 7, 15, 31, 63]
+    os.utime(path, (1e9, 2e9))
+    list(scanner.scan())
+    assert looked == [path.name]
+
+
+def test_a_process_that_died_while_it_waited_is_replaced(lab: Lab) -> None:
+    """One is kept for the next file, and nobody relies on it."""
+    make_wheel(lab.packages, "foo", "1.0")
+    Look(lab).at()
+    [kept] = children()
+    Look(lab).at()
+    assert children() == [kept]
+    os.kill(kept, signal.SIGKILL)
+    assert Look(lab).at().accepted == ["foo-1.0-py2.py3-none-any.whl"]
+
+
+def test_a_process_that_is_collected_with_its_work_is_not_kept(lab: Lab) -> None:
+    """The collector closes its pipes first, and what waited for it after that."""
+    make_wheel(lab.packages, "foo", "1.0")
+
+    def leave(look: Look) -> None:
+        entries = list(look.folder.look())
+        work = examine.examine_all(look.folder, look.site, look.index, entries, PATIENT)
+        results = work.__enter__()
+        while next(results) is None:
+            pass
+        cycle: list[object] = [work, results]
+        cycle.append(cycle)
+
+    leave(Look(lab))
+    gc.collect()
+    assert Look(lab).at().accepted == ["foo-1.0-py2.py3-none-any.whl"]
+
+
+def test_a_watch_goes_on_when_its_processes_are_killed(lab: Lab) -> None:
+    """Files that come later are accepted as ever."""
+    with lab.watched():
+        make_wheel(lab.packages, "foo", "1.0")
+        eventually(lambda: lab.files("foo"))
+        for pid in children():
+            os.kill(pid, signal.SIGKILL)
+        make_wheel(lab.packages, "bar", "1.0")
+        eventually(lambda: lab.files("bar"))
+
+
+def test_a_watch_ends_whatever_a_process_does(lab: Lab) -> None:
+    """Nothing waits for a file that takes for ever."""
+    with lab.watched():
+        path = endless(lab)
+        os.utime(path, (1, 1))
+        pid = worker(path)
+    assert not _runs(pid)
+
+
+PARENT = """
+import os, sys, time
+from pathlib import Path
+from appliance import spec
+from appliance.index import examine
+from appliance.incoming.directory import Folder
+from appliance.atomic import Site
+packages = Path(sys.argv[1])
+found = spec.for_directory(packages, packages.parent / "state")
+folder = Folder(packages)
+with examine.examine_all(folder, Site(found), found.root, list(folder.look())) as results:
+    for each in results:
+        if each is not None or sys.argv[2] == "busy":
+            print(*[child.pid for child in examine._all], flush=True)
+            if sys.argv[2] == "forked" and os.fork() == 0:
+                print(os.getpid(), flush=True)
+                os.close(1)
+                time.sleep(600)
+            os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("how", ["idle", "busy", "forked"])
+def test_a_process_ends_with_who_started_it(lab: Lab, how: str) -> None:
+    """Also when that is killed, whatever it is at, and though a fork of it lives on."""
+    if how == "busy":
+        endless(lab)
+    else:
+        make_wheel(lab.packages, "foo", "1.0")
+    run = subprocess.run(
+        [sys.executable, "-c", PARENT, str(lab.packages), how],
+        stdout=subprocess.PIPE,
+        check=False,
+        start_new_session=True,
+    )
+    pid, *forks = map(int, run.stdout.split())
+    eventually(lambda: not _runs(pid))
+    for fork in forks:
+        os.kill(fork, signal.SIGKILL)
+    assert len(forks) == (how == "forked")
+
+
+def test_nothing_is_imported_from_where_the_caller_stands(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may write into the packages directory may not run anything."""
+    for name in ("zipfile", "json", "pickle", "appliance", "packaging", "sitecustomize"):
+        (lab.packages / f"{name}.py").write_text("open('/dev/stderr', 'w').write('run!'); 1 / 0\n")
+    make_wheel(lab.packages, "foo", "1.0")
+    monkeypatch.chdir(lab.packages)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    assert Look(lab).at().accepted == ["foo-1.0-py2.py3-none-any.whl"]
+    [child] = children()
+    assert Path(f"/proc/{child}/cwd").readlink() == Path("/")
+
+
+def test_a_process_that_cannot_start_is_told(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is tried a few times, no file is blamed, and the error of the system is told, without
+    the interpreter's traceback."""
+    make_wheel(lab.packages, "foo", "1.0")
+    monkeypatch.setattr(examine, "_PROGRAM", "import os; os.mkdir('/proc/no')")
+    with pytest.raises(PyindexError, match="does not start") as raised:
+        Look(lab).at()
+    assert "No such file or directory: '/proc/no'" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["", "[]", "null", '{"answers": []}', '{"answers": [["file", {}, []]]}', '{"answers": [3, 4]}'],
+)
+def test_an_answer_that_makes_no_sense_is_none(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """What comes of such a process is never trusted: it is replaced, and no file is accepted."""
+    make_wheel(lab.packages, "foo", "1.0")
+    monkeypatch.setattr(
+        examine, "_PROGRAM", f"import os, sys; os.write(int(sys.argv[1]), b'.'); print({answer!r})"
+    )
+    assert "the process that examined it was killed" in Look(lab).at().refusal().reason
+
+
+# --- what stands in a file's place ---------------------------------------------------------------
+
+
+def test_what_has_come_in_a_files_place_is_refused(lab: Lab) -> None:
+    """A pipe, on which a reader would wait for ever; a link out of the folder; a directory."""
+    secret = make_wheel(lab.packages.parent, "secret", "1.0")
+    entries = []
+    for name in ("pipe", "link", "folder", "within"):
+        path = make_wheel(lab.packages, name, "1.0")
+        entries += list(Folder(lab.packages).look(path.name))
+        if name != "within":
+            path.unlink()
+    pipe, link, folder, within = [lab.packages / entry.path for entry in entries]
+    os.mkfifo(pipe)
+    link.symlink_to(secret)
+    folder.mkdir()
+    (lab.packages / "sub").mkdir()
+    within.rename(lab.packages / "sub" / within.name)
+    within.symlink_to(lab.packages / "sub" / within.name)
+    found = Look(lab).at(*entries)
+    assert found.refused == {
+        pipe.name: "not a regular file",
+        link.name: "a symbolic link that leaves the packages directory",
+        folder.name: "not a regular file",
+    }
+    assert found.accepted == [within.name]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "cannot be read: Input/output error"),
+        (OSError(errno.ESTALE, "Stale file handle"), "cannot be read: Stale file handle"),
+        (OSError(errno.EACCES, "Permission denied"), "cannot be read: Permission denied"),
+    ],
+)
+def test_what_the_disk_says_is_tried_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, error: OSError, reason: str
+) -> None:
+    """The file is refused, and never taken for known: its time tells nothing of the disk."""
+    answer = answer_of(lab, monkeypatch, error)
+    assert answer == ["refused", reason, True, None]
+
+
+@pytest.mark.parametrize("error", [IndexError("x"), KeyError("y"), RecursionError(), SystemError()])
+def test_what_nobody_thought_of_is_refused_with_its_trace(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """One file never stops the others, and whoever mends it learns where it happened."""
+    verb, reason, passes, trace = answer_of(lab, monkeypatch, error)
+    assert (verb, passes) == ("refused", False)
+    assert reason.startswith(f"cannot be examined: {type(error).__name__}")
+    assert "raise error" in trace
+
+
+def answer_of(lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[Any]:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(archive, "inspect", fail)
+    make_wheel(lab.packages, "foo", "1.0")
+    look = Look(lab)
+    [entry] = look.folder.look()
+    work = examiner.Work(look.folder, look.site, look.index, [entry], True, look.limits)
+    with look.site.batch() as batch:
+        return examiner._examine(work, entry, batch)
+
+
+def test_a_state_that_cannot_be_written_blames_no_file(lab: Lab) -> None:
+    """A full or broken disk of ours is told as such, and tried again by the watch."""
+    make_wheel(lab.packages, "foo", "1.0")
+    look = Look(lab)
+    look.site.claim()
+    place = Path(look.site.metadata(lab.index, "x")).parent
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("in the way")
+    with pytest.raises(OSError, match=r"Not a directory|File exists"):
+        look.at()
+
+
+# --- what it keeps -------------------------------------------------------------------------------
+
+
+def test_metadata_is_kept_for_every_file_that_has_some(lab: Lab) -> None:
+    """Published where a page promises it, and apart where it does not: no request opens an
+    archive."""
+    make_wheel(lab.packages, "foo", "1.0")
+    make_sdist(lab.packages, "foo", "1.0")
+    a_tar(lab.packages / "old-1.0.tar.gz", {"old-1.0/setup.py": b""})
+    lab.once()
+    site = Site(lab.spec)
+    kept = {
+        name: [
+            Path(place(lab.index, name)).exists()
+            for place in (site.metadata, site.unpublished_metadata)
+        ]
+        for name in ("foo-1.0-py2.py3-none-any.whl", "foo-1.0.tar.gz", "old-1.0.tar.gz")
+    }
+    assert kept == {
+        "foo-1.0-py2.py3-none-any.whl": [True, False],
+        "foo-1.0.tar.gz": [False, True],
+        "old-1.0.tar.gz": [False, False],
+    }
+    (lab.packages / "foo-1.0.tar.gz").write_bytes((lab.packages / "old-1.0.tar.gz").read_bytes())
+    lab.once()
+    assert not Path(site.unpublished_metadata(lab.index, "foo-1.0.tar.gz")).exists()
+
+
+def test_metadata_is_read_again_by_a_process(lab: Lab) -> None:
+    """For who has lost what was published: byte for byte, or the reason why not."""
+    a_wheel(lab.packages)
+    (lab.packages / SDIST).write_bytes(b"")
+    look = Look(lab)
+
+    def read(path: str) -> bytes | None:
+        return examine.read_metadata(look.folder, look.site, look.index, path)
+
+    assert read(WHEEL) == METADATA.encode()
+    with pytest.raises(Refused, match="truncated or damaged"):
+        read(SDIST)
+    with pytest.raises(FileNotFoundError):
+        read("absent-1.0.tar.gz")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "note"),
+    [
+        (
+            METADATA + "Requires-Python: yes\n",
+            "no installer understands its Requires-Python, 'yes'",
+        ),
+        ((METADATA + "Author: Gr\xfc\xdfe\n").encode("latin-1"), "its metadata is not UTF-8"),
+    ],
+)
+def test_what_is_left_out_of_a_page_is_logged(
+    lab: Lab, caplog: pytest.LogCaptureFixture, metadata: str | bytes, note: str
+) -> None:
+    """The file is accepted, and clients are not told what they cannot read."""
+    wheel(metadata)(lab.packages / WHEEL)
+    lab.once()
+    page = lab.page("foo")
+    assert page is not None
+    [file] = page["files"]
+    assert note in caplog.text
+    assert "requires-python" not in json.dumps(page)
+    assert bool(file.get("core-metadata")) == isinstance(metadata, str)

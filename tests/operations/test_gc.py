@@ -1,0 +1,149 @@
+"""What grows is cut back, and nothing but what has a name of ours."""
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from appliance.catalog import schema
+from appliance.cli import main
+from appliance.index.model import Refusal
+from appliance.operations import decisions
+from appliance.operations.prune import prune
+from appliance.spec import Keep
+from tests.conftest import Lab
+from tests.dist import make_wheel
+
+OLD, NEW = "20200101T000000", time.strftime("%Y%m%dT%H%M%S")
+GONE = [
+    f"trash/{OLD}-foo-1.0.tar.gz",
+    f"trash/{OLD}.12-foo-1.0.tar.gz",
+    f"trash/.{OLD}-foo-1.0.tar.gz",
+    f"catalog.sqlite.damaged-{OLD}",
+    f"catalog.sqlite.damaged-{OLD}-wal",
+    f"catalog.sqlite.replaced-{OLD}.1",
+    ".catalog.0123456789abcdef",
+    f".catalog.sqlite.replaced-{OLD}.0123456789abcdef",
+    f"backups/.catalog-01234567-{OLD}.sqlite.0123456789abcdef",
+]
+STAYS = [
+    f"trash/{NEW}-foo-1.0.tar.gz",
+    "trash/foo-1.0.tar.gz",
+    "trash/20209999T000000-foo-1.0.tar.gz",
+    f"{OLD}-foo-1.0.tar.gz",
+    f"catalog.sqlite.damaged-{NEW}",
+    f"catalog.sqlite.mine-{OLD}",
+    f"catalog.sqlite-{OLD}",
+    f"backups/catalog-01234567-{OLD}.sqlite",
+    "www/.catalog.0123456789abcdef",
+]
+
+
+@pytest.fixture
+def old(lab: Lab) -> Lab:
+    """A state with files of every form in it."""
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    for name in GONE + STAYS:
+        path = lab.spec.state / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+        os.utime(path, (1, 1))
+    (lab.spec.state / "trash" / f"{OLD}-directory").mkdir()
+    return lab
+
+
+def test_only_what_is_ours_and_old_goes(old: Lab) -> None:
+    """By its name, which says when it was made; the mtime of a file in the trash is its own."""
+    removed = list(prune(old.spec))
+    assert {each.what for each in removed} == {str(old.spec.state / name) for name in GONE}
+    assert all((old.spec.state / name).exists() for name in STAYS)
+    assert (old.spec.state / "trash" / f"{OLD}-directory").is_dir()
+    assert old.files("foo")
+
+
+def test_a_dry_run_removes_nothing(old: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says the same."""
+    source = ["-d", str(old.packages), "--state", str(old.spec.state)]
+    assert main(["gc", "--dry-run", *source]) == 0
+    would = capsys.readouterr().out
+    assert all((old.spec.state / name).exists() for name in GONE)
+    assert main(["gc", *source]) == 0
+    assert capsys.readouterr().out == would.replace("would remove", "removed")
+
+
+def test_the_journal_is_cut_where_it_is_old(lab: Lab) -> None:
+    """Its last line stays, and what holds does: pages, decisions, serials."""
+    make_wheel(lab.packages, "foo", "1.0")
+    make_wheel(lab.packages, "foo", "2.0")
+    lab.once()
+    decisions.yank(lab.spec, lab.index, "foo-1.0-py2.py3-none-any.whl", "x")
+    journal, page = lab.journal(), lab.page("foo")
+    keep = Keep(journal=timedelta(days=3))
+    spec = lab.spec.model_copy(update={"keep": keep})
+    age(lab, journal[0].serial, days=4)
+    assert [each.what for each in prune(spec)] == ["2 lines of the journal"]  # one has begun it
+    assert lab.journal() == journal[1:]
+    age(lab, journal[-1].serial, days=4)
+    list(prune(spec))
+    assert [change.serial for change in lab.journal()] == [journal[-1].serial]
+    with lab.catalog.read() as reader:
+        assert reader.mark("forgotten") == journal[-1].serial - 1
+    lab.once()
+    assert lab.page("foo") == page
+    assert list(prune(spec)) == []
+
+
+def test_lines_that_are_not_published_stay(lab: Lab) -> None:
+    """Publishing needs them: what went is taken down by its line."""
+    make_wheel(lab.packages, "foo", "1.0")
+    lab.once()
+    with lab.catalog.change() as change:
+        change.remove(lab.index, ["foo-1.0-py2.py3-none-any.whl"])
+    with lab.catalog.change() as change:
+        change.note("test", 0)
+    age(lab, lab.journal()[-1].serial, days=9999)
+    list(prune(lab.spec))
+    assert [change.action for change in lab.journal()] == ["removed", "test"]  # not what came in
+
+
+def age(lab: Lab, serial: int, days: int) -> None:
+    """Let lines of the journal up to one be so old."""
+    with lab.catalog._connect("BEGIN IMMEDIATE") as connection:
+        line = schema.journal
+        then = sa.update(line).where(line.c.serial <= serial)
+        connection.execute(then.values(time=line.c.time - days * 86_400 * 1_000_000))
+
+
+def test_what_stays_refused_is_journalled_once(lab: Lab) -> None:
+    """A file that cannot be read is tried again at each scan, which is no change."""
+    lab.once()
+    refusal = Refusal("foo-1.0.zip", "cannot be read: Permission denied", 1, 1, -1)
+    for _ in range(3):
+        with lab.catalog.change() as change:
+            change.refuse(lab.index, [refusal])
+    assert [change.action for change in lab.journal()] == ["refused"]
+    assert lab.refused() == {refusal.path: refusal.reason}
+
+
+def test_space_that_is_free_is_given_back(lab: Lab, tmp_path: Path) -> None:
+    """If it is much."""
+    lab.once()
+    with lab.catalog._connect("BEGIN IMMEDIATE") as connection:
+        rows = [
+            {"index": "main", "filename": f"{number}.zip", "reason": "x" * 4000}
+            for number in range(3000)
+        ]
+        connection.execute(sa.insert(schema.yank), rows)
+        connection.execute(sa.delete(schema.yank))
+    before = pages(lab)
+    list(prune(lab.spec))
+    assert pages(lab) < before / 10
+
+
+def pages(lab: Lab) -> int:
+    with lab.catalog._connect("BEGIN") as connection:
+        return int(connection.exec_driver_sql("PRAGMA page_count").scalar_one())

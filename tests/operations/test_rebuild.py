@@ -1,0 +1,611 @@
+"""What a rebuild corrects, what it keeps, and what it makes good: a catalog that is damaged, lost
+or old."""
+
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from appliance.catalog import schema
+from appliance.catalog.database import Catalog
+from appliance.catalog.readiness import scan_mark
+from appliance.cli import main
+from appliance.index.model import File
+from appliance.operations import decisions
+from appliance.operations.opening import published
+from appliance.operations.recover import backup, rebuild, restore
+from appliance.operations.watch import Watch, is_alive
+from appliance.spec import Spec
+from tests.conftest import Lab, eventually
+from tests.dist import make_wheel
+
+WHEEL_1, SDIST_1, WHEEL_2 = (
+    "foo-1.0-py2.py3-none-any.whl",
+    "foo-1.0.tar.gz",
+    "foo-2.0-py2.py3-none-any.whl",
+)
+
+
+def yanked(lab: Lab, project: str = "foo") -> dict[str, object]:
+    page = lab.page(project)
+    assert page is not None
+    return {file["filename"]: file["yanked"] for file in page["files"]}
+
+
+def lose(catalog: Path) -> None:
+    """Delete the catalog and its log."""
+    for suffix in ("", "-wal", "-shm"):
+        catalog.with_name(catalog.name + suffix).unlink(missing_ok=True)
+
+
+def known(lab: Lab) -> dict[str, File]:
+    with lab.catalog.read() as reader:
+        return {file.path: file for file in reader.files_after(lab.index)}
+
+
+# --- a sound catalog ---------------------------------------------------------------------------
+
+
+def test_a_rebuild_of_a_sound_catalog_changes_nothing(foo: Lab) -> None:
+    """All files are read again; what they say is known already."""
+    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
+    before = [(path, path.read_bytes()) for path in sorted(foo.spec.www.rglob("index.*"))]
+    journal = foo.journal()
+    assert list(rebuild(foo.spec)) == ["main: 1 projects, 3 files"]
+    assert [(path, path.read_bytes()) for path in sorted(foo.spec.www.rglob("index.*"))] == before
+    assert foo.journal() == journal
+
+
+def flip(path: Path) -> bytes:
+    """Change a byte behind everybody's back, with size, mtime and inode as they were; returns what
+    the file was."""
+    status, content = path.stat(), path.read_bytes()
+    spot = content.index(b"__version__")
+    with path.open("r+b") as file:
+        file.seek(spot)
+        file.write(b"X")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return content
+
+
+def test_changed_bytes_are_not_blessed(foo: Lab) -> None:
+    """What changed with no time that tells it is refused by every rebuild and left out of the page,
+    until the file is restored or its bytes are accepted."""
+    path = foo.packages / WHEEL_2
+    right = flip(path)
+    foo.once()
+    assert WHEEL_2 in foo.files("foo")  # nobody has read it
+    for _ in range(2):
+        list(rebuild(foo.spec))
+        assert foo.files("foo") == [WHEEL_1, SDIST_1]
+        reason = foo.refused()[WHEEL_2]
+        assert reason.startswith("its bytes changed since it was accepted (sha256 was ")
+        assert reason.endswith("or accept it by `pyindex rebuild --accept-changes`")
+        foo.once()
+        assert list(foo.refused()) == [WHEEL_2]
+    path.write_bytes(right)
+    foo.once()
+    assert foo.files("foo") == [WHEEL_1, SDIST_1, WHEEL_2]
+    assert foo.refused() == {}
+
+
+def test_changed_bytes_can_be_accepted(foo: Lab) -> None:
+    """Refused ones, and those that nobody has looked at yet."""
+    flip(foo.packages / WHEEL_2)
+    list(rebuild(foo.spec))
+    flip(foo.packages / WHEEL_1)
+    source = ["-d", str(foo.packages), "--state", str(foo.spec.state)]
+    assert main(["rebuild", "--accept-changes", *source]) == 0
+    assert foo.files("foo") == [WHEEL_1, SDIST_1, WHEEL_2]
+    list(rebuild(foo.spec))
+    assert foo.refused() == {}
+
+
+def test_a_file_with_other_times_is_an_ordinary_change(foo: Lab) -> None:
+    """A rebuild takes it as the watcher would."""
+    path = foo.packages / WHEEL_2
+    flip(path)
+    os.utime(path, (1, 1))
+    list(rebuild(foo.spec))
+    assert foo.files("foo") == [WHEEL_1, SDIST_1, WHEEL_2]
+    assert foo.journal()[-1].action == "replaced"
+
+
+DIGESTS = ["sha256", "md5", "blake2b_256"]
+
+
+@pytest.mark.parametrize("digest", DIGESTS)
+def test_a_digest_that_is_wrong_in_the_catalog_is_no_changed_file(foo: Lab, digest: str) -> None:
+    """One that differs from two that agree is corrected."""
+    right = known(foo)
+    with closing(sqlite3.connect(foo.spec.catalog)) as connection:
+        connection.execute(f"UPDATE file SET {digest} = replace({digest}, 'a', 'b')")
+        connection.commit()
+    list(rebuild(foo.spec))
+    assert foo.refused() == {}
+    assert known(foo) == right
+
+
+def test_one_of_two_hard_links_goes(foo: Lab) -> None:
+    """The other was refused as its duplicate, and is served after a rebuild."""
+    (foo.packages / "copies").mkdir()
+    os.link(foo.packages / WHEEL_2, foo.packages / "copies" / WHEEL_2)
+    foo.once()
+    (foo.packages / WHEEL_2).unlink()
+    list(rebuild(foo.spec))
+    assert foo.refused() == {}
+    assert foo.served(f"copies/{WHEEL_2}")
+
+
+# --- a catalog that is lost --------------------------------------------------------------------
+
+
+def test_a_lost_catalog_comes_back_with_its_decisions(foo: Lab) -> None:
+    """By itself, at the next start: also decisions about what is not there any more; and serials
+    go on after those that were seen."""
+    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
+    decisions.yank(foo.spec, foo.index, SDIST_1, "y")
+    decisions.yank(foo.spec, foo.index, SDIST_1, None)
+    decisions.yank(foo.spec, foo.index, WHEEL_2, "gone")
+    decisions.set_status(foo.spec, foo.index, "foo", "deprecated", "use bar: it is better")
+    content = (foo.packages / WHEEL_2).read_bytes()
+    (foo.packages / WHEEL_2).unlink()
+    serial = foo.journal()[-1].serial
+    lose(foo.spec.catalog)
+    foo.once()
+    assert yanked(foo) == {WHEEL_1: "x", SDIST_1: False}
+    page = foo.page("foo")
+    assert page is not None
+    assert page["project-status"] == {"status": "deprecated", "reason": "use bar: it is better"}
+    assert foo.journal()[0].serial > serial + 1
+    (foo.packages / WHEEL_2).write_bytes(content)
+    foo.once()
+    assert yanked(foo)[WHEEL_2] == "gone"
+
+
+def test_a_watcher_makes_a_lost_catalog_anew(foo: Lab) -> None:
+    """It need not be started again."""
+    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
+    serial = foo.journal()[-1].serial
+    with foo.watched():
+        eventually(lambda: is_alive(foo.spec))
+        lose(foo.spec.catalog)
+        eventually(foo.spec.catalog.exists)
+        eventually(lambda: published(foo.spec) > serial and len(known(foo)) == 3)
+        eventually(lambda: yanked(foo) == {WHEEL_1: "x", SDIST_1: False, WHEEL_2: False})
+
+
+def test_what_went_while_there_was_no_catalog_is_taken_down(foo: Lab) -> None:
+    """As soon as every folder was scanned once, and not before: until then a page that is there is
+    all there is."""
+    make_wheel(foo.packages, "bar", "1.0")
+    foo.once()
+    lose(foo.spec.catalog)
+    (foo.packages / "bar-1.0-py2.py3-none-any.whl").unlink()
+    watching = Watch(foo.spec)
+    watching._publisher.publish()
+    assert foo.files("bar")
+    watching.once()
+    foo.catalog.set_mark(scan_mark(foo.spec, foo.index), 1)
+    watching._publisher.publish()
+    assert foo.page("bar") is None
+    assert len(foo.files("foo")) == 3
+
+
+LOSSES = [
+    ("catalog.*",),
+    ("catalog.*", "www"),
+    ("catalog.*", "decisions.jsonl", "backups"),
+    ("catalog.*", "decisions.jsonl", "www"),
+    ("catalog.*", "backups", "www"),
+]
+
+
+@pytest.mark.parametrize("lost", LOSSES, ids="-".join)
+def test_no_serial_comes_twice(
+    foo: Lab, lost: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is left tells the serials that were used, though the clock went back."""
+    with foo.catalog.change() as change:
+        change.note("test", 5_000_000)  # more changes than the clock knows of
+    foo.once()
+    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
+    backup(foo.spec)
+    last = foo.journal()[-1].serial
+    for name in lost:
+        for path in foo.spec.state.glob(name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    monkeypatch.setattr("time.time", lambda: 1_000_000_000.0)
+    foo.once()
+    with foo.catalog.read() as reader:
+        assert min(change.serial for change in reader.changes(0)) == last + 1
+
+
+CLOCKS = [(1_000_000_000.0, 0), (1_767_225_600.0 + 25, 2), (9e9, 60_000_000)]
+
+
+@pytest.mark.parametrize(("clock", "serial"), CLOCKS)
+def test_a_new_index_begins_at_the_clock(
+    lab: Lab, clock: float, serial: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In units of ten seconds since 2026; a wrong clock leaves room for changes."""
+    monkeypatch.setattr("time.time", lambda: clock)
+    lab.once()
+    with lab.catalog.read() as reader:
+        (begun,) = reader.changes(0)
+    assert (begun.serial, begun.action) == (serial + 1, "begun")
+
+
+def test_a_catalog_of_before_is_brought_up_to_the_log(foo: Lab, tmp_path: Path) -> None:
+    """Who copies an old catalog into its place by hand gets its serials and decisions made up."""
+    with closing(sqlite3.connect(foo.spec.catalog)) as connection:
+        connection.execute("VACUUM INTO ?", (str(tmp_path / "old"),))
+    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
+    last = foo.journal()[-1].serial
+    lose(foo.spec.catalog)
+    (tmp_path / "old").rename(foo.spec.catalog)
+    foo.once()
+    assert yanked(foo)[WHEEL_1] == "x"
+    assert [(c.action, c.serial) for c in foo.journal()][-1] == ("recovered", last + 1)
+
+
+# --- a catalog that is damaged -----------------------------------------------------------------
+
+
+def spoil(catalog: Path, table: str) -> None:
+    """Overwrite the first page of a table, as a bad disk might."""
+    with closing(sqlite3.connect(catalog)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+        query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        page = connection.execute(query, (table,)).fetchone()[0]
+    with catalog.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+
+def test_a_rebuild_of_a_damaged_catalog_says_what_it_could_keep(foo: Lab) -> None:
+    """The damaged file is kept; decisions come from the log, and serials go on after all."""
+    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
+    before = foo.journal()
+    spoil(foo.spec.catalog, "file")
+    said = list(rebuild(foo.spec))
+    assert "1 decisions (yanks, statuses) from the decisions log" in said
+    assert "taken over: 0 files, 5 lines of the journal" in said
+    assert not any("lost" in line for line in said)
+    assert yanked(foo) == {WHEEL_1: "x", SDIST_1: False, WHEEL_2: False}
+    assert foo.journal()[: len(before)] == before
+    assert foo.journal()[len(before)].serial > before[-1].serial
+
+
+def test_without_a_log_decisions_are_saved_from_the_damaged_catalog(foo: Lab) -> None:
+    """As far as they can be read: it may be of before there was a log."""
+    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
+    decisions.set_status(foo.spec, foo.index, "foo", "archived", None)
+    (foo.spec.state / "decisions.jsonl").unlink()
+    spoil(foo.spec.catalog, "journal")
+    said = list(rebuild(foo.spec))
+    assert "2 decisions (yanks, statuses) from what can be read of it: there was no log" in said
+    assert "history that is lost: all of it" in said
+    assert yanked(foo)[WHEEL_1] == "x"
+
+
+def test_upload_times_and_digests_survive_damage(foo: Lab) -> None:
+    """Rows of files that can be read are: a file that was touched keeps its time, and one whose
+    bytes changed is found out."""
+    os.utime(foo.packages / WHEEL_1, (1, 1))
+    foo.once()
+    before = known(foo)
+    assert before[WHEEL_1].upload_time > 1_000_000
+    flip(foo.packages / WHEEL_2)
+    spoil(foo.spec.catalog, "journal")
+    list(rebuild(foo.spec))
+    assert known(foo) == {path: before[path] for path in (SDIST_1, WHEEL_1)}
+    assert list(foo.refused()) == [WHEEL_2]
+
+
+def test_a_rebuild_of_a_catalog_that_is_no_database_begins_anew(foo: Lab) -> None:
+    """With nothing to read, the facts come from the folder, and serials never run backwards."""
+    last = foo.journal()[-1].serial
+    lose(foo.spec.catalog)
+    foo.spec.catalog.write_bytes(b"no database at all" * 400)
+    said = list(rebuild(foo.spec))
+    assert any("kept as" in line for line in said)
+    assert len(list(foo.spec.state.glob("catalog.sqlite.damaged-*"))) >= 1
+    assert foo.files("foo") == [WHEEL_1, SDIST_1, WHEEL_2]
+    assert foo.journal()[0].serial > last
+
+
+def test_a_decision_that_the_catalog_has_wrong_is_corrected_from_the_log(foo: Lab) -> None:
+    """A character that changed in a name makes no row that is malformed."""
+    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
+    with closing(sqlite3.connect(foo.spec.catalog)) as connection:
+        connection.execute("UPDATE yank SET filename = replace(filename, '1', '2')")
+        connection.commit()
+    assert "the catalog had other decisions than the log: the log's 1 hold now" in list(
+        rebuild(foo.spec)
+    )
+    assert yanked(foo) == {WHEEL_1: "x", SDIST_1: False, WHEEL_2: False}
+
+
+# What is done to a catalog, by name; each takes the file and dice.
+
+
+def flip_bytes(catalog: Path, dice: random.Random) -> None:
+    content = bytearray(catalog.read_bytes())
+    for _ in range(dice.choice([1, 3, 20, 500])):
+        content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+    catalog.write_bytes(content)
+
+
+def truncate(catalog: Path, dice: random.Random) -> None:
+    os.truncate(catalog, dice.randrange(catalog.stat().st_size))
+
+
+def pages(catalog: Path, dice: random.Random, filled: Callable[[int], bytes]) -> None:
+    size = 4096
+    with catalog.open("r+b") as file:
+        for _ in range(dice.choice([1, 2, 5])):
+            file.seek(size * dice.randrange(catalog.stat().st_size // size))
+            file.write(filled(size))
+
+
+def zero_pages(catalog: Path, dice: random.Random) -> None:
+    pages(catalog, dice, bytes)
+
+
+def garbage_pages(catalog: Path, dice: random.Random) -> None:
+    pages(catalog, dice, dice.randbytes)
+
+
+def some_column(dice: random.Random, kind: type) -> tuple[str, str]:
+    columns = [
+        (table.name, column.name)
+        for table in schema.metadata.sorted_tables
+        for column in table.columns
+        if isinstance(column.type, kind) and not column.nullable
+    ]
+    return dice.choice(columns)
+
+
+def not_utf8(catalog: Path, dice: random.Random) -> None:
+    table, column = some_column(dice, sa.Text)
+    with closing(sqlite3.connect(catalog)) as connection:
+        text = f"CAST(\"{column}\" || x'ff80' AS TEXT)"
+        connection.execute(
+            f'UPDATE "{table}" SET "{column}" = {text} WHERE rowid IN'
+            f' (SELECT rowid FROM "{table}" ORDER BY random() LIMIT 1)'
+        )
+        connection.commit()
+
+
+def nulls(catalog: Path, dice: random.Random) -> None:
+    table, column = some_column(dice, sa.Text)
+    with closing(sqlite3.connect(catalog)) as connection:
+        tables = "UPDATE sqlite_master SET sql = ? WHERE name = ?"
+        query = "SELECT sql FROM sqlite_master WHERE name = ?"
+        (sql,) = connection.execute(query, (table,)).fetchone()
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(tables, (sql.replace("NOT NULL", ""), table))
+        connection.commit()
+    with closing(sqlite3.connect(catalog)) as connection:
+        connection.execute(f'UPDATE "{table}" SET "{column}" = NULL')
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(tables, (sql, table))
+        connection.commit()
+
+
+def duplicates(catalog: Path, dice: random.Random) -> None:
+    """Empty the index that a UNIQUE is kept by, and insert what is there already."""
+    table = dice.choice(["file", "yank", "project", "journal"])
+    with closing(sqlite3.connect(catalog)) as connection:
+        query = "SELECT rootpage FROM sqlite_master WHERE name LIKE ? || '%'"
+        roots = [root for (root,) in connection.execute(query, (f"sqlite_autoindex_{table}_",))]
+    with catalog.open("r+b") as file:
+        for root in roots:
+            file.seek(4096 * (root - 1))
+            file.write(b"\x0a\0\0\0\0\x10\0\0")
+    with closing(sqlite3.connect(catalog)) as connection:
+        connection.execute(f'INSERT INTO "{table}" SELECT * FROM "{table}"')
+        connection.commit()
+
+
+def other_types(catalog: Path, dice: random.Random) -> None:
+    table, column = some_column(dice, sa.BigInteger)
+    with closing(sqlite3.connect(catalog)) as connection:
+        connection.execute(f"UPDATE OR IGNORE \"{table}\" SET \"{column}\" = 'x' || x'00ff'")
+        connection.commit()
+
+
+def words(catalog: Path, dice: random.Random) -> None:
+    """Damage the text that makes a table or an index, so that messages about it are not UTF-8."""
+    with closing(sqlite3.connect(catalog)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(catalog.read_bytes())
+    starts = [match.start() for match in re.finditer(rb"CREATE [TI]", content)]
+    content[dice.choice(starts) + dice.randrange(-9, 20)] = 0xD5
+    catalog.write_bytes(content)
+
+
+DAMAGES = [
+    flip_bytes,
+    truncate,
+    zero_pages,
+    garbage_pages,
+    not_utf8,
+    nulls,
+    duplicates,
+    other_types,
+    words,
+]
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """An index of forty files and a dozen decisions, whose catalog has dozens of pages."""
+    lab = Lab(tmp_path_factory.mktemp("large"))
+    for number in range(40):
+        make_wheel(lab.packages, f"p{number % 8}", f"1.{number}", summary="x" * 300)
+    lab.once()
+    for number in range(10):
+        what = f"p{number % 8}-1.{number}-py2.py3-none-any.whl"
+        decisions.yank(lab.spec, lab.index, what, f"reason {number}")
+    decisions.set_status(lab.spec, lab.index, "p7", "archived", "for good")
+    with closing(sqlite3.connect(lab.spec.catalog)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return lab
+
+
+SEEDS = [
+    pytest.param(seed, marks=[pytest.mark.integration] if seed >= 2 * len(DAMAGES) else [])
+    for seed in range(13 * len(DAMAGES))
+]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_any_damage_is_made_good(
+    large: Lab, seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever happened to the catalog, a rebuild ends well, with all files and all decisions."""
+    state = tmp_path / "state"
+    shutil.copytree(large.spec.state, state, symlinks=True)
+    DAMAGES[seed % len(DAMAGES)](state / "catalog.sqlite", random.Random(seed))
+    assert main(["rebuild", "-d", str(large.packages), "--state", str(state)]) == 0
+    capsys.readouterr()
+    spec = large.spec.model_copy(update={"state": state})
+    there, here = state_of(large.spec), state_of(spec)
+    assert here == there
+    Catalog(spec.catalog).check()
+    assert main(["verify", "-d", str(large.packages), "--state", str(state)]) == 0
+
+
+def test_two_rebuilds_at_once_are_one_after_the_other(foo: Lab) -> None:
+    """Neither takes the other's new catalog for the damaged one."""
+    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
+    spoil(foo.spec.catalog, "yank")
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=lambda: list(rescue(foo.spec))) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert len(list(foo.spec.state.glob("catalog.sqlite.damaged-*[0-9]"))) == 1
+    foo.once()
+    assert yanked(foo)[WHEEL_1] == "x"
+
+
+def rescue(spec: Spec) -> Iterator[str]:
+    """What a rebuild does before it looks at files."""
+    for line in rebuild(spec):
+        yield line
+        if line.startswith("taken over"):
+            return
+
+
+def state_of(spec: Spec) -> object:
+    """What must be the same after any damage: files, decisions, and no refusal."""
+    with Catalog(spec.catalog).read() as reader:
+        files = {file.path: (file.sha256, file.yanked) for file in reader.files_after("main")}
+        return files, reader.decisions(), reader.refusals("main"), reader.counts("main")
+
+
+# --- a catalog of an older version -------------------------------------------------------------
+
+# As the tables were made when they had no version.
+OLD = """
+CREATE TABLE file (
+    "index" TEXT NOT NULL, path TEXT NOT NULL, filename TEXT NOT NULL, project TEXT NOT NULL,
+    name TEXT NOT NULL, version TEXT NOT NULL, kind TEXT NOT NULL, python_version TEXT NOT NULL,
+    size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL, inode BIGINT NOT NULL, sha256 TEXT NOT NULL,
+    md5 TEXT NOT NULL, blake2b_256 TEXT NOT NULL, upload_time BIGINT NOT NULL,
+    requires_python TEXT, summary TEXT, core_metadata TEXT, signature BOOLEAN NOT NULL,
+    PRIMARY KEY ("index", path), UNIQUE ("index", filename));
+CREATE INDEX file_by_project ON file ("index", project);
+CREATE TABLE project (
+    "index" TEXT NOT NULL, name TEXT NOT NULL, display TEXT NOT NULL, serial BIGINT NOT NULL,
+    files INTEGER NOT NULL, status TEXT NOT NULL, status_reason TEXT,
+    PRIMARY KEY ("index", name));
+CREATE INDEX project_by_serial ON project (serial);
+CREATE TABLE yank (
+    "index" TEXT NOT NULL, filename TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY ("index", filename));
+CREATE TABLE journal (
+    serial BIGINT NOT NULL, time BIGINT NOT NULL, "index" TEXT NOT NULL, project TEXT NOT NULL,
+    action TEXT NOT NULL, path TEXT, filename TEXT, version TEXT, detail TEXT,
+    PRIMARY KEY (serial));
+CREATE TABLE refused (
+    "index" TEXT NOT NULL, path TEXT NOT NULL, reason TEXT NOT NULL, size BIGINT NOT NULL,
+    mtime_ns BIGINT NOT NULL, inode BIGINT NOT NULL, PRIMARY KEY ("index", path));
+CREATE TABLE claim (
+    "index" TEXT NOT NULL, path TEXT NOT NULL, project TEXT NOT NULL,
+    PRIMARY KEY ("index", path));
+CREATE INDEX claim_by_project ON claim ("index", project);
+CREATE TABLE mark (name TEXT NOT NULL, value BIGINT NOT NULL, PRIMARY KEY (name));
+"""
+
+
+def age(spec: Spec, place: Path) -> None:
+    """Write the catalog to ``place`` as one of before there were versions."""
+    place.unlink(missing_ok=True)
+    with closing(sqlite3.connect(place)) as connection:
+        connection.executescript(OLD)
+        connection.execute("ATTACH ? AS new", (str(spec.catalog),))
+        names = "SELECT name FROM main.sqlite_master WHERE type = 'table'"
+        for (table,) in connection.execute(names).fetchall():
+            info = connection.execute(f'PRAGMA main.table_info("{table}")')
+            columns = ", ".join(f'"{row[1]}"' for row in info)
+            connection.execute(
+                f'INSERT INTO main."{table}" ({columns}) SELECT {columns} FROM new."{table}"'
+            )
+        connection.commit()
+
+
+def test_an_old_catalog_is_opened(foo: Lab, tmp_path: Path) -> None:
+    """It is brought up to this version where it lies, and its decisions begin the log."""
+    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
+    flip(foo.packages / WHEEL_2)
+    before = known(foo)
+    age(foo.spec, tmp_path / "old")
+    lose(foo.spec.catalog)
+    (foo.spec.state / "decisions.jsonl").unlink()
+    (tmp_path / "old").rename(foo.spec.catalog)
+    journal = foo.journal()
+    foo.once()
+    assert known(foo) == before
+    assert foo.journal() == journal
+    list(rebuild(foo.spec))
+    assert list(foo.refused()) == [WHEEL_2]
+    lose(foo.spec.catalog)
+    foo.once()
+    assert yanked(foo)[WHEEL_1] == "x"
+
+
+def test_an_old_copy_is_restored(foo: Lab, tmp_path: Path) -> None:
+    """What it lacks gets its default."""
+    decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
+    age(foo.spec, tmp_path / "old")
+    decisions.yank(foo.spec, foo.index, WHEEL_1, None)
+    list(restore(foo.spec, tmp_path / "old"))
+    assert yanked(foo)[WHEEL_1] == "x"
+
+
+def test_a_new_column_needs_no_more_than_a_number() -> None:
+    """Each column can be added to a table that has rows: NULL, or a default, is what they get."""
+    old = {
+        line.split()[0].strip('"')
+        for part in OLD.split("(")
+        for line in part.replace(")", "").split(",")
+        if line.split()
+    }
+    for table in schema.metadata.sorted_tables:
+        for column in table.columns:
+            assert column.name in old or column.nullable or column.server_default is not None

@@ -1,0 +1,198 @@
+"""Project pages and lists, judged by a parser that is not ours."""
+
+import gzip
+import json
+from html.parser import HTMLParser
+
+from hypothesis import given
+from hypothesis import strategies as st
+from pypi_simple import IndexPage, ProjectPage
+
+from appliance.index.model import STATUSES, File, Project
+from appliance.site import pages
+from appliance.site.tree import PAGES
+
+URL = "http://localhost/simple/foo/"
+
+_text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30)
+_hex = st.text("0123456789abcdef", min_size=64, max_size=64)
+
+
+@st.composite
+def files(draw: st.DrawFn) -> File:
+    number = draw(st.integers(0, 999))
+    filename = f"foo-1.{number}+l.tar.gz"
+    folder = draw(st.lists(_text.filter(lambda t: "/" not in t and t not in ".."), max_size=2))
+    return File(
+        path="/".join([*folder, filename]),
+        filename=filename,
+        project="foo",
+        name="Foo",
+        version=f"1.{number}",
+        kind="sdist",
+        python_version="source",
+        size=draw(st.integers(0, 1 << 40)),
+        mtime_ns=0,
+        inode=0,
+        sha256=draw(_hex),
+        md5="",
+        blake2b_256="",
+        upload_time=draw(st.integers(0, 4_000_000_000_000_000)),
+        requires_python=draw(st.none() | _text),
+        summary=None,
+        core_metadata=draw(st.none() | _hex),
+        signature=draw(st.booleans()),
+        yanked=draw(st.none() | st.just("") | _text),
+    )
+
+
+@st.composite
+def projects(draw: st.DrawFn) -> Project:
+    return Project(
+        index="main",
+        name="foo",
+        display="Foo",
+        serial=draw(st.integers(1, 10**7)),
+        status=draw(st.sampled_from(STATUSES)),
+        status_reason=draw(st.none() | _text),
+        files=tuple(draw(st.lists(files(), max_size=4, unique_by=lambda f: f.filename))),
+    )
+
+
+@given(projects())
+def test_html_and_json_say_the_same_to_a_foreign_parser(project: Project) -> None:
+    """Whatever the texts, both forms carry each file's name, place, digest, limits and yank."""
+    found = pages.project_pages(project, "../../packages/")
+    html = ProjectPage.from_html("foo", found["index.html"], base_url=URL)
+    data = ProjectPage.from_json_data(json.loads(found["index.json"]), base_url=URL)
+    for page in (html, data):
+        assert [p.filename for p in page.packages] == [f.filename for f in project.offered]
+        for package, file in zip(page.packages, project.offered, strict=True):
+            assert package.digests == {"sha256": file.sha256}
+            assert package.requires_python == file.requires_python
+            assert package.is_yanked == (file.yanked is not None)
+            assert (package.yanked_reason or "") == (file.yanked or "")
+            assert package.metadata_digests == (
+                {"sha256": file.core_metadata} if file.core_metadata else None
+            )
+    assert [p.url for p in html.packages] == [p.url for p in data.packages]
+    for package, file in zip(data.packages, project.offered, strict=True):
+        assert package.size == file.size
+        assert package.upload_time is not None
+        micros = round(package.upload_time.timestamp() * 1_000_000)
+        assert abs(micros - file.upload_time) <= 1  # a float holds no more
+    assert data.versions == project.versions
+    assert html.repository_version == data.repository_version == "1.4"
+
+
+@given(projects())
+def test_the_four_variants_have_four_sizes(project: Project) -> None:
+    """All have one mtime, and the ETag is made of mtime and size: no two may be of one size."""
+    found = pages.project_pages(project, "../../packages/")
+    assert tuple(found) == PAGES
+    assert len({len(content) for content in found.values()}) == len(PAGES)
+    for name in ("index.html", "index.json"):
+        assert gzip.decompress(found[f"{name}.gz"]) == found[name]
+
+
+def a_file(path: str) -> File:
+    name = path.rpartition("/")[2]
+    return File(path, name, "foo", "foo", "1", "sdist", "source", 1, 0, 0, "0", "", "", 0)
+
+
+class Tags(HTMLParser):
+    """Collects the tags of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+
+
+@given(_text, _text)
+def test_no_text_becomes_markup(first: str, second: str) -> None:
+    """Names, reasons and limits stand escaped on the page, whatever they contain."""
+    nasty = f'{first}"><script>{second}</script><!--'
+    file = File(
+        path=f"{nasty.replace('/', '')}/foo-1.zip",
+        filename="foo-1.zip",
+        project="foo",
+        name="foo",
+        version="1",
+        kind="sdist",
+        python_version="source",
+        size=1,
+        mtime_ns=0,
+        inode=0,
+        sha256="0" * 64,
+        md5="",
+        blake2b_256="",
+        upload_time=0,
+        requires_python=nasty,
+        yanked=nasty,
+    )
+    project = Project("main", "foo", nasty, 1, "archived", nasty, (file,))
+    html = pages.project_pages(project, "../../packages/")["index.html"].decode()
+    listed = pages.list_pages([("foo", nasty, 1)], 1)["index.html"].decode()
+    for page in (html, listed):
+        parser = Tags()
+        parser.feed(page)
+        assert parser.tags <= {"html", "head", "meta", "title", "body", "h1", "a", "br"}
+
+
+def test_unknown_values_are_left_out_of_json() -> None:
+    """uv rejects a page with nulls, and no client needs the deprecated spelling of metadata."""
+    file = File(
+        "foo-1.zip", "foo-1.zip", "foo", "foo", "1", "sdist", "source", 1, 0, 0, "0", "", "", 0
+    )
+    project = Project("main", "foo", "foo", 7, files=(file,))
+    body = json.loads(pages.project_pages(project, "../../packages/")["index.json"])
+    assert body == {
+        "meta": {"api-version": "1.4", "_last-serial": 7},
+        "name": "foo",
+        "project-status": {"status": "active"},
+        "versions": ["1"],
+        "files": [
+            {
+                "filename": "foo-1.zip",
+                "url": "../../packages/foo-1.zip",
+                "hashes": {"sha256": "0"},
+                "size": 1,
+                "upload-time": "1970-01-01T00:00:00.000000Z",
+                "yanked": False,
+            }
+        ],
+    }
+
+
+def test_a_quarantined_project_offers_nothing() -> None:
+    """PEP 792: the page stays, its files do not."""
+    file = File(
+        "foo-1.zip", "foo-1.zip", "foo", "foo", "1", "sdist", "source", 1, 0, 0, "0", "", "", 0
+    )
+    project = Project("main", "foo", "foo", 7, "quarantined", "malware", (file,))
+    found = pages.project_pages(project, "../../packages/")
+    body = json.loads(found["index.json"])
+    assert body["files"] == body["versions"] == []
+    assert body["project-status"] == {"status": "quarantined", "reason": "malware"}
+    assert b"<a " not in found["index.html"]
+
+
+def test_a_list_names_every_project() -> None:
+    """Both forms of the project list hold each project, and the serials that mirrors follow."""
+    rows = [("bx-python", "bx-python", 3), ("zope-interface", "zope.interface", 5)]
+    found = pages.list_pages(rows, 9)
+    html = IndexPage.from_html(found["index.html"])
+    data = IndexPage.from_json_data(json.loads(found["index.json"]))
+    assert html.projects == data.projects == ["bx-python", "zope.interface"]
+    body = json.loads(found["index.json"])
+    assert body["meta"]["_last-serial"] == 9
+    assert [project["_last-serial"] for project in body["projects"]] == [3, 5]
+
+
+def test_the_url_of_a_file_is_quoted() -> None:
+    """A plus sign, a space or a percent sign in a path means itself."""
+    file = a_file("a b/%/foo-1+x.zip")
+    assert pages.file_url("../", file) == "../a%20b/%25/foo-1%2Bx.zip"
