@@ -11,7 +11,7 @@ from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog, unwritable
 from appliance.catalog.reader import Reader
 from appliance.errors import NotFound, PyindexError
-from appliance.incoming.directory import UNSAFE, Folder
+from appliance.incoming.directory import Folder
 from appliance.incoming.scan import Scanner
 from appliance.index.model import File, Project
 from appliance.index.names import SIGNATURE, normalize
@@ -19,6 +19,7 @@ from appliance.operations.opening import open_catalog
 from appliance.operations.trash import discard
 from appliance.site.publish import Publisher, resolve
 from appliance.spec import Spec
+from appliance.text import has_controls
 
 _ROOM = 64 * 1024
 
@@ -143,7 +144,7 @@ def _project(reader: Reader, spec: Spec, index: str, name: str) -> Project:
 
 
 def _check(reason: str | None) -> None:
-    if UNSAFE.search(reason or ""):
+    if has_controls(reason or ""):
         raise PyindexError(f"reason: wanted one line without control characters, got {reason!r}")
 
 

@@ -12,7 +12,6 @@ from appliance.atomic import files_below
 from appliance.catalog.database import Catalog
 from appliance.catalog.readiness import unscanned
 from appliance.catalog.writer import SWEEP
-from appliance.incoming.directory import UNSAFE
 from appliance.index.model import File
 from appliance.index.names import METADATA, SIGNATURE
 from appliance.site import pages
@@ -20,6 +19,7 @@ from appliance.site.publish import is_laid_out, packages_url, shown, unpublished
 from appliance.site.tree import PAGES, Site, page_time
 from appliance.site.views import View
 from appliance.spec import Spec
+from appliance.text import has_controls, printable
 
 _PROJECTS = 100
 _FILES = 500
@@ -80,9 +80,8 @@ def superfluous(spec: Spec, catalog: Catalog, view: str) -> Iterator[Lack]:
         since = reader.mark("pages")
         left = {path for index, path in reader.left(since) if index == view}
         for path in strays:
-            if UNSAFE.search(path):
-                shown = path.encode("unicode_escape").decode("ascii")
-                yield Lack(view, "", shown, "no file of ours has such a name")
+            if has_controls(path):
+                yield Lack(view, "", printable(path), "no file of ours has such a name")
                 continue
             plain = path.removesuffix(SIGNATURE)
             file = reader.file_at(view, path) or reader.file_at(view, plain)

@@ -13,9 +13,10 @@ import stat
 import falcon
 
 from appliance.incoming.directory import open_beneath
+from appliance.text import CONTROLS
 
 # Hidden names ("." and ".." too), empty segments, control characters, "\", what was not UTF-8.
-_UNSAFE = re.compile(r"(?:^|/)(?:[./]|$)|[\x00-\x1f\x7f\\\ufffd]")
+_UNSAFE = re.compile(rf"(?:^|/)(?:[./]|$)|[{CONTROLS}\\\ufffd]")
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 # Not to wait, should somebody have put a FIFO in the place of a file.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC

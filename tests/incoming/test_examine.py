@@ -319,7 +319,7 @@ PARENT = """
 import os, sys, time
 from pathlib import Path
 from appliance import spec
-from appliance.index import examine
+from appliance.incoming import examine
 from appliance.incoming.directory import Folder
 from appliance.atomic import Site
 packages = Path(sys.argv[1])
