@@ -1,6 +1,7 @@
 """The journal: every change, by its serial."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -10,6 +11,15 @@ from appliance.index.model import Change
 
 # The actions that are decisions, and the one that puts others in all their places.
 DECIDING = ("yanked", "unyanked", "status", "restored")
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What some lines of the journal name: index and path of each file, with the path that it was
+    moved from or ""; index and name of each project that changed as a whole."""
+
+    files: dict[tuple[str, str], str]
+    projects: set[tuple[str, str]]
 
 
 class JournalQueries(Queries):
@@ -70,16 +80,16 @@ class JournalQueries(Queries):
         )
         return {(index, path) for index, path in self._connection.execute(query)}
 
-    def touched(self, since: int) -> tuple[dict[tuple[str, str], str], set[tuple[str, str]]]:
-        """What the journal names after serial ``since``: index and path of each file, with the
-        path that it was moved from or ""; index and name of each project that changed as a whole.
-        """
+    def touched(self, since: int) -> Touched:
+        """What the journal names after serial ``since``."""
         line = schema.journal.c
         query = sa.select(line.index, line.project, line.action, line.path, line.detail)
         rows = self._connection.execute(query.where(line.serial > since)).all()
-        files = {
-            (index, path): detail or "" if action == "moved" else ""
-            for index, _, action, path, detail in rows
-            if path is not None
-        }
-        return files, {(index, name) for index, name, _, path, _ in rows if path is None}
+        return Touched(
+            files={
+                (index, path): detail or "" if action == "moved" else ""
+                for index, _, action, path, detail in rows
+                if path is not None
+            },
+            projects={(index, name) for index, name, _, path, _ in rows if path is None},
+        )

@@ -18,6 +18,7 @@ from appliance.catalog.queries import (
     select_files,
     to_file,
 )
+from appliance.index.index import Counts, Listed
 from appliance.index.model import File, Project
 from appliance.index.names import normalize, version_key
 
@@ -48,7 +49,7 @@ class ProjectQueries(Queries):
         here = schema.project.c.index == index, schema.project.c.name.in_(names), has_page()
         return self._connection.execute(sa.select(schema.project).where(*here)).all()
 
-    def projects(self, index: str) -> Iterator[tuple[str, str, int]]:
+    def projects(self, index: str) -> Iterator[Listed]:
         """Name, display name and serial of each project, by name."""
         query = (
             sa.select(schema.project.c.name, schema.project.c.display, schema.project.c.serial)
@@ -56,7 +57,7 @@ class ProjectQueries(Queries):
             .order_by(schema.project.c.name)
         )
         for row in self._connection.execute(query):
-            yield row.name, row.display, row.serial
+            yield Listed(row.name, row.display, row.serial)
 
     def names(self, index: str, after: str, limit: int) -> list[str]:
         """At most ``limit`` names of projects in order, beginning after the name ``after``."""
@@ -79,11 +80,11 @@ class ProjectQueries(Queries):
         )
         return {name: serial for each in queries for name, serial in self._connection.execute(each)}
 
-    def counts(self, index: str) -> tuple[int, int]:
+    def counts(self, index: str) -> Counts:
         """How many projects and files the index has."""
         projects = sa.select(sa.func.count()).where(schema.project.c.index == index, has_page())
         files = sa.select(sa.func.count()).where(schema.file.c.index == index)
-        return self._connection.scalar(projects) or 0, self._connection.scalar(files) or 0
+        return Counts(self._connection.scalar(projects) or 0, self._connection.scalar(files) or 0)
 
     def file(self, index: str, filename: str) -> File | None:
         found = self._files(schema.file.c.index == index, schema.file.c.filename == filename)
