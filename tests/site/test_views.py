@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import spec
+from appliance import atomic, spec
 from appliance.catalog.database import Catalog
 from appliance.catalog.indexes import ready_index
 from appliance.catalog.readiness import scan_mark
@@ -17,7 +17,7 @@ from appliance.incoming.directory import Folder, Tally
 from appliance.index.names import normalize
 from appliance.operations.health import health
 from appliance.operations.watch import Watch, confirm_deletions
-from appliance.site import files, layout, views
+from appliance.site import layout, views
 from appliance.site.publish import Publisher
 from appliance.site.tree import Site
 from appliance.spec import Spec
@@ -190,7 +190,7 @@ def test_a_kill_before_the_files_of_another_catalog_are_swept_is_repaired(
     for path in lab.spec.state.glob("catalog*"):
         path.unlink()
     gone.unlink()
-    unlink = files.unlink
+    unlink = atomic.unlink
 
     def kill(path: str | Path) -> None:
         if "/.accepted/" in str(path) and gone.name in str(path):
@@ -198,7 +198,7 @@ def test_a_kill_before_the_files_of_another_catalog_are_swept_is_repaired(
         unlink(path)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(files, "unlink", kill)
+        patch.setattr("appliance.site.files.unlink", kill)
         lab.once()
     assert shown(lab.spec, lab.index) == {"stays": [wheel("stays", "1.0")]}
     assert lab.accepted() == {wheel("gone", "1.0"), wheel("stays", "1.0")}
