@@ -7,57 +7,58 @@ from typing import Any
 import sqlalchemy as sa
 
 from appliance.catalog import schema
-from appliance.catalog.queries import Stat, at, parts
+from appliance.catalog.queries import at, parts
 from appliance.catalog.recorder import to_row
-from appliance.catalog.refusals import RefusalWriter, duplicate
-from appliance.index.model import Change, File, Refusal
+from appliance.catalog.rejections import RejectionWriter, duplicate
+from appliance.index.model import Change, Code, File, Rejection, Stat
 
 
-class FileWriter(RefusalWriter):
+class FileWriter(RejectionWriter):
     """Changes to the files of an index. Each method that takes a file's ``path`` ignores unknown
     ones and says whether it changed anything."""
 
-    def add(self, index: str, files: Sequence[File]) -> list[Refusal]:
+    def add(self, index: str, files: Sequence[File]) -> list[Rejection]:
         """Put files in, in place of what was at their paths. Those whose name the index has at
-        another path already are refused, and returned; so are those whose bytes changed while
+        another path already are rejected, and returned; so are those whose bytes changed while
         their size, mtime and inode did not, which is what damage looks like."""
         known = self._namesakes(index, files)
         expected = self._expected(index, files, known)
         by_path = {file.path: file for file in known}
         places = {file.filename: file.path for file in known}
         taken: dict[str, File] = {}
-        refused = []
+        rejected = []
         for file in files:
             place = places.get(file.filename, file.path)
             if place != file.path:
-                refused.append(duplicate(file, place))
+                rejected.append(duplicate(file, place))
                 continue
             if (was := expected.get(file.path)) is not None and not was.is_met_by(file):
-                refused.append(_changed(file, was.sha256))
+                rejected.append(_altered(file, was.sha256))
                 continue
             file = self._compare(index, by_path.get(file.path), file)
             taken[file.path] = by_path[file.path] = file
             places[file.filename] = file.path
-        schema.upsert(
-            self._connection, schema.file, [to_row(index, file) for file in taken.values()]
-        )
+        rows = [to_row(index, file) | {"doubted": None} for file in taken.values()]
+        schema.upsert(self._connection, schema.file, rows)
         seen = self.unseen_named(index, [file.filename for file in taken.values()])
         instead = taken | {
             seen[each.filename]: each for each in taken.values() if each.filename in seen
         }
-        self._forget_refusals(index, list(instead), instead)
-        self.refuse(index, refused)
-        self._expect(index, [file.path for file in refused], expected)
-        return refused
+        self._forget_rejections(index, list(instead), instead)
+        self.reject(index, rejected)
+        self._expect(index, [file.path for file in rejected], expected)
+        return rejected
 
     def _expected(
         self, index: str, files: Sequence[File], known: Sequence[File]
     ) -> dict[str, "_Expected"]:
-        """What is known of files, accepted or refused before, that have the size, mtime and inode
-        of then."""
+        """What is known of files, accepted or rejected before, that have the size, mtime and inode
+        of then; not of those that are in doubt."""
+        doubted = self._doubted(index, [file.path for file in known])
         found = {
             file.path: _Expected(_stat(file), file.sha256, file.md5, file.blake2b_256)
             for file in known
+            if file.path not in doubted
         }
         for part in parts([file.path for file in files if file.path not in found]):
             query = sa.select(schema.refused).where(
@@ -67,8 +68,18 @@ class FileWriter(RefusalWriter):
                 found[row.path] = _Expected(_stat(row), row.sha256)
         return found
 
+    def _doubted(self, index: str, paths: Sequence[str]) -> set[str]:
+        file = schema.file
+        return {
+            path
+            for part in parts(paths)
+            for path in self._connection.scalars(
+                sa.select(file.c.path).where(*at(file, index, part), file.c.doubted)
+            )
+        }
+
     def _expect(self, index: str, paths: Sequence[str], expected: dict[str, "_Expected"]) -> None:
-        """Remember what refused files must be to come in again."""
+        """Remember what rejected files must be to be accepted again."""
         for path in paths:
             if path in expected:
                 query = sa.update(schema.refused).where(*at(schema.refused, index, [path]))
@@ -117,7 +128,7 @@ class FileWriter(RefusalWriter):
         here = schema.file.c.index == index, schema.file.c.path == sa.bindparam("old")
         query = sa.update(schema.file).where(*here).values(path=sa.bindparam("new"))
         self._connection.execute(query, rows)
-        self._forget_refusals(index, list(new.values()))
+        self._forget_rejections(index, list(new.values()))
         for old, place in new.items():
             self._record(index, replace(files[old], path=place), "moved", old)
         return set(new.values())
@@ -144,8 +155,8 @@ class FileWriter(RefusalWriter):
 
     def doubt(self) -> None:
         """Know no file by its size, mtime and inode any more: whatever is there is accepted."""
-        self._connection.execute(sa.update(schema.file).values(inode=-1))
-        self._connection.execute(sa.update(schema.refused).values(inode=-1, sha256=None))
+        self._connection.execute(sa.update(schema.file).values(doubted=True))
+        self._connection.execute(sa.update(schema.refused).values(retry=True, sha256=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +179,12 @@ def _same_bytes(old: "File | _Expected", new: File) -> bool:
 
 
 def _stat(row: Any) -> Stat:
-    return row.size, row.mtime_ns, row.inode
+    return Stat(row.size, row.mtime_ns, row.inode)
 
 
-def _changed(file: File, sha256: str) -> Refusal:
+def _altered(file: File, sha256: str) -> Rejection:
     reason = (
         f"its bytes changed since it was accepted (sha256 was {sha256}, is {file.sha256}): restore"
         " the file, or accept it by `pyindex rebuild --accept-changes`"
     )
-    return Refusal(file.path, reason, file.size, file.mtime_ns, file.inode)
+    return Rejection(file.path, Code.ALTERED, reason, file.size, file.mtime_ns, file.inode)

@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from appliance.errors import Refused
+from appliance.errors import Rejected
 from appliance.incoming import tars, zips
 from appliance.index import metadata, names
 from appliance.index.metadata import MAX_METADATA, CoreMetadata
@@ -88,18 +88,18 @@ class Inspection:
     notes: tuple[str, ...] = ()
 
 
-class Changing(Refused):
+class Changing(Rejected):
     """The file is being written to; look again later."""
 
 
-class Unexpected(Refused):
+class Unexpected(Rejected):
     """Nobody thought that reading a file could end like this; ``__cause__`` says where it did."""
 
 
 def inspect(file: IO[bytes], filename: str) -> Inspection:
     """Read the package file ``file`` once; ``filename`` is its name without directories.
 
-    Raises :class:`Refused` with the reason if it cannot be taken in, ``OSError`` if it cannot be
+    Raises :class:`Rejected` with the reason if it cannot be taken in, ``OSError`` if it cannot be
     read, :class:`Changing` if it was written to meanwhile. ``MemoryError`` is the caller's.
     """
     suffix = names.ending(filename)
@@ -130,9 +130,9 @@ _LONGEST_HOLE = 16 * 1024 * MIB
 def _status(file: IO[bytes]) -> os.stat_result:
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
-        raise Refused("not a regular file")
+        raise Rejected("not a regular file")
     if status.st_size > max(_LONGEST_HOLE, MAX_RATIO * status.st_blocks * _BLOCK):
-        raise Refused("a sparse file: hardly any of its bytes are on the disk")
+        raise Rejected("a sparse file: hardly any of its bytes are on the disk")
     return status
 
 
@@ -179,13 +179,13 @@ def _metadata(
         if suffix in (".zip", ".egg", ".exe"):
             return _from_zip(content, suffix, thorough)
         return _from_tar(content, suffix)
-    except (Refused, MemoryError):
+    except (Rejected, MemoryError):
         raise
     except (*_UNREADABLE, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk says it, not gzip or bz2
         text = str(error) or type(error).__name__
-        raise Refused(f"truncated or damaged archive: {text}") from error
+        raise Rejected(f"truncated or damaged archive: {text}") from error
     except Exception as error:
         text = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise Unexpected(f"cannot be examined: {text}") from error
@@ -193,7 +193,7 @@ def _metadata(
 
 def _check_msi(content: IO[bytes]) -> None:
     if content.read(len(_MSI_MAGIC)) != _MSI_MAGIC:
-        raise Refused("not an MSI file")
+        raise Rejected("not an MSI file")
 
 
 def _from_wheel(
@@ -209,21 +209,21 @@ def _dist_info(members: set[str], distribution: names.Distribution) -> str:
     tops = {_on_windows(name).partition("/")[0] for name in members}
     found = sorted(top for top in tops if top.lower().endswith(_DIST_INFO))
     if not found:
-        raise Refused("a wheel without a .dist-info/METADATA file")
+        raise Rejected("a wheel without a .dist-info/METADATA file")
     if len(found) > 1:
-        raise Refused(f"more than one .dist-info directory: {found[0]}, {found[1]}")
+        raise Rejected(f"more than one .dist-info directory: {found[0]}, {found[1]}")
     (info,) = found
     if not _is_info_of(info, distribution):
-        raise Refused(f"its {info} is not the .dist-info of {_shown(distribution)}")
+        raise Rejected(f"its {info} is not the .dist-info of {_shown(distribution)}")
     for name in _WHEEL_FILES:
         if f"{info}/{name}" not in members:
-            raise Refused(f"a wheel without a .dist-info/{name} file")
+            raise Rejected(f"a wheel without a .dist-info/{name} file")
     for member in sorted(members):
         if "//" in member or "/./" in member or member.startswith("./"):
-            raise Refused(f"the archive member {member!r} is another one when it is unpacked")
+            raise Rejected(f"the archive member {member!r} is another one when it is unpacked")
         name = _on_windows(member).removeprefix(f"{info}/").upper()
         if name in _WHEEL_FILES and member != f"{info}/{name}":
-            raise Refused(f"{member} is {name} on some systems and not on others")
+            raise Rejected(f"{member} is {name} on some systems and not on others")
     return info
 
 
@@ -248,7 +248,7 @@ def _from_zip(content: IO[bytes], suffix: str, thorough: bool) -> bytes | None:
     wanted = {".zip": _PKG_INFO, ".egg": _EGG_INFO}.get(suffix, _NOTHING)
     found = sorted({m.filename for m in archive.members if wanted.match(m.filename)})
     if len(found) > 1:
-        raise Refused(f"more than one metadata file: {found[0]}, {found[1]}")
+        raise Rejected(f"more than one metadata file: {found[0]}, {found[1]}")
     return _read_member(archive, found[0]) if found else None
 
 
@@ -259,14 +259,14 @@ def _read_zip(content: IO[bytes], thorough: bool, **allowed: bool) -> zips.Zip:
         _check_member(member.filename)
         unpacked += member.file_size
     if unpacked > _limit(archive.size):
-        raise Refused(tars.BOMB)
+        raise Rejected(tars.BOMB)
     return archive
 
 
 def _read_member(archive: zips.Zip, name: str) -> bytes:
     raw = archive.read(name, MAX_METADATA)
     if len(raw) > MAX_METADATA:
-        raise Refused(f"METADATA is larger than {MAX_METADATA // MIB} MiB")
+        raise Rejected(f"METADATA is larger than {MAX_METADATA // MIB} MiB")
     return raw
 
 
@@ -278,13 +278,13 @@ def _from_tar(content: IO[bytes], suffix: str) -> bytes | None:
         _check_member(member.name)
         wanted = member.isreg() and _PKG_INFO.match(member.name) is not None
         if wanted and member.size > MAX_METADATA:
-            raise Refused(f"PKG-INFO is larger than {MAX_METADATA // MIB} MiB")
+            raise Rejected(f"PKG-INFO is larger than {MAX_METADATA // MIB} MiB")
         return wanted
 
     def take(member: tarfile.TarInfo, raw: bytes) -> None:
         for name, known in found.items():
             if known != raw:
-                raise Refused(f"more than one metadata file: {name}, {member.name}")
+                raise Rejected(f"more than one metadata file: {name}, {member.name}")
         found[member.name] = raw
 
     tars.walk(content, suffix, _limit(size), is_wanted, take)
@@ -300,9 +300,9 @@ def _check_member(name: str) -> None:
         return
     parts = name.replace("\\", "/").split("/")
     if not parts[0] or (".." in parts and f"{normpath('/'.join(parts))}/".startswith("../")):
-        raise Refused(f"the archive member {name!r} would be unpacked outside its folder")
+        raise Rejected(f"the archive member {name!r} would be unpacked outside its folder")
     if ".." in parts:
-        raise Refused(f"the archive member {name!r} has .. in its path")
+        raise Rejected(f"the archive member {name!r} has .. in its path")
 
 
 # --- what the metadata says ----------------------------------------------------------------------
@@ -360,9 +360,9 @@ def _agrees(distribution: names.Distribution, fields: CoreMetadata) -> bool:
     if name and version and _same(distribution, name, version):
         return True
     if distribution.kind == "bdist_wheel":
-        raise Refused(f"its METADATA {_disagreement(distribution, fields, name, version)}")
+        raise Rejected(f"its METADATA {_disagreement(distribution, fields, name, version)}")
     if name and not _is_project(distribution, name):
-        raise Refused(f"its PKG-INFO says {name}, its file name {_shown(distribution)}")
+        raise Rejected(f"its PKG-INFO says {name}, its file name {_shown(distribution)}")
     return False
 
 

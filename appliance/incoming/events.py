@@ -10,7 +10,8 @@ from pathlib import Path
 
 from inotify_simple import INotify, flags
 
-from appliance.incoming.directory import is_entered, open_plain
+from appliance.incoming.beneath import open_plain
+from appliance.incoming.entries import is_entered
 
 # After so many paths at once it is better to look at everything.
 _MANY_PATHS = 4000

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.atomic import Batch, make_directory
-from appliance.incoming.directory import Folder
+from appliance.incoming.directory import PackagesDirectory
 from appliance.spec import Spec
 
 _MOUNTS = Path("/proc/self/mountinfo")  # Linux only
@@ -26,40 +26,40 @@ class _Memory:
     covered: list[str] = field(default_factory=list)
 
 
-class Places:
+class KnownMounts:
     """The packages directory of an index and the mount points below it, as they were when it was
     last scanned in full. They are kept in ``<state>/places``."""
 
-    def __init__(self, spec: Spec, index: str, folder: Folder) -> None:
+    def __init__(self, spec: Spec, index: str, directory: PackagesDirectory) -> None:
         self._file = spec.state / "places" / f"{index}.json"
-        self._folder = folder
+        self._directory = directory
         self._memory: _Memory | None = None
         self._read: tuple[int, int] | None = None  # the file that the memory is of
 
     def missing(self) -> list[str]:
         """The directories on which there was a disk that is not there: they are no mount points
         now, or others with nothing in them. ``""`` is the packages directory itself."""
-        before, now = self._known(), mounts_below(self._folder.root)
+        before, now = self._known(), mounts_below(self._directory.root)
         found = [
             path
             for path, mount in before.mounts.items()
-            if path not in now or (now[path] != mount and self._is_bare(path))
+            if path not in now or (now[path] != mount and self._is_empty(path))
         ]
-        is_other = before.identity not in ([], list(self._folder.identity()))
-        if "" not in found and is_other and self._is_bare(""):
+        is_other = before.identity not in ([], list(self._directory.identity()))
+        if "" not in found and is_other and self._is_empty(""):
             found.append("")
         return found
 
     def covered(self) -> list[str]:
         """The directories over which something is mounted that hides files of ours."""
-        now = mounts_below(self._folder.root)
+        now = mounts_below(self._directory.root)
         return [path for path in self._known().covered if path in now]
 
-    def notice(self, has_files: Callable[[str], bool]) -> set[str]:
+    def note(self, has_files: Callable[[str], bool]) -> set[str]:
         """Remember what is mounted now, beside all that was, as files on it are about to come in,
         and of what is new whether files were there that it hides now; returns where nothing is
         mounted any more."""
-        before, mounts = self._known(), mounts_below(self._folder.root)
+        before, mounts = self._known(), mounts_below(self._directory.root)
         new = mounts.keys() - before.mounts.keys() if before.identity else set()
         covered = {*self.covered(), *(path for path in new if has_files(path))}
         self._write(replace(before, mounts=mounts | before.mounts, covered=sorted(covered)))
@@ -69,11 +69,11 @@ class Places:
         """Remember the packages directory as it is now, with what is mounted below it; what is
         ``missing`` stays as it was, what is ``gone`` is forgotten unless it is back; ``hiding`` are
         the places that cover something still."""
-        before, now = self._known(), mounts_below(self._folder.root)
+        before, now = self._known(), mounts_below(self._directory.root)
         kept = {path: mount for path, mount in before.mounts.items() if path not in gone}
         mounts = kept | {path: mount for path, mount in now.items() if path not in missing}
-        identity = before.identity if "" in missing else list(self._folder.identity())
-        self._write(_Memory(str(self._folder.given), identity, mounts, list(hiding)))
+        identity = before.identity if "" in missing else list(self._directory.identity())
+        self._write(_Memory(str(self._directory.given), identity, mounts, list(hiding)))
 
     def _write(self, memory: _Memory) -> None:
         if memory == self._known() and self._written() is not None:
@@ -96,7 +96,7 @@ class Places:
         if self._memory is None or written not in (None, self._read):
             self._read = written
             # A link that is turned is another directory in the same place.
-            roots = [str(self._folder.given), str(self._folder.root)]
+            roots = [str(self._directory.given), str(self._directory.root)]
             self._memory = _Memory(roots[0])
             try:
                 found = _parse(json.loads(self._file.read_bytes()))
@@ -107,9 +107,9 @@ class Places:
                     self._memory = found
         return self._memory
 
-    def _is_bare(self, path: str) -> bool:
+    def _is_empty(self, path: str) -> bool:
         try:
-            return self._folder.is_bare(path)
+            return self._directory.is_empty(path)
         except OSError:
             return False
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import IO
 
-from appliance.errors import Refused
+from appliance.errors import Rejected
 
 MIB = 1024 * 1024
 MAX_DIRECTORY = 16 * MIB
@@ -40,12 +40,12 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _TWO_MINDS = "its zip64 end records contradict each other"
 
 
-def ambiguous(what: str) -> Refused:
-    return Refused(f"ambiguous zip archive: {what}")
+def ambiguous(what: str) -> Rejected:
+    return Rejected(f"ambiguous zip archive: {what}")
 
 
-def damaged(what: str) -> Refused:
-    return Refused(f"truncated or damaged archive: {what}")
+def damaged(what: str) -> Rejected:
+    return Rejected(f"truncated or damaged archive: {what}")
 
 
 def read(content: IO[bytes], thorough: bool, prefix: bool = False, tail: bool = False) -> "Zip":
@@ -53,19 +53,19 @@ def read(content: IO[bytes], thorough: bool, prefix: bool = False, tail: bool = 
 
     ``thorough`` inflates every member and compares its checksum; ``prefix`` and ``tail`` allow
     for something before and behind the archive, as programs have that carry one. Raises
-    :class:`Refused`, or what :mod:`zipfile` raises for a damaged archive.
+    :class:`Rejected`, or what :mod:`zipfile` raises for a damaged archive.
     """
     view = _View(content)
     end = _find_end(view, tail)
     if end.length > MAX_DIRECTORY:
-        raise Refused(f"the zip directory is larger than {MAX_DIRECTORY // MIB} MiB")
+        raise Rejected(f"the zip directory is larger than {MAX_DIRECTORY // MIB} MiB")
     before = end.place - end.length - end.offset
     if before and not (prefix and before > 0):
         raise ambiguous("its directory is not where its end record says")
     content.seek(0)
     archive = zipfile.ZipFile(content)
     if len(archive.infolist()) > MAX_MEMBERS:
-        raise Refused(f"it has more than {MAX_MEMBERS:,} members")
+        raise Rejected(f"it has more than {MAX_MEMBERS:,} members")
     return Zip(view, archive, _check_members(view, archive, end, prefix, thorough))
 
 
@@ -95,7 +95,7 @@ class Zip:
         return content
 
 
-def _wrong_sum(member: zipfile.ZipInfo) -> Refused:
+def _wrong_sum(member: zipfile.ZipInfo) -> Rejected:
     return damaged(f"{member.filename!r} is not what its checksum says")
 
 
@@ -161,7 +161,7 @@ def _end_record(last: bytes, start: int, place: int) -> _End:
         return _End(entries, length, offset, start + place)
     record = locator - _END64.size
     if record < 0:
-        raise Refused(_TWO_MINDS)
+        raise Rejected(_TWO_MINDS)
     _, _, position, _ = _LOCATOR.unpack_from(last, locator)
     magic, *_, here64, entries64, length64, offset64 = _END64.unpack_from(last, record)
     if (
@@ -172,7 +172,7 @@ def _end_record(last: bytes, start: int, place: int) -> _End:
         or length not in (length64, _IN_ZIP64)
         or offset not in (offset64, _IN_ZIP64)
     ):
-        raise Refused(_TWO_MINDS)
+        raise Rejected(_TWO_MINDS)
     return _End(entries64, length64, offset64, start + record)
 
 
@@ -209,7 +209,7 @@ def _check_members(
 
 def _check_name(member: zipfile.ZipInfo, name: bytes) -> None:
     if member.flag_bits & _ENCRYPTED:
-        raise Refused(f"the member {member.filename!r} is encrypted")
+        raise Rejected(f"the member {member.filename!r} is encrypted")
     if _CONTROL.search(name):
         raise ambiguous(f"the name {member.orig_filename!r} has control characters")
     if member.extra:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from email.parser import HeaderParser
 
-from appliance.errors import Refused
+from appliance.errors import Rejected
 from appliance.text import has_controls
 
 MIB = 1024 * 1024
@@ -31,10 +31,10 @@ class CoreMetadata:
 
     def get(self, name: str) -> str | None:
         """One field on one line; empty and UNKNOWN are what old tools write for nothing. Raises
-        :class:`Refused` if it has control characters."""
+        :class:`Rejected` if it has control characters."""
         text = " ".join(self.fields.get(name.lower(), ("",))[0].split())
         if has_controls(text):
-            raise Refused(f"control characters in the metadata field {name}")
+            raise Rejected(f"control characters in the metadata field {name}")
         return None if text in ("", "UNKNOWN") else text
 
     def all(self, name: str) -> list[str]:
@@ -44,7 +44,7 @@ class CoreMetadata:
 def parse(raw: bytes, source: str = "METADATA") -> CoreMetadata:
     """Take the fields of ``raw`` apart as installers do, with the standard library's parser.
 
-    Raises :class:`Refused`, naming the field, for more than anybody writes: what is shown on a
+    Raises :class:`Rejected`, naming the field, for more than anybody writes: what is shown on a
     page is bounded here, and so is the time that it takes. ``source`` is what errors call it.
     """
     headers, body = _split(raw, source)
@@ -61,11 +61,11 @@ def parse(raw: bytes, source: str = "METADATA") -> CoreMetadata:
         fields.setdefault(key, []).append(value)
         if len(value) > _LIMITS.get(key, MAX_FIELD):
             limit = f"{_LIMITS.get(key, MAX_FIELD):,}"
-            raise Refused(
+            raise Rejected(
                 f"the field {name[:40]} of its {source} is longer than {limit} characters"
             )
     if len(fields) > MAX_NAMES:
-        raise Refused(f"its {source} has more than {MAX_NAMES} different fields")
+        raise Rejected(f"its {source} has more than {MAX_NAMES} different fields")
     # Where the fields end by another rule than ours, what follows is the description, too.
     return CoreMetadata(fields, str(message.get_payload()) + description, is_utf8)
 
@@ -75,7 +75,7 @@ def _split(raw: bytes, source: str) -> tuple[bytes, bytes]:
     found = _BODY.search(raw)
     headers, body = (raw[: found.start()], raw[found.end() :]) if found else (raw, b"")
     if len(headers) > MAX_HEADERS:
-        raise Refused(f"its {source} has more than {MAX_HEADERS // MIB} MiB of fields")
+        raise Rejected(f"its {source} has more than {MAX_HEADERS // MIB} MiB of fields")
     if headers.count(b"\n") + headers.count(b"\r") > MAX_LINES:
-        raise Refused(f"its {source} has more than {MAX_LINES:,} lines of fields")
+        raise Rejected(f"its {source} has more than {MAX_LINES:,} lines of fields")
     return headers, body

@@ -14,7 +14,7 @@ from itertools import islice
 from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from appliance.errors import Refused
+from appliance.errors import Rejected
 
 SDIST_ENDINGS = (".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz")
 ENDINGS = (".whl", *SDIST_ENDINGS, ".egg", ".exe", ".msi")
@@ -98,25 +98,25 @@ def version_key(version: str) -> tuple[int, Version | str]:
 
 
 def ending(filename: str) -> str:
-    """The accepted ending of ``filename``, in lower case; :class:`Refused` if there is none."""
+    """The accepted ending of ``filename``, in lower case; :class:`Rejected` if there is none."""
     lower = filename.lower()
     for known in ENDINGS:
         if lower.endswith(known):
             return known
-    raise Refused(f"not a package file: expected a name ending in {', '.join(ENDINGS)}")
+    raise Rejected(f"not a package file: expected a name ending in {', '.join(ENDINGS)}")
 
 
 def parse(filename: str, metadata_name: str | None = None) -> Distribution:
     """Tell project, release and kind from ``filename``.
 
     ``metadata_name`` is the Name that the file's metadata gives, if it has any. Raises
-    :class:`Refused` for a name that no installer could read or that is not safe to serve.
+    :class:`Rejected` for a name that no installer could read or that is not safe to serve.
     """
     suffix = ending(filename)
     if not _FILENAME.match(filename):
-        raise Refused("the file name has characters other than letters, digits and . _ + ! ~ -")
+        raise Rejected("the file name has characters other than letters, digits and . _ + ! ~ -")
     if len(filename) > _LONGEST:
-        raise Refused(f"the file name is longer than {_LONGEST} characters")
+        raise Rejected(f"the file name is longer than {_LONGEST} characters")
     stem = filename[: -len(suffix)]
     if suffix == ".whl":
         parsed = _wheel(filename, stem, metadata_name)
@@ -127,7 +127,7 @@ def parse(filename: str, metadata_name: str | None = None) -> Distribution:
     else:
         parsed = _sdist(filename, stem, metadata_name)
     if not is_name(parsed.name):
-        raise Refused(f"{parsed.name!r} is not a valid project name")
+        raise Rejected(f"{parsed.name!r} is not a valid project name")
     return parsed
 
 
@@ -135,7 +135,7 @@ def distribution(path: str) -> Distribution | None:
     """What the name of a file at ``path`` says, if it says anything."""
     try:
         return parse(path.rpartition("/")[2])
-    except Refused:
+    except Rejected:
         return None
 
 
@@ -147,7 +147,7 @@ def possible(path: str) -> dict[str, str]:
     found = {} if named is None else {named.project: named.name}
     try:
         stem = filename[: -len(ending(filename))]
-    except Refused:
+    except Rejected:
         return found
     if named is not None and named.kind in ("bdist_wheel", "bdist_egg"):
         return found  # their names have one meaning
@@ -161,7 +161,7 @@ def possible(path: str) -> dict[str, str]:
 def _wheel(filename: str, stem: str, metadata_name: str | None) -> Distribution:
     parts = stem.split("-")
     if len(parts) < 5 or not all(parts):
-        raise Refused("a wheel is named NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl (PEP 427)")
+        raise Rejected("a wheel is named NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl (PEP 427)")
     has_build_tag = len(parts) == 6 and parts[2][0].isdigit() and version_key(parts[1])[0]
     if len(parts) == 5 or has_build_tag:
         name, version = parts[0], parts[1]
@@ -174,7 +174,7 @@ def _wheel(filename: str, stem: str, metadata_name: str | None) -> Distribution:
 def _egg(filename: str, stem: str) -> Distribution:
     match = _EGG.match(stem)
     if not match:
-        raise Refused("an egg is named NAME-VERSION-pyX.Y[-PLATFORM].egg")
+        raise Rejected("an egg is named NAME-VERSION-pyX.Y[-PLATFORM].egg")
     name, version, python = match.groups()
     return Distribution(filename, name, normalize_version(version), "bdist_egg", python)
 
@@ -182,7 +182,7 @@ def _egg(filename: str, stem: str) -> Distribution:
 def _installer(filename: str, stem: str, metadata_name: str | None, suffix: str) -> Distribution:
     match = _WININST.search(stem)
     if not match:
-        raise Refused(f"an installer is named NAME-VERSION.PLATFORM[-pyX.Y]{suffix}")
+        raise Rejected(f"an installer is named NAME-VERSION.PLATFORM[-pyX.Y]{suffix}")
     name, version = _split(stem[: match.start()], metadata_name)
     kind = "bdist_wininst" if suffix == ".exe" else "bdist_msi"
     return Distribution(filename, name, normalize_version(version), kind, match[1] or "any")
@@ -202,7 +202,7 @@ def _split(stem: str, metadata_name: str | None) -> tuple[str, str]:
     cuts = [i for i, char in enumerate(stem) if char == "-" and 0 < i < len(stem) - 1]
     halves = [(stem[:i], stem[i + 1 :]) for i in cuts]
     if not halves:
-        raise Refused("the file name has no version: expected NAME-VERSION")
+        raise Rejected("the file name has no version: expected NAME-VERSION")
     if metadata_name:
         project = normalize(metadata_name)
         for name, version in halves:

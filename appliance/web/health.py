@@ -31,6 +31,6 @@ class Health:
     def _refused(self) -> int:
         try:
             with self._catalog.read() as reader:
-                return sum(reader.refused_count(name) for name in self._spec.indexes)
+                return sum(reader.rejected_count(name) for name in self._spec.indexes)
         except CatalogError:
             return 0  # the health tells it

@@ -13,7 +13,7 @@ import pytest
 from inotify_simple import INotify
 
 from appliance.incoming import events
-from appliance.incoming.directory import open_plain
+from appliance.incoming.beneath import open_plain
 from appliance.incoming.events import Events
 from tests.conftest import eventually
 from tests.operations.test_watch import tmpfs

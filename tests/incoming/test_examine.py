@@ -18,13 +18,14 @@ from typing import Any, NoReturn
 import pytest
 
 from appliance.catalog.database import Catalog
-from appliance.errors import PyindexError, Refused
+from appliance.errors import PyindexError, Rejected
 from appliance.incoming import archive, examine, examiner, scan
-from appliance.incoming.directory import Entry, Folder
+from appliance.incoming.directory import PackagesDirectory
+from appliance.incoming.entries import Entry
 from appliance.incoming.examiner import Limits
 from appliance.incoming.intake import Intake
 from appliance.incoming.scan import Scanner
-from appliance.index.model import File, Refusal
+from appliance.index.model import File, Rejection
 from appliance.site.tree import Site
 from tests.attacks.files import (
     HOSTILE,
@@ -54,7 +55,7 @@ class Look:
     """Entries of a lab's folder, examined."""
 
     def __init__(self, lab: Lab, limits: Limits = examine.LIMITS) -> None:
-        self.folder, self.site = Folder(lab.packages), Site(lab.spec)
+        self.folder, self.site = PackagesDirectory(lab.packages), Site(lab.spec)
         self.index, self.limits = lab.index, limits
         self.results: list[examine.Examined] = []
         self.error: BaseException | None = None
@@ -71,10 +72,10 @@ class Look:
 
     @property
     def refused(self) -> dict[str, str]:
-        return {each.path: each.reason for each in self.results if isinstance(each, Refusal)}
+        return {each.path: each.reason for each in self.results if isinstance(each, Rejection)}
 
-    def refusal(self) -> Refusal:
-        [found] = [each for each in self.results if isinstance(each, Refusal)]
+    def refusal(self) -> Rejection:
+        [found] = [each for each in self.results if isinstance(each, Rejection)]
         return found
 
 
@@ -222,7 +223,7 @@ def test_a_file_at_which_processes_are_killed_twice_is_refused(lab: Lab) -> None
 def killed(lab: Lab) -> None:
     """Note in the catalog that processes were killed at each file of the folder."""
     with Catalog(lab.spec.catalog, create=True).change() as change:
-        for entry in Folder(lab.packages).look():
+        for entry in PackagesDirectory(lab.packages).look():
             refusal = examine._refusal(entry, "killed", passes=True)
             change.refuse(lab.index, [replace(refusal, inode=examine.KILLED)])
 
@@ -320,11 +321,11 @@ import os, sys, time
 from pathlib import Path
 from appliance import spec
 from appliance.incoming import examine
-from appliance.incoming.directory import Folder
+from appliance.incoming.directory import PackagesDirectory
 from appliance.site.tree import Site
 packages = Path(sys.argv[1])
 found = spec.for_directory(packages, packages.parent / "state")
-folder = Folder(packages)
+folder = PackagesDirectory(packages)
 with examine.examine_all(folder, Site(found), found.root, list(folder.look())) as results:
     for each in results:
         if each is not None or sys.argv[2] == "busy":
@@ -409,7 +410,7 @@ def test_what_has_come_in_a_files_place_is_refused(lab: Lab) -> None:
     entries = []
     for name in ("pipe", "link", "folder", "within"):
         path = make_wheel(lab.packages, name, "1.0")
-        entries += list(Folder(lab.packages).look(path.name))
+        entries += list(PackagesDirectory(lab.packages).look(path.name))
         if name != "within":
             path.unlink()
     pipe, link, folder, within = [lab.packages / entry.path for entry in entries]
@@ -518,7 +519,7 @@ def test_metadata_is_read_again_by_a_process(lab: Lab) -> None:
         return examine.read_metadata(look.folder, look.site, look.index, path)
 
     assert read(WHEEL) == METADATA.encode()
-    with pytest.raises(Refused, match="truncated or damaged"):
+    with pytest.raises(Rejected, match="truncated or damaged"):
         read(SDIST)
     with pytest.raises(FileNotFoundError):
         read("absent-1.0.tar.gz")

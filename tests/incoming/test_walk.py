@@ -17,7 +17,8 @@ from appliance.catalog.readiness import scan_mark
 from appliance.cli import main
 from appliance.cli.status import status
 from appliance.incoming import intake, scan
-from appliance.incoming.directory import Entry, Folder, FolderGone
+from appliance.incoming.directory import DirectoryMissing, PackagesDirectory
+from appliance.incoming.entries import Entry
 from appliance.incoming.examine import examine_all
 from appliance.incoming.intake import Intake
 from appliance.incoming.scan import Scanner
@@ -63,7 +64,7 @@ def test_a_walk_is_in_the_order_of_the_catalog(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE t (path TEXT PRIMARY KEY)")
         connection.executemany("INSERT INTO t VALUES (?)", [(path,) for path in set(wanted)])
         ordered = [path for (path,) in connection.execute("SELECT path FROM t ORDER BY path")]
-    assert [entry.path for entry in Folder(tmp_path).walk()] == ordered
+    assert [entry.path for entry in PackagesDirectory(tmp_path).walk()] == ordered
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 500])
@@ -198,7 +199,9 @@ def test_an_event_of_a_directory_that_is_shut(lab: Lab, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as patch:
         patch.setattr("appliance.incoming.directory.os.open", failing)
-        for _ in Scanner(lab.spec, lab.catalog, lab.index).look(frozenset({"sub"}), heard=True):
+        for _ in Scanner(lab.spec, lab.catalog, lab.index).scan_paths(
+            frozenset({"sub"}), heard=True
+        ):
             pass
     assert lab.refused() == {"sub/": "cannot be read: Permission denied"}
     assert lab.files("a") == [A]
@@ -241,7 +244,7 @@ def test_a_name_that_fails_is_neither_there_nor_gone(
         patch.setattr("appliance.incoming.directory.os.open", failing_open)
         make_wheel(lab.packages, "b", "1.0")
         lab.once()
-        for _ in Scanner(lab.spec, lab.catalog, lab.index).look(frozenset({f"sub/{A}"})):
+        for _ in Scanner(lab.spec, lab.catalog, lab.index).scan_paths(frozenset({f"sub/{A}"})):
             pass
         lab.once()
         assert lab.files("a") == [A]
@@ -385,7 +388,7 @@ def test_inodes_that_change_together_are_no_change(
     renumber(lab, changed)
     examined: list[str] = []
 
-    def examine(folder: Folder, site: Site, index: str, entries: list[Entry]) -> Any:
+    def examine(folder: PackagesDirectory, site: Site, index: str, entries: list[Entry]) -> Any:
         examined.extend(entry.path for entry in entries)
         return examine_all(folder, site, index, entries)
 
@@ -402,7 +405,7 @@ def test_a_scan_is_noted_when_it_is_complete(lab: Lab) -> None:
     """Not while the folder is away."""
     mark = scan_mark(lab.spec, lab.index)
     lab.packages.rename(lab.packages.with_name("away"))
-    with pytest.raises(FolderGone):
+    with pytest.raises(DirectoryMissing):
         lab.once()
     with lab.catalog.read() as reader:
         assert reader.mark(mark) == 0

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from appliance.catalog import schema
 from appliance.cli import main
-from appliance.index.model import Refusal
+from appliance.index.model import Rejection
 from appliance.operations import decisions
 from appliance.operations.prune import prune
 from appliance.spec import Keep
@@ -121,7 +121,7 @@ def age(lab: Lab, serial: int, days: int) -> None:
 def test_what_stays_refused_is_journalled_once(lab: Lab) -> None:
     """A file that cannot be read is tried again at each scan, which is no change."""
     lab.once()
-    refusal = Refusal("foo-1.0.zip", "cannot be read: Permission denied", 1, 1, -1)
+    refusal = Rejection("foo-1.0.zip", "cannot be read: Permission denied", 1, 1, -1)
     for _ in range(3):
         with lab.catalog.change() as change:
             change.refuse(lab.index, [refusal])
