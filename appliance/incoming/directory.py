@@ -132,7 +132,7 @@ class PackagesDirectory:
         return next(links, None)
 
     def identity(self) -> tuple[int, int]:
-        """Device and inode of the directory itself; :class:`DirectoryMissing` if it is not there."""
+        """Device and inode of the directory itself. Raises :class:`DirectoryMissing`."""
         try:
             status = self.root.stat()
         except OSError as error:

@@ -72,6 +72,8 @@ class Intake:
         """The digests of metadata that the catalog has for files at these paths: what is published
         or kept already need not be written again."""
         with self._catalog.read() as reader:
+            if not reader.files_after(self._index, limit=1):
+                return {}
             files = reader.files_at(self._index, [entry.path for entry in entries])
         return {file.path: file.core_metadata for file in files}
 

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from appliance.errors import PyindexError
@@ -89,7 +90,7 @@ def decode(line: bytes, entry: Entry) -> Answer:
         return Answer(
             outcome=_OUTCOMES[fields["kind"]](entry, fields),
             metadata=_metadata(fields),
-            notes=tuple(_text(note) for note in fields["notes"]),
+            notes=tuple(map(str, fields["notes"])),
             trace=None if fields.get("trace") is None else str(fields["trace"]),
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
@@ -98,44 +99,22 @@ def decode(line: bytes, entry: Entry) -> Answer:
 
 # --- outcomes ------------------------------------------------------------------------------------
 
-_HEX = {length: re.compile(f"[0-9a-f]{{{length}}}") for length in (32, 64)}
-
-
-def _metadata(fields: dict[str, Any]) -> bytes | None:
-    text = fields.get("metadata")
-    return None if text is None else base64.b64decode(_text(text), validate=True)
-
-
-def _accepted(entry: Entry, fields: dict[str, Any]) -> Accepted:
-    facts = fields["file"]
-    file = File(
-        path=entry.path,
-        size=entry.size,
-        mtime_ns=entry.mtime_ns,
-        inode=entry.inode,
-        upload_time=upload_time(entry),
-        **{name: check(facts[name]) for name, check in _FACTS.items()},
-    )
-    if file.filename != entry.path.rpartition("/")[2]:
-        raise ValueError("another file")
-    return Accepted(file)
-
-
-def _rejected(entry: Entry, fields: dict[str, Any]) -> Rejection:
-    code, reason, retry = Code(fields["code"]), _text(fields["reason"]), _boolean(fields["retry"])
-    return rejection(entry, code, reason, retry)
-
 
 def rejection(entry: Entry, code: Code, reason: str, retry: bool = False) -> Rejection:
     """The rejection of the file at ``entry``."""
     return Rejection(entry.path, code, reason, entry.size, entry.mtime_ns, entry.inode, retry)
 
 
-_LATEST = 253_402_300_799_000_000  # microseconds: the end of the year 9999
+def _rejected(entry: Entry, fields: dict[str, Any]) -> Rejection:
+    reason, retry = fields["reason"], fields["retry"]
+    if not isinstance(reason, str) or not isinstance(retry, bool):
+        raise TypeError("a reason and a truth value were expected")
+    return rejection(entry, Code(fields["code"]), reason, retry)
 
 
-def upload_time(entry: Entry) -> int:
-    return min(max(0, entry.mtime_ns // 1000), _LATEST)
+def _metadata(fields: dict[str, Any]) -> bytes | None:
+    text = fields.get("metadata")
+    return None if text is None else base64.b64decode(text, validate=True)
 
 
 _KINDS: dict[type, str] = {
@@ -146,7 +125,7 @@ _KINDS: dict[type, str] = {
     MetadataRead: "metadata",
 }
 _OUTCOMES: dict[str, Callable[[Entry, dict[str, Any]], Outcome | MetadataRead]] = {
-    "accepted": _accepted,
+    "accepted": lambda entry, fields: Accepted(_file(entry, fields["file"])),
     "rejected": _rejected,
     "changing": lambda entry, _: Changing(entry.path),
     "gone": lambda entry, _: Gone(entry.path),
@@ -154,63 +133,52 @@ _OUTCOMES: dict[str, Callable[[Entry, dict[str, Any]], Outcome | MetadataRead]] 
 }
 
 
-# --- the facts of a file -------------------------------------------------------------------------
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"no text: {value!r}")
-    return value
-
-
-def _plain(value: object) -> str:
-    text = _text(value)
-    if has_controls(text):
-        raise ValueError(f"control characters: {text!r}")
-    return text
-
-
-def _project(value: object) -> str:
-    """A normalised name: its pages are in a directory that is called so."""
-    text = _text(value)
-    if not is_name(text) or normalize(text) != text:
-        raise ValueError(f"no project: {text!r}")
-    return text
-
-
-def _digest(length: int) -> Callable[[object], str]:
-    def check(value: object) -> str:
-        text = _text(value)
-        if not _HEX[length].fullmatch(text):
-            raise ValueError(f"no digest: {text!r}")
-        return text
-
-    return check
-
-
-def _boolean(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"neither true nor false: {value!r}")
-    return value
-
-
-def _optional(check: Callable[[object], str]) -> Callable[[object], str | None]:
-    return lambda value: None if value is None else check(value)
-
+# --- a file that is accepted ---------------------------------------------------------------------
 
 # What a file says of itself; whoever asked knows where it is and when it was written.
-_FACTS: dict[str, Callable[[object], Any]] = {
-    "filename": _plain,
-    "project": _project,
-    "name": _plain,
-    "version": _plain,
-    "kind": _plain,
-    "python_version": _plain,
-    "sha256": _digest(64),
-    "md5": _digest(32),
-    "blake2b_256": _digest(64),
-    "requires_python": _optional(_plain),
-    "summary": _optional(_plain),
-    "signature": _boolean,
-    "core_metadata": _optional(_digest(64)),
-}
+_TEXTS = ("filename", "project", "name", "version", "kind", "python_version")
+_OPTIONAL_TEXTS = ("requires_python", "summary")
+_DIGESTS = ("sha256", "blake2b_256", "md5")
+_FACTS = (*_TEXTS, *_OPTIONAL_TEXTS, *_DIGESTS, "core_metadata", "signature")
+_THREE_DIGESTS = re.compile(r"[0-9a-f]{64} [0-9a-f]{64} [0-9a-f]{32}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LATEST = 253_402_300_799_000_000  # microseconds: the end of the year 9999
+
+
+def _file(entry: Entry, facts: dict[str, Any]) -> File:
+    """The file at ``entry``, given what it says of itself. Raises ``ValueError``, ``TypeError`` or
+    ``LookupError`` for what cannot be in a catalog, on a page or in a path."""
+    facts = {name: facts[name] for name in _FACTS}
+    optional = [facts[name] for name in _OPTIONAL_TEXTS if facts[name] is not None]
+    texts = "".join([*(facts[name] for name in _TEXTS), *optional])  # TypeError if one is no text
+    if has_controls(texts):
+        raise ValueError(f"control characters: {texts!r}")
+    if facts["filename"] != entry.path.rpartition("/")[2] or not _is_normal(facts["project"]):
+        raise ValueError(f"another file or no project: {facts['filename']}, {facts['project']}")
+
+    if not _THREE_DIGESTS.fullmatch(" ".join([facts[name] for name in _DIGESTS])):
+        raise ValueError("no digests")
+    if facts["core_metadata"] is not None and not _SHA256.fullmatch(facts["core_metadata"]):
+        raise ValueError("no digest of the metadata")
+    if not isinstance(facts["signature"], bool):
+        raise TypeError("neither signed nor unsigned")
+
+    return File(
+        path=entry.path,
+        size=entry.size,
+        mtime_ns=entry.mtime_ns,
+        inode=entry.inode,
+        upload_time=upload_time(entry),
+        **facts,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _is_normal(project: str) -> bool:
+    """Whether a name is normalised: the pages of the project are in a directory of that name."""
+    return is_name(project) and normalize(project) == project
+
+
+def upload_time(entry: Entry) -> int:
+    """When the file was written, in whole microseconds since the epoch; bounded."""
+    return min(max(0, entry.mtime_ns // 1000), _LATEST)
