@@ -506,7 +506,7 @@ def test_a_file_that_is_coming_keeps_the_project_of_one_that_goes(
     old.unlink()
     catalog = Catalog(team.catalog)
     scanner = Scanner(team, catalog, "team")
-    list(scanner.scan_paths({old.name, new.name}, heard=True))
+    list(scanner.scan_paths({old.name, new.name}, is_event=True))
     Publisher(team, catalog).publish()
     assert (shown(team, "team") or {})["private"] == []
     eventually(
@@ -591,7 +591,7 @@ def test_what_goes_is_left_for_a_scan_where_not_all_is_heard(lab: Lab) -> None:
     (lab.packages / "deep").mkdir()
     (lab.packages / wheel("foo", "1.0")).rename(lab.packages / "deep" / wheel("foo", "1.0"))
     scanner = Scanner(lab.spec, lab.catalog, lab.index)
-    list(scanner.scan_paths({wheel("foo", "1.0")}, heard=True, lets_go=False))
+    list(scanner.scan_paths({wheel("foo", "1.0")}, is_event=True, removes=False))
     assert len(lab.journal()) == 1
     list(scanner.scan())
     assert [change.action for change in lab.journal()] == ["added", "moved"]
@@ -641,7 +641,7 @@ def test_copies_take_the_place_of_what_vanished(lab: Lab) -> None:
     scanner = Scanner(lab.spec, lab.catalog, lab.index)
     shutil.copytree(old, new, copy_function=shutil.copy)
     shutil.rmtree(old)
-    list(scanner.scan_paths({"old", "new"}, heard=True))
+    list(scanner.scan_paths({"old", "new"}, is_event=True))
     assert "vanished" in told(lab.spec)
     eventually(
         lambda: list(scanner.scan_paths(scanner.waiting, is_event=True)) and not scanner.waiting
@@ -689,6 +689,6 @@ def test_a_move_that_is_heard_while_a_scan_ends_is_no_deletion(
     while not scanner.pauses:
         next(scan)
     monkeypatch.setattr(PackagesDirectory, "walk", walk)
-    list(scanner.scan_paths({"a", "z"}, heard=True))
+    list(scanner.scan_paths({"a", "z"}, is_event=True))
     list(scan)
     assert [change.action for change in lab.journal()] == ["added", "moved"]

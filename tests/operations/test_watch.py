@@ -398,7 +398,7 @@ def test_a_deletion_is_seen_behind_the_change_that_adds(lab: Lab) -> None:
     thread = threading.Thread(target=rebuild)
     thread.start()
     begun.wait()
-    for _ in Scanner(lab.spec, lab.catalog, lab.index).scan_paths(frozenset({A}), heard=True):
+    for _ in Scanner(lab.spec, lab.catalog, lab.index).scan_paths(frozenset({A}), is_event=True):
         pass
     thread.join()
     with lab.catalog.read() as reader:
