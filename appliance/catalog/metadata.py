@@ -23,8 +23,10 @@ class KeptMetadata:
         return f"{self._top}/{index}/{path}{METADATA}"
 
     def batch(self) -> Batch:
-        """For files that are written here, durable when it is committed."""
+        """For files that are written here, durable when it is committed. What a process that was
+        killed left unfinished is removed."""
         make_directory(self._temporary)
+        remove_old(self._temporary, _UNFINISHED_SECONDS)
         return Batch(self._temporary)
 
     def write(self, batch: Batch, index: str, path: str, content: bytes) -> None:
@@ -45,7 +47,3 @@ class KeptMetadata:
     def prune(self, index: str, path: str) -> None:
         """Remove the directories that nothing is in any more, from that of ``path`` upwards."""
         remove_empty(self.path(index, path).rpartition("/")[0], f"{self._top}/{index}")
-
-    def tidy(self) -> None:
-        """Remove what a process that was killed left unfinished."""
-        remove_old(self._temporary, _UNFINISHED_SECONDS)

@@ -313,12 +313,12 @@ def _describe(
 ) -> Inspection:
     source = "METADATA" if distribution.kind == "bdist_wheel" else "PKG-INFO"
     fields = metadata.parse(raw, source) if raw is not None else None
-    name = fields.get("Name") if fields else None
+    name = fields.line("name") if fields else None
     if name and names.normalize(name) != distribution.project:
         distribution = names.parse(distribution.filename, name)
     trusted = fields if fields and _agrees(distribution, fields) else None
-    wanted = trusted.get("Requires-Python") if trusted else None
-    summary = trusted.get("Summary") if trusted else None
+    wanted = trusted.line("requires_python") if trusted else None
+    summary = trusted.line("summary") if trusted else None
     is_published = trusted is not None and _is_static(distribution.kind, trusted)
     return Inspection(
         distribution=distribution,
@@ -356,7 +356,7 @@ def _is_specifier(text: str) -> bool:
 def _agrees(distribution: names.Distribution, fields: CoreMetadata) -> bool:
     """Whether file name and metadata speak of one release. A wheel of two minds is refused, and
     whatever says that it is another project."""
-    name, version = fields.get("Name"), fields.get("Version")
+    name, version = fields.line("name"), fields.line("version")
     if name and version and _same(distribution, name, version):
         return True
     if distribution.kind == "bdist_wheel":
@@ -400,10 +400,10 @@ def _is_static(kind: str, fields: CoreMetadata) -> bool:
         return False
     if kind == "bdist_wheel":
         return True
-    major, _, minor = (fields.get("Metadata-Version") or "0").partition(".")
+    major, _, minor = (fields.line("metadata_version") or "0").partition(".")
     if not (major.isdecimal() and minor.isdecimal() and len(major + minor) < 9):
         return False
     if (int(major), int(minor)) < (2, 2):
         return False
-    dynamic = {value.strip().lower() for value in fields.all("Dynamic")}
+    dynamic = {value.strip().lower() for value in fields.texts("dynamic")}
     return not dynamic & _RESOLVED_BY

@@ -8,11 +8,10 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from email.parser import HeaderParser
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from packaging.metadata import parse_email
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -76,7 +75,7 @@ def missing(folder: Path, python: Python) -> set[str]:
     required = {}
     for name, version, path in _each(folder):
         versions[name] = version
-        for text in _headers(path).get_all("Requires-Dist") or []:
+        for text in _requires(path):
             requirement = Requirement(text)
             if requirement.marker is None or requirement.marker.evaluate(host):
                 required[f"{requirement.name}{requirement.specifier}"] = requirement
@@ -88,10 +87,12 @@ def missing(folder: Path, python: Python) -> set[str]:
     }
 
 
-def _headers(wheel: Path) -> Any:
+def _requires(wheel: Path) -> list[str]:
+    """The Requires-Dist of a wheel."""
     with zipfile.ZipFile(wheel) as archive:
         member = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        return HeaderParser().parsestr(archive.read(member).decode())
+        fields, _ = parse_email(archive.read(member))
+    return fields.get("requires_dist", [])
 
 
 def requirements(folder: Path) -> str:

@@ -22,7 +22,7 @@ from appliance.web import address
 
 _KINDS_BY_TRUST = ("bdist_wheel", "sdist", "bdist_egg")
 _REMEMBERED_BYTES = 256 * 1024
-_NOTHING = CoreMetadata({}, "", is_utf8=True)
+_NOTHING = CoreMetadata({}, {}, "", is_utf8=True)
 
 
 class ProjectJson:
@@ -141,37 +141,34 @@ def _info(
     reasons = [file.yanked for file in files if file.yanked is not None]
     yanked = bool(files) and len(reasons) == len(files)
 
-    def text(name: str, absent: str | None = "") -> str | None:
-        return next(iter(metadata.all(name)), absent)
-
-    def several(name: str) -> list[str] | None:
-        return metadata.all(name) or None
+    def text(name: str) -> str:
+        return metadata.text(name) or ""
 
     return {
         "name": project.display,
         "version": release,
         # Of files accepted before metadata was stored, all that is known is in the catalog.
-        "summary": text("Summary") or next((file.summary for file in files if file.summary), ""),
-        "description": text("Description", None) or metadata.description,
-        "description_content_type": text("Description-Content-Type", None),
-        "keywords": text("Keywords"),
-        "license": text("License"),
-        "license_expression": text("License-Expression", None),
-        "license_files": several("License-File"),
-        "classifiers": metadata.all("Classifier"),
-        "author": text("Author"),
-        "author_email": text("Author-email"),
-        "maintainer": text("Maintainer"),
-        "maintainer_email": text("Maintainer-email"),
-        "requires_python": text("Requires-Python", None)
+        "summary": text("summary") or next((file.summary for file in files if file.summary), ""),
+        "description": metadata.description,
+        "description_content_type": metadata.text("description_content_type"),
+        "keywords": ",".join(metadata.texts("keywords")) or text("keywords"),
+        "license": text("license"),
+        "license_expression": metadata.text("license_expression"),
+        "license_files": metadata.texts("license_files") or None,
+        "classifiers": metadata.texts("classifiers"),
+        "author": text("author"),
+        "author_email": text("author_email"),
+        "maintainer": text("maintainer"),
+        "maintainer_email": text("maintainer_email"),
+        "requires_python": metadata.text("requires_python")
         or next((file.requires_python for file in files if file.requires_python), None),
-        "platform": ",".join(metadata.all("Platform")),
-        "requires_dist": several("Requires-Dist"),
-        "provides_extra": several("Provides-Extra"),
-        "dynamic": several("Dynamic"),
-        "project_urls": _project_urls(metadata) or None,
-        "home_page": text("Home-page"),
-        "download_url": text("Download-URL"),
+        "platform": ",".join(metadata.texts("platforms")),
+        "requires_dist": metadata.texts("requires_dist") or None,
+        "provides_extra": metadata.texts("provides_extra") or None,
+        "dynamic": metadata.texts("dynamic") or None,
+        "project_urls": metadata.project_urls or None,
+        "home_page": text("home_page"),
+        "download_url": text("download_url"),
         "docs_url": None,
         "bugtrack_url": None,
         "package_url": page,
@@ -181,12 +178,6 @@ def _info(
         "yanked": yanked,
         "yanked_reason": (reasons[0] or None) if yanked else None,
     }
-
-
-def _project_urls(metadata: CoreMetadata) -> dict[str, str]:
-    """Label and URL of each ``Project-URL: Label, https://…``."""
-    pairs = (value.partition(",") for value in metadata.all("Project-URL"))
-    return {label.strip(): url.strip() for label, _, url in pairs}
 
 
 def _file(file: File, packages: str) -> dict[str, Any]:
