@@ -22,7 +22,9 @@ def figures() -> str:
     """The table of how often each is tried."""
     rounds = STORIES * CHECKS * BETWEEN_CHECKS
     rows = {
-        f"kills of {len(VERBS)} commands, each before another system call": sum(v.kills for v in VERBS),
+        f"kills of {len(VERBS)} commands, each before another system call": sum(
+            v.kills for v in VERBS
+        ),
         "kills of an examiner process": EXAMINERS * len(LOOKS),
         f"kills during concurrent work, in {len(PAIRS)} pairs": len(PAIRS) * rounds,
         f"failing calls, of {len(FAULTS)} kinds": sum(
