@@ -1,6 +1,7 @@
-"""Imports point only down."""
+"""Imports point only down, between packages and within them."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -8,81 +9,61 @@ import pytest
 import appliance
 
 ROOT = Path(appliance.__file__).parent
-LAYERS = [
-    {"errors", "index.sqlite"},
-    {"yamlspec", "specforms"},
-    {"speclinks"},
-    {"spec", "index.names", "index.schema"},
-    {"index.model"},
-    {"index.metadata", "index.tars", "index.zips"},
-    {"index.archive", "index.folder", "index.store"},
-    {"index.reader", "index.examiner", "index.events"},
-    {"index.examine"},
-    {"index.readiness", "index.decisionlog", "index.places", "index.report"},
-    {"index.writer"},
-    {"index.catalog"},
-    {"index.intake", "index.pages", "index.opening", "index.salvage", "index.views"},
-    {"index.publish"},
-    {"index.scan", "index.compare"},
-    {"index.watch", "index.decisions", "index.verify"},
-    {"index.health"},
-    {"index.recover", "index.prune"},
-    {"render", "pack"},
-    {"web"},
-    {"cli", "wsgi"},
-    {"__main__"},
-]
-# Within these, modules may import each other as they like.
-FREE = {"render", "pack", "web", "cli"}
-
-
-def layer(module: str) -> int:
-    """The number of the layer that a module belongs to; its package's if it has none itself."""
-    for number, names in enumerate(LAYERS):
-        if module in names or module.split(".")[0] in names & FREE:
-            return number
-    raise AssertionError(f"{module} has no layer: give it one in {__file__}")
+# Packages, and modules that are in none, from the ground up.
+ORDER = (
+    *("errors", "text", "atomic"),
+    *("spec", "index", "catalog", "incoming", "site", "operations"),
+    *("render", "pack", "web", "cli", "wsgi", "__main__"),
+)
 
 
 def modules() -> list[str]:
-    found = []
-    for path in sorted(ROOT.rglob("*.py")):
-        name = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
-        if not name.endswith("__init__") or name.split(".")[0] in FREE:
-            found.append(name.removesuffix(".__init__"))
-    return found
+    """Each module of the package, without the leading ``appliance.``."""
+    names = (path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.py"))
+    return sorted(
+        name.replace("/", ".").removesuffix(".__init__") for name in names if name != "__init__"
+    )
 
 
 def imports(module: str) -> set[str]:
-    """The modules of ours that one imports, without the leading ``appliance.``."""
+    """The modules of ours that one imports."""
     path = ROOT / f"{module.replace('.', '/')}.py"
     if not path.exists():
         path = ROOT / module.replace(".", "/") / "__init__.py"
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-    ours = {name.removeprefix("appliance.") for name in found if name.startswith("appliance.")}
-    return {name for name in ours if _is_module(name)}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    ours = {name.removeprefix("appliance.") for name in names if name.startswith("appliance.")}
+    return {name for name in ours if name in MODULES} - {module}
 
 
-def _is_module(name: str) -> bool:
-    path = ROOT / name.replace(".", "/")
-    return path.with_suffix(".py").exists() or ((path / "__init__.py").exists() and name in FREE)
+MODULES = modules()
 
 
-@pytest.mark.parametrize("module", modules())
+def package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_imports_point_down(module: str) -> None:
-    """A module knows only what stands below it; the order is the table above."""
+    """A module knows only packages that stand below its own."""
+    assert package(module) in ORDER, f"give {module} its place in {__file__}"
     for name in imports(module):
-        free = module.split(".")[0] in FREE and name.split(".")[0] == module.split(".")[0]
-        same = module.split(".")[0] == "spec" and name in ("yamlspec", "specforms")
-        assert free or same or layer(name) < layer(module), f"{module} imports {name}"
+        is_below = ORDER.index(package(name)) < ORDER.index(package(module))
+        assert is_below or package(name) == package(module), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_modules_of_a_package_form_no_cycle(name: str) -> None:
+    """Within a package, too, some order of its modules has all imports pointing down."""
+    inside = [module for module in MODULES if package(module) == name and module != name]
+    graph = {module: imports(module) & set(inside) for module in inside}
+    TopologicalSorter(graph).prepare()  # raises CycleError with the cycle
 
 
 def test_an_import_that_points_up_is_seen() -> None:
     """The check itself sees what a module imports."""
-    assert {"index.catalog", "index.store"} <= imports("index.intake")
-    assert layer("index.catalog") < layer("index.intake") < layer("web.app") < layer("cli.serve")
+    assert {"catalog.database", "incoming.directory"} <= imports("incoming.intake")

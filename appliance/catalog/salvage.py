@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from appliance.catalog import schema
 from appliance.catalog.sqlite import connect_to_read
-from appliance.incoming.directory import UNSAFE
 from appliance.index.model import STATUSES
 from appliance.index.names import distribution
+from appliance.text import has_controls
 
 Row = dict[str, Any]
 
@@ -133,7 +133,7 @@ def _is_file(row: Row) -> bool:
     return (
         named is not None
         and named.filename == row["filename"]
-        and not UNSAFE.search(row["path"])
+        and not has_controls(row["path"])
         and all(
             re.fullmatch(f"[0-9a-f]{{{length}}}", row[name]) for name, length in _DIGESTS.items()
         )
@@ -147,7 +147,7 @@ def yanks(rows: list[Row]) -> list[Row]:
     return [
         row
         for row in rows
-        if distribution(row["filename"]) is not None and not UNSAFE.search(row["reason"])
+        if distribution(row["filename"]) is not None and not has_controls(row["reason"])
     ]
 
 
@@ -156,7 +156,7 @@ def projects(rows: list[Row]) -> list[Row]:
     return [
         row
         for row in rows
-        if row["status"] in STATUSES and not any(UNSAFE.search(row[name] or "") for name in texts)
+        if row["status"] in STATUSES and not any(has_controls(row[name] or "") for name in texts)
     ]
 
 

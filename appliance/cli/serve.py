@@ -3,13 +3,10 @@
 import argparse
 import os
 import socket
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from appliance.atomic import make_directory
 from appliance.cli import common
@@ -17,8 +14,7 @@ from appliance.errors import PyindexError, SpecError
 from appliance.site.tree import PAGES, Site
 from appliance.spec import Spec, with_url
 from appliance.spec.forms import bracketed
-
-_LONGEST_PAUSE_SECONDS = 60.0
+from appliance.web.watcher import WatcherProcess
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -65,41 +61,20 @@ def run(arguments: argparse.Namespace) -> int:
     host = arguments.host or server.host
     port = server.port if arguments.port is None else arguments.port
     _check_address(host, port)
+    watcher = WatcherProcess([sys.executable, "-P", "-m", "appliance", "watch", *source])
+    watcher.keep()
+    # Not before: the watcher has as much to import, and first pages wait for it.
+    from appliance.web.server import serve
+
     serve(
         spec,
+        watcher,
         bind=f"{bracketed(host)}:{port}",
         workers=arguments.workers or server.workers,
         threads=arguments.threads or server.threads,
         accesslog=log,
-        watch=[sys.executable, "-P", "-m", "appliance", "watch", *source],
     )
     return 0
-
-
-def serve(spec: Spec, bind: str, watch: list[str], **options: Any) -> None:
-    """Run gunicorn with the app, and the command ``watch`` beside it.
-
-    ``options`` are settings of gunicorn. Does not return: gunicorn ends the process when it is
-    told to stop.
-    """
-    beside = Beside([*watch, "--parent", str(os.getpid())])
-    beside.keep()
-    # Not before: the watch has as much to import, and first pages wait for it.
-    from appliance.operations.watch import check_alone
-    from appliance.web.server import Server
-
-    try:
-        check_alone(spec)
-    except PyindexError:
-        beside.stop()
-        raise
-    fixed = {
-        "worker_class": "appliance.web.worker.Worker",
-        "keepalive": 75,
-        "control_socket_disable": True,
-        "on_exit": lambda server: beside.stop(),
-    }
-    Server(spec, beside, {"bind": bind, **fixed, **options}).run()
 
 
 def _at(spec: Spec, arguments: argparse.Namespace) -> Spec:
@@ -163,34 +138,6 @@ def _number(what: str, least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
-
-
-class Beside:
-    """A process that is started again, after a growing pause, whenever it ends."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._command = command
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pause = self._not_before = 0.0
-
-    def keep(self) -> None:
-        """Start the process if it does not run; call this every second or so."""
-        now = time.monotonic()
-        if self._process is not None and self._process.poll() is None:
-            return
-        if self._process is not None:
-            self._process = None
-            if now - self._not_before > _LONGEST_PAUSE_SECONDS:
-                self._pause = 0.0
-            self._not_before = now + self._pause
-            self._pause = min(self._pause * 2 + 1, _LONGEST_PAUSE_SECONDS)
-        if now >= self._not_before:
-            self._not_before = now
-            self._process = subprocess.Popen(self._command, cwd="/")
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
 
 
 def _source(arguments: argparse.Namespace) -> list[str]:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from appliance.errors import PyindexError, Refused
 from appliance.index import names
+from appliance.text import has_controls, printable
 
 _FILES = (*names.ENDINGS, names.SIGNATURE, names.METADATA)
 _LARGEST = (1 << 63) - 1  # that a catalog can hold, of a time or an inode
-UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LINKED = "a symbolic link to a directory, which is not followed"
 _NOWHERE = "a symbolic link that leads nowhere"
 _NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -115,15 +115,15 @@ class Folder:
 
     def relative(self, path: Path | str) -> str | None:
         """The path in the folder that an absolute one means, or of the directory above what the
-        catalog has under another name (see ``_shown``); ``None`` if it lies elsewhere or is hidden.
-        """
+        catalog has under another name (see :func:`printable`); ``None`` if it lies elsewhere or is
+        hidden."""
         try:
             parts = Path(path).relative_to(self.root).parts
         except ValueError:
             return None
         if any(part.startswith(".") for part in parts):
             return None
-        return "/".join(takewhile(lambda part: not UNSAFE.search(part), parts))
+        return "/".join(takewhile(lambda part: not has_controls(part), parts))
 
     def walk(self, tally: Tally | None = None) -> Iterator[Entry]:
         """Everything in the folder, in the order of the paths' bytes, which is the order that a
@@ -265,16 +265,16 @@ class Folder:
                 with contextlib.suppress(OSError):  # what is wrong with it is told in its turn
                     is_directory = entry.is_dir(follow_symlinks=False)
                 if is_ignored(name, is_directory):
-                    tally.ignored.append(_shown(prefix + name))
+                    tally.ignored.append(printable(prefix + name))
                     tally.unfinished.add(prefix + whole(name))
                     continue
                 inner = is_directory and _refused_directory(prefix + name) is None
-                yield _shown(name) + "/" * inner, name, is_directory
+                yield printable(name) + "/" * inner, name, is_directory
 
     def _leaf(self, path: str) -> Entry | None:
         """What is at ``path``, which is not a directory, if anything is there."""
         if problem := _refused_path(path):
-            return Entry(_shown(path), 0, 0, 0, problem)
+            return Entry(printable(path), 0, 0, 0, problem)
         try:
             status = found = os.lstat(f"{self._text}/{path}")
             problem = None
@@ -325,22 +325,17 @@ def whole(name: str) -> str:
 def _refused_directory(path: str) -> Entry | None:
     """Why a directory is not gone into, whatever is in it."""
     if path.lower().endswith(_FILES):
-        return Entry(_shown(path), 0, 0, 0, "a directory that is named like a package file")
+        return Entry(printable(path), 0, 0, 0, "a directory that is named like a package file")
     problem = _refused_path(path + "/")
-    return Entry(_shown(path), 0, 0, 0, problem) if problem else None
+    return Entry(printable(path), 0, 0, 0, problem) if problem else None
 
 
 def _refused_path(path: str) -> str | None:
-    if UNSAFE.search(path) or "\\" in path or "\ufffd" in path:
+    if has_controls(path) or "\\" in path or "\ufffd" in path:
         return "the path has control characters or a backslash, or is not UTF-8"
     if len(path) * 4 > LONGEST and len(path.encode()) > LONGEST:
         return f"the path is longer than {LONGEST} bytes"
     return None
-
-
-def _shown(path: str) -> str:
-    """Characters that no log line or page should carry are replaced in what we keep."""
-    return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), path)
 
 
 def _shut(path: str, error: OSError) -> Entry:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from email.parser import HeaderParser
 
 from appliance.errors import Refused
+from appliance.text import has_controls
 
 MIB = 1024 * 1024
 MAX_METADATA = 8 * MIB
@@ -17,7 +18,6 @@ MAX_NAMES = 100
 MAX_FIELD = 64 * 1024
 _LIMITS = {"requires-python": 256, "description": MAX_HEADERS, "license": MAX_HEADERS}
 _BODY = re.compile(rb"\r?\n\r?\n")
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class CoreMetadata:
         """One field on one line; empty and UNKNOWN are what old tools write for nothing. Raises
         :class:`Refused` if it has control characters."""
         text = " ".join(self.fields.get(name.lower(), ("",))[0].split())
-        if _CONTROL.search(text):
+        if has_controls(text):
             raise Refused(f"control characters in the metadata field {name}")
         return None if text in ("", "UNKNOWN") else text
 

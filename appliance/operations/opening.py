@@ -29,11 +29,11 @@ from appliance.catalog.database import Catalog
 from appliance.catalog.sqlite import connect_to_read
 from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
-from appliance.incoming.directory import UNSAFE
 from appliance.index.names import SIGNATURE
 from appliance.site import tree
 from appliance.site.tree import PAGES, Site
 from appliance.spec import Spec
+from appliance.text import has_controls
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def remember_published(spec: Spec, change: Writer) -> None:
         paths = atomic.files_below(site.marker(index, ""))
         while part := list(islice(paths, _PATHS)):
             paths_of = [path for path in part if not path.endswith(SIGNATURE)]
-            change.remember(index, [path for path in paths_of if not UNSAFE.search(path)])
+            change.remember(index, [path for path in paths_of if not has_controls(path)])
     change.count()
 
 

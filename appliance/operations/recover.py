@@ -15,16 +15,16 @@ from pathlib import Path
 from appliance import atomic
 from appliance.catalog import decisionlog, salvage, schema
 from appliance.catalog.database import Catalog, CatalogError
-from appliance.catalog.reader import DECIDING
+from appliance.catalog.journal import DECIDING
 from appliance.catalog.sqlite import connect_to_read
 from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
-from appliance.incoming.directory import UNSAFE
 from appliance.index.model import Change, Decisions
 from appliance.operations import opening
 from appliance.operations.watch import Watch, is_alive
 from appliance.site.publish import Publisher
 from appliance.spec import Spec
+from appliance.text import has_controls
 
 _NOTES = ("begun", "recovered", "rebuilt", "restored")  # of the whole, see Writer.note
 _OF_INDEXES = ("file", "project", "yank")
@@ -101,7 +101,7 @@ def _rescue(spec: Spec) -> Iterator[str]:
         held = saved["refused"] + saved["unseen"]
         for index in spec.indexes:
             paths = [row["path"] for row in held if row["index"] == index]
-            change.remember(index, [path for path in paths if not UNSAFE.search(path)])
+            change.remember(index, [path for path in paths if not has_controls(path)])
         opening.remember_published(spec, change)
 
     aside = _install(spec, fill, "damaged")

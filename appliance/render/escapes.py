@@ -5,8 +5,7 @@ import re
 
 from appliance.errors import SpecError
 from appliance.spec.forms import bracketed
-
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+from appliance.text import has_controls
 
 
 def nginx(value: object) -> str:
@@ -14,8 +13,8 @@ def nginx(value: object) -> str:
 
     Raises SpecError for ``$``, which nginx has no way to write, and control characters.
     """
-    text = str(value)
-    if re.search(r"[\x00-\x1f\x7f$]", text):
+    text = _line(value, "nginx's configuration")
+    if "$" in text:
         raise SpecError([f"{text!r} cannot stand in nginx's configuration: it has a '$'"])
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -69,7 +68,7 @@ def selinux(value: object) -> str:
 
 def _line(value: object, place: str) -> str:
     text = str(value)
-    if _CONTROLS.search(text):
+    if has_controls(text):
         raise SpecError([f"{text!r} cannot stand in {place}: it has a control character"])
     return text
 

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
+from appliance.text import has_controls
+
 # Top-level paths of ours, in lower case; others (-, @date, .well-known) are no NAME anyway.
 RESERVED = (
     *("health", "json", "legacy", "metrics", "packages", "project"),
@@ -96,7 +98,7 @@ def _index_name(text: str, folder: Path) -> str:
 
 def absolute(text: str, folder: Path) -> Path:
     """Absolute, ``~`` expanded, ``..`` taken out; symlinks stay as the operator wrote them."""
-    if not text or re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text):
+    if not text or has_controls(text):
         raise ValueError("a path, without control characters")
     expanded = os.path.expanduser(text)  # noqa: PTH111  # Path's version raises for an unknown user
     if expanded.startswith("~"):

@@ -6,8 +6,7 @@ from functools import lru_cache
 import falcon
 
 from appliance.catalog.database import Catalog
-from appliance.errors import NotFound, PyindexError
-from appliance.site.publish import Unscanned
+from appliance.errors import NotFound, PyindexError, Unscanned
 from appliance.spec import Spec
 from appliance.web.browse import Home, Packages
 from appliance.web.client import ClientFile

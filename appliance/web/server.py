@@ -1,4 +1,4 @@
-"""gunicorn, as ``pyindex serve`` runs it."""
+"""gunicorn with the application and a watcher, as ``pyindex serve`` runs them."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -10,14 +10,36 @@ from gunicorn.arbiter import Arbiter
 
 from appliance.catalog import readiness
 from appliance.catalog.database import Catalog
-from appliance.cli.serve import Beside
 from appliance.errors import PyindexError
+from appliance.operations.watch import check_alone
 from appliance.spec import Spec
 from appliance.web.app import create_app
+from appliance.web.watcher import WatcherProcess
 
 _PROGRESS_SECONDS = 5.0
 
 _Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+def serve(spec: Spec, watcher: WatcherProcess, **options: Any) -> None:
+    """Run gunicorn with the app, and keep the ``watcher`` running.
+
+    ``options`` are settings of gunicorn. Does not return: gunicorn ends the process when it is
+    told to stop. Raises :class:`PyindexError` if another server publishes something else for the
+    same state.
+    """
+    try:
+        check_alone(spec)
+    except PyindexError:
+        watcher.stop()
+        raise
+    fixed = {
+        "worker_class": "appliance.web.worker.Worker",
+        "keepalive": 75,
+        "control_socket_disable": True,
+        "on_exit": lambda server: watcher.stop(),
+    }
+    Server(spec, watcher, {**fixed, **options}).run()
 
 
 def mounted(app: _Wsgi, prefix: str) -> _Wsgi:
@@ -78,7 +100,7 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     so inherits that thread's pipes, and the thread waits for them for ever."""
 
     def manage_workers(self) -> None:
-        self.app.beside.keep()
+        self.app.watcher.keep()
         super().manage_workers()
         if self.app.greeting is None:
             self.app.greeting = Greeting(self.app.spec, f"{self.LISTENERS[0]}{self.app.spec.path}")
@@ -86,10 +108,10 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn with the app of ``spec``, which keeps a process running ``beside`` it."""
+    """gunicorn with the app of ``spec``, which keeps its ``watcher`` running."""
 
-    def __init__(self, spec: Spec, beside: Beside, options: dict[str, Any]) -> None:
-        self.beside, self.spec = beside, spec
+    def __init__(self, spec: Spec, watcher: WatcherProcess, options: dict[str, Any]) -> None:
+        self.watcher, self.spec = watcher, spec
         self.greeting: Greeting | None = None
         self._options = options
         super().__init__()

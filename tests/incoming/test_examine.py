@@ -319,9 +319,9 @@ PARENT = """
 import os, sys, time
 from pathlib import Path
 from appliance import spec
-from appliance.index import examine
+from appliance.incoming import examine
 from appliance.incoming.directory import Folder
-from appliance.atomic import Site
+from appliance.site.tree import Site
 packages = Path(sys.argv[1])
 found = spec.for_directory(packages, packages.parent / "state")
 folder = Folder(packages)

@@ -1,0 +1,18 @@
+"""Characters that no name, log line or page may carry."""
+
+import re
+
+CONTROLS = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
+"""Control characters and what was not UTF-8 (surrogates), as a class of a regular expression."""
+
+_CONTROL = re.compile(f"[{CONTROLS}]")
+
+
+def has_controls(text: str) -> bool:
+    """Whether ``text`` has control characters, or bytes that were not UTF-8."""
+    return _CONTROL.search(text) is not None
+
+
+def printable(text: str) -> str:
+    """``text`` with such characters as Python escapes."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
