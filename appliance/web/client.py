@@ -4,8 +4,8 @@ for those of one index, ``/INDEX/-/``."""
 import falcon
 
 from appliance import render
-from appliance.spec import Spec
 from appliance.web import address
+from appliance.web.served import ServedIndex
 
 _CA = "ca.pem"
 
@@ -14,11 +14,12 @@ class ClientFile:
     """One file of settings, or the certificate of the private CA, by its name; for clients of all
     indexes or, ``below`` the path of one, of that one alone."""
 
-    def __init__(self, spec: Spec, index: str, below: str) -> None:
-        self._spec, self._shown, self._below = spec, spec, below
+    def __init__(self, index: ServedIndex, below: str) -> None:
+        self._spec, self._shown, self._below = index.spec, index.spec, below
         if below:
-            one = {"name": f"{spec.name}-{index}", "indexes": {index: spec.indexes[index]}}
-            self._shown = spec.model_copy(update=one)
+            sections = {index.name: index.spec.indexes[index.name]}
+            update = {"name": f"{index.spec.name}-{index.name}", "indexes": sections}
+            self._shown = index.spec.model_copy(update=update)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         tls = self._spec.nginx.tls

@@ -9,9 +9,8 @@ import falcon
 
 from appliance.index import names
 from appliance.site.tree import Site
-from appliance.spec import Spec
 from appliance.web import static
-from appliance.web.complete import Complete
+from appliance.web.served import ServedIndex
 
 _HEADERS = {
     "Cache-Control": "max-age=365000000, immutable, public",
@@ -25,10 +24,11 @@ class Files:
     """What one index accepted: package files and signatures from its packages directory, metadata
     from ``www``."""
 
-    def __init__(self, spec: Spec, index: str, complete: Complete) -> None:
-        self._site, self._index, self._complete = Site(spec), index, complete
-        self._packages = str(spec.indexes[index].packages)
-        self._metadata = self._site.metadata(index, "").removesuffix(f"/{names.METADATA}")
+    def __init__(self, index: ServedIndex) -> None:
+        self._site, self._index = Site(index.spec), index.name
+        self._complete = index.complete
+        self._packages = str(index.spec.indexes[index.name].packages)
+        self._metadata = self._site.metadata(index.name, "").removesuffix(f"/{names.METADATA}")
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, path: str) -> None:
         with self._open(path) as file:
