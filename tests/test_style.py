@@ -1,6 +1,11 @@
-"""The pages keep to docs/style.md, and links to headings lead to one."""
+"""The pages keep to docs/style.md, and links to headings lead to one.
+
+``python -m tests.test_style`` lists the lines of code, templates and playbooks that do not.
+"""
 
 import re
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,3 +59,20 @@ def test_links_to_headings_exist(page: Path) -> None:
     """A link with a fragment leads to a heading of that page."""
     for target, fragment in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
         assert fragment in anchors(page.parent / target if target else page)
+
+
+def lines_to_reword() -> Iterator[str]:
+    """Each line of code, templates and playbooks with a phrase that the guide replaces."""
+    listed = subprocess.check_output(
+        ["git", "ls-files", "appliance", "deploy", "ansible"], cwd=ROOT
+    )
+    used = re.compile("|".join(rf"\b{re.escape(phrase)}(?!\w)" for phrase in phrases()), re.I)
+
+    for name in listed.decode().split():
+        for number, line in enumerate((ROOT / name).read_text().splitlines(), 1):
+            if match := used.search(line):
+                yield f"{name}:{number}: {match[0]}: {line.strip()}"
+
+
+if __name__ == "__main__":
+    print(*lines_to_reword(), sep="\n")
