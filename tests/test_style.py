@@ -61,6 +61,14 @@ def test_links_to_headings_exist(page: Path) -> None:
         assert fragment in anchors(page.parent / target if target else page)
 
 
+def test_readme_names_tests_that_exist() -> None:
+    """The comparison with other indexes names a test, or a directory of tests, in its last column."""
+    table = (ROOT / "README.md").read_text().partition("## Compared")[2].partition("\n## ")[0]
+    named = re.findall(r"`([\w/.]+)` \|$", table, re.M)
+    assert len(named) > 10
+    assert all((ROOT / "tests" / path).exists() for path in named)
+
+
 def lines_to_reword() -> Iterator[str]:
     """Each line of code, templates and playbooks with a phrase that the guide replaces."""
     listed = subprocess.check_output(
