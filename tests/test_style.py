@@ -62,7 +62,7 @@ def test_links_to_headings_exist(page: Path) -> None:
 
 
 def test_readme_names_tests_that_exist() -> None:
-    """The comparison with other indexes names a test, or a directory of tests, in its last column."""
+    """Each test or directory in the last column of the comparison exists."""
     table = (ROOT / "README.md").read_text().partition("## Compared")[2].partition("\n## ")[0]
     named = re.findall(r"`([\w/.]+)` \|$", table, re.M)
     assert len(named) > 10
