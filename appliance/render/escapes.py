@@ -19,6 +19,12 @@ def nginx(value: object) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def nginx_pattern(path: str) -> str:
+    """The path of a URL, of the characters that a spec may have there, as a piece of a regular
+    expression."""
+    return path.replace(".", r"\.")
+
+
 def systemd(value: object) -> str:
     """One word of a command line in a unit, of any systemd."""
     text = _line(value, "a systemd unit").replace("%", "%%").replace("$", "$$")

@@ -9,6 +9,7 @@ import jinja2
 import pytest
 
 from appliance import render, spec
+from appliance.render import templates
 from appliance.spec import Spec
 from benchmarks.ports import HOST, free_port
 from tests.nginx import versions
@@ -138,4 +139,4 @@ def test_nginx_speaks_https(tmp_path: Path) -> None:
 def test_a_name_that_is_missing_is_an_error() -> None:
     """A template that asks for what is not there does not render."""
     with pytest.raises(jinja2.UndefinedError):
-        render._environment().from_string("{{ nothing }}").render()
+        templates.environment().from_string("{{ nothing }}").render()
