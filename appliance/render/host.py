@@ -97,7 +97,7 @@ def select(files: Sequence[File], wanted: Iterable[str]) -> list[File]:
     if unknown := sorted(words - {*parts, *(file.path for file in files)}):
         known = ", ".join(parts)
         raise PyindexError(
-            f"unknown part {unknown[0]!r}; use {known}, or the path of a file on the host"
+            f"unknown part {unknown[0]!r}: expected {known}, or the path of one file on the host"
         )
     return [file for file in files if words & {file.part, file.path}]
 

@@ -25,7 +25,7 @@ class LayoutValues:
         logs: Directory of nginx's logs.
         user: Runs the services.
         socket: Unix socket of the application; ``None`` where nginx connects to a port.
-        writable: Packages directories that take uploads.
+        writable: Packages directories that take uploads; a list, as templates append it to one.
     """
 
     spec: Spec

@@ -57,15 +57,15 @@ class SiteValues:
     """
 
     id: str
-    listen: list[str]
-    plain: list[str]
+    listen: tuple[str, ...]
+    plain: tuple[str, ...]
     port: int
-    names: list[str]
+    names: tuple[str, ...]
     origin: str
     prefix: str
     application: str
-    mounts: list[str]
-    served: list[ServedIndex]
+    mounts: tuple[str, ...]
+    served: tuple[ServedIndex, ...]
     largest: str
     on_host: bool
     security: Headers
@@ -95,14 +95,14 @@ def site_values(spec: Spec, address: str = "") -> SiteValues:
     return SiteValues(
         id=f"pyindex_{spec.name.replace('-', '_')[:16]}",  # PCRE takes names of 32
         listen=_listening(addresses, port),
-        plain=_listening(addresses, 80) if has_tls and port == 443 else [],
+        plain=_listening(addresses, 80) if has_tls and port == 443 else (),
         port=port,
         names=_server_names(_host(url), *spec.nginx.names),
         origin=f"https://{_host(url)}{f':{port}' if port != 443 else ''}",
         prefix=url.path,
         application=_application(spec),
-        mounts=["", *(f"/{name}" for name in spec.indexes)],
-        served=list(_served(spec)),
+        mounts=("", *(f"/{name}" for name in spec.indexes)),
+        served=tuple(_served(spec)),
         largest=_in_units(spec.nginx.max_upload),
         # Tests, which give an address, have no host around the site.
         on_host=spec.host.system is not None and not address,
@@ -119,19 +119,19 @@ def _served(spec: Spec) -> Iterator[ServedIndex]:
         yield ServedIndex(path, index.packages, stripped, markers="")
 
 
-def _listening(addresses: Iterable[str], port: int) -> list[str]:
-    return [f"{bracketed(each)}:{port}" for each in addresses]
+def _listening(addresses: Iterable[str], port: int) -> tuple[str, ...]:
+    return tuple(f"{bracketed(each)}:{port}" for each in addresses)
 
 
 def _host(url: SplitResult) -> str:
     return bracketed(str(url.hostname))
 
 
-def _server_names(*names: str) -> list[str]:
+def _server_names(*names: str) -> tuple[str, ...]:
     """Each name once. nginx keeps names in a table that has no room for long ones, but patterns
     in a list; the table's size belongs to ``http { }``, which is not ours."""
     once = dict.fromkeys(name.lower() for name in names)
-    return [name if len(name) <= 40 else rf"~^{re.escape(name)}\z" for name in once]
+    return tuple(name if len(name) <= 40 else rf"~^{re.escape(name)}\z" for name in once)
 
 
 def _in_units(size: int) -> str:

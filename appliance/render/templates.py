@@ -77,6 +77,7 @@ def _check_owners(directory: Path) -> None:
 
 
 def _problems(directory: Path) -> Iterator[str]:
+    trusted = {0, os.geteuid()}
     for path in (*reversed(directory.parents), directory, *sorted(directory.rglob("*"))):
         try:
             status = path.stat()  # of a link's target
@@ -89,5 +90,6 @@ def _problems(directory: Path) -> Iterator[str]:
         is_sticky = status.st_mode & stat.S_ISVTX and path in directory.parents
         if status.st_mode & 0o022 and not is_sticky:
             yield f"{path}: is writable by others; run chmod go-w"
-        if status.st_uid not in (0, os.geteuid()):
-            yield f"{path}: must be owned by uid {os.geteuid()} or root, not by uid {status.st_uid}"
+        if status.st_uid not in trusted:
+            wanted = " or ".join(map(str, sorted(trusted)))
+            yield f"{path}: must be owned by uid {wanted}, not {status.st_uid}"

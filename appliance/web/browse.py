@@ -9,6 +9,7 @@ import jinja2
 
 from appliance.catalog.database import Catalog
 from appliance.index.model import File
+from appliance.render.clients import CLIENT, of_one_index, settings
 from appliance.site.pages import file_url
 from appliance.spec import Spec
 from appliance.web import address
@@ -32,12 +33,14 @@ class Home:
 
     def __init__(self, spec: Spec, catalog: Catalog, index: str, search: XmlRpc) -> None:
         self._spec, self._catalog, self._index = spec, catalog, index
+        self._shown = of_one_index(spec, index) if spec.prefix(index) else spec
         self._counted: tuple[int, tuple[int, int]] | None = None
         self.on_post = search.on_post  # pip search asks an index URL without a path there
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         projects, files = self._counts()
         base = f"{address.base(self._spec, req)}/{self._spec.prefix(self._index)}"
+        url = base.removesuffix("/")
         resp.content_type = falcon.MEDIA_HTML
         resp.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
         resp.text = _templates.get_template("home.html").render(
@@ -49,6 +52,8 @@ class Home:
             base=base,
             host=urlsplit(base).hostname,
             secure=base.startswith("https:"),
+            source=self._shown.name,
+            settings={name: settings(self._shown, name, url) for name in CLIENT},
         )
 
     on_head = on_get
