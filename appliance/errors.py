@@ -23,3 +23,9 @@ class Refused(PyindexError):
 
 class NotFound(PyindexError):
     """No such index, project, release or file."""
+
+
+class Unscanned(PyindexError):
+    """What an index has is not known yet: whoever asks is to ask again."""
+
+    retry_seconds = 5

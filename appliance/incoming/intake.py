@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from appliance.atomic import unlink
 from appliance.catalog.database import Catalog
-from appliance.catalog.writer import Writer, duplicate
+from appliance.catalog.refusals import duplicate
+from appliance.catalog.writer import Writer
 from appliance.incoming.directory import Entry, Folder
 from appliance.incoming.examine import Examined, examine_all
 from appliance.index.model import File, Refusal

@@ -8,7 +8,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 
 from appliance.catalog.database import Catalog
-from appliance.catalog.reader import Reader, Stat
+from appliance.catalog.queries import Stat
+from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import FULLY, PARTLY, scan_mark, vanished_mark
 from appliance.errors import PyindexError
 from appliance.incoming.directory import PARTIAL, Entry, Folder, FolderGone, Tally, whole

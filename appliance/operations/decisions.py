@@ -9,6 +9,7 @@ from pathlib import Path
 
 from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog, unwritable
+from appliance.catalog.indexes import ready_index
 from appliance.catalog.reader import Reader
 from appliance.errors import NotFound, PyindexError
 from appliance.incoming.directory import Folder
@@ -17,7 +18,7 @@ from appliance.index.model import File, Project
 from appliance.index.names import SIGNATURE, normalize
 from appliance.operations.opening import open_catalog
 from appliance.operations.trash import discard
-from appliance.site.publish import Publisher, resolve
+from appliance.site.publish import Publisher
 from appliance.spec import Spec
 from appliance.text import has_controls
 
@@ -96,7 +97,7 @@ def instead(spec: Spec, index: str, files: Iterable[File]) -> Iterator[str]:
             if copy := reader.file(index, file.filename):
                 yield f"{file.filename}: the copy at {copy.path} is served now"
         for name in sorted({file.project for file in files}):
-            shown = resolve(reader, spec, index, name)
+            shown = ready_index(reader, spec, index).project(name)
             if shown is not None and shown.index != index:
                 yield (
                     f"{name}: {index} has no file of it any more, so {shown.index} answers for it;"
@@ -137,7 +138,7 @@ def _project(reader: Reader, spec: Spec, index: str, name: str) -> Project:
     """The index's own project; :class:`NotFound` says which base has it, if one does."""
     project = reader.project(index, normalize(name))
     if project is None:
-        base = resolve(reader, spec, index, normalize(name))
+        base = ready_index(reader, spec, index).project(normalize(name))
         hint = f"; it is in {base.index}: --index {base.index}" if base else ""
         raise NotFound(f"index {index} has no project {name!r}{hint}")
     return project

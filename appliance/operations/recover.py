@@ -15,7 +15,7 @@ from pathlib import Path
 from appliance import atomic
 from appliance.catalog import decisionlog, salvage, schema
 from appliance.catalog.database import Catalog, CatalogError
-from appliance.catalog.reader import DECIDING
+from appliance.catalog.journal import DECIDING
 from appliance.catalog.sqlite import connect_to_read
 from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError

@@ -19,7 +19,7 @@ from appliance.catalog.database import Catalog, CatalogError
 from appliance.incoming.directory import Folder, FolderGone, open_beneath
 from appliance.index.model import File
 from appliance.index.names import METADATA
-from appliance.site import compare
+from appliance.site.compare import Comparison, Difference
 from appliance.site.tree import Site
 from appliance.spec import Spec
 
@@ -195,19 +195,20 @@ def _metadata(spec: Spec, index: str, file: File) -> Iterator[Finding]:
 
 def _published(spec: Spec, catalog: Catalog, index: str) -> Iterator[Finding | None]:
     """What readers of ``index`` lack, or see though it is not there; ``None`` now and then."""
-    for lack in compare.lists(spec, catalog, index):
-        yield _unlike(index, lack)
-    for lacks in compare.lacking(spec, catalog, index, whole=True):
+    comparison = Comparison(spec, catalog, index)
+    for each in comparison.lists():
+        yield _unlike(index, each)
+    for portion in comparison.lacking(whole=True):
         yield None
-        for lack in lacks:
-            if not lack.path.endswith(METADATA):  # its bytes were compared
-                yield _unlike(index, lack)
-    for lack in compare.superfluous(spec, catalog, index):
-        yield _unlike(index, lack, "removes it")
+        for each in portion:
+            if not each.path.endswith(METADATA):  # its bytes were compared
+                yield _unlike(index, each)
+    for each in comparison.superfluous():
+        yield _unlike(index, each, "removes it")
 
 
-def _unlike(index: str, lack: compare.Lack, what: str = "writes it again") -> Finding:
-    return Finding(index, lack.path, f"{lack.problem}; `pyindex rebuild` {what}")
+def _unlike(index: str, difference: Difference, what: str = "writes it again") -> Finding:
+    return Finding(index, difference.path, f"{difference.problem}; `pyindex rebuild` {what}")
 
 
 # --- where to go on ----------------------------------------------------------------------------

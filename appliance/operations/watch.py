@@ -23,8 +23,9 @@ from appliance.incoming.mounts import mounts_below
 from appliance.incoming.scan import QUIET_SECONDS, Scanner
 from appliance.operations.opening import open_catalog
 from appliance.operations.report import Progress, Reporter, Trouble, notify
-from appliance.site.compare import Lack, lacking
-from appliance.site.publish import Publisher, described
+from appliance.site.compare import Comparison, Difference
+from appliance.site.layout import described
+from appliance.site.publish import Publisher
 from appliance.site.tree import Site
 from appliance.spec import Spec
 
@@ -459,10 +460,10 @@ def _disks(scanner: Scanner) -> object:
         return None
 
 
-def _compare(spec: Spec, catalog: Catalog) -> Iterator[Sequence[Lack]]:
+def _compare(spec: Spec, catalog: Catalog) -> Iterator[Sequence[Difference]]:
     """What readers lack, of all indexes. It does not hold the watch, which ends with its scans."""
     for index in spec.indexes:
-        yield from lacking(spec, catalog, index)
+        yield from Comparison(spec, catalog, index).lacking()
 
 
 def confirm_deletions(spec: Spec, index: str) -> int:

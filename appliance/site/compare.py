@@ -10,12 +10,15 @@ from pathlib import Path
 
 from appliance.atomic import files_below
 from appliance.catalog.database import Catalog
+from appliance.catalog.indexes import open_index
+from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import unscanned
 from appliance.catalog.writer import SWEEP
-from appliance.index.model import File
+from appliance.index.model import File, Project
 from appliance.index.names import METADATA, SIGNATURE
 from appliance.site import pages
-from appliance.site.publish import is_laid_out, packages_url, shown, unpublished, visible
+from appliance.site.layout import is_laid_out, packages_url
+from appliance.site.projects import unpublished
 from appliance.site.tree import PAGES, Site, page_time
 from appliance.site.views import View
 from appliance.spec import Spec
@@ -27,7 +30,7 @@ _LATER = sys.maxsize  # of what is not known: it is about to be published
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
+class Difference:
     """Something of ``project``, which is of ``index``, that is not published as it should be."""
 
     index: str
@@ -36,138 +39,211 @@ class Lack:
     problem: str
 
 
-def lacking(
-    spec: Spec, catalog: Catalog, view: str, whole: bool = False
-) -> Iterator[Sequence[Lack]]:
-    """What readers of ``view`` lack of its pages, and of the files of that index; with ``whole``
-    pages are read, and not only looked at. Yields after each portion, also where nothing is amiss.
+class Comparison:
+    """What readers of one index see, compared with the catalog.
 
-    What is not published yet lacks nothing: the next publication writes it.
+    What is not published yet differs in nothing: the next publication writes it.
     """
-    site, lineage = Site(spec), spec.lineage(view)
-    for index in lineage if _is_shown(spec, catalog, view) else ():
-        after = ""
+
+    def __init__(self, spec: Spec, catalog: Catalog, name: str) -> None:
+        self._spec, self._catalog, self._name = spec, catalog, name
+        self._site = Site(spec)
+        self._view = View(spec, self._site, name)
+
+    def lists(self) -> Iterator[Difference]:
+        """What is amiss with the project list, or with all that readers see."""
+        with self._catalog.read() as reader:
+            if unscanned(reader, self._spec, self._name):
+                return
+            serial = max(reader.mark("lists"), 0)
+
+        if not self._is_live():
+            text = "nothing is published that is of this spec and catalog"
+            yield Difference(self._name, "", "simple/", text)
+            return
+        for page in PAGES:
+            found = _serial(self._site.simple(self._name) / page)
+            if found is None or found < serial:
+                problem = "missing" if found is None else f"shows serial {found}, not {serial}"
+                yield Difference(self._name, "", f"simple/{page}", f"published list: {problem}")
+
+    def lacking(self, whole: bool = False) -> Iterator[Sequence[Difference]]:
+        """What readers lack of pages, and of the index's own files; with ``whole`` pages are read,
+        and not only looked at. Yields after each portion, also where nothing is amiss."""
+        for index in self._spec.lineage(self._name) if self._is_live() else ():
+            yield from self._lacking_pages(index, whole)
+        yield from self._lacking_files()
+
+    def superfluous(self) -> Iterator[Difference]:
+        """Pages of projects that the index does not show, and markers of files that are not
+        accepted."""
+        with self._catalog.read() as reader:
+            if unscanned(reader, self._spec, self._name) or reader.mark(SWEEP):
+                return  # much may be there that is about to be known, or swept
+
+        yield from self._superfluous_markers()
+        if self._is_live():
+            yield from self._superfluous_pages()
+
+    def _is_live(self) -> bool:
+        """Whether the pages that readers see are those of this catalog and spec."""
+        with self._catalog.read() as reader:
+            return is_laid_out(self._spec) and self._view.is_live(reader.mark(self._view.mark))
+
+    # --- pages ---------------------------------------------------------------------------------
+
+    def _lacking_pages(self, index: str, whole: bool) -> Iterator[Sequence[Difference]]:
+        lineage, after = self._spec.lineage(self._name), ""
         while True:
-            with catalog.read() as reader:
+            with self._catalog.read() as reader:
                 names = reader.names(index, after, _PROJECTS)
                 serials = reader.last_serials(lineage, names)
             if not names:
-                break
+                return
             after = names[-1]
-            if not whole:
-                names = [each for each in names if not _is_there(site, view, each, serials[each])]
-            yield _pages(spec, catalog, view, names, whole) if names else ()
-    after = ""
-    while True:
-        with catalog.read() as reader:
-            files = reader.offered(view, after, _FILES)
-        if not files:
-            return
-        some = [file for file in files if list(_missing(site, view, file))]
-        yield _files(spec, catalog, view, some) if some else ()
-        after = files[-1].path
+
+            suspects = [each for each in names if whole or not self._has_pages(each, serials[each])]
+            yield self._compare_pages(suspects, whole) if suspects else ()
+
+    def _has_pages(self, project: str, serial: int) -> bool:
+        """Whether the pages of a project show a serial, judged by their mtimes."""
+        directory, mtime = self._site.simple(self._name, project), page_time(serial)
+        try:
+            return all(int((directory / page).stat().st_mtime) == mtime for page in PAGES)
+        except OSError:
+            return False
+
+    def _compare_pages(self, names: Sequence[str], whole: bool) -> list[Difference]:
+        """What is amiss with the pages of these projects, by what is known now."""
+        failed = unpublished(self._spec)
+        differences: list[Difference] = []
+        with self._catalog.read() as reader:
+            since = reader.mark("pages")
+            projects = open_index(reader, self._spec, self._name).named(names)
+            for name, project in projects.items():
+                if 0 < project.serial <= since and f"{project.index}/{name}" not in failed:
+                    differences += self._compare_project(project, whole)
+        return self._unchanged(differences, since, self._spec.lineage(self._name))
+
+    def _compare_project(self, project: Project, whole: bool) -> Iterator[Difference]:
+        content = {}
+        if whole:
+            url = packages_url(self._spec, self._name, project.index)
+            content = pages.project_pages(project, url)
+
+        for page in PAGES:
+            path = self._site.simple(self._name, project.name) / page
+            if problem := _problem(path, project.serial, content.get(page)):
+                name, text = f"simple/{project.name}/{page}", f"published page: {problem}"
+                yield Difference(project.index, project.name, name, text)
+
+    def _superfluous_pages(self) -> Iterator[Difference]:
+        with os.scandir(self._site.simple(self._name)) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        with self._catalog.read() as reader:
+            if reader.serial() != reader.mark("pages"):
+                return  # one may be about to go
+            known = {row.name for row in open_index(reader, self._spec, self._name).projects()}
+
+        for name in names:
+            if name not in known and self._site.simple(self._name, name).is_dir():
+                text = "pages of a project that is not there"
+                yield Difference(self._name, name, f"simple/{name}/", text)
+
+    # --- files ---------------------------------------------------------------------------------
+
+    def _lacking_files(self) -> Iterator[Sequence[Difference]]:
+        after = ""
+        while True:
+            with self._catalog.read() as reader:
+                files = reader.offered(self._name, after, _FILES)
+            if not files:
+                return
+            after = files[-1].path
+
+            suspects = [file for file in files if any(self._missing(file))]
+            yield self._compare_files(suspects) if suspects else ()
+
+    def _compare_files(self, files: Sequence[File]) -> list[Difference]:
+        """What is amiss with the markers of these files, by what is known now."""
+        failed = unpublished(self._spec)
+        with self._catalog.read() as reader:
+            since = reader.mark("pages")
+            serials = reader.last_serials([self._name], sorted({file.project for file in files}))
+            now = {file.path for file in reader.offered_at(self._name, [f.path for f in files])}
+            differences = [
+                Difference(self._name, file.project, path, text)
+                for file in files
+                if file.path in now and serials.get(file.project, _LATER) <= since
+                if f"{self._name}/{file.project}" not in failed
+                for path, text in self._missing(file)
+            ]
+        return self._unchanged(differences, since, [self._name])
+
+    def _missing(self, file: File) -> Iterator[tuple[str, str]]:
+        """The paths of a file, its signature and its metadata that cannot be fetched, but should
+        be; and why."""
+        for path in [file.path, file.path + SIGNATURE] if file.signature else [file.path]:
+            if not self._site.is_accepted(self._name, path):
+                yield path, "it cannot be fetched: its marker is missing"
+
+        metadata = self._site.metadata(self._name, file.path)
+        if file.core_metadata is not None and not os.path.lexists(metadata):
+            yield file.path + METADATA, "it cannot be fetched: it is missing"
+
+    def _superfluous_markers(self) -> Iterator[Difference]:
+        top = self._site.marker(self._name, "")
+        with self._catalog.read() as reader:
+            accepted = {path: signed for path, signed, _ in reader.accepted(self._name)}
+        strays = [path for path in files_below(top) if not _is_marked(accepted, path)]
+
+        with self._catalog.read() as reader:
+            since = reader.mark("pages")
+            gone = {path for index, path in reader.left(since) if index == self._name}
+            for path in strays:
+                if has_controls(path):
+                    text = "no file of ours has such a name"
+                    yield Difference(self._name, "", printable(path), text)
+                elif not gone & {path, path.removesuffix(SIGNATURE)}:
+                    yield from self._compare_marker(reader, path, since)
+
+    def _compare_marker(self, reader: Reader, path: str, since: int) -> Iterator[Difference]:
+        """What is amiss with one marker that seems to stand for nothing, by what is known now."""
+        plain = path.removesuffix(SIGNATURE)
+        file = reader.file_at(self._name, path) or reader.file_at(self._name, plain)
+        project = reader.project(self._name, file.project) if file else None
+        if project and project.serial > since:
+            return  # it is about to be published
+
+        is_offered = project and file in project.offered and (path == plain or file.signature)
+        if not is_offered and os.path.lexists(self._site.marker(self._name, path)):
+            text = "it may be fetched, though the catalog has no such file"
+            yield Difference(self._name, file.project if file else "", path, text)
+
+    def _unchanged(
+        self, differences: list[Difference], since: int, indexes: Sequence[str]
+    ) -> list[Difference]:
+        """Those of projects that did not change meanwhile, in none of ``indexes``."""
+        if not differences:
+            return []
+        with self._catalog.read() as reader:
+            names = sorted({each.project for each in differences})
+            serials = reader.last_serials(indexes, names)
+        return [each for each in differences if serials.get(each.project, _LATER) <= since]
 
 
-def superfluous(spec: Spec, catalog: Catalog, view: str) -> Iterator[Lack]:
-    """Pages of projects that ``view`` does not show, and markers of files that are not accepted."""
-    site, top = Site(spec), Site(spec).marker(view, "")
-    with catalog.read() as reader:
-        if unscanned(reader, spec, view) or reader.mark(SWEEP):
-            return  # much may be there that is about to be known, or swept
-        accepted = {path: signed for path, signed, _ in reader.accepted(view)}
-    strays = [path for path in files_below(top) if not _is_marked(accepted, path)]
-    with catalog.read() as reader:
-        since = reader.mark("pages")
-        left = {path for index, path in reader.left(since) if index == view}
-        for path in strays:
-            if has_controls(path):
-                yield Lack(view, "", printable(path), "no file of ours has such a name")
-                continue
-            plain = path.removesuffix(SIGNATURE)
-            file = reader.file_at(view, path) or reader.file_at(view, plain)
-            project = reader.project(view, file.project) if file else None
-            pending = plain in left or path in left or (project and project.serial > since)
-            is_offered = project and file in project.offered and (path == plain or file.signature)
-            if not pending and not is_offered and os.path.lexists(top + path):
-                text = "it may be fetched, though the catalog has no such file"
-                yield Lack(view, file.project if file else "", path, text)
-    if not _is_shown(spec, catalog, view):
-        return
-    with os.scandir(site.simple(view)) as found:
-        names = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
-    with catalog.read() as reader:
-        serial, since = reader.serial(), reader.mark("pages")
-        known = {row[0] for row in visible(reader, spec, view)}
-    for name in names if serial == since else ():  # or one may be about to go
-        if name not in known and site.simple(view, name).is_dir():
-            yield Lack(view, name, f"simple/{name}/", "pages of a project that is not there")
-
-
-def lists(spec: Spec, catalog: Catalog, view: str) -> Iterator[Lack]:
-    """What is amiss with the project list of ``view``, or with all that readers see of it."""
-    with catalog.read() as reader:
-        if unscanned(reader, spec, view):
-            return
-        serial = max(reader.mark("lists"), 0)
-    if not _is_shown(spec, catalog, view):
-        yield Lack(view, "", "simple/", "nothing is published that is of this spec and catalog")
-        return
-    for page in PAGES:
-        found = _serial(Site(spec).simple(view) / page)
-        if found is None or found < serial:
-            problem = "missing" if found is None else f"shows serial {found}, not {serial}"
-            yield Lack(view, "", f"simple/{page}", f"published list: {problem}")
-
-
-def _is_shown(spec: Spec, catalog: Catalog, view: str) -> bool:
-    """Whether the pages that readers of ``view`` see are those of this catalog and spec."""
-    of = View(spec, Site(spec), view)
-    with catalog.read() as reader:
-        return is_laid_out(spec) and of.is_live(reader.mark(of.mark))
-
-
-def _is_there(site: Site, view: str, name: str, serial: int) -> bool:
-    """Whether the pages of a project show a serial, judged by their mtimes."""
-    directory, time = site.simple(view, name), page_time(serial)
-    try:
-        return all(int((directory / page).stat().st_mtime) == time for page in PAGES)
-    except OSError:
-        return False
-
-
-def _pages(
-    spec: Spec, catalog: Catalog, view: str, names: Sequence[str], whole: bool
-) -> list[Lack]:
-    """What is amiss with the pages of these projects, by what is known now."""
-    site, kept = Site(spec), unpublished(spec)
-    lacks = []
-    with catalog.read() as reader:
-        since = reader.mark("pages")
-        for name, project in shown(reader, spec, view, names).items():
-            is_due = project is not None and 0 < project.serial <= since
-            if project is None or not is_due or f"{project.index}/{name}" in kept:
-                continue
-            content = {}
-            if whole:
-                content = pages.project_pages(project, packages_url(spec, view, project.index))
-            for page in PAGES:
-                place = site.simple(view, name) / page
-                if problem := _problem(place, project.serial, content.get(page)):
-                    text = f"published page: {problem}"
-                    lacks.append(Lack(project.index, name, f"simple/{name}/{page}", text))
-    return _still(lacks, catalog, since, spec.lineage(view))
-
-
-def _problem(place: Path, serial: int, content: bytes | None) -> str | None:
-    found = _serial(place)
+def _problem(path: Path, serial: int, content: bytes | None) -> str | None:
+    """Why a page is not the one of this serial, and of this content if it is given."""
+    found = _serial(path)
     if found is None:
         return "missing"
     if found != serial:
         return f"shows serial {found}, not {serial}"
     if content is None:
         return None
+
     try:
-        is_same = _text(place.name, place.read_bytes()) == _text(place.name, content)
+        is_same = _text(path.name, path.read_bytes()) == _text(path.name, content)
     except (OSError, EOFError, ValueError) as error:
         return f"cannot be read: {error}"
     return None if is_same else "its bytes changed"
@@ -178,52 +254,17 @@ def _text(name: str, content: bytes) -> bytes:
     return gzip.decompress(content) if name.endswith(".gz") else content
 
 
-def _serial(place: Path) -> int | None:
+def _serial(path: Path) -> int | None:
     """The serial that a page shows by its mtime, -1 for one that is none; ``None`` without it."""
     try:
-        digits = f"{int(place.stat().st_mtime):x}"
+        digits = f"{int(path.stat().st_mtime):x}"
     except OSError:
         return None
     return int(digits) if digits.isdecimal() else -1
 
 
-def _files(spec: Spec, catalog: Catalog, index: str, files: Sequence[File]) -> list[Lack]:
-    """What is amiss with the markers of these files, by what is known now."""
-    site, kept = Site(spec), unpublished(spec)
-    with catalog.read() as reader:
-        since = reader.mark("pages")
-        serials = reader.last_serials([index], sorted({file.project for file in files}))
-        now = {file.path for file in reader.offered_at(index, [file.path for file in files])}
-        lacks = [
-            Lack(index, file.project, path, text)
-            for file in files
-            if file.path in now and serials.get(file.project, _LATER) <= since
-            if f"{index}/{file.project}" not in kept
-            for path, text in _missing(site, index, file)
-        ]
-    return _still(lacks, catalog, since, [index])
-
-
-def _missing(site: Site, index: str, file: File) -> Iterator[tuple[str, str]]:
-    """The paths of a file, its signature and its metadata that cannot be fetched, but should be;
-    and why."""
-    for path in [file.path, file.path + SIGNATURE] if file.signature else [file.path]:
-        if not site.is_accepted(index, path):
-            yield path, "it cannot be fetched: its marker is missing"
-    if file.core_metadata is not None and not os.path.lexists(site.metadata(index, file.path)):
-        yield file.path + METADATA, "it cannot be fetched: it is missing"
-
-
 def _is_marked(accepted: dict[str, bool], path: str) -> bool:
+    """Whether the path of a marker is that of an accepted file, or of its signature."""
     return path in accepted or (
         path.endswith(SIGNATURE) and accepted.get(path.removesuffix(SIGNATURE), False)
     )
-
-
-def _still(lacks: list[Lack], catalog: Catalog, since: int, indexes: Sequence[str]) -> list[Lack]:
-    """Those of projects that did not change meanwhile, in none of ``indexes``."""
-    if not lacks:
-        return lacks
-    with catalog.read() as reader:
-        serials = reader.last_serials(indexes, sorted({lack.project for lack in lacks}))
-    return [lack for lack in lacks if serials.get(lack.project, _LATER) <= since]

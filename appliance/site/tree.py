@@ -38,6 +38,7 @@ class Site:
         # Text, since to make a Path of it takes longer than to make the file itself.
         self._www = str(spec.www)
         self._index = {name: f"{spec.www}/{spec.prefix(name)}" for name in spec.indexes}
+        self._root = spec.root
         self._claimed: tuple[int, int] | None = None
 
     def simple(self, index: str, project: str = "") -> Path:
@@ -132,6 +133,25 @@ class Site:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.rename(place, aside)
             shutil.rmtree(aside, ignore_errors=True)  # what cannot be removed now is tidied later
+
+    def remove_others(self) -> None:
+        """Remove what belongs to indexes that are no more."""
+        for directory, known in (
+            (self._www, {"simple", "packages", *self._index} - {self._root}),
+            (f"{self._www}/.accepted", self._index.keys()),
+            (f"{self._www}/.new", self._index.keys()),
+        ):
+            make_directory(directory)
+            for entry in list(os.scandir(directory)):
+                is_ours = entry.name.startswith(".") or entry.name in known
+                if entry.is_dir(follow_symlinks=False) and not is_ours:
+                    self.remove_tree(entry.path)
+
+        # What was the first index was served under two names once.
+        for index in self._index:
+            for each in (self.simple(index), Path(self.metadata(index, "")).parent):
+                if each.is_symlink():
+                    each.unlink()
 
     def tidy(self, seconds: float = _LEFT_SECONDS) -> None:
         """Remove what processes that were killed left unfinished, ``seconds`` ago or longer.

@@ -7,8 +7,7 @@ import falcon
 
 from appliance import headers
 from appliance.catalog.database import Catalog
-from appliance.errors import NotFound, PyindexError
-from appliance.site.publish import Unscanned
+from appliance.errors import NotFound, PyindexError, Unscanned
 from appliance.spec import Spec
 from appliance.web.browse import Home, Packages
 from appliance.web.client import ClientFile

@@ -3,7 +3,8 @@
 import falcon
 
 from appliance.catalog.database import Catalog, CatalogError
-from appliance.site.publish import Unscanned, is_laid_out
+from appliance.errors import Unscanned
+from appliance.site.layout import is_laid_out
 from appliance.site.tree import Site
 from appliance.site.views import View
 from appliance.spec import Spec

@@ -7,12 +7,12 @@ from typing import Any
 import falcon
 
 from appliance.catalog.database import Catalog
+from appliance.catalog.indexes import ready_index
 from appliance.errors import Refused
 from appliance.index import names
 from appliance.index.metadata import MAX_METADATA, CoreMetadata, parse
 from appliance.index.model import File, Project
 from appliance.site.pages import file_url, upload_time
-from appliance.site.publish import resolve
 from appliance.site.tree import Site
 from appliance.spec import Spec
 from appliance.web import address
@@ -41,7 +41,7 @@ class ProjectJson:
                 f"{self._spec.path}/{self._spec.prefix(self._index)}{place}"
             )
         with self._catalog.read() as reader:
-            project = resolve(reader, self._spec, self._index, name)
+            project = ready_index(reader, self._spec, self._index).project(name)
             last = reader.serial()
         found = _release(project, version) if project is not None else None
         if project is None or found is None:

@@ -4,7 +4,7 @@ without entities."""
 import re
 import time
 import xmlrpc.client
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -13,7 +13,8 @@ from defusedxml import DefusedXmlException
 from defusedxml.xmlrpc import DefusedExpatParser
 
 from appliance.catalog.database import Catalog
-from appliance.site.publish import resolve
+from appliance.catalog.indexes import ready_index
+from appliance.index.model import Project
 from appliance.spec import Spec
 from appliance.web import changelog
 from appliance.web.complete import Complete
@@ -62,13 +63,7 @@ class XmlRpc:
     def _search(self, parameters: tuple[Any, ...]) -> Iterable[str]:
         """The projects that match, the best first."""
         words = _words(parameters)
-        lineage = self._spec.lineage(self._index)
-        found, end = [], time.monotonic() + 2 * _SECONDS
-        with self._catalog.read() as reader:
-            for name in reader.search(lineage, words, _MAX_RESULTS, _SECONDS) if words else ():
-                found.append(resolve(reader, self._spec, self._index, name))
-                if time.monotonic() > end:
-                    break
+        projects = list(self._matching(words)) if words else []
         hits = [
             {
                 "_pypi_ordering": order,
@@ -76,10 +71,23 @@ class XmlRpc:
                 "version": project.latest,
                 "summary": project.summary or "",
             }
-            for order, project in enumerate(found)
-            if project is not None and project.latest is not None
+            for order, project in enumerate(projects)
+            if project.latest is not None
         ]
         return [xmlrpc.client.dumps((hits,), methodresponse=True)]
+
+    def _matching(self, words: list[str]) -> Iterator[Project]:
+        """The projects that have all words, as far as there is time to read them."""
+        end = time.monotonic() + 2 * _SECONDS
+        lineage = self._spec.lineage(self._index)
+
+        with self._catalog.read() as reader:
+            for name in reader.search(lineage, words, _MAX_RESULTS, _SECONDS):
+                project = ready_index(reader, self._spec, self._index).project(name)
+                if project is not None:
+                    yield project
+                if time.monotonic() > end:
+                    return
 
     def _projects(self, parameters: tuple[Any, ...]) -> Iterable[str]:
         self._complete.check()  # a mirror deletes what is not listed

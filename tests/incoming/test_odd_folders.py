@@ -14,7 +14,7 @@ from appliance.cli import main
 from appliance.errors import PyindexError
 from appliance.operations import decisions
 from appliance.operations.watch import Watch, alive, check_alone
-from appliance.site.publish import _layout
+from appliance.site.layout import _layout
 from appliance.site.tree import Site
 from tests.conftest import Lab, eventually, watched
 from tests.dist import make_wheel

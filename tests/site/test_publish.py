@@ -17,6 +17,7 @@ from appliance.errors import NotFound, PyindexError
 from appliance.operations import decisions
 from appliance.operations.watch import Watch
 from appliance.site import publish
+from appliance.site.projects import unpublished
 from appliance.site.publish import Publisher
 from appliance.site.tree import PAGES, Site, page_time
 from tests.conftest import Lab
@@ -339,14 +340,14 @@ def test_a_project_that_cannot_be_published_stops_no_other(lab: Lab) -> None:
     lab.once()
     assert lab.page("bad") == before
     assert len(lab.files("good")) == 2
-    assert list(publish.unpublished(lab.spec)) == ["main/bad"]
+    assert list(unpublished(lab.spec)) == ["main/bad"]
     with lab.catalog.read() as reader:
         assert reader.mark("pages") == reader.serial()
     with closing(sqlite3.connect(lab.spec.catalog)) as connection, connection:
         connection.execute("UPDATE project SET display = 'bad', status = 'active'")
     Publisher(lab.spec, lab.catalog).publish(everything=True)
     assert len(lab.files("bad")) == 2
-    assert publish.unpublished(lab.spec) == {}
+    assert unpublished(lab.spec) == {}
 
 
 def publish_all(given: spec.Spec, times: int) -> None:

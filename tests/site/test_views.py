@@ -9,14 +9,16 @@ import pytest
 
 from appliance import atomic, spec
 from appliance.catalog.database import Catalog
+from appliance.catalog.indexes import ready_index
 from appliance.catalog.readiness import scan_mark
+from appliance.errors import Unscanned
 from appliance.incoming import mounts as mountinfo
 from appliance.incoming.directory import Folder, Tally
 from appliance.index.names import normalize
 from appliance.operations.health import health
 from appliance.operations.watch import Watch, confirm_deletions
-from appliance.site import publish, views
-from appliance.site.publish import Publisher, Unscanned, resolve
+from appliance.site import layout, views
+from appliance.site.publish import Publisher
 from appliance.site.tree import Site
 from appliance.spec import Spec
 from tests.conftest import Lab
@@ -97,7 +99,7 @@ def test_no_base_answers_for_an_index_that_is_added_above_it(tmp_path: Path) -> 
     assert shown(both, "team") is None
     assert shown(both, "main") == {"acme-tools": ["acme_tools-99.0-py2.py3-none-any.whl"]}
     with pytest.raises(Unscanned, match="team is being scanned"), catalog.read() as reader:
-        resolve(reader, both, "team", "acme-tools")
+        ready_index(reader, both, "team").project("acme-tools")
     Watch(both).once()
     assert shown(both, "team") == {"acme-tools": ["acme_tools-1.0-py2.py3-none-any.whl"]}
 
@@ -196,7 +198,7 @@ def test_a_kill_before_the_files_of_another_catalog_are_swept_is_repaired(
         unlink(path)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(atomic, "unlink", kill)
+        patch.setattr("appliance.site.files.unlink", kill)
         lab.once()
     assert shown(lab.spec, lab.index) == {"stays": [wheel("stays", "1.0")]}
     assert lab.accepted() == {wheel("gone", "1.0"), wheel("stays", "1.0")}
@@ -216,7 +218,7 @@ def test_a_tree_of_another_form_is_made_anew(
     (www / lab.index).mkdir()
     (www / lab.index / "simple").symlink_to("../simple")
     (www / ".pyindex").unlink()
-    monkeypatch.setattr(publish, "_FORM", publish._FORM + 1)
+    monkeypatch.setattr(layout, "_FORM", layout._FORM + 1)
     lab.once()
     assert [each for each in www.rglob("*") if each.is_symlink()] == []
     assert shown(lab.spec, lab.index) == {"foo": [path.name]}

@@ -1,0 +1,68 @@
+"""What people decided about files and projects."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from appliance.catalog import schema
+from appliance.catalog.recorder import Recorder
+from appliance.index.model import Decisions
+
+
+class DecisionWriter(Recorder):
+    """Yanks (PEP 592) and project statuses (PEP 792)."""
+
+    def yank(self, index: str, filename: str, reason: str | None) -> bool:
+        """Yank a file for ``reason`` (which may be empty), or undo it with ``None`` (PEP 592)."""
+        file = self.file(index, filename)
+        if file is None or file.yanked == reason:
+            return False
+        where = (schema.yank.c.index == index, schema.yank.c.filename == filename)
+        self._connection.execute(sa.delete(schema.yank).where(*where))
+        if reason is not None:
+            row = {"index": index, "filename": filename, "reason": reason}
+            self._connection.execute(sa.insert(schema.yank).values(row))
+        self._record(index, file, "unyanked" if reason is None else "yanked", reason)
+        return True
+
+    def set_status(self, index: str, project: str, status: str, reason: str | None) -> bool:
+        """Set a project's status (PEP 792), also of one whose files are gone."""
+        here = schema.project.c.index == index, schema.project.c.name == project
+        found = self._connection.execute(sa.select(schema.project).where(*here)).first()
+        if found is None or (found.status, found.status_reason) == (status, reason):
+            return False
+        query = sa.update(schema.project).where(*here)
+        self._connection.execute(query.values(status=status, status_reason=reason))
+        detail = status if reason is None else f"{status}: {reason}"
+        self._journal(index, project, found.display, "status", detail=detail)
+        return True
+
+    def decide(self, decisions: Decisions) -> None:
+        """Let decisions hold that were made before this catalog, about files that may not be here
+        yet. They have their lines elsewhere; see :meth:`note`."""
+        if decisions.whole:
+            self._connection.execute(sa.delete(schema.yank))
+            undone = sa.update(schema.project).values(status="active", status_reason=None)
+            self._connection.execute(undone)
+        for index, filename in decisions.yanks:
+            where = (schema.yank.c.index == index, schema.yank.c.filename == filename)
+            self._connection.execute(sa.delete(schema.yank).where(*where))
+        holding = decisions.holding()
+        rows = [
+            {"index": index, "filename": filename, "reason": reason}
+            for (index, filename), reason in holding.yanks.items()
+        ]
+        schema.upsert(self._connection, schema.yank, rows)
+        projects: list[dict[str, Any]] = [
+            {
+                "index": index,
+                "name": name,
+                "display": name,
+                "serial": self._last,
+                "files": 0,
+                "status": status,
+                "status_reason": reason,
+            }
+            for (index, name), (status, reason) in decisions.statuses.items()
+        ]
+        schema.upsert(self._connection, schema.project, projects, ("status", "status_reason"))

@@ -1,0 +1,179 @@
+"""Files that come into an index, change there, or move."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from appliance.catalog import schema
+from appliance.catalog.queries import Stat, at, parts
+from appliance.catalog.recorder import to_row
+from appliance.catalog.refusals import RefusalWriter, duplicate
+from appliance.index.model import Change, File, Refusal
+
+
+class FileWriter(RefusalWriter):
+    """Changes to the files of an index. Each method that takes a file's ``path`` ignores unknown
+    ones and says whether it changed anything."""
+
+    def add(self, index: str, files: Sequence[File]) -> list[Refusal]:
+        """Put files in, in place of what was at their paths. Those whose name the index has at
+        another path already are refused, and returned; so are those whose bytes changed while
+        their size, mtime and inode did not, which is what damage looks like."""
+        known = self._namesakes(index, files)
+        expected = self._expected(index, files, known)
+        by_path = {file.path: file for file in known}
+        places = {file.filename: file.path for file in known}
+        taken: dict[str, File] = {}
+        refused = []
+        for file in files:
+            place = places.get(file.filename, file.path)
+            if place != file.path:
+                refused.append(duplicate(file, place))
+                continue
+            if (was := expected.get(file.path)) is not None and not was.is_met_by(file):
+                refused.append(_changed(file, was.sha256))
+                continue
+            file = self._compare(index, by_path.get(file.path), file)
+            taken[file.path] = by_path[file.path] = file
+            places[file.filename] = file.path
+        schema.upsert(
+            self._connection, schema.file, [to_row(index, file) for file in taken.values()]
+        )
+        seen = self.unseen_named(index, [file.filename for file in taken.values()])
+        instead = taken | {
+            seen[each.filename]: each for each in taken.values() if each.filename in seen
+        }
+        self._forget_refusals(index, list(instead), instead)
+        self.refuse(index, refused)
+        self._expect(index, [file.path for file in refused], expected)
+        return refused
+
+    def _expected(
+        self, index: str, files: Sequence[File], known: Sequence[File]
+    ) -> dict[str, "_Expected"]:
+        """What is known of files, accepted or refused before, that have the size, mtime and inode
+        of then."""
+        found = {
+            file.path: _Expected(_stat(file), file.sha256, file.md5, file.blake2b_256)
+            for file in known
+        }
+        for part in parts([file.path for file in files if file.path not in found]):
+            query = sa.select(schema.refused).where(
+                *at(schema.refused, index, part), schema.refused.c.sha256.is_not(None)
+            )
+            for row in self._connection.execute(query):
+                found[row.path] = _Expected(_stat(row), row.sha256)
+        return found
+
+    def _expect(self, index: str, paths: Sequence[str], expected: dict[str, "_Expected"]) -> None:
+        """Remember what refused files must be to come in again."""
+        for path in paths:
+            if path in expected:
+                query = sa.update(schema.refused).where(*at(schema.refused, index, [path]))
+                self._connection.execute(query.values(sha256=expected[path].sha256))
+
+    def _compare(self, index: str, old: File | None, new: File) -> File:
+        """Journal what is new about a file; its upload time is that of its first appearance."""
+        if old is None or not _same_bytes(old, new):
+            if old is not None and old.project != new.project:
+                self._record(index, old, "removed", old.sha256)
+            self._record(index, new, "added" if old is None else "replaced", new.sha256)
+            return new
+        new = replace(new, upload_time=old.upload_time)
+        same_place = replace(old, yanked=None, mtime_ns=new.mtime_ns, inode=new.inode)
+        if same_place != new:
+            self._record(index, new, "reread", new.sha256)
+        return new
+
+    def _namesakes(self, index: str, files: Sequence[File]) -> list[File]:
+        """Known files that share a path or a name with one of ``files``."""
+        here = schema.file.c.index == index
+        # One query of each: with an OR of both SQLite reads the whole index.
+        return [
+            known
+            for part in parts(files)
+            for column, values in (
+                (schema.file.c.path, [file.path for file in part]),
+                (schema.file.c.filename, [file.filename for file in part]),
+            )
+            for known in self._files(here, column.in_(values))
+        ]
+
+    @property
+    def replaced(self) -> list[Change]:
+        """Files that came in with other bytes than those that had their name."""
+        return [change for change in self._changes if change.action == "replaced"]
+
+    def move(self, index: str, moves: Mapping[str, str]) -> set[str]:
+        """Note that files are at other paths now: ``moves`` is from old paths to new ones, with the
+        same file names. Returns the new paths of those that the index had."""
+        files = {file.path: file for file in self.files_at(index, sorted(moves))}
+        if not files:
+            return set()
+        new = {old: moves[old] for old in files}
+        rows = [{"old": old, "new": place} for old, place in new.items()]
+        here = schema.file.c.index == index, schema.file.c.path == sa.bindparam("old")
+        query = sa.update(schema.file).where(*here).values(path=sa.bindparam("new"))
+        self._connection.execute(query, rows)
+        self._forget_refusals(index, list(new.values()))
+        for old, place in new.items():
+            self._record(index, replace(files[old], path=place), "moved", old)
+        return set(new.values())
+
+    def renumber(self, index: str, inodes: Mapping[str, int]) -> None:
+        """Note that the file system has other inodes for what is at these paths."""
+        rows = [{"at": path, "number": inode} for path, inode in inodes.items()]
+        for table in (schema.file, schema.refused):
+            here = table.c.index == index, table.c.path == sa.bindparam("at")
+            query = sa.update(table).where(*here).values(inode=sa.bindparam("number"))
+            self._connection.execute(query, rows)
+
+    def sign(self, index: str, path: str, signature: bool) -> bool:
+        """Note whether the file at ``path`` has a detached signature beside it."""
+        file = self.file_at(index, path)
+        if file is None or file.signature == signature:
+            return False
+        query = sa.update(schema.file).where(
+            schema.file.c.index == index, schema.file.c.path == path
+        )
+        self._connection.execute(query.values(signature=signature))
+        self._record(index, file, "signed" if signature else "unsigned")
+        return True
+
+    def doubt(self) -> None:
+        """Know no file by its size, mtime and inode any more: whatever is there is accepted."""
+        self._connection.execute(sa.update(schema.file).values(inode=-1))
+        self._connection.execute(sa.update(schema.refused).values(inode=-1, sha256=None))
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What a file was that had this size, mtime and inode."""
+
+    stat: Stat
+    sha256: str
+    md5: str | None = None
+    blake2b_256: str | None = None
+
+    def is_met_by(self, file: File) -> bool:
+        """Whether it has those bytes, or other times than then, as an ordinary change has."""
+        return _stat(file) != self.stat or _same_bytes(self, file)
+
+
+def _same_bytes(old: "File | _Expected", new: File) -> bool:
+    """Whether the digests agree; one that differs where two agree was damaged in the catalog."""
+    return old.sha256 == new.sha256 or (old.md5, old.blake2b_256) == (new.md5, new.blake2b_256)
+
+
+def _stat(row: Any) -> Stat:
+    return row.size, row.mtime_ns, row.inode
+
+
+def _changed(file: File, sha256: str) -> Refusal:
+    reason = (
+        f"its bytes changed since it was accepted (sha256 was {sha256}, is {file.sha256}): restore"
+        " the file, or accept it by `pyindex rebuild --accept-changes`"
+    )
+    return Refusal(file.path, reason, file.size, file.mtime_ns, file.inode)

@@ -1,0 +1,50 @@
+"""The indexes of a spec as one view of the catalog has them: the one place where they are built."""
+
+from collections.abc import Iterator, Sequence
+
+from appliance.catalog.reader import Reader
+from appliance.catalog.readiness import unscanned
+from appliance.errors import Unscanned
+from appliance.index.index import Counts, Index, Listed, WithBases
+from appliance.index.model import File, Project
+from appliance.spec import Spec
+
+
+class CatalogIndex:
+    """What the catalog knows of one packages directory, without any base."""
+
+    def __init__(self, reader: Reader, name: str) -> None:
+        self.name = name
+        self._reader = reader
+
+    def project(self, name: str) -> Project | None:
+        return self._reader.project(self.name, name)
+
+    def named(self, names: Sequence[str]) -> dict[str, Project]:
+        return self._reader.named(self.name, names)
+
+    def projects(self) -> Iterator[Listed]:
+        return self._reader.projects(self.name)
+
+    def serials(self, names: Sequence[str] | None = None) -> dict[str, int]:
+        return self._reader.last_serials([self.name], names)
+
+    def counts(self) -> Counts:
+        return self._reader.counts(self.name)
+
+    def files(self, after: str = "", limit: int = 1000) -> list[File]:
+        return self._reader.offered(self.name, after, limit)
+
+
+def open_index(reader: Reader, spec: Spec, name: str) -> Index:
+    """The index ``name`` with its bases behind it, by what is known now."""
+    own, *bases = (CatalogIndex(reader, each) for each in spec.lineage(name))
+    return WithBases(own, bases) if bases else own
+
+
+def ready_index(reader: Reader, spec: Spec, name: str) -> Index:
+    """As :func:`open_index`; raises :class:`Unscanned` while the index or one of its bases may have
+    more than is known of it."""
+    if missing := unscanned(reader, spec, name):
+        raise Unscanned(f"index {missing[0]} is being scanned for the first time; retry")
+    return open_index(reader, spec, name)

@@ -1,0 +1,177 @@
+"""What is known of each path of a packages directory: a file that was accepted, one that was
+refused, or one that nobody has seen yet."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from appliance.catalog import schema
+from appliance.catalog.queries import Queries, Stat, at, parts, select_refusals, to_refusal
+from appliance.index.model import DUPLICATE, Refusal
+
+_KNOWN = (schema.unseen, schema.file, schema.refused)
+
+
+class InventoryQueries(Queries):
+    """What a scan compares a packages directory with. Paths are relative to it."""
+
+    def stats(self, index: str, under: Iterable[str] = ("",)) -> dict[str, Stat]:
+        """Size, mtime and inode of each known path, at or below ``under``: accepted or refused, or
+        remembered, of which these are -1."""
+        return {
+            path: (size, mtime_ns, inode)
+            for table in _KNOWN
+            for top in under
+            for path, size, mtime_ns, inode in self._connection.execute(
+                _stats(table).where(table.c.index == index, *_at_or_below(table, top))
+            )
+        }
+
+    def stats_at(self, index: str, paths: Sequence[str]) -> dict[str, Stat]:
+        """As :meth:`stats`, of those of ``paths`` that are known, without what is below them."""
+        return {
+            path: (size, mtime_ns, inode)
+            for table in _KNOWN
+            for part in parts(paths)
+            for path, size, mtime_ns, inode in self._connection.execute(
+                _stats(table).where(*at(table, index, part))
+            )
+        }
+
+    def stats_between(self, index: str, after: str, upto: str | None) -> dict[str, Stat]:
+        """As :meth:`stats`, of paths after ``after``, up to and with ``upto`` or to the end."""
+        return {
+            path: (size, mtime_ns, inode)
+            for table in _KNOWN
+            for path, size, mtime_ns, inode in self._connection.execute(
+                _stats(table).where(table.c.index == index, *_between(table, after, upto))
+            )
+        }
+
+    def signed(self, index: str, under: Iterable[str] = ("",)) -> set[str]:
+        """The paths of files with a detached signature, at or below ``under``."""
+        table = schema.file
+        signed = sa.select(table.c.path).where(table.c.index == index, table.c.signature)
+        return {
+            found
+            for path in under
+            for found in self._connection.scalars(signed.where(*_at_or_below(table, path)))
+        }
+
+    def signed_at(self, index: str, paths: Sequence[str]) -> set[str]:
+        """Those of ``paths`` at which the index has a file with a detached signature."""
+        table = schema.file
+        signed = sa.select(table.c.path).where(table.c.signature)
+        return {
+            path
+            for part in parts(paths)
+            for path in self._connection.scalars(signed.where(*at(table, index, part)))
+        }
+
+    def signed_between(self, index: str, after: str, upto: str | None) -> set[str]:
+        """As :meth:`signed`, of paths after ``after``, up to and with ``upto`` or to the end."""
+        table = schema.file
+        signed = sa.select(table.c.path).where(table.c.index == index, table.c.signature)
+        return set(self._connection.scalars(signed.where(*_between(table, after, upto))))
+
+    def accepted_at(self, index: str, paths: Sequence[str]) -> set[str]:
+        """Those of ``paths`` at which the index has a file."""
+        return {
+            path
+            for part in parts(paths)
+            for path in self._connection.scalars(
+                sa.select(schema.file.c.path).where(*at(schema.file, index, part))
+            )
+        }
+
+    def places(self, index: str, filenames: Sequence[str]) -> dict[str, tuple[str, Stat]]:
+        """Path, and size, mtime and inode, of the index's files of these names, by name."""
+        table = schema.file.c
+        return {
+            row.filename: (row.path, (row.size, row.mtime_ns, row.inode))
+            for part in parts(filenames)
+            for row in self._connection.execute(
+                sa.select(
+                    table.filename, table.path, table.size, table.mtime_ns, table.inode
+                ).where(table.index == index, table.filename.in_(part))
+            )
+        }
+
+    def refusals(self, index: str) -> list[Refusal]:
+        """What was refused, by path."""
+        table = schema.refused.c
+        query = select_refusals().where(table.index == index).order_by(table.path)
+        return [to_refusal(row) for row in self._connection.execute(query)]
+
+    def refusals_at(self, index: str, paths: Sequence[str]) -> list[Refusal]:
+        """What was refused at ``paths``."""
+        return [
+            to_refusal(row)
+            for part in parts(paths)
+            for row in self._connection.execute(
+                select_refusals().where(*at(schema.refused, index, part))
+            )
+        ]
+
+    def refused_count(self, index: str) -> int:
+        """How many files of the index's folder are refused."""
+        query = sa.select(sa.func.count()).where(schema.refused.c.index == index)
+        return self._connection.scalar(query) or 0
+
+    def duplicates(self, index: str) -> list[Refusal]:
+        """What was refused only since the index has another file of that name."""
+        table = schema.refused.c
+        here = table.index == index, table.reason.startswith(DUPLICATE, autoescape=True)
+        return [to_refusal(row) for row in self._connection.execute(select_refusals().where(*here))]
+
+    def unseen(self, index: str) -> int:
+        """How many files are remembered that were not seen yet, see :meth:`Writer.remember`."""
+        query = sa.select(sa.func.count()).where(schema.unseen.c.index == index)
+        return self._connection.scalar(query) or 0
+
+    def unseen_at(self, index: str, paths: Sequence[str]) -> set[str]:
+        """Those of ``paths`` at which there are such files."""
+        return {
+            path
+            for part in parts(paths)
+            for path in self._connection.scalars(
+                sa.select(schema.unseen.c.path).where(*at(schema.unseen, index, part))
+            )
+        }
+
+    def unseen_named(self, index: str, filenames: Sequence[str]) -> dict[str, str]:
+        """Paths of such files that have these names, by name."""
+        table = schema.unseen.c
+        query = sa.select(table.filename, table.path).where(table.index == index)
+        return {
+            name: path
+            for part in parts(filenames)
+            for name, path in self._connection.execute(query.where(table.filename.in_(part)))
+        }
+
+    def pageless(self, index: str) -> dict[str, str]:
+        """Projects that the journal does not name, which are there for such files; with how they
+        are written."""
+        table = schema.project.c
+        here = table.index == index, table.serial == 0, table.files > 0
+        rows = self._connection.execute(sa.select(table.name, table.display).where(*here))
+        return {row.name: row.display for row in rows}
+
+
+def _at_or_below(table: sa.Table, path: str) -> tuple[sa.ColumnElement[bool], ...]:
+    if not path:
+        return ()
+    below = (table.c.path >= f"{path}/") & (table.c.path < f"{path}0")  # "0" comes after "/"
+    return ((table.c.path == path) | below,)
+
+
+def _between(table: sa.Table, after: str, upto: str | None) -> tuple[sa.ColumnElement[bool], ...]:
+    here = (table.c.path > after,)
+    return here if upto is None else (*here, table.c.path <= upto)
+
+
+def _stats(table: sa.Table) -> sa.Select[Any]:
+    """Path, size, mtime and inode of each row."""
+    names = ("size", "mtime_ns", "inode")
+    return sa.select(table.c.path, *(table.c.get(name, sa.literal(-1)) for name in names))

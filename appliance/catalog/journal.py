@@ -1,0 +1,95 @@
+"""The journal: every change, by its serial."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from appliance.catalog import schema
+from appliance.catalog.queries import Queries
+from appliance.index.model import Change
+
+# The actions that are decisions, and the one that puts others in all their places.
+DECIDING = ("yanked", "unyanked", "status", "restored")
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What some lines of the journal name: index and path of each file, with the path that it was
+    moved from or ""; index and name of each project that changed as a whole."""
+
+    files: dict[tuple[str, str], str]
+    projects: set[tuple[str, str]]
+
+
+class JournalQueries(Queries):
+    """What changed, and when."""
+
+    def serial(self) -> int:
+        """The serial of the last change; 0 before the first."""
+        return self._connection.scalar(sa.select(sa.func.max(schema.journal.c.serial))) or 0
+
+    def changes(self, since: int, limit: int = 50_000) -> list[Change]:
+        """The journal after serial ``since``, at most ``limit`` lines."""
+        query = sa.select(schema.journal).where(schema.journal.c.serial > since)
+        rows = self._connection.execute(query.order_by(schema.journal.c.serial).limit(limit))
+        return [Change(**row._mapping) for row in rows]
+
+    def changes_of(self, indexes: Sequence[str], since: int, limit: int) -> list[Change]:
+        """At most ``limit`` lines of the journal about projects, after serial ``since``."""
+        line = schema.journal.c
+        query = sa.select(schema.journal).where(
+            line.serial > since, line.index.in_(indexes), line.project != ""
+        )
+        rows = self._connection.execute(query.order_by(line.serial).limit(limit))
+        return [Change(**row._mapping) for row in rows]
+
+    def decided(self, since: int) -> list[Change]:
+        """The journal's decisions after serial ``since``, and what replaced all of them."""
+        line = schema.journal.c
+        query = sa.select(schema.journal).where(line.serial > since, line.action.in_(DECIDING))
+        return [
+            Change(**row._mapping) for row in self._connection.execute(query.order_by("serial"))
+        ]
+
+    def older(self, time: int, up_to: int) -> tuple[int, int]:
+        """How many lines of the journal, from the first on, have a time before ``time`` and no
+        serial after ``up_to``; and the serial of the last of them."""
+        line = schema.journal.c
+        newer = sa.select(sa.func.min(line.serial)).where(line.time >= time)
+        end = min(self._connection.scalar(newer) or up_to + 1, up_to + 1)
+        query = sa.select(sa.func.count(), sa.func.max(line.serial)).where(line.serial < end)
+        count, last = self._connection.execute(query).one()
+        return count, last or 0
+
+    def changed_projects(self, since: int) -> list[tuple[str, str]]:
+        """Index and name of each project with a change after ``since``, oldest change first."""
+        query = (
+            sa.select(schema.project.c.index, schema.project.c.name)
+            .where(schema.project.c.serial > since)
+            .order_by(schema.project.c.serial)
+        )
+        return [(index, name) for index, name in self._connection.execute(query)]
+
+    def left(self, since: int) -> set[tuple[str, str]]:
+        """Index and path of each file that the journal says went away after serial ``since``."""
+        line = schema.journal.c
+        path = sa.case((line.action == "moved", line.detail), else_=line.path)
+        query = sa.select(line.index, path).where(
+            line.serial > since, line.action.in_(("removed", "moved")), path.is_not(None)
+        )
+        return {(index, path) for index, path in self._connection.execute(query)}
+
+    def touched(self, since: int) -> Touched:
+        """What the journal names after serial ``since``."""
+        line = schema.journal.c
+        query = sa.select(line.index, line.project, line.action, line.path, line.detail)
+        rows = self._connection.execute(query.where(line.serial > since)).all()
+        return Touched(
+            files={
+                (index, path): detail or "" if action == "moved" else ""
+                for index, _, action, path, detail in rows
+                if path is not None
+            },
+            projects={(index, name) for index, name, _, path, _ in rows if path is None},
+        )

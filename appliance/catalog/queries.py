@@ -1,0 +1,73 @@
+"""What the catalog's queries share: conditions, columns, and rows as values."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from appliance.catalog import schema
+from appliance.index.model import File, Refusal
+
+_T = TypeVar("_T")
+Stat = tuple[int, int, int]  # size in bytes, mtime in nanoseconds, inode
+
+_PARAMETERS = 500  # SQLite takes a bounded number of them in one statement
+_FILE = tuple(name for name in File.__dataclass_fields__ if name != "yanked")
+
+
+class Queries:
+    """Questions to one consistent view of the catalog, over one connection."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def _files(self, *where: Any) -> list[File]:
+        return [to_file(row) for row in self._connection.execute(select_files().where(*where))]
+
+
+def parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """``values`` in portions that one statement can take."""
+    for start in range(0, len(values), _PARAMETERS):
+        yield values[start : start + _PARAMETERS]
+
+
+def has_page() -> sa.ColumnElement[bool]:
+    return (schema.project.c.files > 0) | (schema.project.c.status != "active")
+
+
+def quarantined() -> sa.ColumnElement[bool]:
+    """The condition for files of quarantined projects."""
+    file, project = schema.file.c, schema.project.c
+    return sa.exists().where(
+        project.index == file.index,
+        project.name == file.project,
+        project.status == "quarantined",
+    )
+
+
+def at(table: sa.Table, index: str, paths: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:
+    """The condition for rows at ``paths``."""
+    return table.c.index == index, table.c.path.in_(paths)
+
+
+def select_files() -> sa.Select[Any]:
+    """The fields of :class:`File` in their order; ``yanked`` is the last."""
+    join = (schema.yank.c.index == schema.file.c.index) & (
+        schema.yank.c.filename == schema.file.c.filename
+    )
+    columns = [schema.file.c[name] for name in _FILE]
+    return sa.select(*columns, schema.yank.c.reason).outerjoin_from(schema.file, schema.yank, join)
+
+
+def select_refusals() -> sa.Select[Any]:
+    return sa.select(*(schema.refused.c[name] for name in Refusal.__dataclass_fields__))
+
+
+def to_file(row: sa.Row[Any]) -> File:
+    fields: Iterable[Any] = row
+    return File(*fields)
+
+
+def to_refusal(row: sa.Row[Any]) -> Refusal:
+    values = row._mapping
+    return Refusal(**{name: values[name] for name in Refusal.__dataclass_fields__})

@@ -1,0 +1,190 @@
+"""Files that an index does not have: those that were refused, and those that nobody could look at
+yet. Both keep the projects that they may be of from the bases (dependency confusion)."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from appliance.catalog import schema
+from appliance.catalog.queries import at, parts
+from appliance.catalog.recorder import CLAIMS, Recorder, to_row
+from appliance.index.model import DUPLICATE, File, Refusal
+from appliance.index.names import possible
+
+# What an index remembers of files that no page lists.
+_HELD = (schema.refused, schema.unseen, *CLAIMS)
+
+
+class RefusalWriter(Recorder):
+    """Changes to what is refused or remembered, and removals.
+
+    Attributes:
+        freed: Paths of what was refused as a duplicate of files that were refused since.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        super().__init__(connection)
+        self.freed: list[str] = []
+
+    def remove(self, index: str, paths: Iterable[str]) -> list[File]:
+        """Forget the files at ``paths``; returns those that the index had."""
+        paths = list(paths)
+        gone = self._take_out(index, paths)
+        self._forget_refusals(index, paths)
+        return gone
+
+    def _take_out(self, index: str, paths: Sequence[str]) -> list[File]:
+        gone = [
+            file for part in parts(paths) for file in self._files(*at(schema.file, index, part))
+        ]
+        for part in parts(paths):
+            self._connection.execute(sa.delete(schema.file).where(*at(schema.file, index, part)))
+        for file in gone:
+            self._record(index, file, "removed", file.sha256)
+        return gone
+
+    def refuse(self, index: str, refusals: Sequence[Refusal]) -> None:
+        """Note files that cannot be taken in, and the projects that they may be of: by their names,
+        and by what the index had at their paths, which goes. Nothing is journalled for what was
+        refused before. Duplicates of what goes are to be looked at again, see :attr:`freed`."""
+        paths = [refusal.path for refusal in refusals]
+        gone = self._take_out(index, paths)
+        unseen = self.unseen_at(index, paths)
+        self._forget_refusals(index, sorted(unseen))
+        free = {_filename(path) for path in unseen} | {file.filename for file in gone}
+        self.freed += self.free(index, free)
+        rows = [to_row(index, refusal) | {"sha256": None} for refusal in refusals]
+        schema.upsert(self._connection, schema.refused, rows)
+        names = {(file.path, file.project): file.name for file in gone}
+        doubled = [_filename(refusal.path) for refusal in refusals if refusal.is_duplicate]
+        theirs = self._projects_of(index, doubled)
+        for refusal in refusals:
+            own = theirs.get(_filename(refusal.path), set()) if refusal.is_duplicate else set()
+            for project, name in possible(refusal.path).items():
+                if project not in own:
+                    names.setdefault((refusal.path, project), name)
+        for path, project in self._claim(index, list(names)):
+            display = self._displayed(index, project) or names[path, project]
+            self._journal(index, project, display, "refused", path)
+
+    def remember(self, index: str, paths: Sequence[str]) -> set[str]:
+        """Note files that nobody could look at yet (see :data:`schema.unseen`), and the projects
+        that they may be of. Nothing is journalled: these have no page before a scan has
+        come to its end (see :meth:`miss`), but no base may answer for them. :meth:`count` follows.
+        Returns which of ``paths`` were not known, have a name of a project, and have it first.
+        """
+        names = {path: _filename(path) for path in paths}
+        known = self.stats_at(index, paths).keys()
+        elsewhere = self.places(index, list(names.values())).keys()
+        may_be_of = {path: possible(path) for path in paths}
+        new = [
+            path
+            for path in paths
+            if path not in known and names[path] not in elsewhere and may_be_of[path]
+        ]
+        rows = [{"index": index, "path": path, "filename": names[path]} for path in new]
+        self.put(schema.unseen.name, rows)
+        claims = [
+            {"index": index, "path": path, "project": project}
+            for path in new
+            for project in may_be_of[path]
+        ]
+        self.put(schema.further_claim.name, claims)
+        return set(new)
+
+    def lose_sight(self, index: str, paths: Sequence[str]) -> set[str]:
+        """Remember files that were known at ``paths``, where nobody can look now, in place of what
+        was known; returns which of them the index has from nowhere else."""
+        gone = self.remove(index, paths)
+        kept = self.remember(index, paths)
+        claims = [
+            {"index": index, "path": file.path, "project": file.project}
+            for file in gone
+            if file.path in kept
+        ]
+        self.put(schema.further_claim.name, claims)
+        return kept
+
+    def miss(self, index: str) -> None:
+        """Journal projects that a scan saw nothing of but what is remembered: they get pages."""
+        for project, display in self.pageless(index).items():
+            self._journal(index, project, display, "refused")
+
+    def free(self, index: str, filenames: Collection[str]) -> list[str]:
+        """Forget that files were refused as duplicates of ``filenames``, which are gone; returns
+        their paths, to be looked at again."""
+        duplicates = self.duplicates(index) if filenames else ()
+        paths = [each.path for each in duplicates if _filename(each.path) in filenames]
+        self._forget_refusals(index, paths)
+        return paths
+
+    def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Insert rows that were saved from a damaged catalog; of two with one key, the first."""
+        statement = sqlite.insert(schema.metadata.tables[table]).on_conflict_do_nothing()
+        for part in parts(rows):
+            self._connection.execute(statement, list(part))
+
+    def _claim(self, index: str, claims: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Let files claim projects, given as path and name; returns what is new."""
+        known = self._claims(index, sorted({path for path, _ in claims}))
+        there = {(claim.path, claim.project) for claim in known}
+        first = {claim.path for claim in known}
+        new = [claim for claim in claims if claim not in there]
+        rows: dict[sa.Table, list[dict[str, Any]]] = {each: [] for each in CLAIMS}
+        for path, project in new:
+            table = schema.further_claim if path in first else schema.claim
+            rows[table].append({"index": index, "path": path, "project": project})
+            first.add(path)
+        for table in CLAIMS:
+            for part in parts(rows[table]):
+                self._connection.execute(sa.insert(table), list(part))
+        return new
+
+    def _claims(self, index: str, paths: Sequence[str]) -> list[sa.Row[Any]]:
+        return [
+            claim
+            for part in parts(paths)
+            for table in CLAIMS
+            for claim in self._connection.execute(sa.select(table).where(*at(table, index, part)))
+        ]
+
+    def _projects_of(self, index: str, filenames: Sequence[str]) -> dict[str, set[str]]:
+        """The projects that files of these names are of, or may be if they were not seen yet."""
+        found = {
+            name: set(possible(path)) for name, path in self.unseen_named(index, filenames).items()
+        }
+        for part in parts(filenames):
+            here = schema.file.c.index == index, schema.file.c.filename.in_(part)
+            found |= {file.filename: {file.project} for file in self._files(*here)}
+        return found
+
+    def _forget_refusals(
+        self, index: str, paths: Sequence[str], instead: Mapping[str, File] = MappingProxyType({})
+    ) -> None:
+        """Forget what was refused or is remembered at ``paths``; the journal tells it of projects
+        that get no file ``instead``."""
+        held = [table for table in _HELD if self._has_any(table, index)]  # mostly none
+        for claim in self._claims(index, paths) if held else ():
+            if claim.path not in instead or instead[claim.path].project != claim.project:
+                display = self._displayed(index, claim.project) or claim.project
+                self._journal(index, claim.project, display, "cleared", claim.path)
+        for part in parts(paths):
+            for table in held:
+                self._connection.execute(sa.delete(table).where(*at(table, index, part)))
+
+    def _has_any(self, table: sa.Table, index: str) -> bool:
+        query = sa.select(sa.literal(1)).where(table.c.index == index).limit(1)
+        return self._connection.scalar(query) is not None
+
+
+def _filename(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def duplicate(file: File, place: str) -> Refusal:
+    """The refusal of a file whose name the index has at ``place``."""
+    reason = f"{DUPLICATE}the index has this file name already, at {place}"
+    return Refusal(file.path, reason, file.size, file.mtime_ns, file.inode)

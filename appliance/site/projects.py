@@ -1,0 +1,156 @@
+"""Projects to pages and to files that can be fetched, many at a time; one that cannot be rendered
+keeps the pages that it had."""
+
+import errno
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from appliance.atomic import Batch
+from appliance.catalog.indexes import open_index
+from appliance.catalog.journal import Touched
+from appliance.catalog.reader import Reader
+from appliance.errors import PyindexError
+from appliance.index.model import Project
+from appliance.site import pages
+from appliance.site.files import FilePublisher
+from appliance.site.layout import packages_url
+from appliance.site.tree import Site, page_time
+from appliance.spec import Spec
+
+log = logging.getLogger(__name__)
+
+_OF_A_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EILSEQ)
+
+Changed = Sequence[tuple[str, str]]
+"""Index and name of projects."""
+
+
+class ProjectPublisher:
+    """Publishes projects of all indexes of ``spec``.
+
+    Attributes:
+        directories: Where the pages of each index are to be written, by its name.
+    """
+
+    def __init__(self, spec: Spec, site: Site, files: FilePublisher) -> None:
+        self._spec, self._site, self._files = spec, site, files
+        self._failed: dict[str, str] = {}
+        self.directories: dict[str, Path] = {}
+
+    def publish(self, reader: Reader, changed: Changed, touched: Touched | None) -> None:
+        """Publish projects with those of their files that were ``touched``; without it with all.
+
+        One that cannot be rendered stops no other. Raises what is wrong with all, a full disk say.
+        """
+        try:
+            self._publish(reader, changed, touched)
+        except Exception as error:
+            if _is_of_all(error, reader):
+                raise
+            if len(changed) == 1:
+                log.exception("%s/%s cannot be published", *changed[0])
+                self._failed["/".join(changed[0])] = f"{type(error).__name__}: {error}"
+                return
+
+            middle = len(changed) // 2
+            self.publish(reader, changed[:middle], touched)
+            self.publish(reader, changed[middle:], touched)
+
+    def _publish(self, reader: Reader, changed: Changed, touched: Touched | None) -> None:
+        own = self._own(reader, changed)
+        shown = self._shown(reader, changed)
+
+        # Files first: no page lists one that cannot be fetched.
+        with self._site.batch() as batch:
+            for project in own:
+                self._files.offer(project, batch, touched)
+            for (view, _), answer in shown.items():
+                if answer is not None:
+                    self._write(view, answer, batch)
+
+        for (view, name), answer in shown.items():
+            if answer is None:
+                self._site.remove_tree(self.directories[view] / name)
+        for project in own:
+            if not project.offered:
+                self._files.withhold(project)
+
+    def _write(self, view: str, project: Project, batch: Batch) -> None:
+        content = pages.project_pages(project, packages_url(self._spec, view, project.index))
+        write_pages(self.directories[view] / project.name, content, project.serial, batch)
+
+    def _own(self, reader: Reader, changed: Changed) -> list[Project]:
+        """The changed projects that are still there, as their own indexes have them."""
+        names: dict[str, list[str]] = {index: [] for index in self._spec.indexes}
+        for index, name in changed:
+            names.get(index, []).append(name)
+        return [
+            project
+            for index, some in names.items()
+            for project in reader.named(index, some).values()
+        ]
+
+    def _shown(self, reader: Reader, changed: Changed) -> dict[tuple[str, str], Project | None]:
+        """What each index shows now under the changed names, by index and name."""
+        shown: dict[tuple[str, str], Project | None] = {}
+        for view in self._spec.indexes:
+            lineage = self._spec.lineage(view)
+            names = list(dict.fromkeys(name for index, name in changed if index in lineage))
+            known = open_index(reader, self._spec, view).named(names) if names else {}
+            shown |= {(view, name): known.get(name) for name in names}
+        return shown
+
+    # --- those that cannot be published --------------------------------------------------------
+
+    def raise_failures(self) -> None:
+        """Raise :class:`PyindexError` with the projects that could not be published since the last
+        call, and why."""
+        failed, self._failed = self._failed, {}
+        if failed:
+            raise PyindexError(
+                "everything is published but these projects, which keep the pages that they had: "
+                + "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+            )
+
+    def note_failures(self, changed: Changed, everything: bool) -> None:
+        """Note for :func:`unpublished` how the publication of projects went."""
+        before = unpublished(self._spec)
+        tried = {"/".join(each) for each in changed}
+        kept = {} if everything else {k: v for k, v in before.items() if k not in tried}
+        after = kept | self._failed
+        if after != before:
+            with self._site.batch() as batch:
+                batch.write(_failures(self._spec), json.dumps(after).encode())
+
+
+def unpublished(spec: Spec) -> dict[str, str]:
+    """Why projects, as ``INDEX/NAME``, keep the pages that they had: they cannot be rendered."""
+    try:
+        failures: dict[str, str] = json.loads(_failures(spec).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return failures
+
+
+def write_pages(directory: Path, content: dict[str, bytes], serial: int, batch: Batch) -> None:
+    """Write the forms of a page, by their file names; their mtime tells the ``serial``."""
+    for name, text in content.items():
+        batch.write(directory / name, text, page_time(serial))
+
+
+def _failures(spec: Spec) -> Path:
+    return spec.www / ".unpublished"
+
+
+def _is_of_all(error: Exception, reader: Reader) -> bool:
+    """Whether an error is not one project's: the disk is full, say, or the catalog damaged."""
+    if isinstance(error, sa.exc.DatabaseError):
+        try:
+            reader.serial()
+        except sa.exc.DatabaseError:
+            return True
+    return isinstance(error, OSError) and error.errno not in _OF_A_PATH
