@@ -19,7 +19,7 @@ _ANY_URL = "http://_"
 
 
 @dataclass(frozen=True)
-class ServedIndex:
+class IndexLocation:
     """An index at one URL path; the first index of a spec has two.
 
     Attributes:
@@ -49,7 +49,7 @@ class SiteValues:
         prefix: Path of the url.
         application: Where the application listens, as ``proxy_pass`` has it.
         mounts: Paths of all indexes below the prefix.
-        served: All indexes at all their paths.
+        locations: All indexes at all their paths.
         largest: ``nginx.max_upload`` in nginx's units.
         on_host: Whether logs and client files have their places.
         security: Headers of every response.
@@ -65,7 +65,7 @@ class SiteValues:
     prefix: str
     application: str
     mounts: tuple[str, ...]
-    served: tuple[ServedIndex, ...]
+    locations: tuple[IndexLocation, ...]
     largest: str
     on_host: bool
     security: Headers
@@ -102,7 +102,7 @@ def site_values(spec: Spec, address: str = "") -> SiteValues:
         prefix=url.path,
         application=_application(spec),
         mounts=("", *(f"/{name}" for name in spec.indexes)),
-        served=tuple(_served(spec)),
+        locations=tuple(_locations(spec)),
         largest=_in_units(spec.nginx.max_upload),
         # Tests, which give an address, have no host around the site.
         on_host=spec.host.system is not None and not address,
@@ -110,13 +110,13 @@ def site_values(spec: Spec, address: str = "") -> SiteValues:
     )
 
 
-def _served(spec: Spec) -> Iterator[ServedIndex]:
+def _locations(spec: Spec) -> Iterator[IndexLocation]:
     at, index = spec.path, spec.indexes[spec.root]
-    yield ServedIndex(at, index.packages, stripped=at, markers=f"/{spec.root}")
+    yield IndexLocation(at, index.packages, stripped=at, markers=f"/{spec.root}")
     for name, index in spec.indexes.items():
         path = f"{at}/{name}"
         stripped = path if name == spec.root else at  # pages of the first index lie at the top
-        yield ServedIndex(path, index.packages, stripped, markers="")
+        yield IndexLocation(path, index.packages, stripped, markers="")
 
 
 def _listening(addresses: Iterable[str], port: int) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ import falcon
 
 from appliance import headers, render
 from appliance.render.clients import of_one_index
-from appliance.spec import Spec
 from appliance.web import address
+from appliance.web.served import ServedIndex
 
 _CA = "ca.pem"
 
@@ -15,9 +15,9 @@ class ClientFile:
     """One file of settings, or the certificate of the private CA, by its name; for clients of all
     indexes or, ``below`` the path of one, of that one alone."""
 
-    def __init__(self, spec: Spec, index: str, below: str) -> None:
-        self._spec, self._below = spec, below
-        self._shown = of_one_index(spec, index) if below else spec
+    def __init__(self, index: ServedIndex, below: str) -> None:
+        self._spec, self._below = index.spec, below
+        self._shown = of_one_index(index.spec, index.name) if below else index.spec
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         tls = self._spec.nginx.tls

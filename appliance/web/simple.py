@@ -1,7 +1,6 @@
 """The simple API: project lists and project pages, as they were published (PEP 503, 691)."""
 
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import falcon
@@ -9,7 +8,7 @@ import falcon
 from appliance import headers
 from appliance.index import names
 from appliance.web import negotiate, static
-from appliance.web.complete import Complete
+from appliance.web.served import ServedIndex
 
 _FILES = {
     negotiate.JSON: "index.json",
@@ -28,15 +27,12 @@ class _Variant(NamedTuple):
 
 
 class Simple:
-    """The pages of one index under one URL.
+    """The pages of one index under one URL: the path, with a slash at its end, that clients see
+    the project list under."""
 
-    ``directory`` is where they lie below ``www``; ``url`` is the path, with a slash at its end,
-    that clients see the project list under.
-    """
-
-    def __init__(self, www: Path, directory: str, url: str, complete: Complete) -> None:
-        self._www, self._directory, self._url = str(www), directory, url
-        self._complete = complete
+    def __init__(self, index: ServedIndex, url: str) -> None:
+        self._complete, self._url = index.complete, url
+        self._www, self._directory = str(index.spec.www), f"{index.prefix}simple"
 
     def on_get_list(self, req: falcon.Request, resp: falcon.Response) -> None:
         self._send(req, resp, self._directory)
