@@ -15,7 +15,9 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from appliance.render import LOGS, USER, File, escapes, lint, place
+from appliance.render import escapes, lint, place
+from appliance.render.host import File
+from appliance.render.layout import LOGS, USER
 
 _SECONDS = 60
 

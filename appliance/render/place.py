@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from appliance.atomic import Batch
-from appliance.render import File
+from appliance.render.host import File
 
 
 def write(files: Iterable[File], out: Path) -> None:

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import falcon
 
+from appliance import headers
 from appliance.catalog.database import Catalog
 from appliance.errors import NotFound, PyindexError, Unscanned
 from appliance.spec import Spec
@@ -22,11 +23,6 @@ log = logging.getLogger(__name__)
 
 App = falcon.App[falcon.Request, falcon.Response]
 
-_SECURITY = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
 _FORM = "multipart/form-data"
 _NO_UPLOADS = "405 This version takes no uploads: copy files into the packages directory"
 
@@ -50,12 +46,12 @@ def create_app(spec: Spec) -> App:
 
 
 class Secure:
-    """What a browser is to be told with every answer, the ones that nginx sends too."""
+    """Adds the security headers to every response."""
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
     ) -> None:
-        resp.set_headers(_SECURITY)
+        resp.set_headers(headers.SECURITY)
 
 
 class NoUploads:

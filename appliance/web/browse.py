@@ -9,6 +9,7 @@ import jinja2
 
 from appliance.index.index import Counts
 from appliance.index.model import File
+from appliance.render.clients import CLIENT, of_one_index, settings
 from appliance.site.pages import file_url
 from appliance.web import address
 from appliance.web.search import XmlRpc
@@ -31,12 +32,14 @@ class Home:
 
     def __init__(self, index: ServedIndex, search: XmlRpc) -> None:
         self._index = index
+        self._shown = of_one_index(index.spec, index.name) if index.prefix else index.spec
         self._counted: tuple[int, Counts] | None = None
         self.on_post = search.on_post  # pip search asks an index URL without a path there
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         spec, counts = self._index.spec, self._counts()
         base = f"{address.base(spec, req)}/{self._index.prefix}"
+        url = base.removesuffix("/")
         resp.content_type = falcon.MEDIA_HTML
         resp.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
         resp.text = _templates.get_template("home.html").render(
@@ -48,6 +51,8 @@ class Home:
             base=base,
             host=urlsplit(base).hostname,
             secure=base.startswith("https:"),
+            source=self._shown.name,
+            settings={name: settings(self._shown, name, url) for name in CLIENT},
         )
 
     on_head = on_get

@@ -3,7 +3,8 @@ for those of one index, ``/INDEX/-/``."""
 
 import falcon
 
-from appliance import render
+from appliance import headers, render
+from appliance.render.clients import of_one_index
 from appliance.web import address
 from appliance.web.served import ServedIndex
 
@@ -15,11 +16,8 @@ class ClientFile:
     indexes or, ``below`` the path of one, of that one alone."""
 
     def __init__(self, index: ServedIndex, below: str) -> None:
-        self._spec, self._shown, self._below = index.spec, index.spec, below
-        if below:
-            sections = {index.name: index.spec.indexes[index.name]}
-            update = {"name": f"{index.spec.name}-{index.name}", "indexes": sections}
-            self._shown = index.spec.model_copy(update=update)
+        self._spec, self._below = index.spec, below
+        self._shown = of_one_index(index.spec, index.name) if below else index.spec
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         tls = self._spec.nginx.tls
@@ -33,6 +31,6 @@ class ClientFile:
         else:
             known = ", ".join(render.CLIENT)
             raise falcon.HTTPNotFound(description=f"no settings of that name; there are {known}")
-        resp.cache_control = ["no-cache"]
+        resp.set_headers(headers.CLIENT_FILE)
 
     on_head = on_get

@@ -7,15 +7,12 @@ from datetime import UTC, datetime
 
 import falcon
 
+from appliance import headers
 from appliance.index import names
 from appliance.site.tree import Site
 from appliance.web import static
 from appliance.web.served import ServedIndex
 
-_HEADERS = {
-    "Cache-Control": "max-age=365000000, immutable, public",
-    "X-Content-Type-Options": "nosniff",
-}
 _BYTES = re.compile(r"bytes=(.+)", re.IGNORECASE)
 _RANGE = re.compile(r" *(?:([0-9]{1,18}) *- *([0-9]{1,18})?|-([0-9]{1,18})) *")
 
@@ -32,7 +29,7 @@ class Files:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, path: str) -> None:
         with self._open(path) as file:
-            resp.set_headers(_HEADERS)
+            resp.set_headers(headers.PACKAGE_FILE)
             resp.set_header("ETag", file.etag)
             with contextlib.suppress(ValueError, OverflowError):  # a year that HTTP cannot write
                 resp.last_modified = datetime.fromtimestamp(file.mtime, UTC)

@@ -5,17 +5,11 @@ from typing import NamedTuple
 
 import falcon
 
+from appliance import headers
 from appliance.index import names
 from appliance.web import negotiate, static
 from appliance.web.served import ServedIndex
 
-_HEADERS = {
-    "Cache-Control": "no-cache",
-    "Vary": "Accept, Accept-Encoding",
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "X-PyPI-Last-Serial",
-    "X-Content-Type-Options": "nosniff",
-}
 _FILES = {
     negotiate.JSON: "index.json",
     negotiate.HTML: "index.html",
@@ -73,7 +67,7 @@ class Simple:
             )
         place = f"{directory}/{variant.file}"
         with self._complete.page(self._www, place) as file:
-            resp.set_headers(_HEADERS)
+            resp.set_headers(headers.PAGE)
             resp.set_header("ETag", file.etag)
             resp.set_header("X-PyPI-Last-Serial", f"{file.mtime:x}")  # see store.page_time
             if static.is_known(req, file, dated=False):

@@ -445,7 +445,6 @@ def test_home_tells_how_to_use_it(client: TestClient, lab: Lab) -> None:
         "pip install --index-url http://pypi.lab.example/simple/ --trusted-host pypi.lab.example",
         "uv pip install --default-index http://pypi.lab.example/simple/",
         "poetry source add --priority=primary",
-        "- --index-url http://pypi.lab.example/simple/",
     ):
         assert words in text
 
