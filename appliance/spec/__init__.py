@@ -1,4 +1,6 @@
-"""The spec: one YAML file, read into one frozen value. Nothing here knows what a spec is used for.
+"""The spec: one YAML file, read into one frozen value.
+
+Not here: what a spec is used for.
 
 From the ground up: :mod:`document` reads YAML with its lines, :mod:`forms` single values,
 :mod:`links` checks what must hold between keys, :mod:`model` is the value, :mod:`keys` its JSON
