@@ -1,4 +1,4 @@
-"""Writing files whole or not at all: under another name, synced, then renamed.
+"""Atomic writes: files are written under another name, synced, then renamed.
 
 Nothing here knows what the files are for.
 """
