@@ -11,7 +11,7 @@ has them read by their programs, :mod:`lint` by what systemd 219 knows.
 """
 
 from appliance.render.clients import CLIENT, client
-from appliance.render.host import File, files, select
+from appliance.render.host import HostFile, files, select
 from appliance.render.hostspec import digest, normal_form, without_ipv6
 from appliance.render.layout import LOGS, RELEASE, SETTINGS, SOCKET, USER
 from appliance.render.site import nginx
@@ -23,7 +23,7 @@ __all__ = [
     "SETTINGS",
     "SOCKET",
     "USER",
-    "File",
+    "HostFile",
     "client",
     "digest",
     "files",
