@@ -9,13 +9,23 @@ Schema, and :mod:`loading` makes one of a file or a directory.
 
 from appliance.spec.keys import reference, schema
 from appliance.spec.loading import for_directory, load, with_url
-from appliance.spec.model import Accounts, Backup, Host, Index, Keep, Nginx, Server, Spec, Tls
+from appliance.spec.model import (
+    Accounts,
+    Backup,
+    Host,
+    IndexSection,
+    Keep,
+    Nginx,
+    Server,
+    Spec,
+    Tls,
+)
 
 __all__ = [
     "Accounts",
     "Backup",
     "Host",
-    "Index",
+    "IndexSection",
     "Keep",
     "Nginx",
     "Server",
