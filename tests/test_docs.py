@@ -1,4 +1,4 @@
-"""What is written twice is compared. ``python -m tests.test_docs`` writes docs/commands.md anew."""
+"""What is written twice is compared. ``python -m tests.test_docs`` renews the page of commands."""
 
 import argparse
 import re
@@ -14,7 +14,7 @@ from appliance.render import files
 from tests.render.specs import SPECS, load
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ROOT / "docs" / "commands.md"
+COMMANDS = ROOT / "docs" / "reference" / "commands.md"
 
 
 def verbs(top: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -31,7 +31,7 @@ VERBS = dict(verbs(parser(), "pyindex"))
 
 
 def reference() -> str:
-    """docs/commands.md, from the parsers."""
+    """docs/reference/commands.md, from the parsers."""
     lines = ["# Commands", "", "Written by `python -m tests.test_docs`, from the code.", ""]
     for name, command in VERBS.items():
         lines += [
@@ -58,7 +58,7 @@ def spelling(action: argparse.Action) -> str:
 
 
 def test_the_reference_is_that_of_the_code() -> None:
-    """docs/commands.md says what the parsers say."""
+    """docs/reference/commands.md says what the parsers say."""
     assert COMMANDS.read_text() == reference(), "run: python -m tests.test_docs"
 
 
@@ -80,17 +80,17 @@ def test_every_command_stands_in_the_readme(name: str) -> None:
 
 
 def pages() -> list[Path]:
-    return [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     """A link to another page of ours names a file that is there."""
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_in_the_docs_can_be_parsed(page: Path) -> None:
     """Each `pyindex ...` line of an example is one that the command line takes."""
     example = r"^(?:    |\$ )(?:\.venv/bin/)?pyindex (.*?)(?: *[#>].*)?$"
@@ -100,8 +100,8 @@ def test_commands_in_the_docs_can_be_parsed(page: Path) -> None:
 
 @pytest.mark.parametrize("name", SPECS)
 def test_every_file_of_a_host_is_in_the_table(name: str, tmp_path: Path) -> None:
-    """docs/host.md names each file that is placed, its mode and its owner."""
-    text = (ROOT / "docs" / "host.md").read_text()
+    """docs/reference/host.md names each file that is placed, its mode and its owner."""
+    text = (ROOT / "docs" / "reference" / "host.md").read_text()
     for file in files(load(name, tmp_path)):
         owner = file.owner if file.group == "root" else f"{file.owner}:{file.group}"
         row = f"| `{file.path}` | {file.mode:04o} {owner} |"
@@ -109,8 +109,10 @@ def test_every_file_of_a_host_is_in_the_table(name: str, tmp_path: Path) -> None
 
 
 def test_the_spec_of_a_host_is_one() -> None:
-    """The spec that docs/host.md begins with is that of the example inventory, and is valid."""
-    (shown,) = re.findall("^```yaml\n(.*?)^```$", (ROOT / "docs/host.md").read_text(), re.M | re.S)
+    """The first spec of docs/guides/host.md is valid, and that of the example inventory."""
+    (shown,) = re.findall(
+        "^```yaml\n(.*?)^```$", (ROOT / "docs/guides/host.md").read_text(), re.M | re.S
+    )
     example = (ROOT / "ansible/inventories/example/pyindex.yml").read_text()
     assert yaml.safe_load(shown) == yaml.safe_load(example)
     assert len(shown.splitlines()) <= 10

@@ -1,4 +1,4 @@
-"""The figures of docs/promises.md are those of the tables that are run; ``python -m
+"""The figures of docs/concepts/guarantees.md are those of the tables that are run; ``python -m
 tests.test_promises`` writes them anew."""
 
 import re
@@ -13,7 +13,8 @@ from tests.faults.test_damage import DAMAGES
 from tests.faults.test_errors import FAULTS, LASTING, ONCE, TROUBLES
 from tests.faults.test_kills import EXAMINERS, LOOKS, VERBS
 
-PAGE = Path(__file__).parent.parent / "docs" / "promises.md"
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "concepts" / "guarantees.md"
 BLOCK = re.compile("(?<=<!-- figures -->\n).*?(?=<!-- end of figures -->)", re.S)
 
 
@@ -21,21 +22,23 @@ def figures() -> str:
     """The table of how often each is tried."""
     rounds = STORIES * CHECKS * BETWEEN_CHECKS
     rows = {
-        f"kills of {len(VERBS)} commands, each before another call": sum(v.kills for v in VERBS),
-        "kills of the process that examines files": EXAMINERS * len(LOOKS),
-        f"kills beside others, in {len(PAIRS)} pairs": len(PAIRS) * rounds,
-        f"failing calls, {len(FAULTS)} kinds": sum(
+        f"kills of {len(VERBS)} commands, each before another system call": sum(
+            v.kills for v in VERBS
+        ),
+        "kills of an examiner process": EXAMINERS * len(LOOKS),
+        f"kills during concurrent work, in {len(PAIRS)} pairs": len(PAIRS) * rounds,
+        f"failing calls, of {len(FAULTS)} kinds": sum(
             ONCE + (LASTING if fault.names != "write" else 0) for fault in FAULTS
         ),
-        "troubles of a running watcher": len(TROUBLES),
+        "failures under a running watcher": len(TROUBLES),
         "damaged catalogs": sum(damage.count for damage in DAMAGES),
-        "hostile trees, and what takes a file's place": len(TREES) + len(SWAPS),
+        "hostile trees and replaced files": len(TREES) + len(SWAPS),
         "hostile files": len(FILES),
         "hostile requests and paths": len(REQUESTS) + len(PATHS),
-        "servers that the last three are tried against": len(FORMS),
+        "servers that the last three run against": len(FORMS),
     }
     lines = [f"| {what} | {count} |" for what, count in rows.items()]
-    return "\n".join(["", "| tried | at most |", "| --- | ---: |", *lines, "", ""])
+    return "\n".join(["", "| attempts | at most |", "| --- | ---: |", *lines, "", ""])
 
 
 def test_the_figures_are_those_of_the_tests() -> None:
@@ -49,7 +52,7 @@ def test_every_test_that_is_named_is_there() -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)`", PAGE.read_text())
     assert named
     for path in named:
-        assert (PAGE.parent.parent / path).exists(), path
+        assert (ROOT / path).exists(), path
 
 
 if __name__ == "__main__":

@@ -86,18 +86,18 @@ def test_a_log_that_goes_while_it_is_opened_is_no_error(
         held.execute("SELECT * FROM mark").fetchall()
         decisions.yank(published.spec, published.index, WHEEL, "x")
         catalog = lab.catalog
-        found = catalog._found
+        current = catalog._file
 
-        def close_after() -> tuple[int, bool, str]:
-            seen = found()
-            monkeypatch.setattr(catalog, "_found", found)
+        def close_after() -> object:
+            seen = current()
+            monkeypatch.setattr(catalog, "_file", current)
             held.close()
             gc.collect()
             for part in ("-wal", "-shm"):
                 (published.spec.state / f"catalog.sqlite{part}").unlink(missing_ok=True)
             return seen
 
-        monkeypatch.setattr(catalog, "_found", close_after)
+        monkeypatch.setattr(catalog, "_file", close_after)
         with catalog.read() as reader:
             assert reader.counts(lab.index) == (1, 1)
 

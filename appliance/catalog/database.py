@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -37,7 +38,7 @@ class Catalog:
         self.path = path
         self._lock = threading.Lock()
         self._engine: sa.Engine | None = None
-        self._opened: object = None
+        self._opened: _File | None = None
         if create:
             make_directory(path.parent)
             with self._connect("BEGIN IMMEDIATE", create=True) as connection:
@@ -98,6 +99,7 @@ class Catalog:
         """
         with self._connect("BEGIN IMMEDIATE", other=copy) as connection:
             last, number = Reader(connection).serial(), Reader(connection).mark("backup")
+
             for table in schema.metadata.sorted_tables:
                 columns = ", ".join(f'"{name}"' for name in _columns(connection, table.name))
                 connection.execute(sa.delete(table))
@@ -107,8 +109,9 @@ class Catalog:
                         f' SELECT {columns} FROM other."{table.name}"'
                     )
             if number:  # by which copies of this catalog are known, and not those of the other
-                own = [{"name": "backup", "value": number}]
-                schema.upsert(connection, schema.mark, own)
+                mark = [{"name": "backup", "value": number}]
+                schema.upsert(connection, schema.mark, mark)
+
             writer = Writer(connection)
             writer.note(action, max(at_least, last))
             then(writer)
@@ -163,35 +166,40 @@ class Catalog:
     def _current(self, create: bool) -> sa.Engine:
         """The engine of the file that is there now: a restored backup replaces the file."""
         try:
-            found = self._found()
+            file = self._file()
         except FileNotFoundError:
             if not create:
                 raise CatalogError(
                     f"catalog {self.path}: no such file; start the index once to make it"
                 ) from None
             self.path.touch(mode=0o640)
-            found = self._found()
+            file = self._file()
+
         with self._lock:
-            if self._engine is None or found != self._opened:
-                if self._engine is not None:
-                    self._engine.dispose()
-                _, read_only, as_it_is = found
-                self._engine = schema.open_engine(self.path, read_only, immutable=bool(as_it_is))
-                self._opened = found
-                _engines.add(self._engine)
-                _bring_up(self._engine)
+            if self._engine is None or file != self._opened:
+                self._engine = self._reopen(file)
+                self._opened = file
             return self._engine
 
-    def _found(self) -> tuple[int, bool, str]:
-        """The inode of the file; whether it can only be read; and in that case, if no changes lie
-        beside it in the log of SQLite, what it is now: others may write to it by another mount."""
+    def _reopen(self, file: "_File") -> sa.Engine:
+        """An engine of ``file``, in the place of the one that is open."""
+        if self._engine is not None:
+            self._engine.dispose()
+        engine = schema.open_engine(self.path, file.is_read_only, file.is_immutable)
+        _engines.add(engine)
+        _bring_up(engine)
+        return engine
+
+    def _file(self) -> "_File":
+        """The file as it is now."""
         status = self.path.stat()
         if unwritable(self.path.parent) is None or unwritable(self.path) is None:
-            return status.st_ino, False, ""
+            return _File(status.st_ino)
+
         with contextlib.suppress(FileNotFoundError):
             if Path(f"{self.path}-wal").stat().st_size:
-                return status.st_ino, True, ""
-        return status.st_ino, True, f"{status.st_mtime_ns} {status.st_size}"
+                return _File(status.st_ino, is_read_only=True)
+        return _File(status.st_ino, True, f"{status.st_mtime_ns} {status.st_size}")
 
     def _advice(self, error: str) -> str:
         if any(word in error for word in _DAMAGED):
@@ -200,7 +208,7 @@ class Catalog:
             return f"{error}; free some space"
         if any(word in error for word in ("unable to open", "readonly", "disk I/O")):
             why = unwritable(self.path.parent) or unwritable(self.path)
-            if why and "unable to open" in error and self._found()[1:] == (True, ""):
+            if why and "unable to open" in error and not self._file().is_immutable:
                 why += f"; its last changes are in {self.path.name}-wal: let them be written, once"
             return f"{error}; {why}" if why else error
         if "no such table" in error:
@@ -220,6 +228,21 @@ def _close_all() -> None:
 
 
 os.register_at_fork(before=_close_all)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A catalog's file. If it can only be read and no changes lie beside it in the log of SQLite,
+    ``version`` is what it is now: others may write to it by another mount."""
+
+    inode: int
+    is_read_only: bool = False
+    version: str = ""
+
+    @property
+    def is_immutable(self) -> bool:
+        return bool(self.version)
+
 
 _DAMAGED = ("malformed", "not a database", "decode", "constraint failed")
 _MANY_PAGES = 2000

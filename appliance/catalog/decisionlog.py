@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from appliance.atomic import sync_paths
 from appliance.catalog import schema
 from appliance.catalog.reader import Reader
 from appliance.index.model import STATUSES, Change, Decisions
@@ -93,11 +94,7 @@ def replay(lines: Iterable[dict[str, Any]]) -> Decisions:
     for line in lines:
         index, project = line["index"], line["project"]
         if "yanks" in line:
-            decided = Decisions(
-                True,
-                {(each[0], each[1]): each[2] for each in line["yanks"]},
-                {(each[0], each[1]): (each[2], each[3]) for each in line["statuses"]},
-            )
+            decided = _all_of(line)
         elif line["action"] == "status":
             status, _, reason = line["detail"].partition(": ")
             decided.statuses[index, project] = (status, reason or None)
@@ -105,6 +102,15 @@ def replay(lines: Iterable[dict[str, Any]]) -> Decisions:
             yanked = line["action"] == "yanked"
             decided.yanks[index, line["filename"]] = line["detail"] if yanked else None
     return decided
+
+
+def _all_of(line: dict[str, Any]) -> Decisions:
+    """The decisions of a line that has all."""
+    return Decisions(
+        True,
+        {(index, filename): reason for index, filename, reason in line["yanks"]},
+        {(index, name): (status, reason) for index, name, status, reason in line["statuses"]},
+    )
 
 
 def replay_changes(changes: Iterable[Change]) -> Decisions:
@@ -156,11 +162,7 @@ def _locked(state: Path) -> Iterator[int]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if is_new:
-            directory = os.open(state, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            sync_paths([str(state)])
         yield descriptor
     finally:
         os.close(descriptor)
@@ -188,14 +190,16 @@ def _append(descriptor: int, content: bytes, end: int) -> None:
     size = os.fstat(descriptor).st_size
     if not content and size == end:
         return
+
     try:
         os.ftruncate(descriptor, min(size, end))
         if size < end:  # the newline of the last line
             content = b"\n" + content
-        rest, place = memoryview(content), min(size, end)
+
+        rest, offset = memoryview(content), min(size, end)
         while rest:
-            written = os.pwrite(descriptor, rest, place)
-            rest, place = rest[written:], place + written
+            written = os.pwrite(descriptor, rest, offset)
+            rest, offset = rest[written:], offset + written
         os.fsync(descriptor)
     except OSError:
         os.ftruncate(descriptor, min(size, end))
@@ -212,17 +216,17 @@ def _last(lines: list[bytes], at_most: int = schema.SERIALS) -> int | None:
     return None
 
 
-def _parsed(place: Path, lines: list[bytes]) -> Log:
+def _parsed(path: Path, lines: list[bytes]) -> Log:
     log, previous = Log(), ""
     for number, raw in enumerate(lines, 1):
         line = _parse(raw)
         if line is None:
-            log.problems.append(f"{place}: line {number} cannot be read, and is left out")
+            log.problems.append(f"{path}: line {number} cannot be read, and is left out")
         else:
             log.lines.append(line)
             if line["previous"] != previous:
                 log.problems.append(
-                    f"{place}: line {number} does not follow the one before it: a line there was"
+                    f"{path}: line {number} does not follow the one before it: a line there was"
                     " changed or taken out; it holds all the same"
                 )
         previous = _digest(raw)

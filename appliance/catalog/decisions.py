@@ -39,30 +39,30 @@ class DecisionWriter(Recorder):
 
     def decide(self, decisions: Decisions) -> None:
         """Let decisions hold that were made before this catalog, about files that may not be here
-        yet. They have their lines elsewhere; see :meth:`note`."""
+        yet. They have their lines elsewhere; see :meth:`Writer.note`."""
         if decisions.whole:
-            self._connection.execute(sa.delete(schema.yank))
-            undone = sa.update(schema.project).values(status="active", status_reason=None)
-            self._connection.execute(undone)
+            self._undo_all()
         for index, filename in decisions.yanks:
             where = (schema.yank.c.index == index, schema.yank.c.filename == filename)
             self._connection.execute(sa.delete(schema.yank).where(*where))
-        holding = decisions.holding()
-        rows = [
+
+        yanks: list[dict[str, Any]] = [
             {"index": index, "filename": filename, "reason": reason}
-            for (index, filename), reason in holding.yanks.items()
+            for (index, filename), reason in decisions.holding().yanks.items()
         ]
-        schema.upsert(self._connection, schema.yank, rows)
-        projects: list[dict[str, Any]] = [
-            {
-                "index": index,
-                "name": name,
-                "display": name,
-                "serial": self._last,
-                "files": 0,
-                "status": status,
-                "status_reason": reason,
-            }
+        schema.upsert(self._connection, schema.yank, yanks)
+
+        statuses = [
+            self._project_row(index, name) | {"status": status, "status_reason": reason}
             for (index, name), (status, reason) in decisions.statuses.items()
         ]
-        schema.upsert(self._connection, schema.project, projects, ("status", "status_reason"))
+        schema.upsert(self._connection, schema.project, statuses, ("status", "status_reason"))
+
+    def _undo_all(self) -> None:
+        self._connection.execute(sa.delete(schema.yank))
+        active = sa.update(schema.project).values(status="active", status_reason=None)
+        self._connection.execute(active)
+
+    def _project_row(self, index: str, name: str) -> dict[str, Any]:
+        """The row of a project that no file names yet."""
+        return {"index": index, "name": name, "display": name, "serial": self._last, "files": 0}

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from appliance.catalog import schema
-from appliance.catalog.queries import at, parts
+from appliance.catalog.queries import at_paths, portions
 from appliance.catalog.recorder import to_row
 from appliance.catalog.rejections import RejectionWriter, duplicate
 from appliance.index.model import Change, Code, File, Rejection, Stat
@@ -23,58 +23,65 @@ class FileWriter(RejectionWriter):
         their size, mtime and inode did not, which is what damage looks like."""
         known = self._namesakes(index, files)
         expected = self._expected(index, files, known)
-        by_path = {file.path: file for file in known}
-        places = {file.filename: file.path for file in known}
-        taken: dict[str, File] = {}
-        rejected = []
+        known_at = {file.path: file for file in known}
+        path_of = {file.filename: file.path for file in known}
+        accepted: dict[str, File] = {}
+        rejected: list[Rejection] = []
+
+        # In their order: a file that comes in here keeps out a later one of its name.
         for file in files:
-            place = places.get(file.filename, file.path)
-            if place != file.path:
-                rejected.append(duplicate(file, place))
-                continue
-            if (was := expected.get(file.path)) is not None and not was.is_met_by(file):
-                rejected.append(_altered(file, was.sha256))
-                continue
-            file = self._compare(index, by_path.get(file.path), file)
-            taken[file.path] = by_path[file.path] = file
-            places[file.filename] = file.path
-        rows = [to_row(index, file) | {"doubted": None} for file in taken.values()]
+            first = path_of.get(file.filename, file.path)
+            before = expected.get(file.path)
+            if first != file.path:
+                rejected.append(duplicate(file, first))
+            elif before is not None and not before.is_met_by(file):
+                rejected.append(_altered(file, before.sha256))
+            else:
+                file = self._compare(index, known_at.get(file.path), file)
+                accepted[file.path] = known_at[file.path] = file
+                path_of[file.filename] = file.path
+
+        rows = [to_row(index, file) | {"doubted": None} for file in accepted.values()]
         schema.upsert(self._connection, schema.file, rows)
-        seen = self.unseen_named(index, [file.filename for file in taken.values()])
-        instead = taken | {
-            seen[each.filename]: each for each in taken.values() if each.filename in seen
-        }
-        self._forget_rejections(index, list(instead), instead)
+        self._forget_what_kept_the_name(index, accepted)
         self.reject(index, rejected)
         self._expect(index, [file.path for file in rejected], expected)
         return rejected
 
+    def _forget_what_kept_the_name(self, index: str, accepted: Mapping[str, File]) -> None:
+        """Forget what was rejected at the paths of accepted files, and what was remembered of their
+        names at other paths."""
+        seen = self.unseen_named(index, [file.filename for file in accepted.values()])
+        elsewhere = {seen[f.filename]: f for f in accepted.values() if f.filename in seen}
+        successors = {**accepted, **elsewhere}
+        self._forget_rejections(index, list(successors), successors)
+
     def _expected(
         self, index: str, files: Sequence[File], known: Sequence[File]
     ) -> dict[str, "_Expected"]:
-        """What is known of files, accepted or rejected before, that have the size, mtime and inode
-        of then; not of those that are in doubt."""
+        """What files must be that were accepted or rejected before, by their paths; not those that
+        are in doubt."""
         doubted = self._doubted(index, [file.path for file in known])
-        found = {
+        expected = {
             file.path: _Expected(_stat(file), file.sha256, file.md5, file.blake2b_256)
             for file in known
             if file.path not in doubted
         }
-        for part in parts([file.path for file in files if file.path not in found]):
+        for portion in portions([file.path for file in files if file.path not in expected]):
             query = sa.select(schema.refused).where(
-                *at(schema.refused, index, part), schema.refused.c.sha256.is_not(None)
+                *at_paths(schema.refused, index, portion), schema.refused.c.sha256.is_not(None)
             )
             for row in self._connection.execute(query):
-                found[row.path] = _Expected(_stat(row), row.sha256)
-        return found
+                expected[row.path] = _Expected(_stat(row), row.sha256)
+        return expected
 
     def _doubted(self, index: str, paths: Sequence[str]) -> set[str]:
         file = schema.file
         return {
             path
-            for part in parts(paths)
+            for portion in portions(paths)
             for path in self._connection.scalars(
-                sa.select(file.c.path).where(*at(file, index, part), file.c.doubted)
+                sa.select(file.c.path).where(*at_paths(file, index, portion), file.c.doubted)
             )
         }
 
@@ -82,7 +89,7 @@ class FileWriter(RejectionWriter):
         """Remember what rejected files must be to be accepted again."""
         for path in paths:
             if path in expected:
-                query = sa.update(schema.refused).where(*at(schema.refused, index, [path]))
+                query = sa.update(schema.refused).where(*at_paths(schema.refused, index, [path]))
                 self._connection.execute(query.values(sha256=expected[path].sha256))
 
     def _compare(self, index: str, old: File | None, new: File) -> File:
@@ -104,10 +111,10 @@ class FileWriter(RejectionWriter):
         # One query of each: with an OR of both SQLite reads the whole index.
         return [
             known
-            for part in parts(files)
+            for portion in portions(files)
             for column, values in (
-                (schema.file.c.path, [file.path for file in part]),
-                (schema.file.c.filename, [file.filename for file in part]),
+                (schema.file.c.path, [file.path for file in portion]),
+                (schema.file.c.filename, [file.filename for file in portion]),
             )
             for known in self._files(here, column.in_(values))
         ]

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from appliance.catalog import schema
-from appliance.catalog.queries import Queries, at, parts, select_rejections, to_rejection
+from appliance.catalog.queries import Queries, at_paths, portions, select_rejections, to_rejection
 from appliance.index.model import Code, Rejection, Stat
 
 
@@ -42,8 +42,8 @@ class InventoryQueries(Queries):
         return {
             path: stat
             for table in _KNOWN
-            for part in parts(paths)
-            for path, stat in self._stats(table, *at(table, index, part))
+            for portion in portions(paths)
+            for path, stat in self._stats(table, *at_paths(table, index, portion))
         }
 
     def stats_between(self, index: str, after: str, upto: str | None) -> dict[str, Stat | None]:
@@ -77,8 +77,8 @@ class InventoryQueries(Queries):
         signed = sa.select(table.c.path).where(table.c.signature)
         return {
             path
-            for part in parts(paths)
-            for path in self._connection.scalars(signed.where(*at(table, index, part)))
+            for portion in portions(paths)
+            for path in self._connection.scalars(signed.where(*at_paths(table, index, portion)))
         }
 
     def signed_between(self, index: str, after: str, upto: str | None) -> set[str]:
@@ -91,9 +91,9 @@ class InventoryQueries(Queries):
         """Those of ``paths`` at which the index has a file."""
         return {
             path
-            for part in parts(paths)
+            for portion in portions(paths)
             for path in self._connection.scalars(
-                sa.select(schema.file.c.path).where(*at(schema.file, index, part))
+                sa.select(schema.file.c.path).where(*at_paths(schema.file, index, portion))
             )
         }
 
@@ -102,11 +102,11 @@ class InventoryQueries(Queries):
         table = schema.file.c
         return {
             row.filename: (row.path, Stat(row.size, row.mtime_ns, row.inode))
-            for part in parts(filenames)
+            for portion in portions(filenames)
             for row in self._connection.execute(
                 sa.select(
                     table.filename, table.path, table.size, table.mtime_ns, table.inode
-                ).where(table.index == index, table.filename.in_(part))
+                ).where(table.index == index, table.filename.in_(portion))
             )
         }
 
@@ -120,9 +120,9 @@ class InventoryQueries(Queries):
         """What was rejected at ``paths``."""
         return [
             to_rejection(row)
-            for part in parts(paths)
+            for portion in portions(paths)
             for row in self._connection.execute(
-                select_rejections().where(*at(schema.refused, index, part))
+                select_rejections().where(*at_paths(schema.refused, index, portion))
             )
         ]
 
@@ -148,9 +148,9 @@ class InventoryQueries(Queries):
         """Those of ``paths`` at which there are such files."""
         return {
             path
-            for part in parts(paths)
+            for portion in portions(paths)
             for path in self._connection.scalars(
-                sa.select(schema.unseen.c.path).where(*at(schema.unseen, index, part))
+                sa.select(schema.unseen.c.path).where(*at_paths(schema.unseen, index, portion))
             )
         }
 
@@ -160,8 +160,8 @@ class InventoryQueries(Queries):
         query = sa.select(table.filename, table.path).where(table.index == index)
         return {
             name: path
-            for part in parts(filenames)
-            for name, path in self._connection.execute(query.where(table.filename.in_(part)))
+            for portion in portions(filenames)
+            for name, path in self._connection.execute(query.where(table.filename.in_(portion)))
         }
 
     def pageless(self, index: str) -> dict[str, str]:

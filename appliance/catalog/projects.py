@@ -1,8 +1,6 @@
 """Projects and files as an index has them."""
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any
 
@@ -11,18 +9,16 @@ import sqlalchemy as sa
 from appliance.catalog import schema
 from appliance.catalog.queries import (
     Queries,
-    at,
+    at_paths,
     has_page,
-    parts,
+    portions,
     quarantined,
     select_files,
     to_file,
 )
 from appliance.index.index import Counts, Listed
 from appliance.index.model import File, Project
-from appliance.index.names import normalize, version_key
-
-_STEPS = 10_000  # of SQLite's machine, between two looks at the clock
+from appliance.index.names import version_key
 
 
 class ProjectQueries(Queries):
@@ -37,10 +33,10 @@ class ProjectQueries(Queries):
 
     def named(self, index: str, names: Sequence[str]) -> dict[str, Project]:
         """Those of the named projects that this index has, with their files, by name."""
-        rows = [row for part in parts(names) for row in self._project_rows(index, part)]
+        rows = [row for portion in portions(names) for row in self._project_rows(index, portion)]
         files: dict[str, list[File]] = {row.name: [] for row in rows}
-        for part in parts(list(files)):
-            here = schema.file.c.index == index, schema.file.c.project.in_(part)
+        for portion in portions(list(files)):
+            here = schema.file.c.index == index, schema.file.c.project.in_(portion)
             for file in self._files(*here):
                 files[file.project].append(file)
         return {row.name: _to_project(row, files[row.name]) for row in rows}
@@ -76,7 +72,7 @@ class ProjectQueries(Queries):
         queries = (
             [query]
             if names is None
-            else [query.where(table.c.name.in_(part)) for part in parts(names)]
+            else [query.where(table.c.name.in_(portion)) for portion in portions(names)]
         )
         return {name: serial for each in queries for name, serial in self._connection.execute(each)}
 
@@ -97,7 +93,9 @@ class ProjectQueries(Queries):
     def files_at(self, index: str, paths: Sequence[str]) -> list[File]:
         """The index's files at ``paths``."""
         return [
-            file for part in parts(paths) for file in self._files(*at(schema.file, index, part))
+            file
+            for portion in portions(paths)
+            for file in self._files(*at_paths(schema.file, index, portion))
         ]
 
     def files_after(self, index: str, after: str = "", limit: int = 1000) -> list[File]:
@@ -119,8 +117,8 @@ class ProjectQueries(Queries):
         """As :meth:`offered`, of those at ``paths``."""
         return [
             file
-            for part in parts(paths)
-            for file in self._files(*at(schema.file, index, part), ~quarantined())
+            for portion in portions(paths)
+            for file in self._files(*at_paths(schema.file, index, portion), ~quarantined())
         ]
 
     def accepted(self, index: str) -> Iterator[tuple[str, bool, bool]]:
@@ -130,54 +128,6 @@ class ProjectQueries(Queries):
         query = sa.select(file.path, file.signature, file.core_metadata.is_not(None))
         for row in self._connection.execute(query.where(file.index == index, ~quarantined())):
             yield row[0], row[1], row[2]
-
-    def search(
-        self, indexes: Sequence[str], words: Sequence[str], limit: int, seconds: float
-    ) -> list[str]:
-        """Names of projects whose name has all ``words``, the best match first, and then of those
-        that have them in name and summary together, as far as there is time for it."""
-        project = schema.project.c
-        phrase = normalize("-".join(words))
-        rank = sa.case(
-            (project.name == phrase, 0),
-            (project.name.startswith(phrase, autoescape=True), 1),
-            (project.name.contains(phrase, autoescape=True), 2),
-            else_=3,
-        )
-        there = project.index.in_(indexes), project.status != "quarantined", has_page()
-        in_name = [project.name.contains(normalize(word), autoescape=True) for word in words]
-        query = sa.select(project.name).where(*there, *in_name).group_by(project.name)
-        query = query.order_by(rank, sa.func.length(project.name), project.name).limit(limit)
-        found = list(self._connection.scalars(query))
-        text = project.name + " " + sa.func.coalesce(schema.file.c.summary, "")
-        anywhere = [
-            text.icontains(word, autoescape=True) | by_name
-            for word, by_name in zip(words, in_name, strict=True)
-        ]
-        same = (schema.file.c.index == project.index) & (schema.file.c.project == project.name)
-        more = sa.select(project.name).join(schema.file, same).where(*there, *anywhere).distinct()
-        told = set(found)
-        with self._at_most(seconds):
-            for name in self._connection.scalars(more):
-                if len(told) >= limit:
-                    break
-                told.add(name)
-        rest = sorted(told.difference(found), key=lambda name: (len(name), name))
-        return found + rest
-
-    @contextmanager
-    def _at_most(self, seconds: float) -> Iterator[None]:
-        """End the statements within when they have taken so long; what came until then counts."""
-        connection: Any = self._connection.connection.dbapi_connection
-        end = time.monotonic() + seconds
-        connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
-        try:
-            yield
-        except sa.exc.OperationalError as error:
-            if "interrupted" not in str(error.orig):
-                raise
-        finally:
-            connection.set_progress_handler(None, 0)
 
 
 def _to_project(row: sa.Row[Any], files: list[File]) -> Project:
@@ -195,19 +145,20 @@ def _to_project(row: sa.Row[Any], files: list[File]) -> Project:
 
 
 def _order(versions: Iterable[str]) -> dict[str, int]:
-    """The place of each version, the same for two spellings of one; to compare versions for each
+    """The rank of each version, the same for two spellings of one; to compare versions for each
     file would cost many times that."""
     keys = {version: version_key(version) for version in versions}
-    known: list[tuple[Any, str]] = [
-        (key, each) for each, (is_known, key) in keys.items() if is_known
-    ]
-    # By the second part of the key alone: Python compares pairs for equality first.
+    is_known = {version: key[0] for version, key in keys.items()}
+
+    # By the second half of the key alone: Python compares pairs for equality first.
+    known: list[tuple[Any, str]] = [(keys[each][1], each) for each in keys if is_known[each]]
     known.sort(key=itemgetter(0))
-    ordered = sorted(each for each, (is_known, _) in keys.items() if not is_known)
+    ordered = sorted(each for each in keys if not is_known[each])
     ordered += [each for _, each in known]
+
     order: dict[str, int] = {}
     last = ""
-    for number, each in enumerate(ordered):
-        order[each] = order[last] if last and keys[each] == keys[last] else number
+    for rank, each in enumerate(ordered):
+        order[each] = order[last] if last and keys[each] == keys[last] else rank
         last = each
     return order

@@ -25,7 +25,7 @@ class Queries:
         return [to_file(row) for row in self._connection.execute(select_files().where(*where))]
 
 
-def parts(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
+def portions(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
     """``values`` in portions that one statement can take."""
     for start in range(0, len(values), _PARAMETERS):
         yield values[start : start + _PARAMETERS]
@@ -45,7 +45,9 @@ def quarantined() -> sa.ColumnElement[bool]:
     )
 
 
-def at(table: sa.Table, index: str, paths: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:
+def at_paths(
+    table: sa.Table, index: str, paths: Sequence[str]
+) -> tuple[sa.ColumnElement[bool], ...]:
     """The condition for rows at ``paths``."""
     return table.c.index == index, table.c.path.in_(paths)
 

@@ -6,10 +6,11 @@ from appliance.catalog import schema
 from appliance.catalog.inventory import InventoryQueries
 from appliance.catalog.journal import JournalQueries
 from appliance.catalog.projects import ProjectQueries
+from appliance.catalog.search import SearchQueries
 from appliance.index.model import Decisions
 
 
-class Reader(ProjectQueries, InventoryQueries, JournalQueries):
+class Reader(ProjectQueries, SearchQueries, InventoryQueries, JournalQueries):
     """All questions to one consistent view of the catalog."""
 
     def mark(self, name: str) -> int:
@@ -24,16 +25,14 @@ class Reader(ProjectQueries, InventoryQueries, JournalQueries):
 
     def decisions(self) -> Decisions:
         """Every decision that holds now."""
-        yanks, project = schema.yank, schema.project
-        query = sa.select(project).where(project.c.status != "active")
+        project = schema.project
+        yanks = self._connection.execute(sa.select(schema.yank))
+        decided = self._connection.execute(sa.select(project).where(project.c.status != "active"))
         return Decisions(
             whole=True,
-            yanks={
-                (index, filename): reason
-                for index, filename, reason in self._connection.execute(sa.select(yanks))
-            },
+            yanks={(index, filename): reason for index, filename, reason in yanks},
             statuses={
                 (row._mapping["index"], row.name): (row.status, row.status_reason)
-                for row in self._connection.execute(query)
+                for row in decided
             },
         )

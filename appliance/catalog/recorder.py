@@ -27,9 +27,10 @@ class Recorder(Reader):
         """Write the journal, and give each project that it names its last serial."""
         if not self._changes:
             return
-        self._connection.execute(
-            sa.insert(schema.journal), [to_row(change.index, change) for change in self._changes]
-        )
+
+        lines = [to_row(change.index, change) for change in self._changes]
+        self._connection.execute(sa.insert(schema.journal), lines)
+
         serials = {(change.index, change.project): change.serial for change in self._changes}
         rows = [
             {
@@ -47,31 +48,41 @@ class Recorder(Reader):
         self._count(schema.project.c.serial >= self._changes[0].serial)
 
     def count(self) -> None:
-        """Let each project that files name or claim be there, and have its count of them. Claims of
-        files that are not there go: a release that was taken back knew nothing of them."""
-        claim, project = schema.further_claim.c, schema.project.c
+        """Let each project that files name or claim have a row, with its count of them."""
+        self._remove_orphaned_claims()
+        for table in (schema.file, *CLAIMS):
+            self._add_projects_of(table)
+        self._count(sa.true())
+
+    def _remove_orphaned_claims(self) -> None:
+        """Remove claims of files that are not there: a release that was taken back knew nothing of
+        them."""
+        claim = schema.further_claim.c
         orphaned = [
             ~sa.exists().where(table.c.index == claim.index, table.c.path == claim.path)
             for table in (schema.refused, schema.unseen)
         ]
         self._connection.execute(sa.delete(schema.further_claim).where(*orphaned))
+
+    def _add_projects_of(self, table: sa.Table) -> None:
+        """Add the projects that rows of ``table`` name, and that have no row yet."""
+        project, column = schema.project.c, table.c
+        display = column.get("name", column.project)
         values = [sa.literal(value) for value in (0, 0, "active")]
+
+        lacking = (
+            sa.select(column.index, column.project, sa.func.min(display), *values)
+            .where(
+                ~sa.exists().where(project.index == column.index, project.name == column.project)
+            )
+            .group_by(column.index, column.project)
+        )
         columns = ["index", "name", "display", "serial", "files", "status"]
-        for table in (schema.file, *CLAIMS):
-            of, display = table.c, table.c.get("name", table.c.project)
-            lacking = sa.select(of.index, of.project, sa.func.min(display), *values).where(
-                ~sa.exists().where(project.index == of.index, project.name == of.project)
-            )
-            self._connection.execute(
-                sa.insert(schema.project).from_select(
-                    columns, lacking.group_by(of.index, of.project)
-                )
-            )
-        self._count(sa.true())
+        self._connection.execute(sa.insert(schema.project).from_select(columns, lacking))
 
     def _count(self, which: sa.ColumnElement[bool]) -> None:
         """Count the files of projects."""
-        taken_in, claimed, further = (
+        accepted, claimed, further = (
             sa.select(sa.func.count())
             .where(
                 table.c.index == schema.project.c.index,
@@ -81,7 +92,7 @@ class Recorder(Reader):
             for table in (schema.file, *CLAIMS)
         )
         changed = sa.update(schema.project).where(which)
-        self._connection.execute(changed.values(files=taken_in + claimed + further))
+        self._connection.execute(changed.values(files=accepted + claimed + further))
 
     def _displayed(self, index: str, project: str) -> str | None:
         """How a project that was there before is written."""

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from appliance.catalog import schema
-from appliance.catalog.queries import at, parts
+from appliance.catalog.queries import at_paths, portions
 from appliance.catalog.recorder import CLAIMS, Recorder, to_row
 from appliance.index.model import Code, File, Rejection
 from appliance.index.names import possible
@@ -32,16 +32,20 @@ class RejectionWriter(Recorder):
     def remove(self, index: str, paths: Iterable[str]) -> list[File]:
         """Forget the files at ``paths``; returns those that the index had."""
         paths = list(paths)
-        gone = self._take_out(index, paths)
+        gone = self._remove_files(index, paths)
         self._forget_rejections(index, paths)
         return gone
 
-    def _take_out(self, index: str, paths: Sequence[str]) -> list[File]:
+    def _remove_files(self, index: str, paths: Sequence[str]) -> list[File]:
         gone = [
-            file for part in parts(paths) for file in self._files(*at(schema.file, index, part))
+            file
+            for portion in portions(paths)
+            for file in self._files(*at_paths(schema.file, index, portion))
         ]
-        for part in parts(paths):
-            self._connection.execute(sa.delete(schema.file).where(*at(schema.file, index, part)))
+        for portion in portions(paths):
+            self._connection.execute(
+                sa.delete(schema.file).where(*at_paths(schema.file, index, portion))
+            )
         for file in gone:
             self._record(index, file, "removed", file.sha256)
         return gone
@@ -51,24 +55,34 @@ class RejectionWriter(Recorder):
         and by what the index had at their paths, which goes. Nothing is journalled for what was
         rejected before. Duplicates of what goes are to be examined again, see :attr:`freed`."""
         paths = [each.path for each in rejections]
-        gone = self._take_out(index, paths)
+        gone = self._remove_files(index, paths)
         unseen = self.unseen_at(index, paths)
         self._forget_rejections(index, sorted(unseen))
         free = {_filename(path) for path in unseen} | {file.filename for file in gone}
         self.freed += self.free(index, free)
+
         rows = [_to_row(index, each) for each in rejections]
         schema.upsert(self._connection, schema.refused, rows)
+
         names = {(file.path, file.project): file.name for file in gone}
-        doubled = [_filename(each.path) for each in rejections if each.is_duplicate]
-        theirs = self._projects_of(index, doubled)
-        for each in rejections:
-            own = theirs.get(_filename(each.path), set()) if each.is_duplicate else set()
-            for project, name in possible(each.path).items():
-                if project not in own:
-                    names.setdefault((each.path, project), name)
+        for claim, name in self._may_be_of(index, rejections).items():
+            names.setdefault(claim, name)  # after what a file was known to be of
         for path, project in self._claim(index, list(names)):
             display = self._displayed(index, project) or names[path, project]
             self._journal(index, project, display, "refused", path)
+
+    def _may_be_of(self, index: str, rejections: Sequence[Rejection]) -> dict[tuple[str, str], str]:
+        """The projects that rejected files may be of, as path and project, with how they are
+        written. A duplicate claims none that the file which keeps it out has already."""
+        doubled = [_filename(each.path) for each in rejections if each.is_duplicate]
+        known = self._projects_of(index, doubled)
+        names: dict[tuple[str, str], str] = {}
+        for each in rejections:
+            has_already = known.get(_filename(each.path), set()) if each.is_duplicate else ()
+            for project, name in possible(each.path).items():
+                if project not in has_already:
+                    names[each.path, project] = name
+        return names
 
     def remember(self, index: str, paths: Sequence[str]) -> set[str]:
         """Note files that nobody could look at yet (see :data:`schema.unseen`), and the projects
@@ -80,6 +94,7 @@ class RejectionWriter(Recorder):
         known = self.stats_at(index, paths).keys()
         elsewhere = self.places(index, list(names.values())).keys()
         may_be_of = {path: possible(path) for path in paths}
+
         new = [
             path
             for path in paths
@@ -87,6 +102,7 @@ class RejectionWriter(Recorder):
         ]
         rows = [{"index": index, "path": path, "filename": names[path]} for path in new]
         self.put(schema.unseen.name, rows)
+
         claims = [
             {"index": index, "path": path, "project": project}
             for path in new
@@ -124,56 +140,63 @@ class RejectionWriter(Recorder):
     def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
         """Insert rows that were saved from a damaged catalog; of two with one key, the first."""
         statement = sqlite.insert(schema.metadata.tables[table]).on_conflict_do_nothing()
-        for part in parts(rows):
-            self._connection.execute(statement, list(part))
+        for portion in portions(rows):
+            self._connection.execute(statement, list(portion))
 
     def _claim(self, index: str, claims: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Let files claim projects, given as path and name; returns what is new."""
         known = self._claims(index, sorted({path for path, _ in claims}))
+        have_first = {claim.path for claim in known}
         there = {(claim.path, claim.project) for claim in known}
-        first = {claim.path for claim in known}
         new = [claim for claim in claims if claim not in there]
+
         rows: dict[sa.Table, list[dict[str, Any]]] = {each: [] for each in CLAIMS}
         for path, project in new:
-            table = schema.further_claim if path in first else schema.claim
+            table = schema.further_claim if path in have_first else schema.claim
             rows[table].append({"index": index, "path": path, "project": project})
-            first.add(path)
+            have_first.add(path)
+
         for table in CLAIMS:
-            for part in parts(rows[table]):
-                self._connection.execute(sa.insert(table), list(part))
+            for portion in portions(rows[table]):
+                self._connection.execute(sa.insert(table), list(portion))
         return new
 
     def _claims(self, index: str, paths: Sequence[str]) -> list[sa.Row[Any]]:
         return [
             claim
-            for part in parts(paths)
+            for portion in portions(paths)
             for table in CLAIMS
-            for claim in self._connection.execute(sa.select(table).where(*at(table, index, part)))
+            for claim in self._connection.execute(
+                sa.select(table).where(*at_paths(table, index, portion))
+            )
         ]
 
     def _projects_of(self, index: str, filenames: Sequence[str]) -> dict[str, set[str]]:
         """The projects that files of these names are of, or may be if they were not seen yet."""
-        found = {
+        projects = {
             name: set(possible(path)) for name, path in self.unseen_named(index, filenames).items()
         }
-        for part in parts(filenames):
-            here = schema.file.c.index == index, schema.file.c.filename.in_(part)
-            found |= {file.filename: {file.project} for file in self._files(*here)}
-        return found
+        for portion in portions(filenames):
+            here = schema.file.c.index == index, schema.file.c.filename.in_(portion)
+            projects |= {file.filename: {file.project} for file in self._files(*here)}
+        return projects
 
     def _forget_rejections(
-        self, index: str, paths: Sequence[str], instead: Mapping[str, File] = MappingProxyType({})
+        self,
+        index: str,
+        paths: Sequence[str],
+        successors: Mapping[str, File] = MappingProxyType({}),
     ) -> None:
         """Forget what was rejected or is remembered at ``paths``; the journal tells it of projects
-        that get no file ``instead``."""
+        that get no file from ``successors``, which is by path."""
         held = [table for table in _HELD if self._has_any(table, index)]  # mostly none
         for claim in self._claims(index, paths) if held else ():
-            if claim.path not in instead or instead[claim.path].project != claim.project:
+            if claim.path not in successors or successors[claim.path].project != claim.project:
                 display = self._displayed(index, claim.project) or claim.project
                 self._journal(index, claim.project, display, "cleared", claim.path)
-        for part in parts(paths):
+        for portion in portions(paths):
             for table in held:
-                self._connection.execute(sa.delete(table).where(*at(table, index, part)))
+                self._connection.execute(sa.delete(table).where(*at_paths(table, index, portion)))
 
     def _has_any(self, table: sa.Table, index: str) -> bool:
         query = sa.select(sa.literal(1)).where(table.c.index == index).limit(1)

@@ -195,21 +195,26 @@ def bring_up(connection: sa.Connection, create: bool = False) -> None:
         return
     if not create and not sa.inspect(connection).has_table(journal.name):
         return
+
     metadata.create_all(connection)
     for table in metadata.sorted_tables:
-        present = {
-            row[1] for row in connection.exec_driver_sql(f'PRAGMA table_info("{table.name}")')
-        }
-        for column in table.columns:
-            if column.name not in present:
-                made = sa.schema.CreateColumn(column).compile(connection)
-                connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN {made}')
+        _add_columns(connection, table)
         for index in table.indexes:
             index.create(connection, checkfirst=True)
+
     for version, statements in _RENEW.items():
         for statement in statements if before < version else ():
             connection.execute(statement)
     connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+
+
+def _add_columns(connection: sa.Connection, table: sa.Table) -> None:
+    """Add the columns that a table of an older version lacks."""
+    present = {row[1] for row in connection.exec_driver_sql(f'PRAGMA table_info("{table.name}")')}
+    for column in table.columns:
+        if column.name not in present:
+            made = sa.schema.CreateColumn(column).compile(connection)
+            connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN {made}')
 
 
 def upsert(

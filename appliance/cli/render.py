@@ -10,7 +10,7 @@ from pathlib import Path
 
 from appliance import spec as specs
 from appliance.cli import common
-from appliance.render import File, check, files, place, system, without_ipv6
+from appliance.render import HostFile, check, files, place, select, system, without_ipv6
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -36,6 +36,13 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "--root", metavar="DIR", type=Path, default=Path("/"), help="compare below DIR (default: /)"
     )
     parser.add_argument(
+        "--only",
+        metavar="PART",
+        action="append",
+        help="only the files of this part (base, nginx or service), or one file by its path on the"
+        " host; may be repeated",
+    )
+    parser.add_argument(
         "--no-ipv6",
         action="store_true",
         help="for a host without IPv6: nginx listens at its addresses alone",
@@ -51,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     spec = specs.load(path)
     with common.about(path):
         found = files(without_ipv6(spec) if arguments.no_ipv6 else spec)
+    if arguments.only:
+        found = select(found, arguments.only)
     if arguments.out:
         place.write(found, arguments.out)
     if arguments.json:
@@ -82,7 +91,7 @@ def _checked(verdicts: Iterable[check.Verdict]) -> int:
     return status
 
 
-def _described(file: File) -> dict[str, str]:
+def _described(file: HostFile) -> dict[str, str]:
     return {
         "path": file.path,
         "part": file.part,

@@ -1,4 +1,7 @@
-"""What is carried to a host that reaches no index: wheels, pip, a probe, a Python, OS packages.
+"""The pack that is carried to a host without a network: wheels, pip, a probe wheel, a Python, OS
+packages.
+
+Not here: the host's files (`render`).
 
 A pack is a directory, whole or not there. Its release is named after the digests of all that is in
 it, so another content is another release. Versions are resolved once: a later run with the same

@@ -15,7 +15,9 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
-from appliance.render import LOGS, USER, File, escapes, lint, place
+from appliance.render import escapes, lint, place
+from appliance.render.host import HostFile
+from appliance.render.layout import LOGS, USER
 
 _SECONDS = 60
 
@@ -30,7 +32,7 @@ class Verdict:
     words: str
 
 
-Files = Sequence[File]
+Files = Sequence[HostFile]
 
 
 def check(files: Files, systemd: int) -> Iterator[Verdict]:

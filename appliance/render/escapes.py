@@ -15,8 +15,14 @@ def nginx(value: object) -> str:
     """
     text = _line(value, "nginx's configuration")
     if "$" in text:
-        raise SpecError([f"{text!r} cannot stand in nginx's configuration: it has a '$'"])
+        raise SpecError([f"{text!r} cannot be written in nginx's configuration: it has a '$'"])
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def nginx_pattern(path: str) -> str:
+    """The path of a URL, of the characters that a spec may have there, as a piece of a regular
+    expression."""
+    return path.replace(".", r"\.")
 
 
 def systemd(value: object) -> str:
@@ -34,7 +40,7 @@ def systemd_path(value: object, version: int) -> str:
     if version >= 252:
         return _quoted(text.replace("%", "%%"))
     if re.search(r'["\\]', text):
-        raise SpecError([f"{text!r} cannot stand in a unit of systemd {version}"])
+        raise SpecError([f"{text!r} cannot be written in a unit of systemd {version}"])
     return f'"{text}"'
 
 
@@ -43,7 +49,7 @@ def systemd_listen(host: str, port: int) -> str:
     try:
         address = ipaddress.ip_address({"localhost": "127.0.0.1"}.get(host, host))
     except ValueError:
-        problem = f"server.host: wanted an address for systemd to listen on, got {host!r}"
+        problem = f"server.host: expected an address for systemd to listen on, got {host!r}"
         raise SpecError([problem]) from None
     return f"{bracketed(str(address))}:{port}"
 
@@ -56,7 +62,7 @@ def supervisor(value: object) -> str:
     """
     text = _line(value, "supervisor's configuration")
     if re.search(r"""["'\\]|\s[;#]""", text):
-        raise SpecError([f"{text!r} cannot stand in supervisor's configuration"])
+        raise SpecError([f"{text!r} cannot be written in supervisor's configuration"])
     return '"' + text.replace("%", "%%") + '"'
 
 
@@ -69,7 +75,7 @@ def selinux(value: object) -> str:
 def _line(value: object, place: str) -> str:
     text = str(value)
     if has_controls(text):
-        raise SpecError([f"{text!r} cannot stand in {place}: it has a control character"])
+        raise SpecError([f"{text!r} cannot be written in {place}: it has a control character"])
     return text
 
 

@@ -45,7 +45,7 @@ def of(spec: Spec) -> System:
     """The system of the spec's host. Raises SpecError if it does not say."""
     if spec.host.system is None:
         wanted = " or ".join(_SYSTEMS)
-        raise SpecError([f"host.system: missing; to render files for a host, say {wanted}"])
+        raise SpecError([f"host.system: missing; to render files for a host, set it to {wanted}"])
     return _SYSTEMS[spec.host.system]
 
 

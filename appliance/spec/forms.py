@@ -7,15 +7,22 @@ raises ValueError with what was wanted; ``appliance.spec`` adds where, and what 
 import ipaddress
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, ValidationInfo
-from pydantic_core import CoreSchema, core_schema
+from annotated_types import GroupedMetadata
+from pydantic import (
+    BeforeValidator,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema
 
 from appliance.text import has_controls
 
@@ -49,31 +56,25 @@ class OrVariable:
 
 
 @dataclass(frozen=True, eq=False)
-class Form:
+class Form(GroupedMetadata):
     """Annotates a type with how its text is read, and with its JSON Schema.
 
-    A value that has the type already passes, so that models can be made in Python. The validation
-    context's ``folder`` is the directory that relative paths start from.
+    What is no text passes, so that models can be made in Python, but for what YAML has instead. The
+    validation context's ``folder`` is the directory that relative paths start from.
     """
 
     parse: Callable[[str, Path], object]
     schema: dict[str, Any]
 
-    def __get_pydantic_core_schema__(
-        self, source: type, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        def check(value: object, info: ValidationInfo) -> object:
-            if source is not str and isinstance(value, source):
-                return value
-            folder = info.context["folder"] if info.context else Path()
-            return self.parse(value if isinstance(value, str) else "", folder)
+    def __iter__(self) -> Iterator[object]:
+        yield BeforeValidator(self._read)
+        yield WithJsonSchema(self.schema)
 
-        return core_schema.with_info_plain_validator_function(check)
-
-    def __get_pydantic_json_schema__(
-        self, core: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return dict(self.schema)
+    def _read(self, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str | list | dict | None):
+            return value
+        folder = info.context["folder"] if info.context else Path()
+        return self.parse(value if isinstance(value, str) else "", folder)
 
 
 def _matched(text: str, pattern: str, wanted: str) -> re.Match[str]:

@@ -5,28 +5,24 @@ from functools import lru_cache
 
 import falcon
 
+from appliance import headers
 from appliance.catalog.database import Catalog
 from appliance.errors import NotFound, PyindexError, Unscanned
 from appliance.spec import Spec
 from appliance.web.browse import Home, Packages
 from appliance.web.client import ClientFile
-from appliance.web.complete import Complete
 from appliance.web.files import Files
 from appliance.web.health import Health
 from appliance.web.legacy import ProjectJson
 from appliance.web.monitor import Metrics, Ready
 from appliance.web.search import XmlRpc
+from appliance.web.served import served_index
 from appliance.web.simple import Simple
 
 log = logging.getLogger(__name__)
 
 App = falcon.App[falcon.Request, falcon.Response]
 
-_SECURITY = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
 _FORM = "multipart/form-data"
 _NO_UPLOADS = "405 This version takes no uploads: copy files into the packages directory"
 
@@ -50,12 +46,12 @@ def create_app(spec: Spec) -> App:
 
 
 class Secure:
-    """What a browser is to be told with every answer, the ones that nginx sends too."""
+    """Adds the security headers to every response."""
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
     ) -> None:
-        resp.set_headers(_SECURITY)
+        resp.set_headers(headers.SECURITY)
 
 
 class NoUploads:
@@ -87,24 +83,23 @@ class Moved:
 
 def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> None:
     """Routes of the index ``name`` below the URL path ``at``."""
-    complete = Complete(spec, catalog, name)
-    below = spec.prefix(name)
-    simple = Simple(spec.www, f"{below}simple", f"{spec.path}{at}/simple/", complete)
+    index = served_index(spec, catalog, name)
+    simple = Simple(index, f"{spec.path}{at}/simple/")
     app.add_route(f"{at}/simple/", simple, suffix="list")
     app.add_route(f"{at}/simple/{{name}}/", simple, suffix="page")
     app.add_route(f"{at}/simple", simple, suffix="moved")
     app.add_route(f"{at}/simple/{{name}}", simple, suffix="moved")
-    app.add_route(f"{at}/packages/{{path:path}}", Files(spec, name, complete))
-    app.add_route(f"{at}/packages/", Packages(catalog, name, complete))
+    app.add_route(f"{at}/packages/{{path:path}}", Files(index))
+    app.add_route(f"{at}/packages/", Packages(index))
     app.add_route(f"{at}/packages", Moved(f"{spec.path}{at}/packages/"))
-    app.add_route(f"{at}/-/{{name}}", ClientFile(spec, name, at))
+    app.add_route(f"{at}/-/{{name}}", ClientFile(index, at))
     if at:
         app.add_route(at, Moved(f"{spec.path}{at}/"))
-    search = XmlRpc(spec, catalog, name, complete)
+    search = XmlRpc(index)
     for path in ("/pypi", "/pypi/", "/RPC2"):
         app.add_route(f"{at}{path}", search)
-    app.add_route(f"{at}/", Home(spec, catalog, name, search))
-    api = ProjectJson(spec, catalog, name)
+    app.add_route(f"{at}/", Home(index, search))
+    api = ProjectJson(index)
     for path in ("/pypi/{name}/json", "/pypi/{name}/{version}/json", "/{name}/json"):
         app.add_route(f"{at}{path}", api)
         app.add_route(f"{at}{path}/", api)

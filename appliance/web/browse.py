@@ -7,13 +7,13 @@ from urllib.parse import quote, urlsplit
 import falcon
 import jinja2
 
-from appliance.catalog.database import Catalog
+from appliance.index.index import Counts
 from appliance.index.model import File
+from appliance.render.clients import CLIENT, of_one_index, settings
 from appliance.site.pages import file_url
-from appliance.spec import Spec
 from appliance.web import address
-from appliance.web.complete import Complete
 from appliance.web.search import XmlRpc
+from appliance.web.served import ServedIndex
 
 _FILES_A_PAGE = 5_000
 _FILES_AT_A_TIME = 1_000
@@ -30,35 +30,39 @@ _templates = jinja2.Environment(
 class Home:
     """The page that tells a person where they are and how to point their tools here."""
 
-    def __init__(self, spec: Spec, catalog: Catalog, index: str, search: XmlRpc) -> None:
-        self._spec, self._catalog, self._index = spec, catalog, index
-        self._counted: tuple[int, tuple[int, int]] | None = None
+    def __init__(self, index: ServedIndex, search: XmlRpc) -> None:
+        self._index = index
+        self._shown = of_one_index(index.spec, index.name) if index.prefix else index.spec
+        self._counted: tuple[int, Counts] | None = None
         self.on_post = search.on_post  # pip search asks an index URL without a path there
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        projects, files = self._counts()
-        base = f"{address.base(self._spec, req)}/{self._spec.prefix(self._index)}"
+        spec, counts = self._index.spec, self._counts()
+        base = f"{address.base(spec, req)}/{self._index.prefix}"
+        url = base.removesuffix("/")
         resp.content_type = falcon.MEDIA_HTML
         resp.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
         resp.text = _templates.get_template("home.html").render(
-            name=self._spec.name,
-            index=self._index,
-            others=[name for name in self._spec.indexes if name != self._index],
-            projects=projects,
-            files=files,
+            name=spec.name,
+            index=self._index.name,
+            others=[name for name in spec.indexes if name != self._index.name],
+            projects=counts.projects,
+            files=counts.files,
             base=base,
             host=urlsplit(base).hostname,
             secure=base.startswith("https:"),
+            source=self._shown.name,
+            settings={name: settings(self._shown, name, url) for name in CLIENT},
         )
 
     on_head = on_get
 
-    def _counts(self) -> tuple[int, int]:
+    def _counts(self) -> Counts:
         """How many projects and files there are; counted once for each serial, as it takes long."""
-        with self._catalog.read() as reader:
+        with self._index.catalog.read() as reader:
             serial = reader.serial()
             if self._counted is None or self._counted[0] != serial:
-                self._counted = serial, reader.counts(self._index)
+                self._counted = serial, reader.counts(self._index.name)
         return self._counted[1]
 
 
@@ -66,13 +70,11 @@ class Packages:
     """``/packages/``: the files that an index offers, in order of their paths, some thousands a
     page; pip reads it too (``--find-links``), the first page."""
 
-    def __init__(
-        self, catalog: Catalog, index: str, complete: Complete, files: int = _FILES_A_PAGE
-    ) -> None:
-        self._catalog, self._index, self._complete, self._files = catalog, index, complete, files
+    def __init__(self, index: ServedIndex, files: int = _FILES_A_PAGE) -> None:
+        self._index, self._files = index, files
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        self._complete.check()
+        self._index.complete.check()
         resp.content_type = falcon.MEDIA_HTML
         resp.stream = self._page(req.get_param("after") or "")
 
@@ -91,8 +93,8 @@ class Packages:
         yield b"</body></html>\n"
 
     def _offered(self, after: str, most: int) -> list[File]:
-        with self._catalog.read() as reader:
-            return reader.offered(self._index, after, most) if most else []
+        with self._index.catalog.read() as reader:
+            return reader.offered(self._index.name, after, most) if most else []
 
 
 def _line(file: File) -> str:

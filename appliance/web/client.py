@@ -3,9 +3,10 @@ for those of one index, ``/INDEX/-/``."""
 
 import falcon
 
-from appliance import render
-from appliance.spec import Spec
+from appliance import headers, render
+from appliance.render.clients import of_one_index
 from appliance.web import address
+from appliance.web.served import ServedIndex
 
 _CA = "ca.pem"
 
@@ -14,11 +15,9 @@ class ClientFile:
     """One file of settings, or the certificate of the private CA, by its name; for clients of all
     indexes or, ``below`` the path of one, of that one alone."""
 
-    def __init__(self, spec: Spec, index: str, below: str) -> None:
-        self._spec, self._shown, self._below = spec, spec, below
-        if below:
-            one = {"name": f"{spec.name}-{index}", "indexes": {index: spec.indexes[index]}}
-            self._shown = spec.model_copy(update=one)
+    def __init__(self, index: ServedIndex, below: str) -> None:
+        self._spec, self._below = index.spec, below
+        self._shown = of_one_index(index.spec, index.name) if below else index.spec
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         tls = self._spec.nginx.tls
@@ -32,6 +31,6 @@ class ClientFile:
         else:
             known = ", ".join(render.CLIENT)
             raise falcon.HTTPNotFound(description=f"no settings of that name; there are {known}")
-        resp.cache_control = ["no-cache"]
+        resp.set_headers(headers.CLIENT_FILE)
 
     on_head = on_get

@@ -7,16 +7,12 @@ from datetime import UTC, datetime
 
 import falcon
 
+from appliance import headers
 from appliance.index import names
 from appliance.site.tree import Site
-from appliance.spec import Spec
 from appliance.web import static
-from appliance.web.complete import Complete
+from appliance.web.served import ServedIndex
 
-_HEADERS = {
-    "Cache-Control": "max-age=365000000, immutable, public",
-    "X-Content-Type-Options": "nosniff",
-}
 _BYTES = re.compile(r"bytes=(.+)", re.IGNORECASE)
 _RANGE = re.compile(r" *(?:([0-9]{1,18}) *- *([0-9]{1,18})?|-([0-9]{1,18})) *")
 
@@ -25,14 +21,15 @@ class Files:
     """What one index accepted: package files and signatures from its packages directory, metadata
     from ``www``."""
 
-    def __init__(self, spec: Spec, index: str, complete: Complete) -> None:
-        self._site, self._index, self._complete = Site(spec), index, complete
-        self._packages = str(spec.indexes[index].packages)
-        self._metadata = self._site.metadata(index, "").removesuffix(f"/{names.METADATA}")
+    def __init__(self, index: ServedIndex) -> None:
+        self._site, self._index = Site(index.spec), index.name
+        self._complete = index.complete
+        self._packages = str(index.spec.indexes[index.name].packages)
+        self._metadata = self._site.metadata(index.name, "").removesuffix(f"/{names.METADATA}")
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, path: str) -> None:
         with self._open(path) as file:
-            resp.set_headers(_HEADERS)
+            resp.set_headers(headers.PACKAGE_FILE)
             resp.set_header("ETag", file.etag)
             with contextlib.suppress(ValueError, OverflowError):  # a year that HTTP cannot write
                 resp.last_modified = datetime.fromtimestamp(file.mtime, UTC)

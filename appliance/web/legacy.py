@@ -8,8 +8,6 @@ from typing import Any
 
 import falcon
 
-from appliance.catalog.database import Catalog
-from appliance.catalog.indexes import ready_index
 from appliance.catalog.metadata import KeptMetadata
 from appliance.errors import Rejected
 from appliance.index import names
@@ -17,8 +15,8 @@ from appliance.index.metadata import MAX_METADATA, CoreMetadata, parse
 from appliance.index.model import File, Project
 from appliance.site.pages import file_url, upload_time
 from appliance.site.tree import Site
-from appliance.spec import Spec
 from appliance.web import address
+from appliance.web.served import ServedIndex
 
 _KINDS_BY_TRUST = ("bdist_wheel", "sdist", "bdist_egg")
 _REMEMBERED_BYTES = 256 * 1024
@@ -28,9 +26,9 @@ _NOTHING = CoreMetadata({}, {}, "", is_utf8=True)
 class ProjectJson:
     """A project, or one release of it, as JSON."""
 
-    def __init__(self, spec: Spec, catalog: Catalog, index: str) -> None:
-        self._spec, self._catalog, self._index = spec, catalog, index
-        self._site, self._kept = Site(spec), KeptMetadata(spec.state)
+    def __init__(self, index: ServedIndex) -> None:
+        self._index = index
+        self._site, self._kept = Site(index.spec), KeptMetadata(index.spec.state)
 
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, name: str, version: str | None = None
@@ -41,10 +39,10 @@ class ProjectJson:
             tail = f"{version}/json" if version else "json"
             place = f"pypi/{names.normalize(name)}/{tail}"
             raise falcon.HTTPMovedPermanently(
-                f"{self._spec.path}/{self._spec.prefix(self._index)}{place}"
+                f"{self._index.spec.path}/{self._index.prefix}{place}"
             )
-        with self._catalog.read() as reader:
-            project = ready_index(reader, self._spec, self._index).project(name)
+        with self._index.catalog.read() as reader:
+            project = self._index.at(reader).project(name)
             last = reader.serial()
         found = _release(project, version) if project is not None else None
         if project is None or found is None:
@@ -65,9 +63,10 @@ class ProjectJson:
         files: list[File],
         whole: bool,
     ) -> dict[str, Any]:
-        base = address.base(self._spec, req)
-        packages = f"{base}/{self._spec.prefix(project.index)}packages/"
-        page = f"{base}/{self._spec.prefix(self._index)}simple/{project.name}/"
+        spec = self._index.spec
+        base = address.base(spec, req)
+        packages = f"{base}/{spec.prefix(project.index)}packages/"
+        page = f"{base}/{self._index.prefix}simple/{project.name}/"
         spelled = [file for file in files if file.version == release]
         metadata = self._metadata(project.index, spelled)
         body = {

@@ -12,12 +12,9 @@ import falcon
 from defusedxml import DefusedXmlException
 from defusedxml.xmlrpc import DefusedExpatParser
 
-from appliance.catalog.database import Catalog
-from appliance.catalog.indexes import ready_index
 from appliance.index.model import Project
-from appliance.spec import Spec
 from appliance.web import changelog
-from appliance.web.complete import Complete
+from appliance.web.served import ServedIndex
 from appliance.web.worker import LARGEST_BODY
 
 _MAX_RESULTS = 100
@@ -33,9 +30,8 @@ _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 class XmlRpc:
     """One index's XML-RPC endpoint."""
 
-    def __init__(self, spec: Spec, catalog: Catalog, index: str, complete: Complete) -> None:
-        self._spec, self._catalog, self._index = spec, catalog, index
-        self._complete = complete
+    def __init__(self, index: ServedIndex) -> None:
+        self._index = index
         self._methods: dict[str | None, Callable[[tuple[Any, ...]], Iterable[str]]] = {
             "search": self._search,
             "list_packages_with_serial": self._projects,
@@ -79,29 +75,27 @@ class XmlRpc:
     def _matching(self, words: list[str]) -> Iterator[Project]:
         """The projects that have all words, as far as there is time to read them."""
         end = time.monotonic() + 2 * _SECONDS
-        lineage = self._spec.lineage(self._index)
-
-        with self._catalog.read() as reader:
-            for name in reader.search(lineage, words, _MAX_RESULTS, _SECONDS):
-                project = ready_index(reader, self._spec, self._index).project(name)
+        with self._index.catalog.read() as reader:
+            for name in reader.search(self._index.lineage, words, _MAX_RESULTS, _SECONDS):
+                project = self._index.at(reader).project(name)
                 if project is not None:
                     yield project
                 if time.monotonic() > end:
                     return
 
     def _projects(self, parameters: tuple[Any, ...]) -> Iterable[str]:
-        self._complete.check()  # a mirror deletes what is not listed
-        return changelog.projects(self._catalog, self._spec.lineage(self._index))
+        self._index.complete.check()  # a mirror deletes what is not listed
+        return changelog.projects(self._index.catalog, self._index.lineage)
 
     def _changes(self, parameters: tuple[Any, ...]) -> Iterable[str]:
         if len(parameters) != 1 or type(parameters[0]) is not int:
             raise xmlrpc.client.Fault(_WRONG_PARAMETERS, "changelog_since_serial expects a serial")
-        self._complete.check()
-        return changelog.changes(self._catalog, self._spec.lineage(self._index), parameters[0])
+        self._index.complete.check()
+        return changelog.changes(self._index.catalog, self._index.lineage, parameters[0])
 
     def _last(self, parameters: tuple[Any, ...]) -> Iterable[str]:
-        self._complete.check()
-        with self._catalog.read() as reader:
+        self._index.complete.check()
+        with self._index.catalog.read() as reader:
             return [xmlrpc.client.dumps((reader.mark("pages"),), methodresponse=True)]
 
 

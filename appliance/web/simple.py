@@ -1,22 +1,15 @@
 """The simple API: project lists and project pages, as they were published (PEP 503, 691)."""
 
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import falcon
 
+from appliance import headers
 from appliance.index import names
 from appliance.web import negotiate, static
-from appliance.web.complete import Complete
+from appliance.web.served import ServedIndex
 
-_HEADERS = {
-    "Cache-Control": "no-cache",
-    "Vary": "Accept, Accept-Encoding",
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "X-PyPI-Last-Serial",
-    "X-Content-Type-Options": "nosniff",
-}
 _FILES = {
     negotiate.JSON: "index.json",
     negotiate.HTML: "index.html",
@@ -34,15 +27,12 @@ class _Variant(NamedTuple):
 
 
 class Simple:
-    """The pages of one index under one URL.
+    """The pages of one index under one URL: the path, with a slash at its end, that clients see
+    the project list under."""
 
-    ``directory`` is where they lie below ``www``; ``url`` is the path, with a slash at its end,
-    that clients see the project list under.
-    """
-
-    def __init__(self, www: Path, directory: str, url: str, complete: Complete) -> None:
-        self._www, self._directory, self._url = str(www), directory, url
-        self._complete = complete
+    def __init__(self, index: ServedIndex, url: str) -> None:
+        self._complete, self._url = index.complete, url
+        self._www, self._directory = str(index.spec.www), f"{index.prefix}simple"
 
     def on_get_list(self, req: falcon.Request, resp: falcon.Response) -> None:
         self._send(req, resp, self._directory)
@@ -77,7 +67,7 @@ class Simple:
             )
         place = f"{directory}/{variant.file}"
         with self._complete.page(self._www, place) as file:
-            resp.set_headers(_HEADERS)
+            resp.set_headers(headers.PAGE)
             resp.set_header("ETag", file.etag)
             resp.set_header("X-PyPI-Last-Serial", f"{file.mtime:x}")  # see store.page_time
             if static.is_known(req, file, dated=False):

@@ -20,7 +20,6 @@ _UNSAFE = re.compile(rf"(?:^|/)(?:[./]|$)|[{CONTROLS}\\\ufffd]")
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 # Not to wait, should somebody have put a FIFO in the place of a file.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-_OPAQUE_TAG = re.compile(r'"[^"]*"')
 
 
 class File:
@@ -86,9 +85,9 @@ def is_known(req: falcon.Request, file: File, dated: bool) -> bool:
 
     ``dated`` tells whether the file was sent with Last-Modified.
     """
-    tags = req.env.get("HTTP_IF_NONE_MATCH")
-    if tags is not None:
-        return tags == "*" or file.etag in _OPAQUE_TAG.findall(tags)
+    tags = req.if_none_match
+    if tags is not None:  # what is no tag is "*", which is true of any file
+        return any(not isinstance(each, falcon.ETag) or file.etag == f'"{each}"' for each in tags)
     since = seconds(req.env.get("HTTP_IF_MODIFIED_SINCE")) if dated else None
     return since is not None and file.mtime <= since
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from appliance import render
+from appliance.headers import CLIENT_FILE
 from benchmarks.ports import HOST, free_port
 from tests.conftest import eventually
 from tests.integration.clients import Environments
@@ -142,7 +143,7 @@ def test_a_body_has_room_for_a_file_and_its_form(https: Https, path: str) -> Non
     """What is larger is refused with the limit, before it is sent."""
     answer = https.ask(path, "POST", {"Content-Length": str(4 * 2**20 + 1)}, "127.0.0.3")
     assert answer.status == 413
-    assert b"a file to upload may have 3m" in answer.body
+    assert b"the limit is 3m for an uploaded file" in answer.body
     with closing(https.sent_from("127.0.0.3").connect()) as connection:
         # The application takes no uploads yet: it answers, and closes, before it has read it all,
         # which nginx may find out in the middle of sending.
@@ -263,6 +264,8 @@ def test_a_host_s_nginx_keeps_a_log_and_has_the_client_files(tmp_path: Path) -> 
                 connection.endheaders()
                 answer = connection.getresponse()
                 assert {name: answer.headers[name] for name in SECURITY | HSTS} == SECURITY | HSTS
+                if answer.status == 200:
+                    assert dict(CLIENT_FILE).items() <= dict(answer.getheaders()).items()
                 content = answer.read().decode()
                 answers[name] = answer.status, answer.headers["Content-Type"], content
 

@@ -57,29 +57,63 @@ def test_the_list_for_programs_is_json(here: Path, capsys: pytest.CaptureFixture
     assert {file["part"] for file in listed.values()} == {"base", "service", "nginx"}
 
 
+SITE = "/etc/nginx/conf.d/pyindex.conf"
+
+
+@pytest.mark.parametrize("wanted", [["nginx"], ["base", "service"], [SITE], ["base", SITE]])
+def test_only_some_files_are_rendered(
+    here: Path, wanted: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of a part, or one by its path, whether written, compared or checked."""
+    expected = {
+        file.path
+        for file in files(spec.load(Path("pyindex.yml")))
+        if file.part in wanted or file.path in wanted
+    }
+    only = [f"--only={word}" for word in wanted]
+    assert main(["render", *only, "--out", "out", "--json"]) == 0
+    assert {file["path"] for file in json.loads(capsys.readouterr().out)} == expected
+    assert {f"/{path.relative_to('out')}" for path in Path("out").rglob("*.*f")} <= expected
+    assert main(["render", *only, "--diff", "--root", "out"]) == 0
+    assert main(["render", "--diff", "--root", "out"]) == 1
+    capsys.readouterr()
+    assert main(["render", *only, "--check"]) == 0
+    checked = {line.partition(": ")[0] for line in capsys.readouterr().out.splitlines()}
+    assert {path for line in checked for path in line.split()} <= expected
+
+
+def test_a_part_that_there_is_not_is_an_error(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names those that there are."""
+    assert main(["render", "--only", "ngnix"]) == 1
+    sentence = "unknown part 'ngnix': expected base, nginx, service, or the path of one file"
+    assert capsys.readouterr() == ("", f"pyindex: {sentence} on the host\n")
+
+
 # (keys of a host's spec to replace; the sentence)
 INCOMPLETE: list[tuple[dict[str, object], str]] = [
     ({"url": None}, "url: missing; a host needs the address that clients type"),
     (
         {"url": "https://pypi.lab"},
-        "nginx.tls: missing; the url is https, so say certificate and key",
+        "nginx.tls: missing; an https url needs certificate and key",
     ),
     (
         {"nginx": {"tls": {"certificate": "/c", "key": "/k"}}},
-        "url: http, but nginx.tls is there; wanted https",
+        "url: expected https, as nginx.tls is set; got http",
     ),
     (
         {"state": "/tmp/pyindex"},
-        "state: /tmp/pyindex: the services do not see what is there; say another",
+        "state: /tmp/pyindex: services have a private /tmp and /var/tmp; use another directory",
     ),
     (
         {"server": {"bind": "port", "host": "pypi.lab"}},
-        "server.host: wanted an address for systemd to listen on, got 'pypi.lab'",
+        "server.host: expected an address for systemd to listen on, got 'pypi.lab'",
     ),
 ]
 NO_HOST: tuple[dict[str, object], str] = (
     {"host": {}},
-    "host.system: missing; to render files for a host, say centos-7 or debian-12",
+    "host.system: missing; to render files for a host, set it to centos-7 or debian-12",
 )
 
 
@@ -132,12 +166,16 @@ def own_template(here: Path, text: str) -> Path:
 
 # (which path, what is done to it, what is said)
 UNTRUSTED: list[tuple[str, Callable[[Path], object], str]] = [
-    (".", lambda path: path.chmod(0o1777), "others may write to it"),
-    ("..", lambda path: path.chmod(0o777), "others may write to it"),
-    ("host", lambda path: path.chmod(0o775), "others may write to it"),
-    ("host/environment.j2", lambda path: path.chmod(0o646), "others may write to it"),
-    ("host/environment.j2", lambda path: os.chown(path, 4321, 0), "it is of uid 4321"),
-    ("host", lambda path: os.chown(path, 4321, 0), "it is of uid 4321"),
+    (".", lambda path: path.chmod(0o1777), "is writable by others"),
+    ("..", lambda path: path.chmod(0o777), "is writable by others"),
+    ("host", lambda path: path.chmod(0o775), "is writable by others"),
+    ("host/environment.j2", lambda path: path.chmod(0o646), "is writable by others"),
+    (
+        "host/environment.j2",
+        lambda path: os.chown(path, 4321, 0),
+        "must be owned by uid 0, not 4321",
+    ),
+    ("host", lambda path: os.chown(path, 4321, 0), "must be owned by uid 0, not 4321"),
     ("host/more.j2", lambda path: path.symlink_to("environment.j2"), "is a link"),
     ("host/more.j2", lambda path: path.symlink_to("nowhere"), "No such file or directory"),
 ]
@@ -228,7 +266,7 @@ def test_a_path_that_ansible_would_read_as_something_else(
     tls = {"tls": {"certificate": "/c", "key": path}}
     change_spec({"url": "https://x", "nginx": tls} if key != "state" else {"state": path})
     assert main(["render"]) == 1
-    assert f"{key}: {path}: ansible cannot be told" in capsys.readouterr().err
+    assert f"{key}: {path}: must not contain {{{{" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -1,5 +1,6 @@
 """What each syntax takes, and what it cannot carry."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ LISTEN = [
     ("::", "[::]:8080"),
     ("::1", "[::1]:8080"),
 ]
+URL_PATHS = ["", "/team", "/~team/py.pi-2_x", "/v1.2/x"]
 SUPERVISOR = [
     ("/usr/bin/x", '"/usr/bin/x"'),
     ("two words", '"two words"'),
@@ -74,7 +76,7 @@ def test_a_path_in_a_list_of_systemd(value: str, modern: str, old: str | None) -
     """systemd 219 has no escapes and no specifiers there; what it cannot be told is refused."""
     assert escapes.systemd_path(value, 252) == modern
     if old is None:
-        with pytest.raises(SpecError, match="cannot stand in a unit of systemd 219"):
+        with pytest.raises(SpecError, match="cannot be written in a unit of systemd 219"):
             escapes.systemd_path(value, 219)
     else:
         assert escapes.systemd_path(value, 219) == old
@@ -90,7 +92,7 @@ def test_systemd_listens_on_no_name() -> None:
     """It asks nobody for the address of a name."""
     with pytest.raises(SpecError) as caught:
         escapes.systemd_listen("pypi.lab", 8080)
-    wanted = "server.host: wanted an address for systemd to listen on, got 'pypi.lab'"
+    wanted = "server.host: expected an address for systemd to listen on, got 'pypi.lab'"
     assert str(caught.value) == wanted
 
 
@@ -103,7 +105,7 @@ def test_a_word_of_supervisor(value: str, word: str) -> None:
 @pytest.mark.parametrize("value", NOT_SUPERVISOR)
 def test_what_supervisor_cannot_carry(value: str) -> None:
     """Quotes and backslashes, and what it takes for a comment even between quotes."""
-    with pytest.raises(SpecError, match="cannot stand in supervisor's configuration"):
+    with pytest.raises(SpecError, match="cannot be written in supervisor's configuration"):
         escapes.supervisor(value)
 
 
@@ -116,7 +118,7 @@ def test_a_word_of_nginx(value: object, word: str) -> None:
 @pytest.mark.parametrize("value", NOT_NGINX)
 def test_what_nginx_cannot_be_told(value: str) -> None:
     """nginx has no way to write these."""
-    with pytest.raises(SpecError, match="cannot stand in nginx's configuration"):
+    with pytest.raises(SpecError, match="cannot be written in nginx's configuration"):
         escapes.nginx(value)
 
 
@@ -132,12 +134,19 @@ def test_words_are_what_nginx_reads(tmp_path: Path) -> None:
     assert sent == values
 
 
+@pytest.mark.parametrize("path", URL_PATHS)
+def test_the_path_of_a_url_is_a_pattern_of_itself(path: str) -> None:
+    """And of no other path."""
+    assert re.fullmatch(escapes.nginx_pattern(path), path)
+    assert not re.fullmatch(escapes.nginx_pattern(path), path.replace(".", "x") + "/")
+
+
 @pytest.mark.parametrize("value", CONTROLS)
 def test_no_syntax_carries_control_characters(value: str) -> None:
     """A value cannot begin a line of its own."""
     for escape in (escapes.systemd, escapes.supervisor, escapes.nginx):
-        with pytest.raises(SpecError, match="cannot stand in"):
+        with pytest.raises(SpecError, match="cannot be written in"):
             escape(value)
     for version in (219, 252):
-        with pytest.raises(SpecError, match="cannot stand in"):
+        with pytest.raises(SpecError, match="cannot be written in"):
             escapes.systemd_path(value, version)

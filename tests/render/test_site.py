@@ -3,18 +3,26 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import jinja2
 import pytest
 
-from appliance import render, spec
+from appliance import headers, render, spec
+from appliance.render import templates
+from appliance.render.clients import ClientValues
+from appliance.render.host import HostValues
+from appliance.render.layout import LayoutValues
+from appliance.render.site import SiteValues
 from appliance.spec import Spec
 from benchmarks.ports import HOST, free_port
 from tests.nginx import versions
 from tests.nginx.certificates import certificate, needs_openssl, privileged
 from tests.nginx.servers import configuration
 from tests.nginx.sites import load
+from tests.render import specs
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +143,55 @@ def test_nginx_speaks_https(tmp_path: Path) -> None:
     assert versions.judge("installed", command) == (0, "")
 
 
+def levels(site: str) -> Iterator[list[str]]:
+    """The directives of each block of a site, without those of the blocks within."""
+    around: list[list[str]] = [[]]
+    for line in (line.strip() for line in site.splitlines()):
+        if line.endswith("{"):
+            around.append([])
+        elif line == "}":
+            yield around.pop()
+        else:
+            around[-1].append(line)
+
+
+@pytest.mark.parametrize("name", specs.SPECS)
+def test_each_level_with_a_header_has_the_security_headers(tmp_path: Path, name: str) -> None:
+    """Those that the application sends, and HSTS with HTTPS: an add_header hides all of outer
+    levels."""
+    given = specs.load(name, tmp_path)
+    wanted = {f'add_header {header} "{value}" always;' for header, value in headers.SECURITY}
+    hsts = {'add_header Strict-Transport-Security "max-age=31536000" always;'}
+    found = 0
+    for level in levels(render.nginx(given)):
+        if not any(line.startswith("add_header ") for line in level):
+            continue
+        encrypted = given.nginx.tls and not any(line.startswith("return 301 ") for line in level)
+        assert set(level) & (wanted | hsts) == wanted | (hsts if encrypted else set())
+        found += 1
+    assert found >= 7  # the server, pages and files at two paths each, client files, @too_often
+
+
+def test_each_name_that_templates_use_has_one_source() -> None:
+    """No value hides another of the same name."""
+    values = (LayoutValues, ClientValues, SiteValues, HostValues)
+    names = [field.name for value in values for field in fields(value)]
+    assert len(names) == len(set(names))
+
+
+def test_a_room_of_the_site_can_be_the_operator_s(tmp_path: Path) -> None:
+    """A template that another includes is found in ``host.templates``, too."""
+    own = tmp_path / "templates" / "nginx"
+    own.mkdir(parents=True)
+    (own / "_tls.j2").write_text("    # {{ id }} is public\n")
+    given = specs.load("debian-12-full", tmp_path)
+    host = given.host.model_copy(update={"templates": own.parent})
+    site = render.nginx(given.model_copy(update={"host": host}))
+    assert "    # pyindex_lab is public\n" in site
+    assert "ssl_protocols" not in site
+
+
 def test_a_name_that_is_missing_is_an_error() -> None:
     """A template that asks for what is not there does not render."""
     with pytest.raises(jinja2.UndefinedError):
-        render._environment().from_string("{{ nothing }}").render()
+        templates.environment().from_string("{{ nothing }}").render()

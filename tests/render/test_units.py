@@ -231,7 +231,7 @@ def test_where_systemd_listens(
 def test_a_path_that_systemd_219_cannot_be_told(tmp_path: Path) -> None:
     """It is refused, and not written as another."""
     units(make(tmp_path, place='/srv/"a"'))
-    with pytest.raises(SpecError, match="cannot stand in a unit of systemd 219"):
+    with pytest.raises(SpecError, match="cannot be written in a unit of systemd 219"):
         units(make(tmp_path, "centos-7", place='/srv/"a"'))
 
 

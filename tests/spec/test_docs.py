@@ -1,6 +1,6 @@
-"""What is written about specs: the JSON Schema and docs/spec.md.
+"""What is written about specs: the JSON Schema and docs/reference/spec.md.
 
-``python -m tests.spec.test_docs`` renews the table of keys in docs/spec.md.
+``python -m tests.spec.test_docs`` renews the table of keys in docs/reference/spec.md.
 """
 
 import re
@@ -14,7 +14,7 @@ from appliance.spec.forms import RESERVED
 
 from .texts import HEAD, SKETCH, SMALL, loaded, problems, valid_in_schema, with_value
 
-DOCS = Path(__file__).parents[2] / "docs" / "spec.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "spec.md"
 
 
 def test_schema() -> None:

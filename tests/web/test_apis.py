@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from packaging.metadata import parse_email
 
 from appliance import spec
-from appliance.catalog import projects
+from appliance.catalog import search as catalog_search
 from appliance.catalog.metadata import KeptMetadata
 from appliance.catalog.readiness import scan_mark
 from appliance.operations import decisions
@@ -237,7 +237,7 @@ def test_a_search_that_takes_long_has_the_names(
 ) -> None:
     """Summaries are looked into for a bounded time; without a word there is nothing to find."""
     monkeypatch.setattr(search_api, "_SECONDS", -1.0)
-    monkeypatch.setattr(projects, "_STEPS", 1)
+    monkeypatch.setattr(catalog_search, "_STEPS", 1)
     assert search(client, "six") == ["six 1.16"]
     assert search(client, "sharing") == []
     assert search(client, "") == []
@@ -445,7 +445,6 @@ def test_home_tells_how_to_use_it(client: TestClient, lab: Lab) -> None:
         "pip install --index-url http://pypi.lab.example/simple/ --trusted-host pypi.lab.example",
         "uv pip install --default-index http://pypi.lab.example/simple/",
         "poetry source add --priority=primary",
-        "- --index-url http://pypi.lab.example/simple/",
     ):
         assert words in text
 

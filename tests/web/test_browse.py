@@ -9,7 +9,7 @@ from falcon.testing import TestClient
 from appliance.web import browse
 from appliance.web.app import create_app
 from appliance.web.browse import Packages
-from appliance.web.complete import Complete
+from appliance.web.served import served_index
 from tests.conftest import Lab
 from tests.dist import make_wheel
 
@@ -30,8 +30,8 @@ def test_pages_follow_one_another(
         make_wheel(lab.packages / "a & b", name.partition("-")[0], "1.0+a.b")
     lab.once()
     app = falcon.App()
-    complete = Complete(lab.spec, lab.catalog, lab.index)
-    app.add_route("/packages/", Packages(lab.catalog, lab.index, complete, a_page))
+    index = served_index(lab.spec, lab.catalog, lab.index)
+    app.add_route("/packages/", Packages(index, a_page))
     found: list[str] = []
     query = ""
     for size in sizes:

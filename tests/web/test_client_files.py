@@ -1,7 +1,9 @@
 """``/-/``: settings that a client saves as they are."""
 
 import configparser
+import re
 import tomllib
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import yaml
 from falcon.testing import TestClient
 
 from appliance import render, spec
+from appliance.operations.watch import Watch
 from appliance.web.app import create_app
 from tests.conftest import Lab
 
@@ -85,6 +88,29 @@ def test_an_index_has_settings_of_its_own(tmp_path: Path) -> None:
         assert "main" not in client.simulate_get(f"/dev/-/{name}").text
     [first] = tomllib.loads(client.simulate_get("/main/-/uv.toml").text)["index"]
     assert first["url"] == "http://pypi.lab/x/main/simple/"
+
+
+@pytest.mark.parametrize("at", ["", "/dev"])
+def test_the_home_page_shows_the_same_settings(tmp_path: Path, at: str) -> None:
+    """Those of its index, without what the files say in comments."""
+    path = tmp_path / "pyindex.yml"
+    path.write_text(
+        "url: http://pypi.lab/x\nstate: s\n"
+        "indexes: {main: {packages: p}, dev: {packages: d, bases: [main]}}\n"
+    )
+    given = spec.load(path)
+    for index in given.indexes.values():
+        index.packages.mkdir()
+    Watch(given).once()
+    client = TestClient(create_app(given))
+    blocks = re.findall("<pre>(.*?)</pre>", client.simulate_get(f"{at}/").text, re.DOTALL)
+    shown = "".join(f"{unescape(block)}\n\n" for block in blocks)
+    for name in ("pip.conf", "uv.toml", "environment.yml"):
+        lines = client.simulate_get(f"{at}/-/{name}").text.splitlines()
+        settings = [line for line in lines if line and not line.lstrip().startswith("#")]
+        assert "".join(f"{line}\n" for line in settings) in shown
+    [index] = tomllib.loads(client.simulate_get(f"{at}/-/uv.toml").text)["index"]
+    assert f"poetry source add --priority=primary {index['name']} {index['url']}\n" in shown
 
 
 @pytest.mark.parametrize("name", ["ca.pem", "nothing", "pip.conf.j2", "..", "%2e%2e%2fpip.conf"])

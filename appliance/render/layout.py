@@ -1,0 +1,57 @@
+"""Where pyindex lies on a host and as whom it runs, for all templates."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.render import system
+from appliance.render.hostspec import digest
+from appliance.spec import Spec
+
+RELEASE = "/opt/pyindex/current"
+SETTINGS = "/etc/pyindex"
+SOCKET = "/run/pyindex/pyindex.sock"
+LOGS = "/var/log/pyindex"
+USER = "pyindex"
+
+
+@dataclass(frozen=True)
+class LayoutValues:
+    """What every template may use.
+
+    Attributes:
+        head: The first line of a file, without the comment sign.
+        release: Directory of the release that runs.
+        settings: Directory of spec, environment and client files.
+        logs: Directory of nginx's logs.
+        user: Runs the services.
+        socket: Unix socket of the application; ``None`` where nginx connects to a port.
+        writable: Packages directories that take uploads; a list, as templates append it to one.
+    """
+
+    spec: Spec
+    head: str
+    release: str
+    settings: str
+    logs: str
+    user: str
+    socket: str | None
+    writable: list[Path]
+
+
+def head(spec: Spec) -> str:
+    """Where a rendered file comes from."""
+    return f"Rendered by pyindex from the spec with digest {digest(spec)[:16]}; do not edit."
+
+
+def layout(spec: Spec) -> LayoutValues:
+    """The values of :class:`LayoutValues` for a spec."""
+    return LayoutValues(
+        spec=spec,
+        head=head(spec),
+        release=RELEASE,
+        settings=SETTINGS,
+        logs=LOGS,
+        user=USER,
+        socket=SOCKET if system.uses_socket(spec) else None,
+        writable=[index.packages for index in spec.indexes.values() if index.upload],
+    )
