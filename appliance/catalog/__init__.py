@@ -7,6 +7,6 @@ Not here: reading package files (`incoming`), writing the published tree (`site`
 asked is a :class:`Reader`, composed by subject of :mod:`projects`, :mod:`search`, :mod:`inventory`
 and :mod:`journal`; what can be changed a :class:`Writer`, composed of :mod:`files`,
 :mod:`rejections` and :mod:`decisions` over :mod:`recorder`, which writes the journal.
-:mod:`indexes` builds the indexes of a spec from a reader; :mod:`metadata` keeps core metadata beside
-the database until it is published.
+:mod:`indexes` builds the indexes of a spec from a reader; :mod:`metadata` keeps core metadata of
+files until it is published.
 """

@@ -1,8 +1,8 @@
-"""One look at a package file: digests and core metadata, from bytes that nobody vouches for.
+"""Package files read once: digests and core metadata, from bytes that are not trusted.
 
 Nothing is ever extracted. What is read of an archive is bounded: its directory, its headers, its
 metadata, and the ratio of what comes out to what goes in. It costs time and memory nevertheless,
-so that only processes with limits look at files (:mod:`appliance.incoming.examine`).
+so that only processes with limits read files (:mod:`appliance.incoming.examiner`).
 """
 
 import hashlib
@@ -88,19 +88,19 @@ class Inspection:
     notes: tuple[str, ...] = ()
 
 
-class Changing(Rejected):
-    """The file is being written to; look again later."""
+class ChangingError(Exception):
+    """The file is being written to; examine it again later."""
 
 
-class Unexpected(Rejected):
-    """Nobody thought that reading a file could end like this; ``__cause__`` says where it did."""
+class UnexpectedError(Rejected):
+    """Reading a file raised what no check expects; ``__cause__`` says where."""
 
 
 def inspect(file: IO[bytes], filename: str) -> Inspection:
     """Read the package file ``file`` once; ``filename`` is its name without directories.
 
-    Raises :class:`Rejected` with the reason if it cannot be taken in, ``OSError`` if it cannot be
-    read, :class:`Changing` if it was written to meanwhile. ``MemoryError`` is the caller's.
+    Raises :class:`Rejected` with the reason if it cannot be accepted, ``OSError`` if it cannot be
+    read, :class:`ChangingError` if it was written to meanwhile. ``MemoryError`` is the caller's.
     """
     suffix = names.ending(filename)
     distribution = names.parse(filename)  # a hopeless name is not worth reading the file for
@@ -112,7 +112,7 @@ def inspect(file: IO[bytes], filename: str) -> Inspection:
     finally:
         after = os.fstat(file.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise Changing("the file is being written to")
+            raise ChangingError("the file is being written to")
     return _describe(distribution, before.st_size, digests, raw)
 
 
@@ -168,7 +168,7 @@ def _metadata(
     content: IO[bytes], suffix: str, distribution: names.Distribution, thorough: bool
 ) -> bytes | None:
     """The metadata file, of an archive that is whole; every way in which a library says that it is
-    not, as one refusal."""
+    not, as one rejection."""
     content.seek(0)
     try:
         if suffix == ".msi":
@@ -188,7 +188,7 @@ def _metadata(
         raise Rejected(f"truncated or damaged archive: {text}") from error
     except Exception as error:
         text = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise Unexpected(f"cannot be examined: {text}") from error
+        raise UnexpectedError(f"cannot be examined: {text}") from error
 
 
 def _check_msi(content: IO[bytes]) -> None:
@@ -207,17 +207,19 @@ def _from_wheel(
 def _dist_info(members: set[str], distribution: names.Distribution) -> str:
     """The name of the one directory that says what a wheel is (PEP 427)."""
     tops = {_on_windows(name).partition("/")[0] for name in members}
-    found = sorted(top for top in tops if top.lower().endswith(_DIST_INFO))
-    if not found:
+    infos = sorted(top for top in tops if top.lower().endswith(_DIST_INFO))
+    if not infos:
         raise Rejected("a wheel without a .dist-info/METADATA file")
-    if len(found) > 1:
-        raise Rejected(f"more than one .dist-info directory: {found[0]}, {found[1]}")
-    (info,) = found
+    if len(infos) > 1:
+        raise Rejected(f"more than one .dist-info directory: {infos[0]}, {infos[1]}")
+    (info,) = infos
     if not _is_info_of(info, distribution):
         raise Rejected(f"its {info} is not the .dist-info of {_shown(distribution)}")
     for name in _WHEEL_FILES:
         if f"{info}/{name}" not in members:
             raise Rejected(f"a wheel without a .dist-info/{name} file")
+
+    # Unpacked on Windows, or on a disk that takes a for A, it must be the same wheel.
     for member in sorted(members):
         if "//" in member or "/./" in member or member.startswith("./"):
             raise Rejected(f"the archive member {member!r} is another one when it is unpacked")
@@ -237,7 +239,7 @@ def _is_info_of(info: str, distribution: names.Distribution) -> bool:
     stem = info.removesuffix(_DIST_INFO)
     if stem.count("-") == 1 and distribution.filename.startswith(f"{stem}-"):
         return True
-    cuts = [place for place, char in enumerate(stem) if char == "-"]
+    cuts = [offset for offset, char in enumerate(stem) if char == "-"]
     return any(_same(distribution, stem[:cut], stem[cut + 1 :]) for cut in cuts)
 
 
@@ -246,10 +248,10 @@ def _from_zip(content: IO[bytes], suffix: str, thorough: bool) -> bytes | None:
     # An egg may begin with a script that starts it, a program may end with a signature.
     archive = _read_zip(content, thorough, prefix=suffix != ".zip", tail=is_program)
     wanted = {".zip": _PKG_INFO, ".egg": _EGG_INFO}.get(suffix, _NOTHING)
-    found = sorted({m.filename for m in archive.members if wanted.match(m.filename)})
-    if len(found) > 1:
-        raise Rejected(f"more than one metadata file: {found[0]}, {found[1]}")
-    return _read_member(archive, found[0]) if found else None
+    members = sorted({m.filename for m in archive.members if wanted.match(m.filename)})
+    if len(members) > 1:
+        raise Rejected(f"more than one metadata file: {members[0]}, {members[1]}")
+    return _read_member(archive, members[0]) if members else None
 
 
 def _read_zip(content: IO[bytes], thorough: bool, **allowed: bool) -> zips.Zip:
@@ -272,7 +274,7 @@ def _read_member(archive: zips.Zip, name: str) -> bytes:
 
 def _from_tar(content: IO[bytes], suffix: str) -> bytes | None:
     size = content.seek(0, os.SEEK_END)
-    found: dict[str, bytes] = {}
+    metadata_of: dict[str, bytes] = {}
 
     def is_wanted(member: tarfile.TarInfo) -> bool:
         _check_member(member.name)
@@ -282,13 +284,13 @@ def _from_tar(content: IO[bytes], suffix: str) -> bytes | None:
         return wanted
 
     def take(member: tarfile.TarInfo, raw: bytes) -> None:
-        for name, known in found.items():
-            if known != raw:
+        for name, other in metadata_of.items():
+            if other != raw:
                 raise Rejected(f"more than one metadata file: {name}, {member.name}")
-        found[member.name] = raw
+        metadata_of[member.name] = raw
 
     tars.walk(content, suffix, _limit(size), is_wanted, take)
-    return next(iter(found.values()), None)
+    return next(iter(metadata_of.values()), None)
 
 
 def _limit(size: int) -> int:
@@ -298,10 +300,11 @@ def _limit(size: int) -> int:
 def _check_member(name: str) -> None:
     if ".." not in name and name[:1] not in ("/", "\\", ""):
         return
-    parts = name.replace("\\", "/").split("/")
-    if not parts[0] or (".." in parts and f"{normpath('/'.join(parts))}/".startswith("../")):
+    components = _on_windows(name).split("/")
+    leads_out = f"{normpath('/'.join(components))}/".startswith("../")
+    if not components[0] or (".." in components and leads_out):
         raise Rejected(f"the archive member {name!r} would be unpacked outside its folder")
-    if ".." in parts:
+    if ".." in components:
         raise Rejected(f"the archive member {name!r} has .. in its path")
 
 
@@ -354,7 +357,7 @@ def _is_specifier(text: str) -> bool:
 
 
 def _agrees(distribution: names.Distribution, fields: CoreMetadata) -> bool:
-    """Whether file name and metadata speak of one release. A wheel of two minds is refused, and
+    """Whether file name and metadata speak of one release. A wheel of two minds is rejected, and
     whatever says that it is another project."""
     name, version = fields.line("name"), fields.line("version")
     if name and version and _same(distribution, name, version):

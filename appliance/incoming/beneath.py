@@ -12,7 +12,7 @@ def open_beneath(root: str, path: str) -> int:
     is resolved first. Raises ``OSError``: ``ELOOP`` for what leads out.
     """
     try:
-        return open_plain(root, path)
+        return open_without_links(root, path)
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENOTDIR):
             raise
@@ -20,10 +20,10 @@ def open_beneath(root: str, path: str) -> int:
     real = os.path.realpath(f"{root}/{path}")
     if not real.startswith(f"{root}/"):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
-    return open_plain(root, real[len(root) + 1 :])
+    return open_without_links(root, real[len(root) + 1 :])
 
 
-def open_plain(root: str, path: str) -> int:
+def open_without_links(root: str, path: str) -> int:
     """As :func:`open_beneath`, if no component of ``path`` is a symbolic link."""
     *directories, name = path.split("/")
     above = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -12,7 +12,7 @@ from appliance.catalog.readiness import FULLY, scan_mark, vanished_mark
 from appliance.incoming.comparison import covers, filename
 from appliance.incoming.directory import DirectoryMissing, PackagesDirectory
 from appliance.incoming.entries import Entry
-from appliance.incoming.mounts import KnownMounts
+from appliance.incoming.mounts import Mounts
 from appliance.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Deletions:
 
     Attributes:
         mounts: The file systems that the packages directory was on.
-        held: Paths that are gone, and wait for somebody to confirm it.
+        pending: Paths that are gone, and stay listed until somebody confirms their deletion.
         troubles: What was not taken for a deletion, in words, since :meth:`begin`.
     """
 
@@ -51,8 +51,8 @@ class Deletions:
     ) -> None:
         self._spec, self._catalog, self._index = spec, catalog, index
         self._directory, self._confirmed = directory, confirmed
-        self.mounts = KnownMounts(spec, index, directory)
-        self.held: set[str] = set()
+        self.mounts = Mounts(spec, index, directory)
+        self.pending: set[str] = set()
         self.troubles: list[str] = []
         self._unmounted: set[str] = set()  # without their disk, where there were files
         self._covering: set[str] = set()  # with another disk over what was there
@@ -66,7 +66,7 @@ class Deletions:
         """What of the paths ``gone`` somebody deleted, by all that we can tell, or is replaced."""
         self._unmounted, self._covering = set(), set()
         if self._confirmed or self._is_said_to_be_empty():
-            self._hold(set(), 0)
+            self._set_pending(set(), 0)
             return Deletion(gone, self._successors(gone))
 
         gone = self._without_covered(self._without_unmounted(gone))
@@ -205,36 +205,36 @@ class Deletions:
             paths = list(gone)
             files = len(reader.accepted_at(self._index, paths))
             files += len(reader.unseen_at(self._index, paths))
-            is_holding = reader.mark(vanished_mark(self._index)) > 0
+            has_pending = reader.mark(vanished_mark(self._index)) > 0
             listed = reader.counts(self._index)[1] + reader.unseen(self._index)
 
         is_most = files >= _MANY and 2 * files > listed
-        if is_most or (is_full_scan and files and is_holding):
-            self._hold(set(gone) if is_full_scan else gone | self.held, files)
+        if is_most or (is_full_scan and files and has_pending):
+            self._set_pending(set(gone) if is_full_scan else gone | self.pending, files)
             return set()
         if is_full_scan:
-            self._hold(set(), 0)
+            self._set_pending(set(), 0)
         return gone
 
-    def held_successors(self) -> Deletion:
-        """What takes the place of paths that are held, and of which."""
-        successors = self._successors(self.held)
-        return Deletion(_named_like(successors, self.held), successors)
+    def pending_successors(self) -> Deletion:
+        """What takes the place of pending deletions, and of which."""
+        successors = self._successors(self.pending)
+        return Deletion(_named_like(successors, self.pending), successors)
 
-    def release(self, paths: Set[str]) -> None:
-        """Hold these paths no longer: their files are back, or others are in their place."""
-        if self.held.isdisjoint(paths):
+    def restore(self, paths: Set[str]) -> None:
+        """Let these paths be pending no longer: their files are back, or were replaced."""
+        if self.pending.isdisjoint(paths):
             return
-        self.held -= paths
+        self.pending -= paths
         with self._catalog.read() as reader:
             is_confirmed = not reader.mark(vanished_mark(self._index))
         if is_confirmed:  # by another process, all of them
-            self.held = set()
-        self._hold(self.held, len(self.held))
+            self.pending = set()
+        self._set_pending(self.pending, len(self.pending))
 
-    def _hold(self, gone: Set[str], files: int) -> None:
-        """Keep what is gone listed until somebody confirms it or it is back."""
-        self.held = set(gone)
+    def _set_pending(self, gone: Set[str], files: int) -> None:
+        """Keep what is gone listed until its deletion is confirmed, or it is back."""
+        self.pending = set(gone)
         with self._catalog.read() as reader:
             before = reader.mark(vanished_mark(self._index))
             text = vanished(reader, self._index, files)

@@ -14,12 +14,12 @@ from appliance.errors import PyindexError, Rejected
 from appliance.incoming.entries import (
     Entry,
     Problem,
+    complete_name,
     invalid,
     invalid_directory,
     invalid_path,
     is_ignored,
     unreadable,
-    without_partial_ending,
 )
 from appliance.index.model import Code
 from appliance.text import has_controls, printable
@@ -225,7 +225,7 @@ class PackagesDirectory:
                     is_directory = entry.is_dir(follow_symlinks=False)
                 if is_ignored(name, is_directory):
                     walked.ignored.append(printable(prefix + name))
-                    walked.unfinished.add(prefix + without_partial_ending(name))
+                    walked.unfinished.add(prefix + complete_name(name))
                     continue
 
                 is_entered = is_directory and invalid_directory(prefix + name) is None

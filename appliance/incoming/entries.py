@@ -93,7 +93,7 @@ def is_entered(path: str) -> bool:
     return not (name.startswith(".") or is_ignored(name, True) or invalid_directory(path))
 
 
-def without_partial_ending(name: str) -> str:
+def complete_name(name: str) -> str:
     """The file of which another, called ``name``, says that its download is not finished."""
     endings = (end for end in PARTIAL_ENDINGS if name.endswith(end))
     return name.removesuffix(next(endings, ""))

@@ -165,7 +165,7 @@ class _Run:
                 is_answered = True
                 is_alive = self._take(process, line) and is_alive
             if not is_alive:
-                self._bury(process)
+                self._discard(process)
 
         for process in list(self._processes):
             self._check_silence(process)
@@ -231,7 +231,7 @@ class _Run:
                 self._reject(chunk, number, Code.STALLED, reason, retry=True)
             self._replace(process, is_blameless=number is not None)
 
-    def _bury(self, process: ExaminerProcess) -> None:
+    def _discard(self, process: ExaminerProcess) -> None:
         """Find out of what a process died, and whether the file that it was at is to blame."""
         chunk, number = process.current() if process.chunks else (None, None)
         returncode = process.kill()

@@ -100,10 +100,10 @@ def _examine(work: Work, entry: Entry) -> Answer:
     """The answer for one file, whatever it does to whoever reads it."""
     try:
         return _read(work, entry)
-    except archive.Unexpected as error:
+    except archive.UnexpectedError as error:
         trace = "".join(traceback.format_exception(error))
         return Answer(rejection(entry, Code.FAILED, str(error)), trace=trace)
-    except archive.Changing:
+    except archive.ChangingError:
         return Answer(Changing(entry.path))
     except Rejected as error:
         return Answer(rejection(entry, Code.INVALID, str(error)))

@@ -10,7 +10,7 @@ from appliance.errors import PyindexError
 from appliance.incoming.comparison import Comparison, Part, is_package
 from appliance.incoming.deletions import Deletions
 from appliance.incoming.directory import PackagesDirectory, Walked
-from appliance.incoming.entries import Entry, without_partial_ending
+from appliance.incoming.entries import Entry, complete_name
 from appliance.incoming.intake import Intake
 from appliance.incoming.postponed import Postponed
 from appliance.incoming.signatures import Signatures
@@ -83,7 +83,7 @@ class Scanner:
         return self._deletions.troubles
 
     def missing(self) -> list[str]:
-        """The directories whose disk is away, see :meth:`KnownMounts.missing`."""
+        """The directories whose disk is away, see :meth:`Mounts.missing`."""
         return self._deletions.mounts.missing()
 
     # --- a part of the directory ---------------------------------------------------------------
@@ -107,18 +107,18 @@ class Scanner:
             yield from (None for _ in self.scan(again))
             return
 
-        paths = paths | {without_partial_ending(path) for path in paths}
+        paths = paths | {complete_name(path) for path in paths}
         paths = paths | {path + SIGNATURE for path in paths if is_package(path)}
         part = self._comparison.part_at(paths)
         new, gone = self._compare(part, again)
         settled = [each for each in new if again or self._postponed.is_settled(each, is_event)]
 
-        gone = gone - self._deletions.held if removes else set()
+        gone = gone - self._deletions.pending if removes else set()
         if gone := {path for path in gone if self._comparison.is_gone(path)}:
             yield from self._remove(gone, [entry.path for entry in settled], is_full_scan=False)
         yield from self._accept(settled)
         if removes:
-            yield from self._replace_held()
+            yield from self._replace_pending()
         self._signatures.match(part, self._comparison.signed_at(paths))
         yield
 
@@ -224,7 +224,7 @@ class Scanner:
     def _compare(self, part: Part, again: bool) -> tuple[list[Entry], Set[str]]:
         """What is new or changed in a part, and the paths of what seems to be gone."""
         difference = self._comparison.compare(part, again)
-        self._deletions.release(difference.away | part.entries.keys())
+        self._deletions.restore(difference.away | part.entries.keys())
         self._postponed.forget(difference.new, part.covers)
         return difference.new, difference.gone
 
@@ -256,12 +256,12 @@ class Scanner:
                 change.remember(self.index, expected)
             yield
 
-    def _replace_held(self) -> Iterator[None]:
-        """Let files that came elsewhere take the place of such as are held."""
-        deletion = self._deletions.held_successors()
+    def _replace_pending(self) -> Iterator[None]:
+        """Let files that came elsewhere take the place of pending deletions."""
+        deletion = self._deletions.pending_successors()
         if deletion.successors:
             yield from self._accept(deletion.successors, sorted(deletion.paths))
-            self._deletions.release(deletion.paths)
+            self._deletions.restore(deletion.paths)
 
     def _may_be_there(self, path: str) -> bool:
         """Whether a file that nobody has examined may be at ``path``."""

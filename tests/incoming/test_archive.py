@@ -214,7 +214,7 @@ def test_a_hostile_archive_is_refused_in_little_memory(
     finally:
         tracemalloc.stop()
     assert hostile.reason in str(refusal.value)
-    assert not isinstance(refusal.value, archive.Unexpected)
+    assert not isinstance(refusal.value, archive.UnexpectedError)
     assert peak < 96 << 20
 
 
@@ -314,7 +314,7 @@ def test_any_metadata_is_read_or_refused(tmp_path: Path, text: bytes) -> None:
 def refused_or_read(path: Path) -> None:
     try:
         inspect(path)
-    except archive.Unexpected:
+    except archive.UnexpectedError:
         raise
     except Rejected as error:
         assert str(error)
