@@ -21,7 +21,8 @@ from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
 from appliance.index.model import Change, Decisions
 from appliance.operations import opening
-from appliance.operations.watch import Watch, is_alive
+from appliance.operations.update import update
+from appliance.operations.watchlock import is_watched
 from appliance.site.publish import Publisher
 from appliance.spec import Spec
 from appliance.text import has_controls
@@ -51,7 +52,7 @@ def rebuild(spec: Spec, accept_changes: bool = False) -> Iterator[str]:
     if accept_changes:
         with catalog.change() as change:
             change.doubt()
-    Watch(spec).once(again=True)
+    update(spec, reread=True)
     yield from _counts(spec, catalog)
 
 
@@ -218,7 +219,7 @@ def restore(spec: Spec, copy: Path) -> Iterator[str]:
     :class:`PyindexError` while the index runs and for a backup of other indexes,
     :class:`CatalogError` for what is no backup.
     """
-    if is_alive(spec):
+    if is_watched(spec):
         raise PyindexError("the index is running; stop it, restore, and start it again")
     atomic.make_directory(spec.state)
     with _alone(spec), _temporary(spec) as temporary:
@@ -234,7 +235,7 @@ def restore(spec: Spec, copy: Path) -> Iterator[str]:
     with catalog.read() as reader:
         decisionlog.follow(spec.state, reader)
     yield f"restored from {copy}"
-    Watch(spec).once()
+    update(spec)
     publisher = Publisher(spec, catalog)
     publisher.publish(everything=True)
     publisher.publish_lists()
