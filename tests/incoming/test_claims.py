@@ -19,8 +19,10 @@ from appliance.incoming.directory import DirectoryMissing, PackagesDirectory, Wa
 from appliance.incoming.entries import Entry
 from appliance.incoming.scan import Scanner
 from appliance.index.names import possible
+from appliance.operations.backup import backup
 from appliance.operations.health import health
-from appliance.operations.recover import backup, rebuild, restore
+from appliance.operations.rebuild import rebuild
+from appliance.operations.restore import restore
 from appliance.operations.update import confirm_deletions, prepare, update
 from appliance.operations.watch import Watcher
 from appliance.site.publish import Publisher

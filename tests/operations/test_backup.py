@@ -10,7 +10,8 @@ import pytest
 from appliance.catalog.database import CatalogError
 from appliance.errors import PyindexError
 from appliance.operations import decisions
-from appliance.operations.recover import backup, restore
+from appliance.operations.backup import backup
+from appliance.operations.restore import restore
 from appliance.operations.update import update
 from appliance.operations.watchlock import is_watched
 from appliance.spec import Backup, Index, Spec

@@ -14,8 +14,10 @@ from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog
 from appliance.index.model import Decisions
 from appliance.operations import decisions
+from appliance.operations.backup import backup
 from appliance.operations.opening import open_catalog
-from appliance.operations.recover import backup, rebuild, restore
+from appliance.operations.rebuild import rebuild
+from appliance.operations.restore import restore
 from appliance.operations.update import update
 from appliance.spec import Spec
 from tests.conftest import Lab, eventually

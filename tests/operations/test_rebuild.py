@@ -20,8 +20,10 @@ from appliance.catalog.readiness import scan_mark
 from appliance.cli import main
 from appliance.index.model import File
 from appliance.operations import decisions
+from appliance.operations.backup import backup
 from appliance.operations.opening import published
-from appliance.operations.recover import backup, rebuild, restore
+from appliance.operations.rebuild import rebuild
+from appliance.operations.restore import restore
 from appliance.operations.update import prepare, update
 from appliance.operations.watchlock import is_watched
 from appliance.site.publish import Publisher
