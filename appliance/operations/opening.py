@@ -79,17 +79,18 @@ def _catch_up(spec: Spec, catalog: Catalog, known: int) -> None:
         last = change.serial()
         if last >= known and last > 0:
             return  # somebody else was faster
-        decided = logged.decided(since=last)
-        change.decide(decided)
+        decisions = logged.decided(since=last)
+        change.decide(decisions)
         note = change.note("recovered" if last else "begun", known if last else beginning)
         remember_published(spec, change)
-    if known or len(decided):
+
+    if known or len(decisions):
         log.warning(
             "%s: %s; it goes on at serial %d, and %d decisions came from %s",
             catalog.path,
             f"older than what is published or logged, at serial {last}" if last else "was missing",
             note.serial,
-            len(decided),
+            len(decisions),
             decisionlog.NAME,
         )
         for problem in logged.problems:
