@@ -11,7 +11,7 @@ import appliance
 ROOT = Path(appliance.__file__).parent
 # Packages, and modules that are in none, from the ground up.
 ORDER = (
-    *("errors", "text", "atomic"),
+    *("errors", "text", "atomic", "locks"),
     *("spec", "index", "catalog", "incoming", "site", "operations"),
     *("render", "pack", "web", "cli", "wsgi", "__main__"),
 )
