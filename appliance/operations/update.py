@@ -49,6 +49,10 @@ class Update:
             self._lists_at = time.monotonic()
             self._publisher.publish_lists()
 
+    def publish_pages(self) -> None:
+        """Publish what has changed, without lists."""
+        self._publisher.publish()
+
     def publish_steps(self, steps: Iterable[bool | None]) -> None:
         """Take the steps of a scan, and publish after each that changed something."""
         for has_changed in steps:
@@ -101,7 +105,7 @@ def update(spec: Spec, reread: bool = False, rewrite: bool = False) -> None:
     """
     catalog = prepare(spec)
     job = Update(spec, catalog)
-    job.publish(again=True)
+    job.publish_pages()
 
     missing: list[DirectoryMissing] = []
     for index in spec.indexes:

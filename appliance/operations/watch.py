@@ -62,8 +62,8 @@ class Watcher:
         self._indexes = [
             WatchedIndex(
                 Scanner(self._spec, self._catalog, index),
+                self._update,
                 self._problems,
-                self._publish,
                 seconds,
                 self._stopping,
             )
@@ -89,16 +89,10 @@ class Watcher:
                 with self._problems.catching("tend"):
                     self._repair.step()
             if self._update.is_list_due:
-                self._publish(False)
+                with self._problems.catching("publish"):
+                    self._update.publish()
             with self._problems.catching("report"):
                 self._report()
-
-    def _publish(self, again: bool) -> None:
-        """Publish what has changed; trouble with it holds up no scan."""
-        if again:
-            self._update.expect_lists()
-        with self._problems.catching("publish"):
-            self._update.publish(again)
 
     # --- events --------------------------------------------------------------------------------
 

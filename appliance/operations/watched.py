@@ -3,13 +3,14 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Generator, Set
+from collections.abc import Generator, Set
 from contextlib import closing
 
 from appliance.errors import PyindexError
 from appliance.incoming.scan import Scanner
 from appliance.operations.problems import Problems
 from appliance.operations.report import Progress
+from appliance.operations.update import Update
 
 RETRY_SECONDS = 1.0
 TICK_SECONDS = 0.1
@@ -27,8 +28,8 @@ _MOVE_SECONDS = 3 * TICK_SECONDS
 class WatchedIndex:
     """Scans what events name, and now and then all: network file systems tell nothing.
 
-    ``publish`` is called after each change, with ``True`` where pages may be due without one;
-    ``seconds`` is the time between two full scans. Steps end early when ``stopping`` is set.
+    ``update`` publishes each change; ``seconds`` is the time between two full scans. Steps end
+    early when ``stopping`` is set.
 
     Attributes:
         is_marked: Whether the catalog knows that the index was scanned.
@@ -38,14 +39,14 @@ class WatchedIndex:
     def __init__(
         self,
         scanner: Scanner,
+        update: Update,
         problems: Problems,
-        publish: Callable[[bool], None],
         seconds: float,
         stopping: threading.Event,
     ) -> None:
         self.scanner = scanner
         self.is_marked = self.has_failed = False
-        self._problems, self._publish, self._stopping = problems, publish, stopping
+        self._update, self._problems, self._stopping = update, problems, stopping
         self._seconds = seconds
         self._paths: set[str] = set()  # that events named
         self._paths_at = 0.0
@@ -138,7 +139,7 @@ class WatchedIndex:
         scan = self.scanner.scan_paths(paths, is_event=True, removes=watches_all)
         with closing(scan) as steps:
             for _ in steps:
-                self._publish(False)
+                self._publish()
                 if self._stopping.is_set():
                     return  # what is left is found at the next start
 
@@ -160,7 +161,7 @@ class WatchedIndex:
                 self._end_scan()
                 return
             if has_changed:
-                self._publish(False)
+                self._publish()
                 return
             if self.scanner.pauses:
                 self._scan_at = time.monotonic() + _MOVE_SECONDS
@@ -175,7 +176,7 @@ class WatchedIndex:
         self._at_full_speed, self._is_requested = self._is_requested, False
         self._due = time.monotonic() + self._seconds
         self._scan = self.scanner.scan()
-        self._publish(True)
+        self._publish(again=True)
 
     def _end_scan(self) -> None:
         self._scan, self._failures, self.has_failed = None, 0, False
@@ -186,7 +187,7 @@ class WatchedIndex:
         prefix = f"missing {self.index} "
         texts = {prefix + text: text for text in self.scanner.troubles}
         self._problems.replace(prefix, texts, self.index)
-        self._publish(False)
+        self._publish()
 
     def _abandon_scan(self, error: Exception) -> None:
         """Begin anew after a growing pause. What only we can mend is tried again at the next scan
@@ -211,4 +212,10 @@ class WatchedIndex:
         is_news = self.scanner.note_scan()
         self.is_marked = True
         if is_news:
-            self._publish(True)
+            self._update.expect_lists()
+            self._publish(again=True)
+
+    def _publish(self, again: bool = False) -> None:
+        """Publish what has changed; trouble with it holds up no scan."""
+        with self._problems.catching("publish"):
+            self._update.publish(again)
