@@ -16,7 +16,8 @@ from appliance import spec
 from appliance.catalog.database import Catalog
 from appliance.catalog.readiness import scan_mark
 from appliance.index.model import Change
-from appliance.operations.watch import Watch
+from appliance.operations.update import update
+from appliance.operations.watch import Watcher
 from appliance.site.tree import Site
 from appliance.spec import Spec
 from tests.dist import make_sdist, make_wheel
@@ -49,12 +50,12 @@ class Lab:
 
     def once(self, again: bool = False) -> None:
         """Bring catalog and pages up to the folder."""
-        Watch(self.spec).once(again)
+        update(self.spec, reread=again)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Follow the folder meanwhile."""
-        with watched(Watch(self.spec)):
+        with watched(Watcher(self.spec)):
             yield
 
     def page_path(self, project: str, name: str = "index.json") -> Path:
@@ -107,7 +108,7 @@ class Lab:
 
 
 @contextmanager
-def watched(watching: Watch) -> Iterator[None]:
+def watched(watching: Watcher) -> Iterator[None]:
     """Run it in a thread meanwhile."""
     thread = threading.Thread(target=watching.run)
     thread.start()

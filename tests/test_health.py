@@ -23,7 +23,7 @@ from appliance.incoming.entries import Entry
 from appliance.incoming.scan import Scanner
 from appliance.operations import report
 from appliance.operations.health import health
-from appliance.operations.watch import alive, is_alive
+from appliance.operations.watchlock import is_watched, watching
 from appliance.web.app import create_app
 from tests.conftest import Lab, eventually
 from tests.dist import make_wheel
@@ -138,7 +138,7 @@ def test_a_watcher_that_stands_still_is_told(lab: Lab, monkeypatch: pytest.Monke
         eventually(lambda: lab.spec.catalog.exists() and asked(lab) == (200, "ok"))
         process.send_signal(signal.SIGSTOP)
         eventually(lambda: any("makes no progress since" in each for each in problems(lab)))
-        assert is_alive(lab.spec)
+        assert is_watched(lab.spec)
         assert asked(lab) == (200, "degraded")
         process.send_signal(signal.SIGCONT)
         eventually(lambda: asked(lab) == (200, "ok"))
@@ -152,7 +152,7 @@ def test_it_is_starting_until_all_was_scanned(lab: Lab) -> None:
     lab.once()
     lab.catalog.set_mark(scan_mark(lab.spec, lab.index), 0)
     client = TestClient(create_app(lab.spec))
-    with alive(lab.spec):
+    with watching(lab.spec):
         answer = client.simulate_get("/health")
         assert (answer.status_code, answer.json["status"]) == (503, "starting")
         assert answer.headers["retry-after"]

@@ -13,7 +13,7 @@ import appliance
 ROOT = Path(appliance.__file__).parent
 # Packages, and modules that are in none, from the ground up.
 ORDER = (
-    *("errors", "text", "atomic", "headers"),
+    *("errors", "text", "atomic", "locks", "headers"),
     *("spec", "index", "catalog", "incoming", "site", "operations"),
     *("render", "pack", "web", "cli", "wsgi", "__main__"),
 )

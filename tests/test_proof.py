@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from appliance import spec
-from appliance.operations.watch import Watch
+from appliance.operations.update import update
 from appliance.pack import wheels
 from benchmarks.ports import HOST, free_port
 from tests.conftest import eventually
@@ -68,7 +68,7 @@ def serving(folder: Path) -> Iterator[str]:
     """The packages in a folder, as an index; its address."""
     path = folder.parent / "pyindex.yml"
     path.write_text(f"state: state\nindexes: {{main: {{packages: {folder.name}}}}}\n")
-    Watch(spec.load(path)).once()
+    update(spec.load(path))
     port = free_port()
     with application(path, port):
         yield f"http://{HOST}:{port}"

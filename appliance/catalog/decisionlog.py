@@ -10,7 +10,6 @@ A line with ``yanks`` and ``statuses`` has all that held when it was written. Th
 and whatever replaces all decisions (a restore) writes one.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from appliance.atomic import sync_paths
 from appliance.catalog import schema
 from appliance.catalog.reader import Reader
 from appliance.index.model import STATUSES, Change, Decisions
+from appliance.locks import lock
 
 NAME = "decisions.jsonl"
 _NANOSECONDS_PER_MICROSECOND = 1000
@@ -160,7 +160,7 @@ def _locked(state: Path) -> Iterator[int]:
     is_new = not path(state).exists()
     descriptor = os.open(path(state), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor)
         if is_new:
             sync_paths([str(state)])
         yield descriptor

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from appliance.cli import common
-from appliance.operations import recover
+from appliance.operations import backup, restore
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -31,12 +31,12 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def _backup(arguments: argparse.Namespace) -> int:
-    print(recover.backup(common.source(arguments)))
+    print(backup.backup(common.source(arguments)))
     return 0
 
 
 def _restore(arguments: argparse.Namespace) -> int:
     common.log_to_stderr()
-    for line in recover.restore(common.source(arguments), arguments.copy):
+    for line in restore.restore(common.source(arguments), arguments.copy):
         print(line)
     return 0

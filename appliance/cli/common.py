@@ -36,7 +36,7 @@ def source(arguments: argparse.Namespace, changes: bool = False) -> Spec:
     found = _source(arguments)
     act_as_owner(found.state)
     if changes:
-        from appliance.operations.watch import check_alone
+        from appliance.operations.watchlock import check_alone
 
         check_alone(found)
     return found

@@ -3,7 +3,7 @@
 import argparse
 
 from appliance.cli import common
-from appliance.operations.watch import confirm_deletions
+from appliance.operations.update import confirm_deletions
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

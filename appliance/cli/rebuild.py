@@ -3,7 +3,7 @@
 import argparse
 
 from appliance.cli import common
-from appliance.operations.recover import rebuild
+from appliance.operations.rebuild import rebuild
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

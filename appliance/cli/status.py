@@ -9,7 +9,7 @@ from appliance.catalog.database import Catalog
 from appliance.cli import common
 from appliance.incoming.directory import DirectoryMissing, PackagesDirectory
 from appliance.operations.health import health
-from appliance.operations.watch import is_alive
+from appliance.operations.watchlock import is_watched
 from appliance.spec import Spec
 
 # Names of a packages directory that are looked at for those that are ignored.
@@ -62,7 +62,7 @@ def status(spec: Spec) -> dict[str, Any]:
         "status": found.status,
         "serial": serial,
         "published": published,
-        "watched": is_alive(spec),
+        "watched": is_watched(spec),
         "problems": found.problems,
         "indexes": indexes,
     }

@@ -7,7 +7,8 @@ import threading
 import time
 
 from appliance.cli import common
-from appliance.operations.watch import Watch
+from appliance.operations.update import update
+from appliance.operations.watch import Watcher
 from appliance.spec import Spec
 
 _PARENT_SECONDS = 0.5
@@ -37,9 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
 def watch(spec: Spec, once: bool = False, parent: int | None = None) -> int:
     """Follow the folders of ``spec`` until SIGTERM or SIGINT; with ``once``, look and end."""
     if once:
-        Watch(spec).once()
+        update(spec)
         return 0
-    watching = Watch(spec)
+    watching = Watcher(spec)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: watching.stop())
     if parent is not None:
@@ -48,7 +49,7 @@ def watch(spec: Spec, once: bool = False, parent: int | None = None) -> int:
     return 0
 
 
-def _follow(parent: int, watching: Watch) -> None:
+def _follow(parent: int, watching: Watcher) -> None:
     """End with the parent, at the next good moment or after some seconds at any."""
     while os.getppid() == parent:
         time.sleep(_PARENT_SECONDS)

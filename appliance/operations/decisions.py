@@ -18,7 +18,7 @@ from appliance.index.model import File, Project
 from appliance.index.names import SIGNATURE, normalize
 from appliance.operations.opening import open_catalog
 from appliance.operations.trash import discard
-from appliance.site.publish import Publisher
+from appliance.operations.update import Update
 from appliance.spec import Spec
 from appliance.text import has_controls
 
@@ -47,30 +47,36 @@ def remove(spec: Spec, index: str, what: str) -> list[tuple[File, str]]:
     and files that were moved before it are gone from the index.
     """
     catalog = _open(spec)
-    folder = PackagesDirectory(spec.indexes[index].packages)
     with catalog.read() as reader:
         files = matching(reader, spec, index, what)
+
     moved: list[tuple[File, str]] = []
-    problem = None
-    for file in files:
-        place = folder.locate(file.path)
-        try:
-            moved.append((file, str(discard(place, spec.state / "trash"))))
-        except OSError as error:
-            problem = f"{place}: {error.strerror}; {_who(place.parent)}"
-            break
-        if file.signature:
-            with contextlib.suppress(OSError):  # alone it is listed, and signs nothing
-                discard(place.with_name(place.name + SIGNATURE), spec.state / "trash")
-    if moved:
-        _forget(spec, catalog, index, [file for file, _ in moved])
-    if problem is not None:
+    try:
+        for file in files:
+            moved.append((file, _move(spec, index, file)))
+    except PyindexError as error:
         done = f"; moved already: {', '.join(file.path for file, _ in moved)}" if moved else ""
-        raise PyindexError(problem + done)
+        raise PyindexError(f"{error}{done}") from None
+    finally:
+        if moved:
+            _forget(spec, catalog, index, [file for file, _ in moved])
     return moved
 
 
-def _who(directory: Path) -> str:
+def _move(spec: Spec, index: str, file: File) -> str:
+    """Move a file to the trash, with its signature; returns its path there."""
+    path = PackagesDirectory(spec.indexes[index].packages).locate(file.path)
+    try:
+        target = discard(path, spec.state / "trash")
+    except OSError as error:
+        raise PyindexError(f"{path}: {error.strerror}; {_advice(path.parent)}") from None
+    if file.signature:
+        with contextlib.suppress(OSError):  # alone it is listed, and signs nothing
+            discard(path.with_name(path.name + SIGNATURE), spec.state / "trash")
+    return str(target)
+
+
+def _advice(directory: Path) -> str:
     """Why a file cannot be taken out of ``directory``, and what to do."""
     why = unwritable(directory) or f"this runs as user {os.geteuid()}"
     return (
@@ -84,8 +90,8 @@ def _forget(spec: Spec, catalog: Catalog, index: str, files: list[File]) -> None
     with catalog.change() as change:
         change.remove(index, [file.path for file in files])
         duplicates = change.free(index, {file.filename for file in files})
-    for _ in Scanner(spec, catalog, index).scan_paths(frozenset(duplicates)):
-        pass  # it is published below
+    scan = Scanner(spec, catalog, index).scan_paths(frozenset(duplicates))
+    Update(spec, catalog).publish_steps(scan)
     _publish(spec, catalog)
 
 
@@ -168,6 +174,4 @@ def _open(spec: Spec) -> Catalog:
 def _publish(spec: Spec, catalog: Catalog) -> None:
     with catalog.read() as reader:
         decisionlog.follow(spec.state, reader)
-    publisher = Publisher(spec, catalog)
-    publisher.publish()
-    publisher.publish_lists()
+    Update(spec, catalog).finish()

@@ -14,7 +14,7 @@ from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import PARTLY, scan_mark, vanished_mark
 from appliance.incoming.deletions import vanished
 from appliance.operations.report import Report, read_report
-from appliance.operations.watch import is_alive
+from appliance.operations.watchlock import is_watched
 from appliance.site.tree import PAGES, Site
 from appliance.spec import Spec
 
@@ -59,7 +59,7 @@ def health(spec: Spec, catalog: Catalog) -> Health:
 
 def _watcher(spec: Spec, found: Health) -> Report | None:
     """The report of a watcher that makes progress; adds what it says, or that there is none."""
-    if not is_alive(spec):
+    if not is_watched(spec):
         found.degraded.append("no watcher is running: run `pyindex serve` or `pyindex watch`")
         return None
     report = read_report(spec)

@@ -12,24 +12,18 @@ at serials it has had. There are 3.2 million units a year, and room for 80 milli
 """
 
 import contextlib
-import hashlib
 import logging
-import os
 import re
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from itertools import islice
-from pathlib import Path
 
 from appliance import atomic
 from appliance.catalog import decisionlog, schema
 from appliance.catalog.database import Catalog
-from appliance.catalog.sqlite import connect_to_read
 from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
 from appliance.index.names import SIGNATURE
+from appliance.operations.backup import last_backup_serial
 from appliance.site import tree
 from appliance.site.tree import PAGES, Site
 from appliance.spec import Spec
@@ -80,22 +74,23 @@ def _logged(spec: Spec) -> int:
 def _catch_up(spec: Spec, catalog: Catalog, known: int) -> None:
     """Let a catalog that is new, or older than what is known, go on after that."""
     logged = decisionlog.read(spec.state)
-    beginning = max(known, clock(), copied(spec))
+    beginning = max(known, clock(), last_backup_serial(spec))
     with catalog.change() as change:
         last = change.serial()
         if last >= known and last > 0:
             return  # somebody else was faster
-        decided = logged.decided(since=last)
-        change.decide(decided)
+        decisions = logged.decided(since=last)
+        change.decide(decisions)
         note = change.note("recovered" if last else "begun", known if last else beginning)
         remember_published(spec, change)
-    if known or len(decided):
+
+    if known or len(decisions):
         log.warning(
             "%s: %s; it goes on at serial %d, and %d decisions came from %s",
             catalog.path,
             f"older than what is published or logged, at serial {last}" if last else "was missing",
             note.serial,
-            len(decided),
+            len(decisions),
             decisionlog.NAME,
         )
         for problem in logged.problems:
@@ -121,7 +116,7 @@ def remember_published(spec: Spec, change: Writer) -> None:
 def evidence(spec: Spec) -> int:
     """The serial that a new catalog must begin after."""
     logged = decisionlog.last_serial(spec.state)
-    return max(published(spec), logged, copied(spec), clock())
+    return max(published(spec), logged, last_backup_serial(spec), clock())
 
 
 def clock() -> int:
@@ -140,46 +135,3 @@ def published(spec: Spec) -> int:
         if found and int(found[1]) < schema.SERIALS:
             return int(found[1])
     return tree.last_serial(spec)
-
-
-# --- copies ------------------------------------------------------------------------------------
-
-_COPY = re.compile(r"catalog-([0-9a-f]{8})-([0-9]{8}T[0-9]{6})\.sqlite")
-
-
-def mark(spec: Spec, number: int) -> str:
-    """Eight hex digits that tell whose the copies in a directory are.
-
-    They are of the state's path, and of a number in the catalog: hosts that share a disk for their
-    backups have the same paths.
-    """
-    return hashlib.sha256(os.fsencode(f"{number} {spec.state.resolve()}")).hexdigest()[:8]
-
-
-def copies(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Copies that `backup` wrote to a directory, the oldest first, each with its mark."""
-    with contextlib.suppress(OSError):
-        found = [
-            (match, entry) for entry in folder.iterdir() if (match := _COPY.fullmatch(entry.name))
-        ]
-        for match, entry in sorted(found, key=lambda each: each[0][2]):
-            if entry.is_file() and not entry.is_symlink():
-                yield match[1], entry
-
-
-def copied(spec: Spec) -> int:
-    """The serial of the newest copy of a catalog that had this place; 0 if there is none."""
-    newest = dict(copies(spec.backup.directory))
-    return max((_serial(spec, name, copy) for name, copy in newest.items()), default=0)
-
-
-def _serial(spec: Spec, name: str, copy: Path) -> int:
-    numbers = "SELECT coalesce(max(value), 0) FROM mark WHERE name = 'backup'"
-    try:
-        with closing(connect_to_read(copy)) as connection:
-            (number,) = connection.execute(numbers).fetchone()
-            (serial,) = connection.execute("SELECT max(serial) FROM journal").fetchone()
-    except sqlite3.DatabaseError:
-        return 0
-    sound = isinstance(serial, int) and 0 <= serial < schema.SERIALS
-    return serial if sound and mark(spec, number) == name else 0

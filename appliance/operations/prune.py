@@ -13,15 +13,11 @@ from appliance.atomic import unlink
 from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog
 from appliance.operations.opening import open_catalog
+from appliance.operations.replace import REPLACED, UNFINISHED
+from appliance.operations.stamps import seconds
+from appliance.operations.trash import TRASHED
 from appliance.spec import Spec
 
-_STAMP = r"([0-9]{8}T[0-9]{6})"
-_TRASH = re.compile(rf"\.?{_STAMP}(?:\.[0-9]+)?-.+")
-_CATALOGS = re.compile(
-    rf"catalog\.sqlite\.(?:damaged|replaced)-{_STAMP}(?:\.[0-9]+)?(?:-wal|-shm)?"
-)
-# What a kill left of a catalog or a copy that was being written.
-_UNFINISHED = re.compile(r"\.catalog[-.0-9a-zA-Z]*\.[0-9a-f]{16}(?:-wal|-shm|-journal)?")
 _UNFINISHED_FOR = timedelta(days=1)
 # The mark that has the serial up to which the journal's lines are gone.
 FORGOTTEN = "forgotten"
@@ -39,8 +35,8 @@ def prune(spec: Spec, dry_run: bool = False) -> Iterator[Removed]:
     """Remove what is older than the spec keeps it; with ``dry_run`` only tell what it would be."""
     now = time.time()
     old = [
-        *_named(spec.state / "trash", _TRASH, now - spec.keep.trash.total_seconds()),
-        *_named(spec.state, _CATALOGS, now - spec.keep.catalogs.total_seconds()),
+        *_named(spec.state / "trash", TRASHED, now - spec.keep.trash.total_seconds()),
+        *_named(spec.state, REPLACED, now - spec.keep.catalogs.total_seconds()),
         *_unfinished(spec.state, now),
         *_unfinished(spec.backup.directory, now),
     ]
@@ -61,18 +57,15 @@ def _named(folder: Path, form: re.Pattern[str], before: float) -> Iterator[Path]
     """Files of a directory whose names have a form of ours, with a time before ``before``."""
     for entry in _files(folder):
         if match := form.fullmatch(entry.name):
-            try:
-                made = time.mktime(time.strptime(match[1], "%Y%m%dT%H%M%S"))
-            except (ValueError, OverflowError):
-                continue
-            if made < before:
+            made = seconds(match[1])
+            if made is not None and made < before:
                 yield Path(entry.path)
 
 
 def _unfinished(folder: Path, now: float) -> Iterator[Path]:
     for entry in _files(folder):
         age = now - entry.stat(follow_symlinks=False).st_mtime
-        if _UNFINISHED.fullmatch(entry.name) and age > _UNFINISHED_FOR.total_seconds():
+        if UNFINISHED.fullmatch(entry.name) and age > _UNFINISHED_FOR.total_seconds():
             yield Path(entry.path)
 
 

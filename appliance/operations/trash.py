@@ -2,12 +2,16 @@
 
 import errno
 import os
+import re
 import shutil
 import stat
-import time
 from pathlib import Path
 
 from appliance.atomic import sync_paths, unlink
+from appliance.operations.stamps import STAMP, unused
+
+TRASHED = re.compile(rf"\.?{STAMP}-.+")
+"""Names that :func:`discard` gives, and those of what it had not moved yet."""
 
 
 def discard(file: Path, trash: Path) -> Path:
@@ -23,41 +27,40 @@ def discard(file: Path, trash: Path) -> Path:
         opened = f"/proc/self/fd/{directory}"
         if os.readlink(opened) != str(file.parent):  # by way of a link that somebody has put there
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(file.parent))
-        place = _discard(Path(opened, file.name), trash)
+        target = _discard(Path(opened, file.name), trash)
     finally:
         os.close(directory)
     sync_paths([str(trash), str(file.parent)])
-    return place
+    return target
 
 
 def _discard(file: Path, trash: Path) -> Path:
     if stat.S_ISDIR(os.lstat(file).st_mode):  # in the place of the file
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
-    stamp = time.strftime("%Y%m%dT%H%M%S")
-    names = (f"{stamp}{suffix}-{file.name}" for suffix in ("", *(f".{n}" for n in range(1, 1000))))
-    place = next(trash / name for name in names if not os.path.lexists(trash / name))
+    target = unused(lambda stamp: trash / f"{stamp}-{file.name}")
     try:
-        os.rename(file, place)
+        os.rename(file, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        _move_across(file, place)
-    return place
+        _move_across(file, target)
+    return target
 
 
-def _move_across(file: Path, place: Path) -> None:
+def _move_across(file: Path, target: Path) -> None:
     """Move ``file`` to another file system."""
     if not os.access(file.parent, os.W_OK | os.X_OK, effective_ids=True):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(file))
-    temporary = place.with_name(f".{place.name}")
+
+    temporary = target.with_name(f".{target.name}")
     try:
         shutil.copy2(file, temporary, follow_symlinks=False)
         if not temporary.is_symlink():
             sync_paths([str(temporary)])
-        os.replace(temporary, place)
+        os.replace(temporary, target)
         os.unlink(file)
     except OSError:
         unlink(temporary)
         if os.path.lexists(file):
-            unlink(place)
+            unlink(target)
         raise

@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance import atomic
-from appliance.atomic import Batch
+from appliance.atomic import Batch, unlink
 from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog, CatalogError
 from appliance.catalog.metadata import KeptMetadata
@@ -66,48 +65,32 @@ def verify(
     interrupted goes on where it was, unless ``restart``. Raises :class:`CatalogError` if the
     catalog cannot be read at all.
     """
-    place = spec.state / "verify.json"
-    catalog = Catalog(spec.catalog)
-    so_far = None if restart else _saved(place, list(indexes))
+    catalog, bookmark = Catalog(spec.catalog), _Bookmark(spec.state / "verify.json")
+    so_far = None if restart else bookmark.read(list(indexes))
     so_far = so_far or Verification(list(indexes), indexes[0])
     so_far.findings = [each for each in so_far.findings if each.index and each.path]
-    so_far.findings += _of_the_state(spec, catalog)
-    saved_at = time.monotonic()
-    is_done = False
+    so_far.findings += _state_findings(spec, catalog)
+
     try:
         for index in indexes[indexes.index(so_far.index) :]:
             if index != so_far.index:
                 so_far.index, so_far.path = index, ""
-            so_far.findings += (absent := list(_folder(spec, index)))
-            for file in () if absent else _files(catalog, index, so_far.path):
-                so_far.findings += _look(spec, catalog, index, file)
-                so_far.path = file.path
-                so_far.files, so_far.bytes = so_far.files + 1, so_far.bytes + file.size
-                if time.monotonic() - saved_at > _SAVE_SECONDS:
-                    _save(place, so_far)
-                    saved_at = time.monotonic()
+            for _ in _IndexVerifier(spec, catalog, index).steps(so_far):
+                bookmark.save_sometimes(so_far)
                 yield so_far
-            known = set(so_far.findings)  # of an earlier one, which was interrupted
-            for finding in _published(spec, catalog, index):
-                if finding is not None and finding not in known:
-                    so_far.findings.append(finding)
-                yield so_far
-        is_done = True
+        bookmark.is_needed = False
         yield so_far
     finally:
-        if is_done:
-            with contextlib.suppress(OSError):  # it could not be saved either
-                atomic.unlink(place)
-        else:
-            _save(place, so_far)
+        bookmark.close(so_far)
 
 
-def _of_the_state(spec: Spec, catalog: Catalog) -> Iterator[Finding]:
+def _state_findings(spec: Spec, catalog: Catalog) -> Iterator[Finding]:
     """What is wrong with the catalog itself, and with the decisions log."""
     try:
         catalog.check()
     except CatalogError as error:
         yield Finding("", spec.catalog.name, str(error))
+
     try:
         with catalog.read() as reader:
             log = decisionlog.read(spec.state)
@@ -122,121 +105,160 @@ def _of_the_state(spec: Spec, catalog: Catalog) -> Iterator[Finding]:
             yield Finding("", decisionlog.NAME, problem)
 
 
-def _folder(spec: Spec, index: str) -> Iterator[Finding]:
-    """That the packages directory itself is not there."""
-    try:
-        PackagesDirectory(spec.indexes[index].packages).identity()
-    except DirectoryMissing as error:
-        yield Finding(index, "", str(error))
+class _IndexVerifier:
+    """Compares the files of one index, and what is published of it, with the catalog."""
 
+    def __init__(self, spec: Spec, catalog: Catalog, index: str) -> None:
+        self._catalog, self._index = catalog, index
+        self._directory = PackagesDirectory(spec.indexes[index].packages)
+        self._site, self._kept = Site(spec), KeptMetadata(spec.state)
+        self._comparison = Comparison(spec, catalog, index)
 
-def _files(catalog: Catalog, index: str, after: str) -> Iterator[File]:
-    while True:
-        with catalog.read() as reader:
-            files = reader.files_after(index, after, _FILES)
-        if not files:
-            return
-        yield from files
-        after = files[-1].path
+    def steps(self, so_far: Verification) -> Iterator[None]:
+        """Add what is found to ``so_far``, beginning after its path; yields after each file, and
+        now and then."""
+        absent = list(self._directory_findings())
+        so_far.findings += absent
+        for file in () if absent else self._files(so_far.path):
+            so_far.findings += self._file_findings(file)
+            so_far.path = file.path
+            so_far.files, so_far.bytes = so_far.files + 1, so_far.bytes + file.size
+            yield
 
+        known = set(so_far.findings)  # of an earlier verification, which was interrupted
+        for finding in self._published_findings():
+            if finding is not None and finding not in known:
+                so_far.findings.append(finding)
+            yield
 
-def _look(spec: Spec, catalog: Catalog, index: str, file: File) -> Iterator[Finding]:
-    found = [*_bytes(spec, index, file), *_metadata(spec, index, file)]
-    if not found:
-        return
-    with catalog.read() as reader:
-        if reader.file_at(index, file.path) == file:  # not just taken in anew, or gone
-            yield from found
+    def _directory_findings(self) -> Iterator[Finding]:
+        """That the packages directory itself is not there."""
+        try:
+            self._directory.identity()
+        except DirectoryMissing as error:
+            yield Finding(self._index, "", str(error))
 
+    # --- files ---------------------------------------------------------------------------------
 
-def _bytes(spec: Spec, index: str, file: File) -> Iterator[Finding]:
-    root = str(PackagesDirectory(spec.indexes[index].packages).root)
-    try:
-        descriptor = open_beneath(root, file.path)
-        with os.fdopen(descriptor, "rb") as content:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                yield _changed(index, file, "is no regular file any more")
+    def _files(self, after: str) -> Iterator[File]:
+        while True:
+            with self._catalog.read() as reader:
+                files = reader.files_after(self._index, after, _FILES)
+            if not files:
                 return
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-            status = os.fstat(descriptor)
-    except (FileNotFoundError, NotADirectoryError):
-        yield _changed(index, file, "is gone")
-    except OSError as error:
-        yield Finding(index, file.path, f"cannot be read: {error.strerror}")
-    else:
-        if digest == file.sha256:
-            return
-        if (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns):
-            text = f"its bytes changed: sha256 was {file.sha256}, is {digest}"
-            yield Finding(index, file.path, text)
+            yield from files
+            after = files[-1].path
+
+    def _file_findings(self, file: File) -> list[Finding]:
+        findings = [*self._content_findings(file), *self._metadata_findings(file)]
+        if not findings:
+            return []
+        with self._catalog.read() as reader:
+            is_current = reader.file_at(self._index, file.path) == file
+        return findings if is_current else []  # it has just been accepted anew, or is gone
+
+    def _content_findings(self, file: File) -> Iterator[Finding]:
+        try:
+            descriptor = open_beneath(str(self._directory.root), file.path)
+            with os.fdopen(descriptor, "rb") as content:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    yield self._changed(file, "is no regular file any more")
+                    return
+                digest = hashlib.file_digest(content, "sha256").hexdigest()
+                status = os.fstat(descriptor)
+        except (FileNotFoundError, NotADirectoryError):
+            yield self._changed(file, "is gone")
+        except OSError as error:
+            yield Finding(self._index, file.path, f"cannot be read: {error.strerror}")
         else:
-            yield _changed(index, file, "changed")
+            if digest != file.sha256:
+                yield self._other_bytes(file, digest, status)
 
+    def _other_bytes(self, file: File, digest: str, status: os.stat_result) -> Finding:
+        """It is damage unless size or mtime changed, too."""
+        if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
+            return self._changed(file, "changed")
+        text = f"its bytes changed: sha256 was {file.sha256}, is {digest}"
+        return Finding(self._index, file.path, text)
 
-def _changed(index: str, file: File, what: str) -> Finding:
-    text = f"{what} since it was accepted: the watcher will look at it"
-    return Finding(index, file.path, text, is_damage=False)
+    def _changed(self, file: File, what: str) -> Finding:
+        text = f"{what} since it was accepted: the watcher will look at it"
+        return Finding(self._index, file.path, text, is_damage=False)
 
-
-def _metadata(spec: Spec, index: str, file: File) -> Iterator[Finding]:
-    """What the page promises of the file's metadata (PEP 658)."""
-    if file.core_metadata is None:
-        return
-    try:
-        content = _read_metadata(spec, index, file.path)
-    except OSError as error:
-        problem = str(error.strerror)
-    else:
-        if hashlib.sha256(content).hexdigest() == file.core_metadata:
+    def _metadata_findings(self, file: File) -> Iterator[Finding]:
+        """What the page promises of the file's metadata (PEP 658)."""
+        if file.core_metadata is None:
             return
-        problem = "its bytes changed"
-    text = f"published metadata: {problem}; `pyindex rebuild` writes it again"
-    yield Finding(index, file.path, text)
+        try:
+            content = self._read_metadata(file.path)
+        except OSError as error:
+            problem = str(error.strerror)
+        else:
+            if hashlib.sha256(content).hexdigest() == file.core_metadata:
+                return
+            problem = "its bytes changed"
+        text = f"published metadata: {problem}; `pyindex rebuild` writes it again"
+        yield Finding(self._index, file.path, text)
+
+    def _read_metadata(self, path: str) -> bytes:
+        """The metadata of a file; that of a quarantined project is kept apart."""
+        try:
+            return Path(self._site.metadata(self._index, path)).read_bytes()
+        except FileNotFoundError:
+            return Path(self._kept.path(self._index, path)).read_bytes()
+
+    # --- what is published ---------------------------------------------------------------------
+
+    def _published_findings(self) -> Iterator[Finding | None]:
+        """What readers lack, or see though it is not there; ``None`` now and then."""
+        for each in self._comparison.lists():
+            yield self._unlike(each)
+        for portion in self._comparison.lacking(whole=True):
+            yield None
+            for each in portion:
+                if not each.path.endswith(METADATA):  # its bytes were compared
+                    yield self._unlike(each)
+        for each in self._comparison.superfluous():
+            yield self._unlike(each, "removes it")
+
+    def _unlike(self, difference: Difference, what: str = "writes it again") -> Finding:
+        text = f"{difference.problem}; `pyindex rebuild` {what}"
+        return Finding(self._index, difference.path, text)
 
 
-def _published(spec: Spec, catalog: Catalog, index: str) -> Iterator[Finding | None]:
-    """What readers of ``index`` lack, or see though it is not there; ``None`` now and then."""
-    comparison = Comparison(spec, catalog, index)
-    for each in comparison.lists():
-        yield _unlike(index, each)
-    for portion in comparison.lacking(whole=True):
-        yield None
-        for each in portion:
-            if not each.path.endswith(METADATA):  # its bytes were compared
-                yield _unlike(index, each)
-    for each in comparison.superfluous():
-        yield _unlike(index, each, "removes it")
+class _Bookmark:
+    """Where an interrupted verification goes on, in the file ``path``. What cannot be saved makes
+    the next one begin anew."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._saved_at = time.monotonic()
+        self.is_needed = True
 
-def _unlike(index: str, difference: Difference, what: str = "writes it again") -> Finding:
-    return Finding(index, difference.path, f"{difference.problem}; `pyindex rebuild` {what}")
+    def read(self, indexes: list[str]) -> Verification | None:
+        """What was saved, if it is of the same indexes and makes sense."""
+        try:
+            data: dict[str, Any] = json.loads(self._path.read_bytes())
+            findings = [Finding(**each) for each in data.pop("findings")]
+            saved = Verification(**data, findings=findings)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+        is_ours = saved.indexes == indexes and saved.index in indexes
+        return saved if is_ours and isinstance(saved.path, str) else None
 
+    def save_sometimes(self, so_far: Verification) -> None:
+        if time.monotonic() - self._saved_at > _SAVE_SECONDS:
+            self._save(so_far)
+            self._saved_at = time.monotonic()
 
-# --- where to go on ----------------------------------------------------------------------------
+    def close(self, so_far: Verification) -> None:
+        """Remove the file, or save where an interrupted verification is."""
+        if self.is_needed:
+            self._save(so_far)
+            return
+        with contextlib.suppress(OSError):
+            unlink(self._path)
 
-
-def _save(place: Path, so_far: Verification) -> None:
-    """Remember it, if it can be: without, the next one begins anew."""
-    with contextlib.suppress(OSError), Batch() as batch:
-        batch.write(place, json.dumps(asdict(so_far)).encode())
-
-
-def _saved(place: Path, indexes: list[str]) -> Verification | None:
-    """What was remembered, if it is of the same indexes and makes sense."""
-    try:
-        data: dict[str, Any] = json.loads(place.read_bytes())
-        findings = [Finding(**each) for each in data.pop("findings")]
-        found = Verification(**data, findings=findings)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-    is_ours = found.indexes == indexes and found.index in indexes and isinstance(found.path, str)
-    return found if is_ours else None
-
-
-def _read_metadata(spec: Spec, index: str, path: str) -> bytes:
-    """The metadata of a file; that of a quarantined project is kept apart."""
-    try:
-        return Path(Site(spec).metadata(index, path)).read_bytes()
-    except FileNotFoundError:
-        return Path(KeptMetadata(spec.state).path(index, path)).read_bytes()
+    def _save(self, so_far: Verification) -> None:
+        with contextlib.suppress(OSError), Batch() as batch:
+            batch.write(self._path, json.dumps(asdict(so_far)).encode())

@@ -5,7 +5,6 @@ writes is a function of the catalog alone, so that after a crash the next run re
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import time
@@ -20,6 +19,7 @@ from appliance.catalog.readiness import unscanned
 from appliance.catalog.writer import SWEEP
 from appliance.errors import PyindexError
 from appliance.index.index import Listed
+from appliance.locks import try_lock
 from appliance.site import pages
 from appliance.site.files import FilePublisher
 from appliance.site.layout import forget_layout, is_laid_out, note_layout
@@ -262,27 +262,25 @@ class Publisher:
 
     def _wait(self, file: IO[str]) -> None:
         """Wait for the lock on ``file``, neither without a word nor for ever."""
-        start, told = time.monotonic(), False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waited = time.monotonic() - start
-            else:
-                return
+        start, is_logged = time.monotonic(), False
+        while not try_lock(file):
+            waited = time.monotonic() - start
             if waited > _GIVE_UP_SECONDS:
-                with self._catalog.read() as reader:
-                    serial = reader.serial()
-                raise PyindexError(
-                    f"process {_holder(file)} has been publishing for more than"
-                    f" {_GIVE_UP_SECONDS:.0f} seconds ({file.name}); all changes up to serial"
-                    f" {serial} are recorded, and will be published by it or, once it has ended,"
-                    " by any other; end it if it hangs"
-                )
-            if waited > _WARN_SECONDS and not told:
+                raise self._given_up(file)
+            if waited > _WARN_SECONDS and not is_logged:
                 log.warning("waiting for process %s, which is publishing", _holder(file))
-                told = True
+                is_logged = True
             time.sleep(_POLL_SECONDS)
+
+    def _given_up(self, file: IO[str]) -> PyindexError:
+        with self._catalog.read() as reader:
+            serial = reader.serial()
+        return PyindexError(
+            f"process {_holder(file)} has been publishing for more than"
+            f" {_GIVE_UP_SECONDS:.0f} seconds ({file.name}); all changes up to serial {serial} are"
+            " recorded, and will be published by it or, once it has ended, by any other; end it if"
+            " it hangs"
+        )
 
 
 def _holder(file: IO[str]) -> str:

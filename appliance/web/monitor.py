@@ -7,7 +7,7 @@ import falcon
 from appliance.catalog import readiness
 from appliance.catalog.database import Catalog
 from appliance.operations.health import health
-from appliance.operations.watch import is_alive
+from appliance.operations.watchlock import is_watched
 from appliance.spec import Spec
 
 _RETRY_SECONDS = 5
@@ -64,7 +64,7 @@ class Metrics:
         yield from _by_index("scanned", "Whether an index was scanned in full.", scanned)
         yield from _single("serial", "Serial of the last change.", serial)
         yield from _single("published_serial", "Serial up to which pages are written.", published)
-        yield from _single("watcher_running", "Whether a watcher runs.", is_alive(self._spec))
+        yield from _single("watcher_running", "Whether a watcher runs.", is_watched(self._spec))
         yield from _single("problems", "Problems that /health lists in words.", len(problems))
 
 

@@ -11,7 +11,7 @@ from gunicorn.arbiter import Arbiter
 from appliance.catalog import readiness
 from appliance.catalog.database import Catalog
 from appliance.errors import PyindexError
-from appliance.operations.watch import check_alone
+from appliance.operations.watchlock import check_alone
 from appliance.spec import Spec
 from appliance.web.app import create_app
 from appliance.web.watcher import WatcherProcess

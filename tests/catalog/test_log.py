@@ -11,7 +11,7 @@ from appliance.catalog import decisionlog
 from appliance.errors import PyindexError
 from appliance.operations import decisions
 from appliance.operations.opening import open_catalog
-from appliance.operations.recover import rebuild
+from appliance.operations.rebuild import rebuild
 from tests.conftest import Lab
 from tests.dist import make_wheel
 

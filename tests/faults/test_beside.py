@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance.catalog import decisionlog
-from appliance.operations.watch import is_alive
+from appliance.operations.watchlock import is_watched
 from tests.conftest import eventually
 from tests.dist import make_sdist, make_wheel
 from tests.faults.commands import MUTATING, Call, Ended, Running, calls, killing, tracing
@@ -141,7 +141,7 @@ class Story:
     def follow(self) -> None:
         """Let a watcher run from here on."""
         self.watcher = self.bench.commands.start(*self.bench.argv("watch"))
-        eventually(lambda: is_alive(self.bench.lab.spec))
+        eventually(lambda: is_watched(self.bench.lab.spec))
 
     def stop(self) -> None:
         if self.watcher is not None:

@@ -19,9 +19,12 @@ from appliance.incoming.directory import DirectoryMissing, PackagesDirectory, Wa
 from appliance.incoming.entries import Entry
 from appliance.incoming.scan import Scanner
 from appliance.index.names import possible
+from appliance.operations.backup import backup
 from appliance.operations.health import health
-from appliance.operations.recover import backup, rebuild, restore
-from appliance.operations.watch import Watch, confirm_deletions
+from appliance.operations.rebuild import rebuild
+from appliance.operations.restore import restore
+from appliance.operations.update import confirm_deletions, prepare, update
+from appliance.operations.watch import Watcher
 from appliance.site.publish import Publisher
 from appliance.spec import Spec
 from tests.conftest import Lab, eventually, watched
@@ -77,11 +80,11 @@ def test_a_refused_file_keeps_each_project_that_it_may_be_of(
     for name in projects:
         make_sdist(tmp_path / "main", name, "99.0")
     (tmp_path / "team" / filename).write_bytes(b"no archive")
-    Watch(team).once()
-    Watch(team).once()
+    update(team)
+    update(team)
     assert shown(team, "team") == {name: [] for name in projects}
     (tmp_path / "team" / filename).unlink()
-    Watch(team).once()
+    update(team)
     assert all((shown(team, "team") or {})[name] for name in projects)
 
 
@@ -92,10 +95,10 @@ def test_a_file_that_is_spoilt_keeps_the_project_of_its_metadata(
     make_wheel(tmp_path / "main", "foo-bar", "9.0")
     path = make_sdist(tmp_path / "team", "foo-bar", "final")
     path = path.rename(tmp_path / "team" / "foo-bar-final.tar.gz")
-    Watch(team).once()
+    update(team)
     assert shown(team, "team") == {"foo-bar": [path.name]}
     path.write_bytes(b"no archive")
-    Watch(team).once()
+    update(team)
     assert (shown(team, "team") or {})["foo-bar"] == []
 
 
@@ -111,32 +114,32 @@ def test_a_directory_that_gives_way_to_a_link_keeps_its_projects(
     (inside / "bad-1.0.zip").write_bytes(b"no archive")
     for name in ("private", "other", "bad"):
         make_wheel(tmp_path / "main", name, "9.0")
-    Watch(team).once()
+    update(team)
     own = {"private": [wheel("private", "1.0")], "other": [wheel("other", "1.0")], "bad": []}
     assert shown(team, "team") == own
     moved = tmp_path / "large"
     inside.rename(moved)
     inside.symlink_to(moved)
     for _ in range(2):
-        Watch(team).once()
+        update(team)
         assert shown(team, "team") == {name: [] for name in own}
         assert f"team: 3 files are behind {inside}, which is a symbolic link now" in caplog.text
         caplog.clear()
         with Catalog(team.catalog).read() as reader:
             assert [refusal.path for refusal in reader.rejections("team")] == ["inside"]
             serial = reader.serial()
-    Watch(team).once()
+    update(team)
     with Catalog(team.catalog).read() as reader:
         assert reader.serial() == serial
     inside.unlink()
     shutil.copytree(moved, inside)
-    Watch(team).once()
+    update(team)
     assert shown(team, "team") == own
     shutil.rmtree(inside)
     inside.symlink_to(moved)
-    Watch(team).once()
+    update(team)
     inside.unlink()
-    Watch(team).once()
+    update(team)
     assert shown(team, "team") == {name: [wheel(name, "9.0")] for name in own}
 
 
@@ -191,23 +194,23 @@ def test_files_that_vanish_with_the_catalog_keep_their_projects(
         make_wheel(tmp_path / "team", name, "1.0")
         make_wheel(tmp_path / "main", name, "9.0")
     make_wheel(tmp_path / "team", "stays", "1.0")
-    Watch(team).once()
+    update(team)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for path in (tmp_path / "team").glob("p*"):
         path.rename(elsewhere / path.name)
     loss(team)
     for _ in range(2):
-        Watch(team).once()
+        update(team)
         pages = shown(team, "team") or {}
         assert {name: pages[name] for name in MANY} == {name: [] for name in MANY}
         assert pages["stays"] == [wheel("stays", "1.0")]
     assert "team: 12 of 13 files vanished at once" in told(team)
     shutil.copy(elsewhere / wheel("p0", "1.0"), tmp_path / "team")
-    Watch(team).once()
+    update(team)
     assert (shown(team, "team") or {})["p0"] == [wheel("p0", "1.0")]
     confirm_deletions(team, "team")
-    Watch(team).once()
+    update(team)
     assert (shown(team, "team") or {})["p1"] == [wheel("p1", "9.0")]
     assert "vanished" not in told(team)
 
@@ -240,12 +243,11 @@ def test_what_is_remembered_is_not_told_of_as_refused(lab: Lab) -> None:
     lab.once()
     (lab.packages / wheel("bar", "1.0")).unlink()
     lose(lab.spec.catalog)
-    watching = Watch(lab.spec)
-    watching._open()
+    prepare(lab.spec)
     with lab.catalog.read() as reader:
         assert (reader.rejected_count(lab.index), reader.rejections(lab.index)) == (0, [])
         assert reader.unseen(lab.index) == 2
-    watching.once()
+    lab.once()
     with lab.catalog.read() as reader:
         assert (reader.rejected_count(lab.index), reader.unseen(lab.index)) == (0, 0)
     lines = [(change.action, change.project) for change in lab.journal()]
@@ -265,13 +267,13 @@ def test_a_catalog_of_before_learns_what_else_files_may_be_of(team: Spec, tmp_pa
     for name in ("foo", "foo-2"):
         make_wheel(tmp_path / "main", name, "9.0")
     (tmp_path / "team" / "foo-2-1.tar.gz").write_bytes(b"no archive")
-    Watch(team).once()
+    update(team)
     with closing(sqlite3.connect(team.catalog)) as connection:
         connection.execute("DROP TABLE further_claim")
         connection.execute("UPDATE project SET files = 0 WHERE name = 'foo-2'")
         connection.execute("PRAGMA user_version = 1")
         connection.commit()
-    Watch(team).once()
+    update(team)
     assert shown(team, "team") == {"foo": [], "foo-2": []}
 
 
@@ -291,13 +293,13 @@ def test_a_disk_that_is_away_with_the_catalog_keeps_refused_names(
     monkeypatch.setattr(
         mountinfo, "mounts_below", lambda root: dict(mounts) if root == disk.parent else {}
     )
-    Watch(team).once()
+    update(team)
     lose(team.catalog)
     shutil.rmtree(disk)
     disk.mkdir()
     mounts.clear()
     for _ in range(2):
-        Watch(team).once()
+        update(team)
         assert shown(team, "team") == {"other": [wheel("other", "1.0")], "private": []}
         with Catalog(team.catalog).read() as reader:
             assert reader.mark(scan_mark(team, "team")) == PARTLY
@@ -359,7 +361,7 @@ def test_accepting_changes_is_no_deletion(team: Spec, tmp_path: Path) -> None:
     for name in MANY:
         make_wheel(tmp_path / "team", name, "1.0")
         make_wheel(tmp_path / "main", name, "9.0")
-    Watch(team).once()
+    update(team)
     for path in (tmp_path / "team").glob("p*"):
         path.unlink()
     spoil(team.catalog, "file")
@@ -374,10 +376,10 @@ def test_files_behind_a_link_keep_their_projects_over_damage(team: Spec, tmp_pat
     inside.mkdir()
     make_wheel(inside, "private", "1.0")
     make_wheel(tmp_path / "main", "private", "9.0")
-    Watch(team).once()
+    update(team)
     inside.rename(tmp_path / "large")
     inside.symlink_to(tmp_path / "large")
-    Watch(team).once()
+    update(team)
     spoil(team.catalog, "file")
     list(rebuild(team))
     assert shown(team, "team") == {"private": []}
@@ -387,7 +389,7 @@ def test_a_copy_of_a_version_before_is_restored_with_all_claims(team: Spec, tmp_
     """It is brought up before it is taken over."""
     make_wheel(tmp_path / "main", "foo-2", "9.0")
     (tmp_path / "team" / "foo-2-1.tar.gz").write_bytes(b"no archive")
-    Watch(team).once()
+    update(team)
     shutil.copy(backup(team), tmp_path / "copy")
     with closing(sqlite3.connect(tmp_path / "copy")) as connection:
         connection.execute("DROP TABLE further_claim")
@@ -407,10 +409,10 @@ def test_no_base_answers_while_a_copy_is_restored(
     all was scanned, and if the packages directory is away."""
     make_wheel(tmp_path / "team", "x", "1.0")
     make_wheel(tmp_path / "main", "private", "9.0")
-    Watch(team).once()
+    update(team)
     shutil.copy(backup(team), tmp_path / "copy")
     (tmp_path / "team" / "private-1.0.zip").write_bytes(b"no archive")
-    Watch(team).once()
+    update(team)
     before = shown(team, "team")
     assert before == {"x": [wheel("x", "1.0")], "private": []}
     scan, seen = Scanner.scan, list[object]()
@@ -500,7 +502,7 @@ def test_a_file_that_is_coming_keeps_the_project_of_one_that_goes(
     """An upgrade by `cp` and `rm`: the new file has to settle first."""
     old = make_wheel(tmp_path / "team", "private", "1.0")
     make_wheel(tmp_path / "main", "private", "9.0")
-    Watch(team).once()
+    update(team)
     new = make_wheel(tmp_path / "team", "private", "1.1")
     os.utime(new)
     old.unlink()
@@ -515,7 +517,7 @@ def test_a_file_that_is_coming_keeps_the_project_of_one_that_goes(
     Publisher(team, catalog).publish()
     assert (shown(team, "team") or {})["private"] == [new.name]
     new.unlink()
-    Watch(team).once()
+    update(team)
     assert (shown(team, "team") or {})["private"] == [wheel("private", "9.0")]
 
 
@@ -530,16 +532,15 @@ def test_a_link_that_is_turned_to_an_empty_directory_is_no_deletion(
     team = layered(tmp_path, "team", "main")
     make_wheel(tmp_path / "disk", "private", "1.0")
     make_wheel(tmp_path / "main", "private", "9.0")
-    Watch(team).once()
-    watching = Watch(team)
+    update(team)
     (tmp_path / "team").unlink()
     (tmp_path / "team").symlink_to(tmp_path / "empty")
     if is_running:
-        with watched(watching):
+        with watched(Watcher(team)):
             eventually(lambda: "is empty, and not the one it was" in told(team))
     else:
         with pytest.raises(DirectoryMissing, match="is empty, and not the one it was"):
-            watching.once()
+            update(team)
     assert shown(team, "team") == {"private": [wheel("private", "1.0")]}
 
 
@@ -556,7 +557,7 @@ def test_what_is_mounted_over_files_deletes_none(
     make_wheel(tmp_path / "main", "private", "9.0")
     mounts: dict[str, str] = {}
     monkeypatch.setattr(mountinfo, "mounts_below", lambda root: dict(mounts) if root == top else {})
-    Watch(team).once()
+    update(team)
     mounts[place] = "8:1 /"
     path.rename(tmp_path / path.name)
     scanner = Scanner(team, Catalog(team.catalog), "team")
@@ -564,7 +565,7 @@ def test_what_is_mounted_over_files_deletes_none(
         list(scanner.scan())
         (text,) = scanner.troubles
         assert f"what is mounted at {top / place} hides 1 files" in text
-        Watch(team).once()
+        update(team)
         assert (shown(team, "team") or {})["private"] == [path.name]
     mounts.clear()
     (tmp_path / path.name).rename(path)
@@ -574,7 +575,7 @@ def test_what_is_mounted_over_files_deletes_none(
     path.unlink()
     list(scanner.scan())
     assert confirm_deletions(team, "team") == 1
-    Watch(team).once()
+    update(team)
     assert (shown(team, "team") or {})["private"] == [wheel("private", "9.0")]
 
 
@@ -603,7 +604,7 @@ def test_a_trouble_that_has_passed_is_told_no_more(
     """What kept the watcher from its work at first, once it works."""
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
-    watching = Watch(lab.spec)
+    watching = Watcher(lab.spec)
     real = watching._open
 
     def fail_once() -> None:

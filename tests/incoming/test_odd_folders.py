@@ -13,7 +13,9 @@ from appliance import spec
 from appliance.cli import main
 from appliance.errors import PyindexError
 from appliance.operations import decisions
-from appliance.operations.watch import Watch, alive, check_alone
+from appliance.operations.update import prepare, update
+from appliance.operations.watch import Watcher
+from appliance.operations.watchlock import check_alone, watching
 from appliance.site.layout import _layout
 from appliance.site.tree import Site
 from tests.conftest import Lab, eventually, watched
@@ -158,11 +160,11 @@ def test_no_base_answers_for_a_folder_that_is_away(tmp_path: Path) -> None:
     both = two_indexes(tmp_path)
     make_wheel(tmp_path / "main", "ours", "9.0")
     own = make_wheel(tmp_path / "staging", "ours", "1.0")
-    Watch(both).once()
+    update(both)
     (tmp_path / "staging").rename(tmp_path / "away")
     (tmp_path / "staging").mkdir()
     with pytest.raises(PyindexError):
-        Watch(both).once()
+        update(both)
     assert names_on(both.www / "staging/simple/ours/index.html") == [own.name]
 
 
@@ -190,7 +192,7 @@ def test_a_link_to_the_folder_may_be_turned(tmp_path: Path) -> None:
     path = tmp_path / "pyindex.yml"
     path.write_text("state: state\nindexes: {main: {packages: current}}\n")
     given = spec.load(path)
-    with watched(Watch(given)):
+    with watched(Watcher(given)):
         eventually(lambda: names_on(given.www / "simple/index.html") == ["one"])
         (tmp_path / "turned").symlink_to("two")
         (tmp_path / "turned").rename(tmp_path / "current")
@@ -270,8 +272,8 @@ def test_one_state_is_for_one_layout(
     one, other = spec.load(tmp_path / "one.yml"), spec.load(tmp_path / "other.yml")
     assert _layout(one) != _layout(other)  # both are made of the same
     check_alone(other)
-    with alive(one):
-        with pytest.raises(PyindexError, match=differs), alive(other):
+    with watching(one):
+        with pytest.raises(PyindexError, match=differs), watching(other):
             pass
         command = [sys.executable, "-m", "appliance", "serve", "-c", str(tmp_path / "other.yml")]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -281,7 +283,7 @@ def test_one_state_is_for_one_layout(
             assert main([*words, "-c", str(tmp_path / "other.yml")]) == 1
             assert re.search(f"pyindex: state .* is in use by .*{differs}", capsys.readouterr().err)
         check_alone(one)
-    with alive(other), alive(other):
+    with watching(other), watching(other):
         pass
 
 
@@ -321,7 +323,7 @@ def test_what_a_killed_process_left_is_tidied(lab: Lab) -> None:
     for name in ("directory/x/half", "half"):
         (temporary / name).write_text("half")
         os.utime(temporary / name, (1, 1))
-    Watch(lab.spec)
+    prepare(lab.spec)
     assert {path.name for path in temporary.iterdir()} == {"directory", "half"}
     Site(lab.spec).tidy(seconds=0)
     assert list(temporary.iterdir()) == []

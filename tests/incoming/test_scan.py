@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.operations.watch import is_alive
+from appliance.operations.watchlock import is_watched
 from tests.conftest import Lab, eventually
 from tests.dist import make_sdist, make_wheel
 
@@ -271,7 +271,7 @@ def test_a_folder_that_is_gone_takes_nothing_down(lab: Lab) -> None:
 def test_changes_show_while_it_runs(lab: Lab) -> None:
     """Files copied, moved in, written slowly and deleted are followed by the pages."""
     with lab.watched():
-        eventually(lambda: is_alive(lab.spec))
+        eventually(lambda: is_watched(lab.spec))
         first = make_wheel(lab.packages, "foo", "1.0")
         eventually(lambda: lab.files("foo") == [first.name])
         outside = make_wheel(lab.packages.parent, "foo", "1.1")
@@ -285,7 +285,7 @@ def test_changes_show_while_it_runs(lab: Lab) -> None:
         first.unlink()
         eventually(lambda: lab.files("foo") == [outside.name])
         eventually(lambda: lab.projects() == ["foo"])
-    assert not is_alive(lab.spec)
+    assert not is_watched(lab.spec)
 
 
 def test_a_half_copied_file_is_not_published(lab: Lab) -> None:
@@ -293,7 +293,7 @@ def test_a_half_copied_file_is_not_published(lab: Lab) -> None:
     whole = make_sdist(lab.packages.parent, "slow", "1.0").read_bytes()
     seen = set()
     with lab.watched():
-        eventually(lambda: is_alive(lab.spec))
+        eventually(lambda: is_watched(lab.spec))
         with (lab.packages / "slow-1.0.tar.gz").open("wb", buffering=0) as file:
             for start in range(0, len(whole), 40):
                 file.write(whole[start : start + 40])

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from appliance import spec
-from appliance.operations.watch import Watch
+from appliance.operations.update import update
 from appliance.spec import Spec
 from benchmarks.ports import HOST, free_port
 from tests.conftest import scanned
@@ -69,7 +69,7 @@ def make_spec(folder: Path, prefix: str = "") -> Path:
         "indexes: {main: {packages: main}, staging: {packages: staging, bases: [main]}}\n"
     )
     given = spec.load(path)
-    Watch(given).once()
+    update(given)
     scanned(given)
     return path
 
@@ -101,5 +101,5 @@ def publish(given: Spec) -> Path:
     for index in given.indexes.values():
         index.packages.mkdir()
     wheel = make_wheel(given.indexes["main"].packages, "foo-bar", "1.0")
-    Watch(given).once()
+    update(given)
     return wheel

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance import render, spec
-from appliance.operations.watch import Watch
+from appliance.operations.update import update
 from benchmarks.ports import HOST
 from tests.conftest import eventually
 from tests.dist import make_wheel
@@ -80,7 +80,7 @@ def test_no_server_follows_what_replaces_a_file(tmp_path: Path, prefix: str, is_
     for number, place in enumerate(places.values()):
         place.mkdir(parents=True)
         make_wheel(place, "foo", f"1.{number}").rename(place / f"foo-1.{number}-py3-none-any.whl")
-    Watch(given).once()
+    update(given)
     secret = tmp_path / "secret"
     secret.write_bytes(SECRET)
     with (
@@ -118,7 +118,7 @@ def test_links_that_stay_inside_are_followed_by_the_application(tmp_path: Path) 
     make_wheel(tmp_path / "real/sub dir", "bar", "1.0").rename(tmp_path / "real/.hidden")
     link.symlink_to("../../.hidden")
     given = spec.load(path)
-    Watch(given).once()
+    update(given)
     with (
         application(path, given.server.port),
         serving(tmp_path / "nginx", render.nginx(given, HOST)),

@@ -6,7 +6,7 @@ from email.utils import formatdate
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from appliance.operations.watch import Watch
+from appliance.operations.update import update
 from appliance.web.negotiate import HTML, JSON, OLD_HTML
 from benchmarks.ports import HOST
 from tests.conftest import eventually
@@ -92,7 +92,7 @@ def test_what_changes_shows_at_once(pair: Pair) -> None:
     packages = pair.spec.indexes["main"].packages
     before = pair.both("/simple/later/").status, pair.both("/simple/").headers["etag"]
     wheel = uploaded(make_wheel(packages, "later", "1.0"), MADE)
-    Watch(pair.spec).once()
+    update(pair.spec)
     shown = pair.both("/simple/later/")
     assert (before[0], shown.status) == (404, 200)
     assert pair.both("/simple/").headers["etag"] != before[1]
@@ -101,6 +101,6 @@ def test_what_changes_shows_at_once(pair: Pair) -> None:
     wheel.unlink()
     assert pair.application.ask(f"/packages/{wheel.name}").status == 404
     eventually(lambda: pair.nginx.ask(f"/packages/{wheel.name}").status == 404)
-    Watch(pair.spec).once()
+    update(pair.spec)
     assert pair.both("/simple/later/").headers["etag"] != shown.headers["etag"]
     assert wheel.name not in pair.both("/simple/later/").body.decode()

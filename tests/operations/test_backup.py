@@ -10,8 +10,10 @@ import pytest
 from appliance.catalog.database import CatalogError
 from appliance.errors import PyindexError
 from appliance.operations import decisions
-from appliance.operations.recover import backup, restore
-from appliance.operations.watch import Watch, is_alive
+from appliance.operations.backup import backup
+from appliance.operations.restore import restore
+from appliance.operations.update import update
+from appliance.operations.watchlock import is_watched
 from appliance.spec import Backup, IndexSection, Spec
 from tests.conftest import Lab, eventually
 from tests.dist import make_wheel
@@ -140,7 +142,7 @@ def filled(place: Path, names: str, has_files: bool) -> Spec:
         indexes={name: IndexSection(packages=place / name) for name in names.split()},
         backup=Backup(directory=place / "copies"),
     )
-    Watch(spec).once()
+    update(spec)
     return spec
 
 
@@ -233,5 +235,5 @@ def test_a_running_index_is_not_restored(kept: Lab) -> None:
     """Its watch would write to the catalog that is being replaced."""
     copy = backup(kept.spec)
     with kept.watched(), pytest.raises(PyindexError, match="is running; stop it"):
-        eventually(lambda: is_alive(kept.spec))
+        eventually(lambda: is_watched(kept.spec))
         list(restore(kept.spec, copy))

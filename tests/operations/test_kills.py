@@ -14,9 +14,11 @@ from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog
 from appliance.index.model import Decisions
 from appliance.operations import decisions
+from appliance.operations.backup import backup
 from appliance.operations.opening import open_catalog
-from appliance.operations.recover import backup, rebuild, restore
-from appliance.operations.watch import Watch
+from appliance.operations.rebuild import rebuild
+from appliance.operations.restore import restore
+from appliance.operations.update import update
 from appliance.spec import Spec
 from tests.conftest import Lab, eventually
 from tests.dist import make_wheel
@@ -123,7 +125,7 @@ def test_a_killed_restore_is_of_before_or_of_the_copy(six: Lab, tmp_path: Path) 
         ended = killed(put_back, dice.random() * whole * 1.2)
         if number % 2:
             lose(spec.catalog)
-        Watch(spec).once()
+        update(spec)
         found = held(spec)
         assert found in (([then]) if ended else [then, now])
         sides.add(found == then)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.status import status
-from appliance.operations.watch import Watch
+from appliance.operations.watch import Watcher
 from tests.conftest import Lab, eventually
 from tests.dist import make_sdist, make_wheel
 from tests.wholeness import agree, look, unbroken
@@ -151,7 +151,7 @@ def test_a_full_disk_is_told_and_got_over(
     """With no space left the old pages stay whole; when there is space again, all comes in."""
     lab = Lab(tmp_path, state=small_disk / "state")
     make_wheel(lab.packages, "p1", "1.0")
-    watching = Watch(lab.spec)
+    watching = Watcher(lab.spec)
     thread = threading.Thread(target=watching.run)
     thread.start()
     try:

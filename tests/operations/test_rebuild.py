@@ -20,9 +20,13 @@ from appliance.catalog.readiness import scan_mark
 from appliance.cli import main
 from appliance.index.model import File
 from appliance.operations import decisions
+from appliance.operations.backup import backup
 from appliance.operations.opening import published
-from appliance.operations.recover import backup, rebuild, restore
-from appliance.operations.watch import Watch, is_alive
+from appliance.operations.rebuild import rebuild
+from appliance.operations.restore import restore
+from appliance.operations.update import prepare, update
+from appliance.operations.watchlock import is_watched
+from appliance.site.publish import Publisher
 from appliance.spec import Spec
 from tests.conftest import Lab, eventually
 from tests.dist import make_wheel
@@ -176,7 +180,7 @@ def test_a_watcher_makes_a_lost_catalog_anew(foo: Lab) -> None:
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
     serial = foo.journal()[-1].serial
     with foo.watched():
-        eventually(lambda: is_alive(foo.spec))
+        eventually(lambda: is_watched(foo.spec))
         lose(foo.spec.catalog)
         eventually(foo.spec.catalog.exists)
         eventually(lambda: published(foo.spec) > serial and len(known(foo)) == 3)
@@ -190,12 +194,12 @@ def test_what_went_while_there_was_no_catalog_is_taken_down(foo: Lab) -> None:
     foo.once()
     lose(foo.spec.catalog)
     (foo.packages / "bar-1.0-py2.py3-none-any.whl").unlink()
-    watching = Watch(foo.spec)
-    watching._publisher.publish()
+    publisher = Publisher(foo.spec, prepare(foo.spec))
+    publisher.publish()
     assert foo.files("bar")
-    watching.once()
+    update(foo.spec)
     foo.catalog.set_mark(scan_mark(foo.spec, foo.index), 1)
-    watching._publisher.publish()
+    publisher.publish()
     assert foo.page("bar") is None
     assert len(foo.files("foo")) == 3
 

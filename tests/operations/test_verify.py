@@ -14,8 +14,9 @@ import pytest
 from appliance import spec
 from appliance.cli import main
 from appliance.operations import decisions
+from appliance.operations.update import update
 from appliance.operations.verify import Finding, Verification, verify
-from appliance.operations.watch import Watch
+from appliance.operations.watch import Watcher
 from tests.conftest import Lab, eventually, watched
 from tests.dist import make_wheel
 
@@ -224,7 +225,7 @@ def bases(root: Path) -> spec.Spec:
         "state: state\nindexes: {a: {packages: a, bases: [b]}, b: {packages: b}}\n"
     )
     found = spec.load(root / "pyindex.yml")
-    Watch(found).once()
+    update(found)
     return found
 
 
@@ -298,7 +299,7 @@ def test_a_watcher_makes_it_good_by_itself(name: str, tmp_path: Path) -> None:
     of = bases(tmp_path)
     place, spoil, _ = DAMAGES[name]
     spoil(of.www / place)
-    with watched(Watch(of)):
+    with watched(Watcher(of)):
         eventually(lambda: not problems(of))
 
 

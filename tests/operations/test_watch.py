@@ -18,7 +18,7 @@ from appliance.catalog.database import Catalog
 from appliance.cli.status import status
 from appliance.incoming.scan import Scanner
 from appliance.operations.health import health
-from appliance.operations.watch import Watch
+from appliance.operations.watch import Watcher
 from tests.conftest import Lab, eventually, watched
 from tests.dist import make_sdist, make_wheel
 
@@ -370,7 +370,7 @@ def test_one_folder_that_is_away_holds_up_no_other(tmp_path: Path) -> None:
     path = tmp_path / "pyindex.yml"
     path.write_text("state: state\nindexes: {one: {packages: one}, two: {packages: two}}\n")
     given = spec.load(path)
-    with watched(Watch(given)):
+    with watched(Watcher(given)):
         eventually(lambda: health(given, Catalog(given.catalog)).status == "ok")
         (tmp_path / "one").rename(tmp_path / "away")
         eventually(lambda: health(given, Catalog(given.catalog)).status == "failing")
@@ -425,7 +425,7 @@ def test_a_watcher_pauses_before_it_tries_again(
     """A state that is of no use takes no processor, and is told once."""
     lab.spec.www.mkdir(parents=True)
     (lab.spec.www / "mine").touch()
-    watching, pauses, tries = Watch(lab.spec), Pauses(), list[None]()
+    watching, pauses, tries = Watcher(lab.spec), Pauses(), list[None]()
     real = watching._open
 
     def open_again() -> None:
@@ -435,7 +435,7 @@ def test_a_watcher_pauses_before_it_tries_again(
         real()
 
     monkeypatch.setattr(watching, "_open", open_again)
-    monkeypatch.setattr(watching, "_stop", pauses)
+    monkeypatch.setattr(watching, "_stopping", pauses)
     watching.run()
     assert (pauses.count, len(tries)) == (3, 3)
     (told,) = caplog.messages

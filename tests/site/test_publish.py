@@ -15,7 +15,7 @@ from appliance import atomic, spec
 from appliance.catalog.database import Catalog
 from appliance.errors import NotFound, PyindexError
 from appliance.operations import decisions
-from appliance.operations.watch import Watch
+from appliance.operations.update import update
 from appliance.site import publish
 from appliance.site.projects import unpublished
 from appliance.site.publish import Publisher
@@ -142,7 +142,7 @@ def test_the_first_index_that_has_a_project_answers_for_it(tmp_path: Path) -> No
     make_wheel(tmp_path / "main", "common", "1.0")
     make_wheel(tmp_path / "main", "ours", "9.0")
     own = make_wheel(tmp_path / "staging", "ours", "1.0")
-    Watch(both).once()
+    update(both)
     www = both.www
     assert names_on(www / "staging/simple/ours/index.html") == [own.name]
     assert names_on(www / "staging/simple/common/index.html") == ["common-1.0-py2.py3-none-any.whl"]
@@ -151,10 +151,10 @@ def test_the_first_index_that_has_a_project_answers_for_it(tmp_path: Path) -> No
     assert 'href="/packages/common-1.0' in (www / "staging/simple/common/index.html").read_text()
 
     own.unlink()
-    Watch(both).once()
+    update(both)
     assert names_on(www / "staging/simple/ours/index.html") == ["ours-9.0-py2.py3-none-any.whl"]
     (tmp_path / "main" / "ours-9.0-py2.py3-none-any.whl").unlink()
-    Watch(both).once()
+    update(both)
     assert not (www / "staging/simple/ours").exists()
 
 
@@ -181,7 +181,7 @@ def test_no_base_answers_for_a_file_that_is_refused(tmp_path: Path) -> None:
         (None, [theirs.name]),
     ):
         own.unlink(missing_ok=True) if content is None else own.write_bytes(content)
-        Watch(both).once()
+        update(both)
         files, serial = staged(both)
         assert files == shown
         serials.append(serial)
@@ -195,7 +195,7 @@ def test_who_removes_the_last_file_is_told_who_answers_then(tmp_path: Path) -> N
     both = two_indexes(tmp_path)
     make_wheel(tmp_path / "main", "ours", "9.0")
     make_wheel(tmp_path / "staging", "ours", "1.0")
-    Watch(both).once()
+    update(both)
     removed = [file for file, _ in decisions.remove(both, "staging", "ours==1.0")]
     assert list(decisions.instead(both, "staging", removed)) == [
         "ours: staging has no file of it any more, so main answers for it; `pyindex status-set"
@@ -210,7 +210,7 @@ def test_a_decision_about_a_base_s_project_says_whose_it_is(tmp_path: Path) -> N
     """What an index shows of a base is decided there."""
     both = two_indexes(tmp_path)
     make_wheel(tmp_path / "main", "ours", "9.0")
-    Watch(both).once()
+    update(both)
     with pytest.raises(NotFound) as caught:
         decisions.yank(both, "staging", "ours==9.0", "")
     said = "index staging has no project 'ours'; it is in main: --index main"
@@ -219,12 +219,12 @@ def test_a_decision_about_a_base_s_project_says_whose_it_is(tmp_path: Path) -> N
 
 def test_a_change_of_the_spec_writes_all_anew(tmp_path: Path) -> None:
     """An index that lost its base shows no more of it."""
-    Watch(two_indexes(tmp_path)).once()
+    update(two_indexes(tmp_path))
     make_wheel(tmp_path / "main", "common", "1.0")
-    Watch(two_indexes(tmp_path)).once()
+    update(two_indexes(tmp_path))
     alone = two_indexes(tmp_path, "[]")
     assert (alone.www / "staging/simple/common").exists()
-    Watch(alone).once()
+    update(alone)
     assert not (alone.www / "staging/simple/common").exists()
     assert names_on(alone.www / "staging/simple/index.html") == []
 
@@ -250,7 +250,7 @@ def test_a_tree_that_is_not_ours_is_refused(lab: Lab) -> None:
     before = sorted(lab.spec.state.rglob("*"))
     message = f"{lab.spec.www} is not empty and was not made by pyindex"
     with pytest.raises(PyindexError, match=message):
-        Watch(lab.spec).once()
+        update(lab.spec)
     for attempt in (
         lambda: Site(lab.spec).batch(),
         lambda: Site(lab.spec).tidy(0),

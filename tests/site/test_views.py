@@ -16,7 +16,7 @@ from appliance.incoming import mounts as mountinfo
 from appliance.incoming.directory import PackagesDirectory, Walked
 from appliance.index.names import normalize
 from appliance.operations.health import health
-from appliance.operations.watch import Watch, confirm_deletions
+from appliance.operations.update import confirm_deletions, update
 from appliance.site import layout, views
 from appliance.site.publish import Publisher
 from appliance.site.tree import Site
@@ -69,7 +69,7 @@ def test_a_view_appears_when_all_of_its_indexes_were_scanned(tmp_path: Path) -> 
     make_wheel(tmp_path / "team", "ours", "1.0")
     make_wheel(tmp_path / "main", "ours", "9.0")
     make_wheel(tmp_path / "main", "common", "1.0")
-    Watch(given).once()
+    update(given)
     whole = {"ours": [wheel("ours", "1.0")], "common": [wheel("common", "1.0")]}
     assert shown(given, "team") == whole
 
@@ -91,7 +91,7 @@ def test_no_base_answers_for_an_index_that_is_added_above_it(tmp_path: Path) -> 
     make = make_wheel
     alone = layered(tmp_path, "main")
     make(tmp_path / "main", "acme-tools", "99.0")
-    Watch(alone).once()
+    update(alone)
     both = layered(tmp_path, "team", "main")
     make(tmp_path / "team", "acme-tools", "1.0")
     catalog = Catalog(both.catalog)
@@ -100,7 +100,7 @@ def test_no_base_answers_for_an_index_that_is_added_above_it(tmp_path: Path) -> 
     assert shown(both, "main") == {"acme-tools": ["acme_tools-99.0-py2.py3-none-any.whl"]}
     with pytest.raises(Unscanned, match="team is being scanned"), catalog.read() as reader:
         ready_index(reader, both, "team").project("acme-tools")
-    Watch(both).once()
+    update(both)
     assert shown(both, "team") == {"acme-tools": ["acme_tools-1.0-py2.py3-none-any.whl"]}
 
 
@@ -108,12 +108,12 @@ def test_a_base_that_is_added_waits_and_takes_nothing_away(tmp_path: Path) -> No
     """Until the base was scanned the pages stay as they were."""
     alone = layered(tmp_path, "team")
     make_wheel(tmp_path / "team", "ours", "1.0")
-    Watch(alone).once()
+    update(alone)
     both = layered(tmp_path, "team", "main")
     make_wheel(tmp_path / "main", "common", "1.0")
     Publisher(both, Catalog(both.catalog)).publish()
     assert shown(both, "team") == {"ours": [wheel("ours", "1.0")]}
-    Watch(both).once()
+    update(both)
     assert shown(both, "team") == {
         "ours": [wheel("ours", "1.0")],
         "common": [wheel("common", "1.0")],
@@ -245,17 +245,17 @@ def test_no_base_answers_for_what_could_not_be_read(
         return original(self, prefix, walked)
 
     monkeypatch.setattr(PackagesDirectory, "_list", shut)
-    Watch(given).once()
+    update(given)
     assert shown(given, "team") is None
     assert shown(given, "main") == {"private": [wheel("private", "9.0")]}
     told = health(given, Catalog(given.catalog)).problems
     assert any(text.startswith("team: a part of its packages directory") for text in told)
     is_shut = False
-    Watch(given).once()
+    update(given)
     team = {"private": [wheel("private", "1.0")], "known": [wheel("known", "1.0")]}
     assert shown(given, "team") == team
     is_shut = True
-    Watch(given).once()
+    update(given)
     assert shown(given, "team") == team
 
 
@@ -272,14 +272,14 @@ def test_no_base_answers_for_a_disk_that_is_away_when_the_catalog_is_lost(
     monkeypatch.setattr(
         mountinfo, "mounts_below", lambda root: dict(mounts) if root == disk.parent else {}
     )
-    Watch(given).once()
+    update(given)
     for part in given.state.glob("catalog.sqlite*"):
         part.unlink()
     (disk / wheel("private", "1.0")).rename(tmp_path / wheel("private", "1.0"))
     mounts.clear()
     for _ in range(2):
-        Watch(given).once()
+        update(given)
         assert (shown(given, "team") or {}).get("private") != [wheel("private", "9.0")]
     assert confirm_deletions(given, "team") == 1
-    Watch(given).once()
+    update(given)
     assert (shown(given, "team") or {}).get("private") == [wheel("private", "9.0")]

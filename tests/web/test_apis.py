@@ -17,7 +17,8 @@ from appliance.catalog import search as catalog_search
 from appliance.catalog.metadata import KeptMetadata
 from appliance.catalog.readiness import scan_mark
 from appliance.operations import decisions
-from appliance.operations.watch import Watch, alive
+from appliance.operations.update import update
+from appliance.operations.watchlock import watching
 from appliance.web import changelog
 from appliance.web import search as search_api
 from appliance.web.app import create_app
@@ -355,7 +356,7 @@ def test_a_mirror_of_an_index_with_bases_sees_them_too(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(exist_ok=True)
         make_wheel(tmp_path / folder, name, "1.0" if folder == "m" else "2.0")
     given = spec.load(path)
-    Watch(given).once()
+    update(given)
     client = TestClient(create_app(given))
     for at, names in (("", ["both", "own", "theirs"]), ("/base", ["both", "theirs"])):
         serials = {
@@ -458,7 +459,7 @@ def test_only_the_spec_decides_what_clients_type(tmp_path: Path) -> None:
         "url: https://pypi.lab.example/python/\nstate: state\nindexes: {main: {packages: p}}\n"
     )
     given = spec.load(path)
-    Watch(given).once()
+    update(given)
     client = TestClient(create_app(given))
     headers = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
     for place in ("/", "/pypi/foo/json"):
@@ -477,7 +478,7 @@ def test_health_says_what_is_wrong(lab: Lab) -> None:
 
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
-    with alive(lab.spec):
+    with watching(lab.spec):
         answer = client.simulate_get("/health")
         assert (answer.status_code, answer.json) == (200, {"status": "ok", "problems": []})
         (lab.packages / "bad-1.0.zip").write_bytes(b"")

@@ -11,7 +11,7 @@ from falcon.testing import Result, TestClient
 
 from appliance import spec
 from appliance.atomic import Batch
-from appliance.operations.watch import Watch
+from appliance.operations.update import update
 from appliance.site.tree import page_time
 from appliance.web.app import create_app
 from appliance.web.negotiate import HTML, JSON, OLD_HTML
@@ -431,7 +431,7 @@ def test_each_index_has_its_own_place_below_the_prefix(tmp_path: Path) -> None:
         "indexes: {main: {packages: main}, staging: {packages: staging, bases: [main]}}\n"
     )
     given = spec.load(path)
-    Watch(given).once()
+    update(given)
     client = TestClient(create_app(given))
     places = [
         ("/simple/only-main/", 200),

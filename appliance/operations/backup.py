@@ -1,0 +1,122 @@
+"""Backups: copies of the catalog in the spec's backup directory."""
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from appliance.atomic import sync, unlink
+from appliance.catalog import schema
+from appliance.catalog.database import Catalog, CatalogError
+from appliance.catalog.sqlite import connect_to_read
+from appliance.operations.stamps import stamp
+from appliance.spec import Spec
+
+_COPY = re.compile(r"catalog-([0-9a-f]{8})-([0-9]{8}T[0-9]{6})\.sqlite")
+
+
+def backup(spec: Spec) -> Path:
+    """Write a copy of the catalog as it is at one moment, and remove copies of it beyond
+    ``backup.keep``. Whatever else is in the directory stays.
+
+    The copy is whole, checked and durable when it appears. Returns its path; raises
+    :class:`CatalogError` or ``OSError``.
+    """
+    owner = _owner(spec, _number(spec))
+    directory = spec.backup.directory
+    directory.mkdir(0o750, parents=True, exist_ok=True)
+    new = directory / f"catalog-{owner}-{stamp()}.sqlite"
+    copy_durably(spec.catalog, new)
+
+    earlier = [copy for whose, copy in _copies(directory) if whose == owner and copy != new]
+    for old in earlier[: max(0, len(earlier) + 1 - spec.backup.keep)]:
+        old.unlink()
+    return new
+
+
+def _number(spec: Spec) -> int:
+    """The number by which copies of this catalog are known."""
+    catalog = Catalog(spec.catalog)
+    with catalog.read() as reader:
+        number = reader.mark("backup")
+    if number == 0:
+        number = 1 + secrets.randbelow(1 << 62)
+        catalog.set_mark("backup", number)
+    return number
+
+
+def _owner(spec: Spec, number: int) -> str:
+    """Eight hex digits that tell whose backups are.
+
+    They are of the state's path, and of a number in the catalog: hosts that share a disk for their
+    backups have the same paths.
+    """
+    return hashlib.sha256(os.fsencode(f"{number} {spec.state.resolve()}")).hexdigest()[:8]
+
+
+def _copies(directory: Path) -> Iterator[tuple[str, Path]]:
+    """The backups in a directory, the oldest first, each with whose it is."""
+    with contextlib.suppress(OSError):
+        matches = [(_COPY.fullmatch(path.name), path) for path in directory.iterdir()]
+        named = [(match, path) for match, path in matches if match is not None]
+        for match, path in sorted(named, key=lambda each: each[0][2]):
+            if path.is_file() and not path.is_symlink():
+                yield match[1], path
+
+
+def last_backup_serial(spec: Spec) -> int:
+    """The serial of the newest backup of a catalog that was at this path; 0 if there is none."""
+    newest = dict(_copies(spec.backup.directory))
+    return max((_serial(spec, owner, copy) for owner, copy in newest.items()), default=0)
+
+
+def _serial(spec: Spec, owner: str, copy: Path) -> int:
+    numbers = "SELECT coalesce(max(value), 0) FROM mark WHERE name = 'backup'"
+    try:
+        with closing(connect_to_read(copy)) as connection:
+            (number,) = connection.execute(numbers).fetchone()
+            (serial,) = connection.execute("SELECT max(serial) FROM journal").fetchone()
+    except sqlite3.DatabaseError:
+        return 0
+    is_sound = isinstance(serial, int) and 0 <= serial < schema.SERIALS
+    return serial if is_sound and _owner(spec, number) == owner else 0
+
+
+# --- copies of a catalog as files ---------------------------------------------------------------
+
+
+def copy_durably(catalog: Path, target: Path) -> None:
+    """Make a sound copy of a catalog at ``target``, which appears whole and is durable then. Raises
+    :class:`CatalogError` or ``OSError``."""
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    try:
+        copy_catalog(catalog, temporary)
+        sync(target.parent)
+        temporary.rename(target)
+        sync(target.parent)
+    finally:
+        unlink(temporary)
+
+
+def copy_catalog(source: Path, target: Path) -> None:
+    """Make a sound copy of a catalog as it is at this moment, of mode 0640. Raises
+    :class:`CatalogError`."""
+    if not source.exists():
+        raise CatalogError(f"{source}: no such file")
+
+    target.touch(mode=0o640, exist_ok=False)
+    try:
+        with closing(connect_to_read(source)) as connection:
+            connection.execute("VACUUM INTO ?", (str(target),))
+        with closing(connect_to_read(target)) as connection:
+            connection.execute("SELECT max(serial) FROM journal")
+            (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        result = str(error)
+    if result != "ok":
+        raise CatalogError(f"{source}: cannot be copied: {result}")

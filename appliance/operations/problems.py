@@ -1,0 +1,87 @@
+"""What a watcher cannot do: each problem is logged when it begins, and known until it ends."""
+
+import contextlib
+import errno
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from appliance.errors import PyindexError
+from appliance.incoming.directory import DirectoryMissing
+from appliance.operations.report import Trouble
+
+log = logging.getLogger(__name__)
+
+
+class Problems:
+    """The problems of one watcher, by keys such as ``scan main``; ``state`` is the directory of the
+    catalog and the pages."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._current: dict[str, Trouble] = {}
+        self._logged: dict[str, object] = {}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._current
+
+    @property
+    def current(self) -> Collection[Trouble]:
+        """Those that have not ended."""
+        return self._current.values()
+
+    @contextlib.contextmanager
+    def catching(
+        self, what: str, index: str | None = None, is_ended: bool = True
+    ) -> Iterator[list[Exception]]:
+        """Whatever goes wrong is a problem until ``what`` succeeds, if that means that it
+        ``is_ended``; the exception is put into the list. A watcher must not die of any."""
+        key, raised = f"{what} {index or ''}".rstrip(), list[Exception]()
+        try:
+            yield raised
+        except Exception as error:
+            raised.append(error)
+            self._add(key, index, error)
+        else:
+            if is_ended:
+                self.end(key)
+
+    def _add(self, key: str, index: str | None, error: Exception) -> None:
+        text = self._explained(error)
+        kind = (type(error), getattr(error, "errno", None) or text)
+        if key not in self._current or self._logged.get(key) != kind:
+            is_expected = isinstance(error, OSError | PyindexError)
+            write = log.error if is_expected else log.exception
+            write("%s; keeping what is published, retrying", text)
+        self._logged[key] = kind
+        self._current[key] = Trouble(index, isinstance(error, DirectoryMissing), text)
+
+    def _explained(self, error: Exception) -> str:
+        if not isinstance(error, OSError):
+            return str(error) if isinstance(error, PyindexError) else repr(error)
+        if error.errno == errno.ENOSPC:
+            return f"the disk of {self._state} is full: free some space"
+        if str(error.filename or "").startswith(f"{self._state}/"):
+            return f"state {self._state} cannot be written: {error}"
+        return str(error)
+
+    def set(self, key: str, text: str, index: str | None = None) -> None:
+        """A problem that does not pass by itself; it is logged once as long as it is the same."""
+        if self._logged.get(key) != text:
+            log.error("%s", text if index is None else f"{index}: {text}")
+        self._logged[key] = text
+        self._current[key] = Trouble(index, False, text)
+
+    def replace(self, prefix: str, texts: Mapping[str, str], index: str) -> None:
+        """Set the problems ``texts``, by their keys, in the place of all that begin so."""
+        for key in [key for key in self._current if key.startswith(prefix) and key not in texts]:
+            self.end(key)
+        for key, text in texts.items():
+            self.set(key, text, index)
+
+    def end(self, key: str) -> None:
+        self._current.pop(key, None)
+
+    def clear(self) -> None:
+        """End all: what was in the way may not be any more."""
+        self._current.clear()
