@@ -15,7 +15,7 @@ from defusedxml.xmlrpc import DefusedExpatParser
 from appliance.index.model import Project
 from appliance.web import changelog
 from appliance.web.served import ServedIndex
-from appliance.web.worker import LARGEST_BODY
+from appliance.web.connection import LARGEST_BODY
 
 _MAX_RESULTS = 100
 _MAX_WORDS = 10
@@ -100,7 +100,7 @@ class XmlRpc:
 
 
 def _body(req: falcon.Request) -> bytes:
-    """The body, which must not be waited for (see :mod:`appliance.web.worker`)."""
+    """The body, which must not be waited for (see :mod:`appliance.web.connection`)."""
     length = req.content_length
     if length is None:
         raise falcon.HTTPLengthRequired(description="XML-RPC is posted with a Content-Length")
