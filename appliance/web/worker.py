@@ -182,6 +182,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Answer one request, whose head was received. Return whether the client has no more of it
         to send, and whether to close the connection."""
         request, has_all = None, False
+
         try:
             if not connection.inbox.has_end_of_head():
                 raise LimitRequestHeaders("limit request headers size")
@@ -194,6 +195,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.handle_error(request, connection.outbox, connection.client, error)
             yield from flush(connection)
             return has_all, True
+
         return has_all, request.must_close
 
     def _answer(self, connection: Connection, request: Any) -> Generator[Wait, None, None]:
