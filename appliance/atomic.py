@@ -1,7 +1,7 @@
-"""Writing whole or not at all: under another name, synced, then renamed, so that a reader finds all
-of a file or none of it.
+"""Atomic writes: files are written under another name, synced, then renamed.
 
-Nothing here knows what the files are for."""
+Nothing here knows what the files are for.
+"""
 
 import contextlib
 import ctypes

@@ -1,4 +1,4 @@
-"""The failures we expect and can explain.
+"""The failures that are expected and can be explained: one small family.
 
 The command line prints one as a line and exits 1; the web edge maps the class to a status.
 Anything else that is raised is a bug and keeps its traceback.

@@ -1,4 +1,4 @@
-"""The app for any gunicorn: ``gunicorn appliance.wsgi``, with the spec's path in PYINDEX_SPEC.
+"""The application for any gunicorn: `gunicorn appliance.wsgi`, with the spec in PYINDEX_SPEC.
 
 Run ``pyindex watch`` beside it: it takes files in and publishes them.
 """

@@ -1,6 +1,8 @@
-"""Imports point only down, between packages and within them."""
+"""Imports point only down, between packages and within them; ``python -m tests.test_layers`` renews
+the table of packages in CONTRIBUTING.md."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -67,3 +69,42 @@ def test_modules_of_a_package_form_no_cycle(name: str) -> None:
 def test_an_import_that_points_up_is_seen() -> None:
     """The check itself sees what a module imports."""
     assert {"catalog.database", "incoming.directory"} <= imports("incoming.intake")
+
+
+PAGE = ROOT.parent / "CONTRIBUTING.md"
+BLOCK = re.compile("(?<=<!-- packages -->\n).*?(?=<!-- /packages -->)", re.S)
+
+
+def docstring(name: str) -> list[str]:
+    """The paragraphs of a package's docstring, or of a module's that is in no package."""
+    path = ROOT / f"{name}.py"
+    path = path if path.exists() else ROOT / name / "__init__.py"
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+
+
+def table() -> str:
+    """Each package, what lives there and what does not, from the ground up."""
+    lines = ["| package | contains | not here |", "| --- | --- | --- |"]
+    for name in ORDER:
+        contains, *rest = docstring(name)
+        others = [each.removeprefix("Not here: ") for each in rest if each.startswith("Not here: ")]
+        lines.append(f"| `{name}` | {contains} | {''.join(others)} |")
+    return "\n".join(["", *lines, "", ""])
+
+
+@pytest.mark.parametrize("name", [name for name in ORDER if (ROOT / name).is_dir()])
+def test_a_package_says_what_it_is_for(name: str) -> None:
+    """Its docstring says what lives there, and what does not."""
+    contains, *rest = docstring(name)
+    assert contains.endswith(".")
+    assert any(each.startswith("Not here: ") for each in rest)
+
+
+def test_contributing_has_the_packages() -> None:
+    """The table of packages is made of their docstrings."""
+    assert BLOCK.findall(PAGE.read_text()) == [table()], "run: python -m tests.test_layers"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(BLOCK.sub(lambda _: table(), PAGE.read_text()))

@@ -1,2 +1,11 @@
-"""The catalog: what is known of package files and projects, what was decided about them, and the
-journal of both. No package file is read here, and nothing is published."""
+"""The catalog, an SQLite database: facts about package files and projects, decisions about them,
+and the journal of both.
+
+Not here: reading package files (`incoming`), writing the published tree (`site`).
+
+:mod:`schema` has the tables and their migrations, :mod:`database` opens the file. What can be
+asked is a :class:`Reader`, composed by subject of :mod:`projects`, :mod:`search`, :mod:`inventory`
+and :mod:`journal`; what can be changed a :class:`Writer`, composed of :mod:`files`,
+:mod:`refusals` and :mod:`decisions` over :mod:`recorder`, which writes the journal. :mod:`indexes`
+builds the indexes of a spec from a reader.
+"""

@@ -1,4 +1,7 @@
-"""The command line: one module per verb, each a function with plain arguments and an exit code."""
+"""The command line: one module per verb, options to plain arguments, values to text or JSON.
+
+Not here: the work itself: each verb calls one function of a package below.
+"""
 
 import argparse
 import contextlib

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from appliance import spec as specs
 from appliance.cli import common
-from appliance.render import File, check, files, place, select, system, without_ipv6
+from appliance.render import HostFile, check, files, place, select, system, without_ipv6
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -91,7 +91,7 @@ def _checked(verdicts: Iterable[check.Verdict]) -> int:
     return status
 
 
-def _described(file: File) -> dict[str, str]:
+def _described(file: HostFile) -> dict[str, str]:
     return {
         "path": file.path,
         "part": file.part,

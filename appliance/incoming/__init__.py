@@ -1,2 +1,5 @@
-"""From a packages directory to the catalog: files found, examined within limits, accepted or
-rejected. Nothing is published here."""
+"""From a packages directory to the catalog: files are found, examined in processes with limits,
+and accepted or rejected.
+
+Not here: writing the published tree (`site`), deciding when to scan (`operations`).
+"""

@@ -1,2 +1,5 @@
-"""What an index is: names of files and projects, the values that they are read into, and core
-metadata. No catalog, no directory, no HTTP."""
+"""An index as values: file names and what they say, projects and files, core metadata, and the
+interface of an index with its wrappers.
+
+Not here: the catalog (`catalog`), directories (`incoming`), HTTP (`web`).
+"""

@@ -1,2 +1,5 @@
-"""What the watcher and the operator do with the indexes of a spec, from their packages directories
-to their pages: each module is one operation. No HTTP, no command line."""
+"""What the watcher and the operator do with the indexes of a spec, from packages directories to
+published pages: watch, decide, rebuild, back up, verify, prune, report health.
+
+Not here: HTTP (`web`), options and output of commands (`cli`).
+"""

@@ -1,10 +1,11 @@
-"""Packs: all that a host without a network needs, in one directory for ansible to copy.
+"""The pack, a directory that ansible copies to a host without a network: wheels, pip, a probe
+wheel, a Python, OS packages.
 
-A pack has wheels, pip, a probe, and where asked for a Python and OS packages. It is replaced as a
-whole. Its release is named after the digests of its files, so that other content is another
+Not here: the host's files (`render`), installing them (ansible).
+
+:mod:`build` makes a pack, :mod:`integrity` compares one with its :mod:`manifest`. A pack is replaced
+as a whole. Its release is named after the digests of its files, so that other content is another
 release. Versions are chosen once: a later run with the same inputs keeps them.
-
-Nothing here knows what ansible does with a pack, or runs on the host.
 """
 
 from appliance.pack.build import build_pack

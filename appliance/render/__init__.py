@@ -1,6 +1,8 @@
-"""The spec to deployment files, as values. Pure: the same spec gives the same bytes.
+"""The spec to the files of a host, as values: the same spec gives the same bytes.
 
-Nothing else turns the spec into files; ansible places what was rendered here. From the ground up:
+Not here: placing files on a host, which ansible does.
+
+From the ground up:
 :mod:`escapes` writes values into a syntax, :mod:`system` knows the operating systems,
 :mod:`hostspec` the spec as a host gets it, :mod:`layout` paths on a host, and :mod:`templates` runs
 templates. :mod:`clients`, :mod:`site` and :mod:`host` say which values they get: client settings,
@@ -9,7 +11,7 @@ has them read by their programs, :mod:`lint` by what systemd 219 knows.
 """
 
 from appliance.render.clients import CLIENT, client
-from appliance.render.host import File, files, select
+from appliance.render.host import HostFile, files, select
 from appliance.render.hostspec import digest, normal_form, without_ipv6
 from appliance.render.layout import LOGS, RELEASE, SETTINGS, SOCKET, USER
 from appliance.render.site import nginx
@@ -21,7 +23,7 @@ __all__ = [
     "SETTINGS",
     "SOCKET",
     "USER",
-    "File",
+    "HostFile",
     "client",
     "digest",
     "files",

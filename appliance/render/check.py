@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from appliance.render import escapes, lint, place
-from appliance.render.host import File
+from appliance.render.host import HostFile
 from appliance.render.layout import LOGS, USER
 
 _SECONDS = 60
@@ -32,7 +32,7 @@ class Verdict:
     words: str
 
 
-Files = Sequence[File]
+Files = Sequence[HostFile]
 
 
 def check(files: Files, systemd: int) -> Iterator[Verdict]:

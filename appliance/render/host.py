@@ -13,7 +13,7 @@ from appliance.spec import Spec
 
 
 @dataclass(frozen=True)
-class File:
+class HostFile:
     """A file on the host.
 
     Attributes:
@@ -63,7 +63,7 @@ _FIREWALLD = (("host/firewalld.xml.j2", "/etc/firewalld/services/pyindex.xml", "
 _SELINUX = (("host/selinux.json.j2", f"{SETTINGS}/selinux.json", "base"),)
 
 
-def files(spec: Spec) -> list[File]:
+def files(spec: Spec) -> list[HostFile]:
     """Every file that the spec's host needs, by path.
 
     Raises SpecError if the spec says too little for a host, has a value that a syntax cannot
@@ -75,7 +75,7 @@ def files(spec: Spec) -> list[File]:
     values = (layout(spec), clients, site_values(spec), HostValues(host))
 
     rendered = [
-        File(
+        HostFile(
             path.format(supervisor=host.supervisor),
             templates.render(spec, template, *values),
             part,
@@ -83,11 +83,11 @@ def files(spec: Spec) -> list[File]:
         for template, path, part in _outputs(spec, host)
     ]
     text = f"# {head(spec)}\n{hostspec.normal_form(spec)}"
-    own = File(f"{SETTINGS}/pyindex.yml", text, "service", 0o640, group=USER)
+    own = HostFile(f"{SETTINGS}/pyindex.yml", text, "service", 0o640, group=USER)
     return sorted([*rendered, own], key=lambda file: file.path)
 
 
-def select(files: Sequence[File], wanted: Iterable[str]) -> list[File]:
+def select(files: Sequence[HostFile], wanted: Iterable[str]) -> list[HostFile]:
     """The files that are ``wanted``, by part or by path.
 
     Raises PyindexError for a word that is neither.

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from appliance.atomic import Batch
-from appliance.render.host import File
+from appliance.render.host import HostFile
 
 
-def write(files: Iterable[File], out: Path) -> None:
+def write(files: Iterable[HostFile], out: Path) -> None:
     """Write each file to its path below ``out``; all appear when all are written.
 
     Owners are for whoever places them on a host. Raises ``OSError``.
@@ -21,7 +21,7 @@ def write(files: Iterable[File], out: Path) -> None:
         below(out, file).chmod(file.mode)
 
 
-def diff(files: Iterable[File], root: Path) -> Iterator[str]:
+def diff(files: Iterable[HostFile], root: Path) -> Iterator[str]:
     """Lines that say how the files below ``root`` would change; none if they would not.
 
     Raises ``OSError`` for a file that is there and cannot be read.
@@ -42,6 +42,6 @@ def diff(files: Iterable[File], root: Path) -> Iterator[str]:
         )
 
 
-def below(root: Path, file: File) -> Path:
+def below(root: Path, file: HostFile) -> Path:
     """Where a file of the host lies if ``root`` is the host's root."""
     return root / file.path.lstrip("/")

@@ -1,2 +1,5 @@
-"""From the catalog to what readers see: pages, markers and metadata below ``<state>/www``, which
-nothing else writes."""
+"""From the catalog to what clients download: pages, markers and metadata below `<state>/www`,
+which no other package writes.
+
+Not here: HTTP (`web`), when to publish (`operations`).
+"""

@@ -1,4 +1,6 @@
-"""The spec: one YAML file, read into one frozen value. Nothing here knows what a spec is used for.
+"""The spec: one YAML file, read into one frozen value.
+
+Not here: what a spec is used for.
 
 From the ground up: :mod:`document` reads YAML with its lines, :mod:`forms` single values,
 :mod:`links` checks what must hold between keys, :mod:`model` is the value, :mod:`keys` its JSON
@@ -7,13 +9,23 @@ Schema, and :mod:`loading` makes one of a file or a directory.
 
 from appliance.spec.keys import reference, schema
 from appliance.spec.loading import for_directory, load, with_url
-from appliance.spec.model import Accounts, Backup, Host, Index, Keep, Nginx, Server, Spec, Tls
+from appliance.spec.model import (
+    Accounts,
+    Backup,
+    Host,
+    IndexSection,
+    Keep,
+    Nginx,
+    Server,
+    Spec,
+    Tls,
+)
 
 __all__ = [
     "Accounts",
     "Backup",
     "Host",
-    "Index",
+    "IndexSection",
     "Keep",
     "Nginx",
     "Server",

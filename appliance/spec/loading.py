@@ -15,7 +15,7 @@ from appliance.spec.document import Data, Fault, Key, dotted, read, shown
 from appliance.spec.forms import absolute
 from appliance.spec.keys import reference
 from appliance.spec.links import base_faults, chosen_directories, hint, overlaps
-from appliance.spec.model import Backup, Index, Spec
+from appliance.spec.model import Backup, IndexSection, Spec
 
 
 def load(path: Path) -> Spec:
@@ -43,7 +43,7 @@ def for_directory(packages: Path, state: Path | None = None, must_exist: bool = 
     if problems := [f"{dotted(fault.key)}: {fault.text}" for fault in faults]:
         raise SpecError(problems)
     copies = Backup(directory=place / "backups")
-    return Spec(state=place, indexes={"main": Index(packages=directory)}, backup=copies)
+    return Spec(state=place, indexes={"main": IndexSection(packages=directory)}, backup=copies)
 
 
 def with_url(spec: Spec, url: str) -> Spec:

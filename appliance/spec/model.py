@@ -38,7 +38,7 @@ def _as_written(default: str) -> Any:
     return default
 
 
-class Index(_Section):
+class IndexSection(_Section):
     """One index: a directory of package files, and what stands behind it."""
 
     packages: Location = Field(
@@ -175,7 +175,7 @@ class Spec(_Section):
         " host and path prefix.",
     )
     state: Location = Field(description="Directory of the catalog and the pages.")
-    indexes: Mapping[IndexName, Index] = Field(
+    indexes: Mapping[IndexName, IndexSection] = Field(
         min_length=1,
         description="The indexes by name. The first is also served at /simple/ and /packages/.",
         json_schema_extra={

@@ -1,5 +1,7 @@
-"""HTTP: the falcon application with its resources, and the gunicorn server and worker that run it.
+"""HTTP: the falcon application with its resources, the gunicorn server and worker that run it, and
+the watcher's process beside it.
 
-:mod:`app` wires the resources, :mod:`server` runs them. Nothing here changes the catalog or the
-published tree, and no page of the simple API is rendered here: :mod:`appliance.site` does that.
+Not here: changes of the catalog (`operations`), rendering of the simple API's pages (`site`).
+
+:mod:`app` wires the resources; :mod:`server` runs them.
 """

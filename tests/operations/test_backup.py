@@ -12,7 +12,7 @@ from appliance.errors import PyindexError
 from appliance.operations import decisions
 from appliance.operations.recover import backup, restore
 from appliance.operations.watch import Watch, is_alive
-from appliance.spec import Backup, Index, Spec
+from appliance.spec import Backup, IndexSection, Spec
 from tests.conftest import Lab, eventually
 from tests.dist import make_wheel
 
@@ -117,7 +117,7 @@ def test_a_copy_of_other_indexes_is_refused(
     for name in wanted.split():
         (tmp_path / "present" / name).mkdir(exist_ok=True)
         (tmp_path / "present" / name / ".empty").touch()
-    indexes = {name: Index(packages=tmp_path / "present" / name) for name in wanted.split()}
+    indexes = {name: IndexSection(packages=tmp_path / "present" / name) for name in wanted.split()}
     spec = spec.model_copy(update={"indexes": indexes})
     if problem is None:
         assert f"restored from {copy}" in list(restore(spec, copy))
@@ -137,7 +137,7 @@ def filled(place: Path, names: str, has_files: bool) -> Spec:
             make_wheel(place / name, "foo", "1.0")
     spec = Spec(
         state=place / "state",
-        indexes={name: Index(packages=place / name) for name in names.split()},
+        indexes={name: IndexSection(packages=place / name) for name in names.split()},
         backup=Backup(directory=place / "copies"),
     )
     Watch(spec).once()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import SpecError
-from appliance.spec import Index, for_directory
+from appliance.spec import IndexSection, for_directory
 
 
 def test_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,7 +16,7 @@ def test_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "link").symlink_to(packages)
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
     spec = for_directory(Path("My Packages"))
-    assert spec.indexes == {"main": Index(packages=packages)}
+    assert spec.indexes == {"main": IndexSection(packages=packages)}
     assert re.fullmatch("/data/pyindex/my-packages-[0-9a-f]{10}", str(spec.state))
     assert for_directory(folder / "link" / ".." / "link").state == spec.state
     (folder / "other").mkdir()

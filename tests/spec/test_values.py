@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from appliance.spec import Accounts, Host, Index, Nginx, Server, Spec, Tls
+from appliance.spec import Accounts, Host, IndexSection, Nginx, Server, Spec, Tls
 
 from .texts import NAME, SKETCH, SMALL, URL, loaded, problems, valid_in_schema, with_value
 
@@ -18,8 +18,8 @@ def test_sketch() -> None:
         url="https://pypi.lab.example",
         state=Path("/var/lib/pyindex"),
         indexes={
-            "main": Index(packages=Path("/srv/pyindex/packages"), upload=("alice", "ci")),
-            "staging": Index(packages=Path("/srv/pyindex/staging"), bases=("main",)),
+            "main": IndexSection(packages=Path("/srv/pyindex/packages"), upload=("alice", "ci")),
+            "staging": IndexSection(packages=Path("/srv/pyindex/staging"), bases=("main",)),
         },
         accounts=Accounts(htpasswd=Path("/etc/pyindex/htpasswd")),
         server=Server(manager="systemd", workers=2, threads=8),
