@@ -401,7 +401,7 @@ WRONG = [
     (["serve", "-c", "/nowhere.yml"], 1, "/nowhere.yml: no such file; .* to start from"),
     (["serve", ".", "-c", "x.yml"], 1, "give a directory or a spec, not both"),
     (["serve", "-c", "x.yml", "--url", "http://x"], 1, "x.yml: no such file"),
-    (["serve", ".", "--url", "ftp://x"], 1, "pyindex: url: wanted"),
+    (["serve", ".", "--url", "ftp://x"], 1, "pyindex: url: expected"),
     (["serve", "--state", "x"], 1, "--state goes with a directory"),
     (["status"], 1, r"no spec at pyindex.yml or .*: give a directory, -c SPEC"),
     (["status", "-d", "."], 1, "start the index once to make it"),

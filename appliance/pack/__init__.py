@@ -3,9 +3,9 @@ wheel, a Python, OS packages.
 
 Not here: the host's files (`render`), installing them (ansible).
 
-:mod:`build` makes a pack, :mod:`integrity` compares one with its :mod:`manifest`. A pack is replaced
-as a whole. Its release is named after the digests of its files, so that other content is another
-release. Versions are chosen once: a later run with the same inputs keeps them.
+:mod:`build` makes a pack, :mod:`integrity` compares one with its :mod:`manifest`. A pack is
+replaced as a whole. Its release is named after the digests of its files, so that other content is
+another release. Versions are chosen once: a later run with the same inputs keeps them.
 """
 
 from appliance.pack.build import build_pack
