@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from appliance.index import names
 from appliance.index.metadata import CoreMetadata
 from appliance.index.model import File, Project
+from appliance.index.versions import normalize_version
 from appliance.site.pages import file_url, upload_time
 
 
@@ -18,7 +18,7 @@ class Release(NamedTuple):
 def release(project: Project, version: str | None) -> Release | None:
     """The release ``version``, however that is spelled, or without a version the latest; ``None``
     if the project has no such release."""
-    version = project.latest if version is None else names.normalize_version(version)
+    version = project.latest if version is None else normalize_version(version)
     if version is None:
         return Release("", [])
     files = project.release(version) if project.offered else []
