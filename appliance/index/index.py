@@ -61,16 +61,16 @@ class WithBases:
     name in any of the indexes, so that the serials of its page never decrease.
     """
 
-    def __init__(self, own: Index, bases: Sequence[Index]) -> None:
-        self.name = own.name
-        self._own, self._all = own, (own, *bases)
+    def __init__(self, index: Index, bases: Sequence[Index]) -> None:
+        self.name = index.name
+        self._index, self._lineage = index, (index, *bases)
 
     def project(self, name: str) -> Project | None:
         return self.named([name]).get(name)
 
     def named(self, names: Sequence[str]) -> dict[str, Project]:
         answers: dict[str, Project] = {}
-        for index in reversed(self._all):
+        for index in reversed(self._lineage):
             answers |= index.named(names)
 
         serials = self.serials(names)
@@ -78,7 +78,7 @@ class WithBases:
 
     def projects(self) -> Iterator[Listed]:
         displays: dict[str, str] = {}
-        for index in reversed(self._all):
+        for index in reversed(self._lineage):
             displays |= {listed.name: listed.display for listed in index.projects()}
 
         serials = self.serials()
@@ -86,13 +86,13 @@ class WithBases:
 
     def serials(self, names: Sequence[str] | None = None) -> dict[str, int]:
         last: dict[str, int] = {}
-        for index in self._all:
+        for index in self._lineage:
             for name, serial in index.serials(names).items():
                 last[name] = max(serial, last.get(name, 0))
         return last
 
     def counts(self) -> Counts:
-        return self._own.counts()
+        return self._index.counts()
 
     def files(self, after: str = "", limit: int = 1000) -> list[File]:
-        return self._own.files(after, limit)
+        return self._index.files(after, limit)

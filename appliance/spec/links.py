@@ -43,7 +43,7 @@ def base_faults(data: Data) -> Iterator[Fault]:
 
 
 def _cycles(graph: dict[str, list[str]]) -> Iterator[list[str]]:
-    """Cycles, each from an index back to it, until without those indexes' bases none is left."""
+    """Cycles, each from an index back to it. After each, that index counts as without bases."""
     while True:
         try:
             graphlib.TopologicalSorter(graph).prepare()

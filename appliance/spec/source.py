@@ -12,7 +12,7 @@ _LARGEST = 256 * 1024  # far above any spec; a wrong file (an archive, a device)
 
 
 def read_text(file: Path) -> str:
-    """The text of a file. Raises SpecError if it is missing, no file, too large or not UTF-8."""
+    """The text of a regular file. Raises SpecError if it is missing, too large or not UTF-8."""
     try:
         with open(_open(file), "rb") as stream:  # a descriptor has no path
             raw = stream.read(_LARGEST + 1)

@@ -18,7 +18,7 @@ _TAIL = "</value>\n</param>\n</params>\n</methodResponse>\n"
 
 
 def projects(catalog: Catalog, indexes: Sequence[str]) -> Iterator[str]:
-    """``list_packages_with_serial``: a struct of normalised names and last serials."""
+    """``list_packages_with_serial``: a struct of normalized names and last serials."""
     head, after = f"{_HEAD}<struct>\n", ""
     while True:
         with catalog.read() as reader:

@@ -36,7 +36,7 @@ _END_OF_HEAD = re.compile(rb"\r\n\r\n|(?<!\r)\n")
 
 
 class _Inbox:
-    """Bytes that a client has sent, for gunicorn to parse in place of a socket."""
+    """Bytes that a client has sent, for gunicorn to parse instead of a socket."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -59,7 +59,7 @@ class _Inbox:
 
 
 class _Outbox:
-    """Bytes and a part of a file that a client is to get, for gunicorn to write to in place of a
+    """Bytes and a part of a file that a client is to get, for gunicorn to write to instead of a
     socket."""
 
     def __init__(self, sock: socket.socket) -> None:
