@@ -82,19 +82,21 @@ def parse(filename: str, metadata_name: str | None = None) -> Distribution:
     if len(filename) > _LONGEST:
         raise Refused(f"the file name is longer than {_LONGEST} characters")
 
-    stem = filename[: -len(suffix)]
-    if suffix == ".whl":
-        parsed = _wheel(filename, stem, metadata_name)
-    elif suffix == ".egg":
-        parsed = _egg(filename, stem)
-    elif suffix in (".exe", ".msi"):
-        parsed = _installer(filename, stem, metadata_name, suffix)
-    else:
-        parsed = _sdist(filename, stem, metadata_name)
-
+    parsed = _parse(filename, suffix, metadata_name)
     if not is_name(parsed.name):
         raise Refused(f"{parsed.name!r} is not a valid project name")
     return parsed
+
+
+def _parse(filename: str, suffix: str, metadata_name: str | None) -> Distribution:
+    stem = filename[: -len(suffix)]
+    if suffix == ".whl":
+        return _wheel(filename, stem, metadata_name)
+    if suffix == ".egg":
+        return _egg(filename, stem)
+    if suffix in (".exe", ".msi"):
+        return _installer(filename, stem, metadata_name, suffix)
+    return _sdist(filename, stem, metadata_name)
 
 
 def distribution(path: str) -> Distribution | None:
@@ -126,17 +128,17 @@ def possible(path: str) -> dict[str, str]:
 
 
 def _wheel(filename: str, stem: str, metadata_name: str | None) -> Distribution:
-    tags = stem.split("-")
-    if len(tags) < 5 or not all(tags):
+    fields = stem.split("-")
+    if len(fields) < 5 or not all(fields):
         raise Refused("a wheel is named NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl (PEP 427)")
 
-    has_build_tag = len(tags) == 6 and tags[2][0].isdigit() and version_key(tags[1])[0]
-    if len(tags) == 5 or has_build_tag:
-        name, version = tags[0], tags[1]
+    has_build_tag = len(fields) == 6 and fields[2][0].isdigit() and version_key(fields[1])[0]
+    if len(fields) == 5 or has_build_tag:
+        name, version = fields[0], fields[1]
     else:  # a dash in the name, which only pip before 10 accepts
-        name, version = _split("-".join(tags[:-3]), metadata_name)
+        name, version = _split("-".join(fields[:-3]), metadata_name)
         version = version.partition("-")[0]
-    return Distribution(filename, name, normalize_version(version), "bdist_wheel", tags[-3])
+    return Distribution(filename, name, normalize_version(version), "bdist_wheel", fields[-3])
 
 
 def _egg(filename: str, stem: str) -> Distribution:
