@@ -16,8 +16,9 @@ import pytest
 from appliance import spec as specs
 from appliance.cli import main
 from appliance.errors import PyindexError
-from appliance.pack import Pack, _described, check, pack, wheels
-from appliance.pack.python import Python, carry
+from appliance.pack import Pack, build_pack, check_pack, probe, wheels
+from appliance.pack.manifest import write_manifest
+from appliance.pack.python import Python, copy_archive
 from appliance.spec import Host, Spec
 from tests.dist import make_wheel
 
@@ -57,9 +58,9 @@ def contents(folder: Path) -> Mapping[str, bytes]:
 
 def test_the_probe_is_the_same_wheel_always(tmp_path: Path) -> None:
     """Its digest is part of a release's name; old and new pips install it."""
-    one, two = tmp_path / wheels.PROBE, tmp_path / "two.whl"
-    wheels.probe(one)
-    wheels.probe(two)
+    one, two = tmp_path / probe.PROBE, tmp_path / "two.whl"
+    probe.write(one)
+    probe.write(two)
     assert one.read_bytes() == two.read_bytes()
     with zipfile.ZipFile(one) as wheel:
         assert wheel.testzip() is None
@@ -108,7 +109,7 @@ def test_where_the_python_lies_in_its_archive(
 ) -> None:
     """The manifest says how many directories tar has to leave out."""
     python = archive(tmp_path / "python.tar.gz", *members)
-    assert carry(python, tmp_path / "new", None) == strip
+    assert copy_archive(python, tmp_path / "new", None) == strip
 
 
 def rejections(tmp_path: Path) -> dict[str, tuple[Python, Path | None, str]]:
@@ -117,15 +118,15 @@ def rejections(tmp_path: Path) -> dict[str, tuple[Python, Path | None, str]]:
     good = archive(tmp_path / "good.tar.gz", "bin/python3.11")
     other = archive(tmp_path / "other.tar.gz", "bin/python3.12")
     return {
-        "digest": (Python("3.11", "x.tar.gz"), None, "x.tar.gz: say its digest too"),
+        "digest": (Python("3.11", "x.tar.gz"), None, "x.tar.gz: no digest given; also pass"),
         "wrong": (
             Python("3.11", good.archive, "0" * 64),
             None,
-            f"{good.archive}: its sha256 is {good.sha256}, wanted {'0' * 64}",
+            f"{good.archive}: sha256 is {good.sha256}, expected {'0' * 64}",
         ),
         "version": (other, None, "other.tar.gz: no bin/python3.11 in it"),
         "folder": (Python(), tmp_path / "none", f"{tmp_path / 'none'}: no such directory"),
-        "kind": (Python(), tmp_path / "empty", f"{tmp_path / 'empty'}: no .deb files in it"),
+        "kind": (Python(), tmp_path / "empty", f"{tmp_path / 'empty'}: no .deb files; copy"),
     }
 
 
@@ -134,7 +135,7 @@ def test_what_cannot_be_packed_is_said(tmp_path: Path, spec: Spec, case: str) ->
     """The sentence names the thing, and nothing is left."""
     python, packages, sentence = rejections(tmp_path)[case]
     with pytest.raises(PyindexError) as error:
-        pack(spec, tmp_path / "out", python, packages)
+        build_pack(spec, tmp_path / "out", python, packages)
     assert str(error.value).startswith(sentence)
     assert not (tmp_path / "out").exists()
 
@@ -143,8 +144,8 @@ def test_a_host_that_is_not_said_is_taken_for_debian(tmp_path: Path, spec: Spec)
     """The sentence about its packages names the system that was meant."""
     unsaid = spec.model_copy(update={"host": Host()})
     with pytest.raises(PyindexError) as error:
-        pack(unsaid, tmp_path / "out", Python(), tmp_path)
-    assert str(error.value) == f"{tmp_path}: no .deb files in it, which debian-12 installs"
+        build_pack(unsaid, tmp_path / "out", Python(), tmp_path)
+    assert str(error.value) == f"{tmp_path}: no .deb files; copy those of debian-12 into it"
 
 
 @pytest.mark.parametrize("case", ["wrong", "version"])
@@ -152,7 +153,7 @@ def test_an_archive_is_checked(tmp_path: Path, case: str) -> None:
     """Another digest, or another Python in it, is refused."""
     python, _, sentence = rejections(tmp_path)[case]
     with pytest.raises(PyindexError) as error:
-        carry(python, tmp_path / "new", None)
+        copy_archive(python, tmp_path / "new", None)
     assert str(error.value).startswith(sentence)
 
 
@@ -160,8 +161,8 @@ def test_another_directory_is_left_alone(tmp_path: Path, spec: Spec) -> None:
     """A directory with something else in it is not replaced."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years")
-    with pytest.raises(PyindexError, match="holds something else than a pack; say another"):
-        pack(spec, tmp_path / "out", Python())
+    with pytest.raises(PyindexError, match="something other than a pack; choose another"):
+        build_pack(spec, tmp_path / "out", Python())
     assert contents(tmp_path / "out") == {"thesis.tex": b"years"}
 
 
@@ -173,8 +174,8 @@ def test_a_manifest_of_something_else_is_left_alone(tmp_path: Path, spec: Spec, 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "manifest.json").write_text(text)
     (tmp_path / "out" / "index.html").write_text("years")
-    for run in (lambda out: pack(spec, out, Python()), check):
-        with pytest.raises(PyindexError, match="holds something else than a pack; say another"):
+    for run in (lambda out: build_pack(spec, out, Python()), check_pack):
+        with pytest.raises(PyindexError, match="something other than a pack; choose another"):
             run(tmp_path / "out")
     assert len(contents(tmp_path / "out")) == 2
 
@@ -182,8 +183,8 @@ def test_a_manifest_of_something_else_is_left_alone(tmp_path: Path, spec: Spec, 
 def test_a_file_is_no_directory(tmp_path: Path, spec: Spec) -> None:
     """A pack is not put in the place of a file."""
     (tmp_path / "out").write_text("years")
-    with pytest.raises(PyindexError, match="is no directory; say another"):
-        pack(spec, tmp_path / "out", Python())
+    with pytest.raises(PyindexError, match="not a directory; choose another path"):
+        build_pack(spec, tmp_path / "out", Python())
 
 
 def a_pack(tmp_path: Path) -> Path:
@@ -192,9 +193,9 @@ def a_pack(tmp_path: Path) -> Path:
     for name in ("wheels/a-1-py3-none-any.whl", "tools/pip-20.3.4-py2.py3-none-any.whl"):
         (out / name).parent.mkdir(parents=True)
         (out / name).write_text(name)
-    (out / "tools" / wheels.PROBE).write_text("probe")
+    (out / "tools" / probe.PROBE).write_text("probe")
     (out / "requirements.txt").write_text("a==1\n")
-    _described(out, {}, Python(), None)
+    write_manifest(out, {}, Python(), None)
     return out
 
 
@@ -202,8 +203,8 @@ def test_what_was_put_beside_a_pack_is_not_lost(tmp_path: Path, spec: Spec) -> N
     """A pack is renewed by another directory in its place, which would not have it."""
     out = a_pack(tmp_path)
     (out / "notes.txt").write_text("years")
-    with pytest.raises(PyindexError, match=r"beside a pack: notes\.txt; move it away"):
-        pack(spec, out, Python())
+    with pytest.raises(PyindexError, match=r"not of the pack: notes\.txt; move them"):
+        build_pack(spec, out, Python())
     assert (out / "notes.txt").read_text() == "years"
 
 
@@ -221,12 +222,12 @@ TAMPERED: list[tuple[Callable[[Path], object], str]] = [
         lambda out: (out / "wheels").rename(out / "__pycache__"),
         "__pycache__/a-1-py3-none-any.whl was",
     ),
-    (lambda out: (out / "tools/link").symlink_to("/etc/passwd"), "tools/link is no file"),
-    (lambda out: (out / "tools/link").symlink_to("/etc"), "tools/link is no file"),
-    (lambda out: os.mkfifo(out / "fifo"), "fifo is no file"),
-    (lambda out: said(out, release="../../../etc"), "release '../../../etc' in manifest.json is"),
+    (lambda out: (out / "tools/link").symlink_to("/etc/passwd"), "tools/link is not a regular"),
+    (lambda out: (out / "tools/link").symlink_to("/etc"), "tools/link is not a regular"),
+    (lambda out: os.mkfifo(out / "fifo"), "fifo is not a regular file"),
+    (lambda out: said(out, release="../../../etc"), "release '../../../etc' in manifest.json does"),
     (lambda out: said(out, release="1-000000000000"), "release '1-000000000000' in manifest.json"),
-    (lambda out: said(out, pip="../../pip.whl"), "'../../pip.whl' in manifest.json is none of"),
+    (lambda out: said(out, pip="../../pip.whl"), "'../../pip.whl' in manifest.json is not one of"),
     (lambda out: said(out, python={"archive": "/etc/shadow"}), "'/etc/shadow' in manifest.json"),
     (lambda out: said(out, files={}), "wheels/a-1-py3-none-any.whl was added"),
 ]
@@ -259,13 +260,13 @@ def test_the_same_inputs_give_the_same_pack(
     assert f"{out}: unchanged, release {first['release']}" in capsys.readouterr().out
     wheel = next((out / "wheels").glob("falcon-*.whl"))
     wheel.write_bytes(b"torn")
-    assert pack(spec, out, Python()).release == first["release"]
+    assert build_pack(spec, out, Python()).release == first["release"]
     assert main(["appliance", "check", str(out)]) == 0
     assert contents(out) == before
     debs = tmp_path / "debs"
     debs.mkdir()
     (debs / "nginx.deb").write_bytes(b"!<arch>\n")
-    other = pack(spec, out, Python(), debs)
+    other = build_pack(spec, out, Python(), debs)
     assert other.changed
     assert other.release != first["release"]
     assert contents(out)["packages/nginx.deb"] == b"!<arch>\n"
@@ -275,7 +276,7 @@ def test_the_same_inputs_give_the_same_pack(
 @pytest.mark.integration
 def test_a_release_is_made_of_it_without_an_index(tmp_path: Path, spec: Spec) -> None:
     """An empty environment and the carried pip are enough, and the command runs."""
-    done: Pack = pack(spec, tmp_path / "pack", Python())
+    done: Pack = build_pack(spec, tmp_path / "pack", Python())
     release, folder = tmp_path / done.release, tmp_path / "pack"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", release], check=True)
     pip = str(folder / str(manifest(folder)["pip"]) / "pip")

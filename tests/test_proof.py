@@ -16,7 +16,7 @@ import pytest
 
 from appliance import spec
 from appliance.operations.update import update
-from appliance.pack import wheels
+from appliance.pack import probe
 from benchmarks.ports import HOST, free_port
 from tests.conftest import eventually
 from tests.dist import make_sdist, make_wheel
@@ -47,7 +47,7 @@ def release() -> Iterator[Path]:
     folder.chmod(0o755)
     (pip,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
     shutil.copy(pip, folder)
-    wheels.probe(folder / wheels.PROBE)
+    probe.write(folder / probe.PROBE)
     for path in folder.iterdir():
         path.chmod(0o644)
     yield folder
@@ -83,9 +83,9 @@ def packages(tmp_path: Path) -> Path:
 def test_the_probe_of_the_release_proves_the_index(packages: Path, release: Path) -> None:
     """It is installed and imported; nothing is left of it."""
     before = set(Path(tempfile.gettempdir()).glob("pyindex-verify-*"))
-    shutil.copy(release / wheels.PROBE, packages)
+    shutil.copy(release / probe.PROBE, packages)
     with serving(packages) as url:
-        done = prove(release, url, "pyindex-probe", "pyindex_probe", wheels.PROBE)
+        done = prove(release, url, "pyindex-probe", "pyindex_probe", probe.PROBE)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"is installed from {url}" in done.stdout
     assert set(Path(tempfile.gettempdir()).glob("pyindex-verify-*")) <= before
@@ -93,12 +93,12 @@ def test_the_probe_of_the_release_proves_the_index(packages: Path, release: Path
 
 def strange(packages: Path, release: Path) -> None:
     made = make_wheel(packages, "pyindex-probe", "1", modules={"pyindex_probe": STRANGE})
-    assert made.name == wheels.PROBE
+    assert made.name == probe.PROBE
 
 
 def higher(packages: Path, release: Path) -> None:
     """Another build of the version, which pip would take first, and a newer one."""
-    shutil.copy(release / wheels.PROBE, packages)
+    shutil.copy(release / probe.PROBE, packages)
     made = make_wheel(packages, "pyindex-probe", "2", modules={"pyindex_probe": STRANGE})
     made = make_wheel(packages, "pyindex-probe", "1-9", modules={"pyindex_probe": STRANGE})
     made.rename(packages / "pyindex_probe-1-9-py2.py3-none-any.whl")
@@ -114,7 +114,7 @@ def test_nothing_else_is_taken_for_the_probe(
     """What stands in its place, or before it, is not run; the first is told."""
     put(packages, release)
     with serving(packages) as url:
-        done = prove(release, url, "pyindex-probe", "pyindex_probe", wheels.PROBE)
+        done = prove(release, url, "pyindex-probe", "pyindex_probe", probe.PROBE)
     assert (done.returncode == 0) is good
     assert "uid" not in done.stderr + done.stdout
     assert good or "somebody has put another file in the place" in done.stderr

@@ -20,7 +20,7 @@ import pytest
 
 from appliance import spec
 from appliance.catalog.readiness import scan_mark
-from appliance.web.server import Greeting
+from appliance.web.startup import StartupLog
 from benchmarks.ports import free_port
 from tests.conftest import Lab, eventually, scanned
 from tests.dist import make_wheel
@@ -199,7 +199,7 @@ def test_an_upload_is_told_that_there_are_none(steady: Serving, path: str, chunk
             answer = connection.getresponse()
             body = answer.read().decode()
             assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
-            assert answer.reason.startswith("This version takes no uploads: copy files into")
+            assert answer.reason.startswith("This version accepts no uploads; copy files into")
             assert body == f"405 {answer.reason}\n"
 
 
@@ -340,10 +340,10 @@ def test_it_is_ready_once_all_was_scanned(tmp_path: Path) -> None:
     mark = scan_mark(lab.spec, lab.index)
     lab.catalog.set_mark(mark, 0)
     lines: list[str] = []
-    greeting = Greeting(lab.spec, "http://x")
+    startup = StartupLog(lab.spec, "http://x")
     for value in (0, 0, 1, 1):
         lab.catalog.set_mark(mark, value)
-        greeting.tell(lines.append)
+        startup.report(lines.append)
     assert lines == [
         "pyindex: scanning main: 1 files so far",
         "pyindex: ready; try `pip install --index-url http://x/simple/ NAME`",
@@ -401,7 +401,7 @@ WRONG = [
     (["serve", "-c", "/nowhere.yml"], 1, "/nowhere.yml: no such file; .* to start from"),
     (["serve", ".", "-c", "x.yml"], 1, "give a directory or a spec, not both"),
     (["serve", "-c", "x.yml", "--url", "http://x"], 1, "x.yml: no such file"),
-    (["serve", ".", "--url", "ftp://x"], 1, "pyindex: url: wanted"),
+    (["serve", ".", "--url", "ftp://x"], 1, "pyindex: url: expected"),
     (["serve", "--state", "x"], 1, "--state goes with a directory"),
     (["status"], 1, r"no spec at pyindex.yml or .*: give a directory, -c SPEC"),
     (["status", "-d", "."], 1, "start the index once to make it"),

@@ -18,7 +18,7 @@ from appliance.catalog.queries import (
 )
 from appliance.index.index import Counts, Listed
 from appliance.index.model import File, Project
-from appliance.index.names import version_key
+from appliance.index.versions import version_key
 
 
 class ProjectQueries(Queries):

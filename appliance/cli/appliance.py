@@ -5,7 +5,7 @@ from pathlib import Path
 
 from appliance import spec as specs
 from appliance.cli import common
-from appliance.pack import check, pack
+from appliance.pack import build_pack, check_pack
 from appliance.pack.python import Python
 
 
@@ -58,8 +58,8 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    found = check(arguments.pack.absolute())
-    print(f"{arguments.pack}: OK, release {found.release}, {found.files} files")
+    pack = check_pack(arguments.pack.absolute())
+    print(f"{arguments.pack}: OK, release {pack.release}, {pack.files} files")
     return 0
 
 
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     spec = specs.load(common.spec_path(arguments))
     python = Python(arguments.python_version, arguments.python, arguments.python_sha256)
     out: Path = arguments.out.absolute()
-    done = pack(spec, out, python, arguments.packages, arguments.upgrade)
-    what = "built" if done.changed else "unchanged"
-    print(f"{arguments.out}: {what}, release {done.release}, {done.files} files")
+    pack = build_pack(spec, out, python, arguments.packages, arguments.upgrade)
+    what = "built" if pack.changed else "unchanged"
+    print(f"{arguments.out}: {what}, release {pack.release}, {pack.files} files")
     return 0

@@ -13,7 +13,7 @@ from appliance.cli import common
 from appliance.errors import PyindexError, SpecError
 from appliance.site.tree import PAGES, Site
 from appliance.spec import Spec, with_url
-from appliance.spec.forms import bracketed
+from appliance.spec.addresses import bracketed
 from appliance.web.watcher import WatcherProcess
 
 

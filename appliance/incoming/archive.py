@@ -28,6 +28,7 @@ from appliance.errors import Rejected
 from appliance.incoming import tars, zips
 from appliance.index import metadata, names
 from appliance.index.metadata import MAX_METADATA, CoreMetadata
+from appliance.index.versions import is_version_of
 
 MIB = 1024 * 1024
 # The bounds PyPI uses: an archive may grow to 64 MiB, and past that by no more than 50 times.
@@ -384,7 +385,7 @@ def _shown(distribution: names.Distribution) -> str:
 
 
 def _same(distribution: names.Distribution, name: str, version: str) -> bool:
-    return _is_project(distribution, name) and names.is_version_of(distribution.version, version)
+    return _is_project(distribution, name) and is_version_of(distribution.version, version)
 
 
 def _is_project(distribution: names.Distribution, name: str) -> bool:

@@ -1,5 +1,5 @@
-"""What an index is: names of files and projects, the values they are read into, core metadata, and
-the interface of an index with its wrappers.
+"""An index as values: file names and what they say, projects and files, core metadata, and the
+interface of an index with its wrappers.
 
-Not here: the catalog, directories, HTTP.
+Not here: the catalog (`catalog`), directories (`incoming`), HTTP (`web`).
 """

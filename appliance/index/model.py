@@ -1,10 +1,10 @@
-"""The values an index is made of; they follow the newest standard (simple API 1.4)."""
+"""Projects, files, changes and decisions as values; they follow the simple API 1.4."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from appliance.index.names import normalize_version, version_key
+from appliance.index.versions import normalize_version, version_key
 
 STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
 
@@ -51,7 +51,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project as one index has it. ``files`` are in order of release, then file name."""
+    """A project of one index. ``files`` are in order of release, then file name."""
 
     index: str
     name: str
@@ -63,13 +63,13 @@ class Project:
 
     @property
     def offered(self) -> tuple[File, ...]:
-        """The files that may be offered; a quarantined project offers none (PEP 792)."""
+        """The files that clients may download: none of a quarantined project (PEP 792)."""
         return () if self.status == "quarantined" else self.files
 
     @property
     def versions(self) -> list[str]:
         """Each release once, oldest first."""
-        # Nearly in order, which makes it cheap.
+        # The files are nearly in this order, which makes sorting cheap.
         return sorted(dict.fromkeys(file.version for file in self.offered), key=version_key)
 
     def release(self, version: str) -> list[File]:
@@ -79,28 +79,29 @@ class Project:
 
     @property
     def latest(self) -> str | None:
-        """The release to show: not yanked before yanked, final before pre-release, then highest."""
-        live: dict[str, bool] = {}
+        """The version that pages show: not yanked before yanked, final before pre-release, then the
+        highest."""
+        unyanked: dict[str, bool] = {}
         for file in self.offered:
-            live[file.version] = live.get(file.version, False) or file.yanked is None
+            unyanked[file.version] = unyanked.get(file.version, False) or file.yanked is None
 
         def rank(version: str) -> tuple[bool, bool, tuple[int, object]]:
-            known, parsed = key = version_key(version)
-            final = bool(known) and not parsed.is_prerelease  # type: ignore[union-attr]
-            return live[version], final, key
+            is_valid, parsed = key = version_key(version)
+            is_final = bool(is_valid) and not parsed.is_prerelease  # type: ignore[union-attr]
+            return unyanked[version], is_final, key
 
-        return max(live, key=rank, default=None)
+        return max(unyanked, key=rank, default=None)
 
     @property
     def summary(self) -> str | None:
-        """What the latest release says of itself in one line."""
+        """The summary of the latest release."""
         latest = self.latest
         return next((f.summary for f in self.offered if f.version == latest and f.summary), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of the journal; ``time`` is whole microseconds since the epoch."""
+    """An entry of the journal; ``time`` is whole microseconds since the epoch."""
 
     serial: int
     time: int
@@ -115,8 +116,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What people decided, by index and file name or project: a yank's reason, or ``None`` where it
-    was undone; a status and its reason. If ``whole``, nothing else was ever decided."""
+    """Decisions of operators. ``yanks`` has the reason by index and file name, ``None`` where the
+    yank was undone; ``statuses`` status and reason by index and project. If ``whole``, there are no
+    other decisions."""
 
     whole: bool = False
     yanks: dict[tuple[str, str], str | None] = field(default_factory=dict)
@@ -126,11 +128,11 @@ class Decisions:
         return len(self.yanks) + len(self.statuses)
 
     def holding(self) -> "Decisions":
-        """Those that hold: without what was undone."""
+        """The decisions that hold, without those that were undone."""
         yanks: dict[tuple[str, str], str | None] = {
             key: reason for key, reason in self.yanks.items() if reason is not None
         }
-        statuses = {key: each for key, each in self.statuses.items() if each[0] != "active"}
+        statuses = {key: status for key, status in self.statuses.items() if status[0] != "active"}
         return Decisions(True, yanks, statuses)
 
 

@@ -1,4 +1,4 @@
-"""What a pack is named after: the SHA-256, in hex, of files and of many files."""
+"""Digests of files, directories and sets of files: SHA-256, in hex."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -10,18 +10,19 @@ def of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def of_folder(folder: Path) -> dict[str, str]:
-    """Each file below ``folder``, by its path from there."""
-    return {str(path.relative_to(folder)): of_file(path) for path in sorted(files(folder))}
+def of_directory(directory: Path) -> dict[str, str]:
+    """The digest of each file below ``directory``, by its path from there, sorted."""
+    paths = sorted(source_files(directory))
+    return {str(path.relative_to(directory)): of_file(path) for path in paths}
 
 
-def of_many(named: Mapping[str, str]) -> str:
-    """One digest for many, of their names and each one's own, in this order."""
-    lines = "".join(f"{name} {digest}\n" for name, digest in named.items())
+def of_many(digests: Mapping[str, str]) -> str:
+    """One digest of many: of each name and its digest, in this order."""
+    lines = "".join(f"{name} {digest}\n" for name, digest in digests.items())
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def files(path: Path) -> Iterator[Path]:
-    """The file itself, or all below a directory but what Python compiled."""
-    found = path.rglob("*") if path.is_dir() else [path]
-    return (file for file in found if file.is_file() and "__pycache__" not in file.parts)
+def source_files(path: Path) -> Iterator[Path]:
+    """The file itself, or the files below a directory, without Python's caches."""
+    paths = path.rglob("*") if path.is_dir() else [path]
+    return (file for file in paths if file.is_file() and "__pycache__" not in file.parts)

@@ -1,4 +1,4 @@
-"""The Python that a host without one is given: a relocatable archive."""
+"""The Python of a host that has none: a relocatable CPython in a tar archive."""
 
 import re
 import shutil
@@ -22,36 +22,45 @@ class Python:
     sha256: str | None = None
 
 
-def carry(python: Python, new: Path, keep: Path | None) -> int:
-    """Put the archive into the pack ``new``: that of the pack ``keep``, or fetched.
+def copy_archive(python: Python, new: Path, reusable: Path | None) -> int:
+    """Copy the archive, a path or URL, into the pack ``new``; from the pack ``reusable`` if that
+    has it.
 
     Returns how many leading directories to strip when it is unpacked. Raises PyindexError if it
-    cannot be had, has another digest, or holds no such Python.
+    cannot be read, has another digest, or holds no such Python.
     """
     assert python.archive
     name = Path(urlsplit(python.archive).path).name
-    place = new / "python" / name
-    place.parent.mkdir(parents=True)
-    kept = keep / "python" / name if keep else None
-    try:
-        if kept and kept.exists() and digests.of_file(kept) == python.sha256:
-            shutil.copyfile(kept, place)
-        elif urlsplit(python.archive).scheme in ("http", "https", "file"):
-            with urllib.request.urlopen(python.archive) as source, place.open("wb") as target:  # noqa: S310
-                shutil.copyfileobj(source, target)
-        else:
-            shutil.copyfile(python.archive, place)
-    except URLError as error:
-        raise PyindexError(f"{python.archive}: {error.reason}") from None
-    if (digest := digests.of_file(place)) != python.sha256:
+    target = new / "python" / name
+    target.parent.mkdir(parents=True)
+
+    copy = reusable / "python" / name if reusable else None
+    if copy and copy.exists() and digests.of_file(copy) == python.sha256:
+        shutil.copyfile(copy, target)
+    else:
+        _fetch(python.archive, target)
+
+    if (digest := digests.of_file(target)) != python.sha256:
         raise PyindexError(
-            f"{python.archive}: its sha256 is {digest}, wanted {python.sha256};"
-            " take another archive, or correct --python-sha256"
+            f"{python.archive}: sha256 is {digest}, expected {python.sha256};"
+            " choose another archive, or correct --python-sha256"
         )
-    return _strip(place, python)
+    return _leading_directories(target, python)
 
 
-def _strip(archive: Path, python: Python) -> int:
+def _fetch(archive: str, target: Path) -> None:
+    if urlsplit(archive).scheme not in ("http", "https", "file"):
+        shutil.copyfile(archive, target)
+        return
+    try:
+        with urllib.request.urlopen(archive) as source, target.open("wb") as file:  # noqa: S310
+            shutil.copyfileobj(source, file)
+    except URLError as error:
+        raise PyindexError(f"{archive}: {error.reason}") from None
+
+
+def _leading_directories(archive: Path, python: Python) -> int:
+    """How many directories there are above ``bin/pythonX.Y`` in the archive."""
     program = re.compile(rf"^(?:\./)?((?:[^/]+/)?)bin/python{re.escape(python.version)}$")
     try:
         with tarfile.open(archive) as members:
@@ -59,8 +68,8 @@ def _strip(archive: Path, python: Python) -> int:
                 if program.match(name):
                     return name.removesuffix(f"bin/python{python.version}").count("/")
     except tarfile.TarError as error:
-        raise PyindexError(f"{archive.name}: {error}; wanted a .tar.gz or .tar.xz") from None
+        raise PyindexError(f"{archive.name}: {error}; expected a .tar.gz or .tar.xz") from None
     raise PyindexError(
         f"{archive.name}: no bin/python{python.version} in it;"
-        " give a relocatable CPython, or its --python-version"
+        " pass a relocatable CPython, or correct --python-version"
     )

@@ -1,66 +1,88 @@
-"""Wheels: those that pip finds for the host's Python, and those that are written here."""
+"""Wheels from an index: the dependencies of pyindex for the host's Python, and pips."""
 
-import base64
-import hashlib
-import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 from packaging.metadata import parse_email
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from appliance.errors import PyindexError
-from appliance.pack import digests
+from appliance.pack import digests, pip
 from appliance.pack.python import Python
 
 # The last pip that a host's own Python 2.7 or 3.6 can run.
 OLD_PIP = "20.3.4"
-PROBE = "pyindex_probe-1-py2.py3-none-any.whl"
-# All that glibc 2.17 has; the platform "any" is understood.
+# All that glibc 2.17 can load; pip adds the platform "any".
 _PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_12_x86_64")
-_EPOCH = 1577836800  # 2020-01-01: a wheel's members all bear one date, so that it is reproducible
 
 
-def check_pip() -> None:
-    """Raises PyindexError if the Python that runs has no pip."""
-    if find_spec("pip") is None:
-        raise PyindexError(f"{sys.executable} has no pip; run: {sys.executable} -m ensurepip")
-
-
-def dependencies(folder: Path, wheel: Path, python: Python, keep: Path | None) -> None:
-    """Everything that ``wheel`` needs on the host, beside it in ``folder``: that of the pack
-    ``keep``, or downloaded. Raises PyindexError with what pip says."""
-    if keep:
-        for path in (keep / "wheels").glob("*.whl"):
-            if not path.name.startswith("pyindex-"):
-                shutil.copyfile(path, folder / path.name)
-        if not missing(folder, python):
+def add_dependencies(directory: Path, wheel: Path, python: Python, reusable: Path | None) -> None:
+    """Put all that ``wheel`` requires on the host beside it into ``directory``: the wheels of the
+    pack ``reusable`` if they suffice, or newly downloaded ones. Raises PyindexError with pip's
+    message."""
+    if reusable:
+        _copy_dependencies(reusable / "wheels", directory)
+        if not missing(directory, python):
             return
-        for path in folder.iterdir():
+        for path in directory.iterdir():
             if path != wheel:
                 path.unlink()
-    wanted = [str(wheel)]
+
+    _download(directory, wheel, python)
+
+
+def _copy_dependencies(source: Path, directory: Path) -> None:
+    for path in source.glob("*.whl"):
+        if not path.name.startswith("pyindex-"):
+            shutil.copyfile(path, directory / path.name)
+
+
+def _download(directory: Path, wheel: Path, python: Python) -> None:
+    options = [f"--platform={platform}" for platform in _PLATFORMS]
+    options += ["--only-binary=:all:", "--implementation=cp"]
+    options += [f"--python-version={python.version}", "--dest", str(directory)]
+
+    # pip evaluates conditions such as python_version < "3.13" for its own Python, not the host's:
+    # requirements that it leaves out are passed to it by name, until none is missing.
+    requirements = [str(wheel)]
     while True:
-        options = [f"--platform={platform}" for platform in _PLATFORMS]
-        options += ["--only-binary=:all:", "--implementation=cp"]
-        options += [f"--python-version={python.version}", "--dest", str(folder)]
-        pip("download", *options, *wanted)
-        # pip reads conditions such as python_version < "3.13" for its own Python, not the host's.
-        more = sorted(missing(folder, python) - set(wanted))
+        pip.run("download", *options, *requirements)
+        more = sorted(missing(directory, python) - set(requirements))
         if not more:
             return
-        wanted += more
+        requirements += more
 
 
-def missing(folder: Path, python: Python) -> set[str]:
-    """What wheels of a folder require on the host, and the folder lacks in that version."""
-    host = {
+def missing(directory: Path, python: Python) -> set[str]:
+    """Requirements of the wheels in ``directory`` on the host that none of them satisfies."""
+    versions = {name: version for name, version, _ in _wheels(directory)}
+
+    def is_satisfied(requirement: Requirement) -> bool:
+        version = versions.get(canonicalize_name(requirement.name))
+        return version is not None and requirement.specifier.contains(version, prereleases=True)
+
+    return {
+        f"{requirement.name}{requirement.specifier}"
+        for requirement in _requirements(directory, python)
+        if not is_satisfied(requirement)
+    }
+
+
+def _requirements(directory: Path, python: Python) -> Iterator[Requirement]:
+    """The requirements of each wheel whose markers are true on the host."""
+    environment = _environment(python)
+    for _, _, path in _wheels(directory):
+        for text in _requires(path):
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate(environment):
+                yield requirement
+
+
+def _environment(python: Python) -> dict[str, str]:
+    """The environment of the host, for markers (PEP 508)."""
+    return {
         "implementation_name": "cpython",
         "os_name": "posix",
         "platform_machine": "x86_64",
@@ -70,20 +92,6 @@ def missing(folder: Path, python: Python) -> set[str]:
         "python_version": python.version,
         "sys_platform": "linux",
         "extra": "",
-    }
-    versions: dict[str, str] = {}
-    required = {}
-    for name, version, path in _each(folder):
-        versions[name] = version
-        for text in _requires(path):
-            requirement = Requirement(text)
-            if requirement.marker is None or requirement.marker.evaluate(host):
-                required[f"{requirement.name}{requirement.specifier}"] = requirement
-    return {
-        text
-        for text, requirement in required.items()
-        if (found := versions.get(canonicalize_name(requirement.name))) is None
-        or not requirement.specifier.contains(found, prereleases=True)
     }
 
 
@@ -95,78 +103,28 @@ def _requires(wheel: Path) -> list[str]:
     return fields.get("requires_dist", [])
 
 
-def requirements(folder: Path) -> str:
-    """Exactly the wheels of a folder, for ``pip install --require-hashes``."""
+def hashed_requirements(directory: Path) -> str:
+    """Exactly the wheels in ``directory``, for ``pip install --require-hashes``."""
     return "".join(
         f"{name}=={version} --hash=sha256:{digests.of_file(path)}\n"
-        for name, version, path in _each(folder)
+        for name, version, path in _wheels(directory)
     )
 
 
-def _each(folder: Path) -> Iterator[tuple[str, str, Path]]:
+def _wheels(directory: Path) -> Iterator[tuple[str, str, Path]]:
     """Project, version and path of each wheel, in order."""
-    for path in sorted(folder.glob("*.whl")):
+    for path in sorted(directory.glob("*.whl")):
         name, version, _ = path.name.split("-", 2)
         yield canonicalize_name(name), version, path
 
 
-def tools(folder: Path, python: Python, keep: Path | None) -> None:
-    """A pip for the host's release, and one for what its old Pythons install, in ``folder``: those
-    of the pack ``keep``, or downloaded."""
-    if keep:
-        shutil.copytree(keep / "tools", folder)
+def add_tools(directory: Path, python: Python, reusable: Path | None) -> None:
+    """Put a pip for the host's release, and one for users with old Pythons, into ``directory``:
+    those of the pack ``reusable``, or downloaded ones."""
+    if reusable:
+        shutil.copytree(reusable / "tools", directory)
         return
-    folder.mkdir()
-    for version, wanted in ((python.version, "pip"), ("2.7", f"pip=={OLD_PIP}")):
+    directory.mkdir()
+    for version, requirement in ((python.version, "pip"), ("2.7", f"pip=={OLD_PIP}")):
         options = ["--no-deps", "--only-binary=:all:", f"--python-version={version}"]
-        pip("download", *options, "--dest", str(folder), wanted)
-
-
-def probe(path: Path) -> None:
-    """A wheel whose installation proves an index."""
-    info = "pyindex_probe-1.dist-info"
-    contents = {
-        "pyindex_probe.py": '"""Installed through an index, this proves that it works."""\n',
-        f"{info}/METADATA": "Metadata-Version: 2.1\nName: pyindex-probe\nVersion: 1\n"
-        "Summary: Proves that an index works.\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: pyindex\nRoot-Is-Purelib: true\n"
-        "Tag: py2-none-any\nTag: py3-none-any\n",
-    }
-    write(path, {name: text.encode() for name, text in contents.items()})
-
-
-def write(path: Path, contents: dict[str, bytes]) -> None:
-    """A wheel with these members and their RECORD; the same gives the same bytes."""
-    (info,) = {name.split("/")[0] for name in contents if ".dist-info/" in name}
-    record = ""
-    for name, content in contents.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-        record += f"{name},sha256={digest},{len(content)}\n"
-    members = contents | {f"{info}/RECORD": f"{record}{info}/RECORD,,\n".encode()}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            member = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
-            member.external_attr = 0o100644 << 16
-            member.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(member, content)
-
-
-def pip(verb: str, *arguments: str) -> None:
-    """Run the pip of the Python that runs. Raises PyindexError with what it says."""
-    command = [sys.executable, "-m", "pip", verb, "--quiet", "--disable-pip-version-check"]
-    environment = os.environ | {"SOURCE_DATE_EPOCH": str(_EPOCH)}
-    done = subprocess.run(
-        [*command, *arguments],
-        env=environment,
-        umask=0o022,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")]
-        words = " ".join(errors or done.stderr.split("\n")[-3:]).replace("ERROR: ", "").strip()
-        raise PyindexError(
-            f"pip {verb} failed: {words}\n"
-            "packing needs an index: name one in pip's configuration or PIP_INDEX_URL"
-        )
+        pip.run("download", *options, "--dest", str(directory), requirement)

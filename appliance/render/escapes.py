@@ -4,7 +4,7 @@ import ipaddress
 import re
 
 from appliance.errors import SpecError
-from appliance.spec.forms import bracketed
+from appliance.spec.addresses import bracketed
 from appliance.text import has_controls
 
 

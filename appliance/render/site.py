@@ -13,7 +13,7 @@ from appliance.render.clients import client_values
 from appliance.render.layout import SOCKET, layout
 from appliance.render.templates import render
 from appliance.spec import Spec
-from appliance.spec.forms import bracketed
+from appliance.spec.addresses import bracketed
 
 _ANY_URL = "http://_"
 

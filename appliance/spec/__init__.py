@@ -2,9 +2,10 @@
 
 Not here: what a spec is used for.
 
-From the ground up: :mod:`document` reads YAML with its lines, :mod:`forms` single values,
-:mod:`links` checks what must hold between keys, :mod:`model` is the value, :mod:`keys` its JSON
-Schema, and :mod:`loading` makes one of a file or a directory.
+From the lowest: :mod:`source` opens the file, :mod:`document` reads YAML with its lines,
+:mod:`forms` and :mod:`addresses` check single values, :mod:`links` rules between keys, and
+:mod:`faults` words what is wrong. :mod:`model` is the value, :mod:`keys` its JSON Schema, and
+:mod:`loading` makes a spec from a file or for a directory.
 """
 
 from appliance.spec.keys import reference, schema

@@ -1,10 +1,9 @@
-"""The forms of single values in a spec: names, paths, durations, sizes, as people write them.
+"""The types of single values in a spec: names, paths, addresses, durations, sizes.
 
-Each is a type for a pydantic model and brings its check and its JSON Schema. A check takes text and
-raises ValueError with what was wanted; ``appliance.spec`` adds where, and what it got.
+Each is a type for a pydantic model, with its check and its JSON Schema. A check takes text and
+raises ValueError with what was expected; :mod:`loading` adds where, and what it got.
 """
 
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from annotated_types import GroupedMetadata
 from pydantic import (
@@ -24,23 +22,18 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from appliance.spec import addresses
 from appliance.text import has_controls
 
-# Top-level paths of ours, in lower case; others (-, @date, .well-known) are no NAME anyway.
+# Top-level paths of URLs, in lower case; others (-, @date, .well-known) are no NAME anyway.
 RESERVED = (
     *("health", "json", "legacy", "metrics", "packages", "project"),
     *("pypi", "ready", "rpc2", "search", "simple", "static"),
 )
 NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 
-_NAME_WANTED = "a name of small letters, digits and '-', at most 63, not beginning with '-'"
+_NAME_EXPECTED = "a name of small letters, digits and '-', at most 63, not beginning with '-'"
 _ACCOUNT = r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,127}"
-_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_HOST = rf"{_LABEL}(?:\.{_LABEL})*"
-_URL = (
-    r"(https?://(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)"
-    r"((?:/[A-Za-z0-9_~.-]+)*)/?"
-)
 _DURATION = r"(?=.)(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,5})s)?"
 _LONGEST = timedelta(days=3650)
 _SIZE = r"([1-9][0-9]{0,18})([kmgKMG]?)"
@@ -57,154 +50,101 @@ class OrVariable:
 
 @dataclass(frozen=True, eq=False)
 class Form(GroupedMetadata):
-    """Annotates a type with how its text is read, and with its JSON Schema.
+    """Annotates a type with its parser and its JSON Schema.
 
-    What is no text passes, so that models can be made in Python, but for what YAML has instead. The
-    validation context's ``folder`` is the directory that relative paths start from.
+    Values of Python pass unchanged, so that models can be made without text. What YAML has instead
+    of text (nothing, a list, a mapping) is parsed as empty text, and so rejected.
     """
 
-    parse: Callable[[str, Path], object]
+    parse: Callable[[str], object]
     schema: dict[str, Any]
 
     def __iter__(self) -> Iterator[object]:
         yield BeforeValidator(self._read)
         yield WithJsonSchema(self.schema)
 
-    def _read(self, value: object, info: ValidationInfo) -> object:
-        if not isinstance(value, str | list | dict | None):
-            return value
-        folder = info.context["folder"] if info.context else Path()
-        return self.parse(value if isinstance(value, str) else "", folder)
+    def _read(self, value: object) -> object:
+        return self.parse(_text_of(value)) if _is_from_yaml(value) else value
 
 
-def _matched(text: str, pattern: str, wanted: str) -> re.Match[str]:
+def _is_from_yaml(value: object) -> bool:
+    return isinstance(value, str | list | dict | None)
+
+
+def _text_of(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _match(text: str, pattern: str, expectation: str) -> re.Match[str]:
     match = re.fullmatch(pattern, text)
     if match is None:
-        raise ValueError(wanted)
+        raise ValueError(expectation)
     return match
 
 
-def _text(title: str, pattern: str, wanted: str) -> Form:
-    def parse(text: str, folder: Path) -> str:
-        return _matched(text, pattern, wanted)[0]
+def _pattern(title: str, pattern: str, expectation: str) -> Form:
+    def parse(text: str) -> str:
+        return _match(text, pattern, expectation)[0]
 
     return Form(parse, {"type": "string", "title": title, "pattern": f"^(?:{pattern})$"})
 
 
-def _index_name(text: str, folder: Path) -> str:
+def _index_name(text: str) -> str:
     if text in RESERVED:
-        raise ValueError(f"a name that is no path of pyindex itself ({', '.join(RESERVED)})")
-    return _matched(text, NAME, _NAME_WANTED)[0]
+        raise ValueError(f"a name that is not a path of pyindex ({', '.join(RESERVED)})")
+    return _match(text, NAME, _NAME_EXPECTED)[0]
 
 
-def absolute(text: str, folder: Path) -> Path:
-    """Absolute, ``~`` expanded, ``..`` taken out; symlinks stay as the operator wrote them."""
+def absolute(text: str, directory: Path) -> Path:
+    """The path from ``directory``, ``~`` expanded, ``..`` removed; symlinks stay as the operator
+    wrote them. Raises ValueError with what was expected."""
     if not text or has_controls(text):
         raise ValueError("a path, without control characters")
     expanded = os.path.expanduser(text)  # noqa: PTH111  # Path's version raises for an unknown user
     if expanded.startswith("~"):
         raise ValueError("a path whose '~' is a user of this machine")
-    return Path(os.path.abspath(folder / expanded))  # noqa: PTH100  # Path's version keeps '..'
+    return Path(os.path.abspath(directory / expanded))  # noqa: PTH100  # Path's version keeps '..'
 
 
-def bracketed(host: str) -> str:
-    """A host as it stands before a port: an IPv6 address in brackets (RFC 3986)."""
-    return f"[{host}]" if ":" in host else host
+def _location(value: object, info: ValidationInfo) -> object:
+    """A path; relative ones start at the ``directory`` of the validation context."""
+    if not _is_from_yaml(value):
+        return value
+    directory = info.context["directory"] if info.context else Path()
+    return absolute(_text_of(value), directory)
 
 
-def _is_host(text: str) -> bool:
-    """Whether it is an IPv4 address or a host name. What ends in a number is no name: resolvers
-    take it for an address, and not all for the same one."""
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        last = text.rpartition(".")[2]
-        numeric = re.fullmatch("[0-9]+|0[xX][0-9A-Fa-f]*", last)
-        return len(text) <= 253 and re.fullmatch(_HOST, text) is not None and not numeric
-    return True
-
-
-def _host_name(text: str, folder: Path) -> str:
-    if not _is_host(text):
-        raise ValueError("a host name such as pypi.lab")
-    return text
-
-
-def _without_scope(text: str) -> str:
-    """The text. Raises ValueError for an IPv6 address with a scope: not all programs know them."""
-    if "%" in text:
-        raise ValueError
-    return text
-
-
-def _address(text: str, folder: Path) -> str:
-    """Programs that listen take ``unix`` before a colon for another kind of socket."""
-    if _is_host(text) and text.lower() != "unix":
-        return text
-    try:
-        return str(ipaddress.IPv6Address(_without_scope(text)))
-    except ValueError:
-        raise ValueError("an address such as 127.0.0.1 or ::") from None
-
-
-def _url(text: str, folder: Path) -> str:
-    wanted = "http[s]://HOST[:PORT][/PREFIX] without user, query or fragment"
-    address, prefix = _matched(text, _URL, wanted).groups()
-    segments = prefix.split("/")
-    try:
-        parts = urlsplit(address)
-        host = str(parts.hostname)
-        sound = (
-            parts.port != 0 and not {".", ".."} & set(segments) and (":" in host or _is_host(host))
-        )
-    except ValueError:  # a port above 65535, a bad IPv6 address
-        sound = False
-    if not sound:
-        raise ValueError(wanted)
-    if segments[-1] == "simple":
-        raise ValueError("the address of the whole, without the /simple that clients add")
-    return address.lower() + prefix
-
-
-def _network(text: str, folder: Path) -> str:
-    try:
-        network = ipaddress.ip_network(_without_scope(text))
-    except ValueError:
-        raise ValueError("an address or a network such as 10.0.0.0/8") from None
-    return str(network if network.num_addresses > 1 else network.network_address)
-
-
-def _in_words(duration: timedelta) -> str:
-    """A duration as specs have it, whose numbers have five digits at most."""
+def _duration_text(duration: timedelta) -> str:
+    """A duration in the form of specs, whose numbers have at most five digits."""
     seconds = int(duration.total_seconds())
     return f"{seconds}s" if seconds < 100_000 else f"{duration.days}d{duration.seconds}s"
 
 
-def _duration(text: str, folder: Path) -> timedelta:
-    wanted = "a duration such as 90s, 5m, 1h30m or 14d"
-    counts = (int(count or 0) for count in _matched(text, _DURATION, wanted).groups())
+def _duration(text: str) -> timedelta:
+    expectation = "a duration such as 90s, 5m, 1h30m or 14d"
+    counts = (int(count or 0) for count in _match(text, _DURATION, expectation).groups())
     days, hours, minutes, seconds = counts
     duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     if not duration:
-        raise ValueError(wanted)
+        raise ValueError(expectation)
     if duration > _LONGEST:
         raise ValueError(f"at most {_LONGEST.days}d")
     return duration
 
 
-def _size(text: str, folder: Path) -> int:
-    wanted = "a size such as 512m or 2g"
-    count, unit = _matched(text, _SIZE, wanted).groups()
+def _size(text: str) -> int:
+    expectation = "a size such as 512m or 2g"
+    count, unit = _match(text, _SIZE, expectation).groups()
     size = int(count) << {"": 0, "k": 10, "m": 20, "g": 30}[unit.lower()]
     if size >= 1 << 63:
-        raise ValueError(wanted)
+        raise ValueError(expectation)
     return size
 
 
 def whole_number(least: int, most: int) -> Form:
-    """A whole number between two bounds, which belong to it."""
+    """A whole number from ``least`` to ``most``, both included."""
 
-    def parse(text: str, folder: Path) -> int:
+    def parse(text: str) -> int:
         if not re.fullmatch("[0-9]{1,9}", text) or not least <= int(text) <= most:
             raise ValueError(f"a whole number from {least} to {most}")
         return int(text)
@@ -214,31 +154,33 @@ def whole_number(least: int, most: int) -> Form:
 
 
 _variable = OrVariable()
-_named = _text("name", NAME, _NAME_WANTED)
+_name = _pattern("name", NAME, _NAME_EXPECTED)
 _duration_schema = {"type": "string", "title": "duration", "pattern": f"^{_DURATION}$"}
 _size_schema = {"type": ["string", "integer"], "title": "size", "pattern": f"^{_SIZE}$"}
 _address_schema = {
     "type": "string",
     "title": "address",
-    "pattern": f"^(?:{_HOST}|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$",
+    "pattern": f"^(?:{addresses.HOST}|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$",
 }
-_host_schema = {"type": "string", "title": "host name", "pattern": f"^{_HOST}$"}
+_host_schema = {"type": "string", "title": "host name", "pattern": f"^{addresses.HOST}$"}
 _network_schema = {"type": "string", "title": "network", "pattern": "^[0-9A-Fa-f:./]+$"}
 _url_schema = {"type": "string", "title": "URL", "pattern": r"^https?://[^?#@]+$"}
 _path_schema = {"type": "string", "title": "path", "minLength": 1}
 
-IndexName = Annotated[str, Form(_index_name, {"type": "string"})]  # a key: no ${NAME} there
-Name = Annotated[str, _named, _variable]
-Account = Annotated[str, _text("account", _ACCOUNT, "an account such as alice or ci-2"), _variable]
-Address = Annotated[str, Form(_address, _address_schema), _variable]
-HostName = Annotated[str, Form(_host_name, _host_schema), _variable]
-Network = Annotated[str, Form(_network, _network_schema), _variable]
-Location = Annotated[Path, Form(absolute, _path_schema), _variable]
-Url = Annotated[str, Form(_url, _url_schema), _variable]
+IndexName = Annotated[str, Form(_index_name, {"type": "string"})]  # a key of YAML: no ${NAME} in it
+Name = Annotated[str, _name, _variable]
+Account = Annotated[
+    str, _pattern("account", _ACCOUNT, "an account such as alice or ci-2"), _variable
+]
+Address = Annotated[str, Form(addresses.address, _address_schema), _variable]
+HostName = Annotated[str, Form(addresses.host_name, _host_schema), _variable]
+Network = Annotated[str, Form(addresses.network, _network_schema), _variable]
+Location = Annotated[Path, BeforeValidator(_location), WithJsonSchema(_path_schema), _variable]
+Url = Annotated[str, Form(addresses.url, _url_schema), _variable]
 Duration = Annotated[
     timedelta,
     Form(_duration, _duration_schema),
     _variable,
-    PlainSerializer(_in_words, when_used="json"),
+    PlainSerializer(_duration_text, when_used="json"),
 ]
 Size = Annotated[int, Form(_size, _size_schema), _variable]

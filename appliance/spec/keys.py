@@ -17,18 +17,19 @@ def reference() -> dict[tuple[str, ...], dict[str, Any]]:
 
     In a key such as ``("indexes", "*", "packages")``, ``*`` is a name that the operator chooses.
     """
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
-    whole = Spec.model_json_schema()
+    keys: dict[tuple[str, ...], dict[str, Any]] = {}
+    root = Spec.model_json_schema()
 
-    def below(section: dict[str, Any], key: tuple[str, ...]) -> None:
+    def add_children(section: dict[str, Any], key: tuple[str, ...]) -> None:
         children = dict(section.get("properties", {}))
         if isinstance(named := section.get("additionalProperties"), dict):
             children["*"] = named
+
         for name, child in children.items():
             kind = child.get("anyOf", [child])[0]
-            definition = whole["$defs"].get(kind.get("$ref", "").rpartition("/")[2], {})
-            found[(*key, name)] = definition | child
-            below(found[(*key, name)], (*key, name))
+            definition = root["$defs"].get(kind.get("$ref", "").rpartition("/")[2], {})
+            keys[(*key, name)] = definition | child
+            add_children(keys[(*key, name)], (*key, name))
 
-    below(whole, ())
-    return found
+    add_children(root, ())
+    return keys

@@ -1,30 +1,24 @@
-"""What must hold between the keys of a spec: bases that exist, directories apart.
+"""Rules between the keys of a spec: bases exist and form no cycle, directories do not overlap.
 
-It is checked on the unjudged data, so that one report has these faults too.
+They are checked on data that may have other faults, so that one report has all of them.
 """
 
 import contextlib
-import difflib
 import graphlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from appliance.spec.document import Data, Fault, Key, dotted, shown
+from appliance.spec.document import Data
+from appliance.spec.faults import Fault, Key, dotted, expected, hint, quoted
 from appliance.spec.forms import absolute
 
 
-def hint(word: str, known: Iterable[str]) -> str:
-    """The known word that is nearest, or all."""
-    names = list(known)
-    near = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"
-
-
 def _indexes(data: Data) -> dict[str, dict[str, Data]]:
+    """The sections of the indexes by name; empty ones in place of other values."""
     indexes = data.get("indexes") if isinstance(data, dict) else None
-    named = indexes if isinstance(indexes, dict) else {}
-    return {name: index if isinstance(index, dict) else {} for name, index in named.items()}
+    sections = indexes if isinstance(indexes, dict) else {}
+    return {name: index if isinstance(index, dict) else {} for name, index in sections.items()}
 
 
 def base_faults(data: Data) -> Iterator[Fault]:
@@ -34,20 +28,22 @@ def base_faults(data: Data) -> Iterator[Fault]:
     for name, index in indexes.items():
         graph[name] = []
         bases = index.get("bases")
-        for place, base in enumerate(bases if isinstance(bases, list) else []):
-            if isinstance(base, str) and base in indexes:
+        for position, base in enumerate(bases if isinstance(bases, list) else []):
+            if not isinstance(base, str):
+                continue  # a fault of its own
+            if base in indexes:
                 graph[name].append(base)
-            elif isinstance(base, str):
-                wanted = f"wanted the name of another index, got {shown(base)}"
-                text = f"{wanted}; {hint(base, indexes)}"
-                yield Fault(("indexes", name, "bases", place), text)
+            else:
+                text = f"{expected('the name of another index', base)}; {hint(base, indexes)}"
+                yield Fault(("indexes", name, "bases", position), text)
+
     for cycle in _cycles(graph):
-        text = f"wanted no cycle, got {' -> '.join(cycle)}"
+        text = f"must not form a cycle, got {' -> '.join(cycle)}"
         yield Fault(("indexes", cycle[0], "bases"), text)
 
 
 def _cycles(graph: dict[str, list[str]]) -> Iterator[list[str]]:
-    """Cycles, each from an index back to it, until without those indexes' bases none is left."""
+    """Cycles, each from an index back to it. After each, that index counts as without bases."""
     while True:
         try:
             graphlib.TopologicalSorter(graph).prepare()
@@ -59,16 +55,18 @@ def _cycles(graph: dict[str, list[str]]) -> Iterator[list[str]]:
             return
 
 
-def chosen_directories(data: Data, folder: Path) -> dict[Key, Path]:
-    """State and package directories, in the order of the file."""
+def chosen_directories(data: Data, directory: Path) -> dict[Key, Path]:
+    """State and packages directories by key, in the order of the file; relative paths start at
+    ``directory``."""
     written: dict[Key, Data] = {("state",): data.get("state")} if isinstance(data, dict) else {}
     for name, index in _indexes(data).items():
         written["indexes", name, "packages"] = index.get("packages")
-    found: dict[Key, Path] = {}
+
+    chosen: dict[Key, Path] = {}
     for key, text in written.items():
         with contextlib.suppress(ValueError):
-            found[key] = absolute(text if isinstance(text, str) else "", folder)
-    return found
+            chosen[key] = absolute(text if isinstance(text, str) else "", directory)
+    return chosen
 
 
 def overlaps(directories: Mapping[Key, Path]) -> Iterator[Fault]:
@@ -79,7 +77,7 @@ def overlaps(directories: Mapping[Key, Path]) -> Iterator[Fault]:
         while outer and not real[key].is_relative_to(real[outer[-1]]):
             outer.pop()
         if outer:
-            place = "the same as" if real[key] == real[outer[-1]] else "inside"
-            got = f"got {shown(directories[key])}, {place} {shown(directories[outer[-1]])}"
-            yield Fault(key, f"wanted a directory apart from {dotted(outer[-1])}, {got}")
+            relation = "the same as" if real[key] == real[outer[-1]] else "inside"
+            paths = f"{quoted(directories[key])} is {relation} {quoted(directories[outer[-1]])}"
+            yield Fault(key, f"must not overlap {dotted(outer[-1])}: {paths}")
         outer.append(key)

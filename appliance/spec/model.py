@@ -1,7 +1,7 @@
 """The keys of a spec, as frozen values.
 
-Whoever holds a :class:`Spec` need not check it again: names can stand in URLs, bases exist, paths
-are absolute and no directory lies inside another.
+A :class:`Spec` that was loaded needs no second check: names can stand in URLs, bases exist, paths
+are absolute and no directory is inside another.
 """
 
 from collections.abc import Mapping
@@ -34,12 +34,12 @@ class _Section(BaseModel):
 
 
 def _as_written(default: str) -> Any:
-    """A default in the form that people write, which validation turns into the field's type."""
+    """A default in the form of a spec file, which validation turns into the field's type."""
     return default
 
 
 class IndexSection(_Section):
-    """One index: a directory of package files, and what stands behind it."""
+    """One index: its packages directory and its bases."""
 
     packages: Location = Field(
         description="Directory of the package files. Nothing else is ever written into it."
@@ -50,7 +50,7 @@ class IndexSection(_Section):
         " it answers alone; nothing is merged.",
     )
     upload: tuple[Account, ...] = Field(
-        (), description="Accounts that may upload here. This version takes no uploads yet."
+        (), description="Accounts that may upload here. This version accepts no uploads yet."
     )
 
 
@@ -60,15 +60,15 @@ class Accounts(_Section):
     htpasswd: Location | None = Field(
         None,
         description="File of accounts and password hashes, as htpasswd writes it. They are for"
-        " uploads, which this version does not take yet: everybody may read.",
+        " uploads, which this version does not accept yet. Every client may read.",
     )
 
 
 class Server(_Section):
-    """The process that answers requests, or those that nginx passes on."""
+    """The server: it answers all requests, or those that nginx passes on."""
 
     manager: Annotated[Literal["systemd", "supervisor"], OrVariable()] = Field(
-        "systemd", description="What starts the server on a host, and keeps it running."
+        "systemd", description="The service manager that runs the server on a host."
     )
     bind: Annotated[Literal["socket", "port"], OrVariable()] | None = Field(
         None,
@@ -87,8 +87,8 @@ class Server(_Section):
     )
     reconcile: Duration = Field(
         _as_written("1m"),
-        description="How often the package directories are looked through in full, for changes"
-        " that the system does not announce (network file systems).",
+        description="How often the packages directories are scanned in full, for changes that the"
+        " system does not announce (network file systems).",
     )
 
 
@@ -99,22 +99,22 @@ class Tls(_Section):
     key: Location = Field(description="File with the private key (PEM).")
     ca: Location | None = Field(
         None,
-        description="File with the certificate of a private CA (PEM), which clients are offered at"
+        description="File with the certificate of a private CA (PEM), offered to clients at"
         " /-/ca.pem.",
     )
 
 
 class Nginx(_Section):
-    """The web server in front."""
+    """The web server in front of the application."""
 
     tls: Tls | None = None
     listen: tuple[Address, ...] = Field(
-        ("0.0.0.0", "::"),  # noqa: S104  # what is served is for all
+        ("0.0.0.0", "::"),  # noqa: S104  # the index is for all
         min_length=1,
         description="Addresses to listen on. The default leaves `::` out on a host without IPv6.",
     )
     names: tuple[HostName, ...] = Field(
-        (), description="Other host names to answer to, beside that of the url."
+        (), description="Other host names to answer to, in addition to that of the url."
     )
     internal: tuple[Network, ...] = Field(
         ("127.0.0.1", "::1"),
@@ -126,52 +126,51 @@ class Nginx(_Section):
 
 
 class Backup(_Section):
-    """Copies of the catalog, once a day; the package files are for you to keep."""
+    """Copies of the catalog, once a day. Back up the package files yourself."""
 
     directory: Location = Field(
         _as_written("/var/backups/pyindex"), description="Directory of the copies on the host."
     )
     keep: Annotated[int, whole_number(1, 3650), OrVariable()] = Field(
-        14, description="How many copies stay."
+        14, description="How many copies to keep."
     )
 
 
 class Keep(_Section):
-    """How long things stay that only grow; `pyindex gc` removes what is older."""
+    """How long to keep data that grows without limit. `pyindex gc` removes older data."""
 
     trash: Duration = Field(
-        _as_written("30d"), description="How long files stay in the trash that were removed."
+        _as_written("30d"), description="How long to keep removed files in the trash."
     )
     catalogs: Duration = Field(
         _as_written("30d"),
-        description="How long catalogs stay that `rebuild` or `restore` replaced.",
+        description="How long to keep catalogs that `rebuild` or `restore` replaced.",
     )
     journal: Duration = Field(
         _as_written("730d"),
-        description="How long lines of the journal stay. The decisions log has no end.",
+        description="How long to keep changes in the journal. The decision log is never pruned.",
     )
 
 
 class Host(_Section):
-    """The machine that it all is put on."""
+    """The machine that runs the appliance."""
 
     system: Annotated[Literal["centos-7", "debian-12"], OrVariable()] | None = Field(
-        None, description="Its operating system. `pyindex render` needs to know it."
+        None, description="Its operating system. `pyindex render` requires it."
     )
     templates: Location | None = Field(
         None,
-        description="Directory of templates that are taken before ours, under the same names as in"
-        " deploy/.",
+        description="Directory of templates that replace those of the same names in deploy/.",
     )
 
 
 class Spec(_Section):
     """Everything about one pyindex appliance."""
 
-    name: Name = Field("pyindex", description="What people see it called.")
+    name: Name = Field("pyindex", description="Name that users see.")
     url: Url | None = Field(
         None,
-        description="Address that clients type, without /simple/. Nothing else decides scheme,"
+        description="URL of the appliance for clients, without /simple/. It alone decides scheme,"
         " host and path prefix.",
     )
     state: Location = Field(description="Directory of the catalog and the pages.")
@@ -196,7 +195,7 @@ class Spec(_Section):
 
     @property
     def www(self) -> Path:
-        """Everything that may be read beside package files: pages, metadata, markers."""
+        """The published tree: pages, metadata and markers."""
         return self.state / "www"
 
     @property
@@ -206,20 +205,20 @@ class Spec(_Section):
 
     @property
     def path(self) -> str:
-        """The path that stands before all others in URLs: "" or "/prefix"."""
+        """The path prefix of all URLs: "" or "/prefix"."""
         return urlsplit(self.url or "").path
 
     def prefix(self, index: str) -> str:
-        """What stands before ``simple/`` in an index's URLs and under ``www``: "" or "<index>/"."""
+        """The path before ``simple/`` in an index's URLs and below ``www``: "" or "<index>/"."""
         return "" if index == self.root else f"{index}/"
 
     def lineage(self, index: str) -> tuple[str, ...]:
-        """The indexes that may answer for this one: itself, then bases depth first, each once."""
-        found: dict[str, None] = {}
-        waiting = [index]
-        while waiting:
-            name = waiting.pop()
-            if name not in found:
-                found[name] = None
-                waiting.extend(reversed(self.indexes[name].bases))
-        return tuple(found)
+        """The index and its bases in resolution order: depth first, each once."""
+        names: dict[str, None] = {}
+        pending = [index]
+        while pending:
+            name = pending.pop()
+            if name not in names:
+                names[name] = None
+                pending.extend(reversed(self.indexes[name].bases))
+        return tuple(names)

@@ -1,4 +1,7 @@
-"""The falcon application: resources of a few lines each, and gunicorn with it.
+"""HTTP: the falcon application with its resources, the gunicorn server and worker that run it, and
+the watcher's process beside it.
 
-Not here: what an index is and does (`index` to `operations`).
+Not here: changes of the catalog (`operations`), rendering of the simple API's pages (`site`).
+
+:mod:`app` wires the resources; :mod:`server` runs them.
 """

@@ -1,4 +1,4 @@
-"""Where we are, as a client sees it."""
+"""The URL of the appliance, as a client sees it."""
 
 from urllib.parse import urlsplit
 
@@ -10,14 +10,17 @@ from appliance.spec import Spec
 def base(spec: Spec, req: falcon.Request) -> str:
     """The URL that all others begin with, without a slash at its end.
 
-    Only a spec without ``url`` leaves it to the request: what a client writes into Host would
-    otherwise stand in everybody's pages. Raises HTTPBadRequest if Host is no address.
+    Raises HTTPBadRequest if the header Host is no address.
     """
+    # With ``url`` in the spec, no client decides with its Host which links others get.
     if spec.url is not None:
         return spec.url
+
     url = f"{req.scheme}://{req.netloc}"
     try:
         _ = urlsplit(url).port
-    except ValueError as error:  # a port that is no number, a bracket of IPv6 without the other
-        raise falcon.HTTPBadRequest(description=f"Host is no address: {error}") from None
+    except ValueError as error:  # a port that is not a number, an unclosed bracket of IPv6
+        raise falcon.HTTPBadRequest(
+            description=f"the header Host is not an address: {error}"
+        ) from None
     return url

@@ -1,4 +1,4 @@
-"""The whole web application, wired in one place."""
+"""The web application: middleware, error handlers, and the route of each resource."""
 
 import logging
 from functools import lru_cache
@@ -16,7 +16,7 @@ from appliance.web.health import Health
 from appliance.web.legacy import ProjectJson
 from appliance.web.monitor import Metrics, Ready
 from appliance.web.search import XmlRpc
-from appliance.web.served import served_index
+from appliance.web.served import ServedIndex, served_index
 from appliance.web.simple import Simple
 
 log = logging.getLogger(__name__)
@@ -24,21 +24,24 @@ log = logging.getLogger(__name__)
 App = falcon.App[falcon.Request, falcon.Response]
 
 _FORM = "multipart/form-data"
-_NO_UPLOADS = "405 This version takes no uploads: copy files into the packages directory"
+_NO_UPLOADS = "405 This version accepts no uploads; copy files into the packages directory"
 
 
 def create_app(spec: Spec) -> App:
-    """Everything that the appliance answers. URLs are as behind a proxy that strips the prefix."""
+    """The application of ``spec``. It expects paths without the prefix of the spec's url, as behind
+    a proxy that strips it."""
     app = falcon.App(falcon.MEDIA_TEXT, middleware=Secure())
     app.add_middleware(NoUploads())
     app.set_error_serializer(_as_text)
     app.add_error_handler(PyindexError, _unavailable)
     app.add_error_handler(NotFound, _absent)
     app.add_error_handler(OSError, _unreadable)
+
     catalog = Catalog(spec.catalog)
     for name in spec.indexes:
         _add_index(app, spec, catalog, name, f"/{name}")
     _add_index(app, spec, catalog, spec.root, "")
+
     app.add_route("/health", Health(spec, catalog))
     app.add_route("/ready", Ready(spec, catalog))
     app.add_route("/metrics", Metrics(spec, catalog))
@@ -55,10 +58,10 @@ class Secure:
 
 
 class NoUploads:
-    """Tells who posts a form, as all upload clients do and nobody else, that none is taken.
+    """Rejects the forms that upload clients, and no others, post.
 
-    The body is not read. Most clients read no answer before they have sent it all: the server takes
-    it from them meanwhile (see :mod:`appliance.web.worker`).
+    The body is not read here. Most clients read no answer before they have sent all of it: the
+    worker reads and drops it (:func:`appliance.web.connection.linger`).
     """
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -68,8 +71,8 @@ class NoUploads:
         raise falcon.HTTPError(_NO_UPLOADS, headers={"Allow": "GET, HEAD, OPTIONS"})
 
 
-class Moved:
-    """A URL without the slash at its end."""
+class Redirect:
+    """A permanent redirect to ``url``, with the query of the request."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -81,33 +84,47 @@ class Moved:
     on_head = on_get
 
 
-def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, at: str) -> None:
-    """Routes of the index ``name`` below the URL path ``at``."""
+def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, url_path: str) -> None:
+    """Add the routes of the index ``name`` below ``url_path``: "" or "/NAME"."""
     index = served_index(spec, catalog, name)
-    simple = Simple(index, f"{spec.path}{at}/simple/")
-    app.add_route(f"{at}/simple/", simple, suffix="list")
-    app.add_route(f"{at}/simple/{{name}}/", simple, suffix="page")
-    app.add_route(f"{at}/simple", simple, suffix="moved")
-    app.add_route(f"{at}/simple/{{name}}", simple, suffix="moved")
-    app.add_route(f"{at}/packages/{{path:path}}", Files(index))
-    app.add_route(f"{at}/packages/", Packages(index))
-    app.add_route(f"{at}/packages", Moved(f"{spec.path}{at}/packages/"))
-    app.add_route(f"{at}/-/{{name}}", ClientFile(index, at))
-    if at:
-        app.add_route(at, Moved(f"{spec.path}{at}/"))
+    if url_path:
+        app.add_route(url_path, Redirect(f"{spec.path}{url_path}/"))
+    _add_simple(app, index, url_path)
+    _add_files(app, index, url_path)
+    _add_apis(app, index, url_path)
+
+
+def _add_simple(app: App, index: ServedIndex, url_path: str) -> None:
+    simple = Simple(index, f"{index.spec.path}{url_path}/simple/")
+    app.add_route(f"{url_path}/simple/", simple, suffix="list")
+    app.add_route(f"{url_path}/simple/{{name}}/", simple, suffix="page")
+    app.add_route(f"{url_path}/simple", simple, suffix="moved")
+    app.add_route(f"{url_path}/simple/{{name}}", simple, suffix="moved")
+
+    # An index URL without /simple works too, as it did with pypiserver.
+    app.add_route(f"{url_path}/{{name}}", simple, suffix="moved")
+    app.add_route(f"{url_path}/{{name}}/", simple, suffix="moved")
+    for path in ("/favicon.ico", "/robots.txt"):  # browsers ask any site; these are no projects
+        app.add_route(f"{url_path}{path}", simple, suffix="absent")
+
+
+def _add_files(app: App, index: ServedIndex, url_path: str) -> None:
+    app.add_route(f"{url_path}/packages/{{path:path}}", Files(index))
+    app.add_route(f"{url_path}/packages/", Packages(index))
+    app.add_route(f"{url_path}/packages", Redirect(f"{index.spec.path}{url_path}/packages/"))
+    app.add_route(f"{url_path}/-/{{name}}", ClientFile(index, url_path))
+
+
+def _add_apis(app: App, index: ServedIndex, url_path: str) -> None:
     search = XmlRpc(index)
     for path in ("/pypi", "/pypi/", "/RPC2"):
-        app.add_route(f"{at}{path}", search)
-    app.add_route(f"{at}/", Home(index, search))
+        app.add_route(f"{url_path}{path}", search)
+    app.add_route(f"{url_path}/", Home(index, search))
+
     api = ProjectJson(index)
     for path in ("/pypi/{name}/json", "/pypi/{name}/{version}/json", "/{name}/json"):
-        app.add_route(f"{at}{path}", api)
-        app.add_route(f"{at}{path}/", api)
-    for path in ("/favicon.ico", "/robots.txt"):  # asked of any site, and no projects
-        app.add_route(f"{at}{path}", simple, suffix="absent")
-    # An index URL without /simple works too, as it did with pypiserver.
-    app.add_route(f"{at}/{{name}}", simple, suffix="moved")
-    app.add_route(f"{at}/{{name}}/", simple, suffix="moved")
+        app.add_route(f"{url_path}{path}", api)
+        app.add_route(f"{url_path}{path}/", api)
 
 
 def _unavailable(

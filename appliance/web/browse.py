@@ -1,4 +1,4 @@
-"""Pages for people: what this is and how to use it, and the list of all files."""
+"""Pages for browsers: the home page of an index, and the list of its files."""
 
 from collections.abc import Iterator
 from html import escape
@@ -28,18 +28,19 @@ _templates = jinja2.Environment(
 
 
 class Home:
-    """The page that tells a person where they are and how to point their tools here."""
+    """The home page of an index: its counts, and settings for clients."""
 
     def __init__(self, index: ServedIndex, search: XmlRpc) -> None:
         self._index = index
-        self._shown = of_one_index(index.spec, index.name) if index.prefix else index.spec
+        self._client_spec = of_one_index(index.spec, index.name) if index.prefix else index.spec
         self._counted: tuple[int, Counts] | None = None
-        self.on_post = search.on_post  # pip search asks an index URL without a path there
+        self.on_post = search.on_post  # pip search posts to an index URL without a path
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         spec, counts = self._index.spec, self._counts()
         base = f"{address.base(spec, req)}/{self._index.prefix}"
         url = base.removesuffix("/")
+
         resp.content_type = falcon.MEDIA_HTML
         resp.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
         resp.text = _templates.get_template("home.html").render(
@@ -51,14 +52,14 @@ class Home:
             base=base,
             host=urlsplit(base).hostname,
             secure=base.startswith("https:"),
-            source=self._shown.name,
-            settings={name: settings(self._shown, name, url) for name in CLIENT},
+            source=self._client_spec.name,
+            settings={name: settings(self._client_spec, name, url) for name in CLIENT},
         )
 
     on_head = on_get
 
     def _counts(self) -> Counts:
-        """How many projects and files there are; counted once for each serial, as it takes long."""
+        """The number of projects and files; counted once for each serial, as it takes long."""
         with self._index.catalog.read() as reader:
             serial = reader.serial()
             if self._counted is None or self._counted[0] != serial:
@@ -67,27 +68,31 @@ class Home:
 
 
 class Packages:
-    """``/packages/``: the files that an index offers, in order of their paths, some thousands a
-    page; pip reads it too (``--find-links``), the first page."""
+    """``/packages/``: the files that an index offers, by path, ``files`` of them a page.
+
+    pip reads the first page too (``--find-links``).
+    """
 
     def __init__(self, index: ServedIndex, files: int = _FILES_A_PAGE) -> None:
         self._index, self._files = index, files
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        self._index.complete.check()
+        self._index.completeness.check()
         resp.content_type = falcon.MEDIA_HTML
         resp.stream = self._page(req.get_param("after") or "")
 
     on_head = on_get
 
     def _page(self, after: str) -> Iterator[bytes]:
-        """The page a thousand files at a time, so that it takes no memory to speak of."""
+        """The page in chunks of a thousand files, which cost little memory."""
         yield b'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         yield b"<title>All files</title></head>\n<body>\n<h1>All files</h1>\n"
-        left = self._files
-        while files := self._offered(after, min(left, _FILES_AT_A_TIME)):
+
+        remaining = self._files
+        while files := self._offered(after, min(remaining, _FILES_AT_A_TIME)):
             yield "".join(map(_line, files)).encode()
-            after, left = files[-1].path, left - len(files)
+            after, remaining = files[-1].path, remaining - len(files)
+
         if self._offered(after, 1):
             yield f'<p><a href="?after={quote(after, safe="")}">More files</a></p>\n'.encode()
         yield b"</body></html>\n"
@@ -98,8 +103,8 @@ class Packages:
 
 
 def _line(file: File) -> str:
-    """A link with what an installer must know to leave it alone (PEP 503, PEP 592)."""
-    known = {"requires-python": file.requires_python, "yanked": file.yanked}
-    marks = "".join(f' data-{k}="{escape(v)}"' for k, v in known.items() if v is not None)
+    """A link to the file, with the attributes that make an installer skip it (PEP 503, PEP 592)."""
+    attributes = {"requires-python": file.requires_python, "yanked": file.yanked}
+    data = "".join(f' data-{k}="{escape(v)}"' for k, v in attributes.items() if v is not None)
     link = f"{escape(file_url('', file))}#sha256={file.sha256}"
-    return f'<a href="{link}"{marks}>{escape(file.path)}</a><br>\n'
+    return f'<a href="{link}"{data}>{escape(file.path)}</a><br>\n'

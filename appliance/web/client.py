@@ -1,5 +1,7 @@
-"""``/-/``: settings of clients, ready to be saved. nginx sends the same from files of its own, but
-for those of one index, ``/INDEX/-/``."""
+"""``/-/``: settings files for clients, ready to be saved.
+
+nginx sends the same from files, except those of one index, ``/INDEX/-/``.
+"""
 
 import falcon
 
@@ -12,25 +14,31 @@ _CA = "ca.pem"
 
 
 class ClientFile:
-    """One file of settings, or the certificate of the private CA, by its name; for clients of all
-    indexes or, ``below`` the path of one, of that one alone."""
+    """A settings file by its name, or the certificate of the private CA.
 
-    def __init__(self, index: ServedIndex, below: str) -> None:
-        self._spec, self._below = index.spec, below
-        self._shown = of_one_index(index.spec, index.name) if below else index.spec
+    ``url_path`` is that of one index, whose clients the settings are for, or "" for all indexes.
+    """
+
+    def __init__(self, index: ServedIndex, url_path: str) -> None:
+        self._spec, self._url_path = index.spec, url_path
+        self._client_spec = of_one_index(index.spec, index.name) if url_path else index.spec
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         tls = self._spec.nginx.tls
+
         if name in render.CLIENT:
             resp.content_type = falcon.MEDIA_TEXT
-            url = f"{address.base(self._spec, req)}{self._below}"
-            resp.text = render.client(self._shown, name, url)
+            url = f"{address.base(self._spec, req)}{self._url_path}"
+            resp.text = render.client(self._client_spec, name, url)
         elif name == _CA and tls is not None and tls.ca is not None:
             resp.content_type = "application/x-x509-ca-cert"
             resp.data = tls.ca.read_bytes()
         else:
             known = ", ".join(render.CLIENT)
-            raise falcon.HTTPNotFound(description=f"no settings of that name; there are {known}")
+            raise falcon.HTTPNotFound(
+                description=f"no settings file of this name; choose one of {known}"
+            )
+
         resp.set_headers(headers.CLIENT_FILE)
 
     on_head = on_get

@@ -1,4 +1,4 @@
-"""Package files, their metadata (PEP 658) and signatures: whole or one range of them."""
+"""Package files, their metadata (PEP 658) and signatures: all of a file, or one range."""
 
 import contextlib
 import re
@@ -13,17 +13,17 @@ from appliance.site.tree import Site
 from appliance.web import static
 from appliance.web.served import ServedIndex
 
-_BYTES = re.compile(r"bytes=(.+)", re.IGNORECASE)
-_RANGE = re.compile(r" *(?:([0-9]{1,18}) *- *([0-9]{1,18})?|-([0-9]{1,18})) *")
+_UNIT_AND_RANGES = re.compile(r"bytes=(.+)", re.IGNORECASE)
+_RANGE_SPEC = re.compile(r" *(?:([0-9]{1,18}) *- *([0-9]{1,18})?|-([0-9]{1,18})) *")
 
 
 class Files:
-    """What one index accepted: package files and signatures from its packages directory, metadata
-    from ``www``."""
+    """The accepted files of one index: package files and signatures from its packages directory,
+    metadata from the published tree."""
 
     def __init__(self, index: ServedIndex) -> None:
         self._site, self._index = Site(index.spec), index.name
-        self._complete = index.complete
+        self._completeness = index.completeness
         self._packages = str(index.spec.indexes[index.name].packages)
         self._metadata = self._site.metadata(index.name, "").removesuffix(f"/{names.METADATA}")
 
@@ -36,30 +36,36 @@ class Files:
             if static.is_known(req, file, dated=True):
                 resp.status = falcon.HTTP_304
                 return
+
             resp.content_type = _content_type(path)
             if req.method == "HEAD":
                 resp.accept_ranges, resp.content_length = "bytes", file.size
-                return
-            wanted = _wanted_range(req, file)
-            if wanted is None:
-                resp.accept_ranges = "bytes"
-                start, stop = 0, file.size
             else:
-                start, stop = wanted
-                resp.status = falcon.HTTP_206
-                resp.content_range = (start, stop - 1, file.size)
-            resp.set_stream(file.part(start, stop - start), stop - start)
+                _send(req, resp, file)
 
     on_head = on_get
 
-    def _open(self, path: str) -> static.File:
+    def _open(self, path: str) -> static.OpenFile:
         is_metadata = path.endswith(names.METADATA)
         package = path.removesuffix(names.METADATA) if is_metadata else path
         if not self._site.is_accepted(self._index, package):
-            raise self._complete.absent()
+            raise self._completeness.absent()
         if is_metadata:
-            return self._complete.open(self._metadata, path)
-        return self._complete.open(self._packages, path, beneath=True)
+            return self._completeness.open(self._metadata, path)
+        return self._completeness.open(self._packages, path, beneath=True)
+
+
+def _send(req: falcon.Request, resp: falcon.Response, file: static.OpenFile) -> None:
+    """Send the file, or the range of it that is asked for."""
+    byte_range = _range(req, file)
+    if byte_range is None:
+        resp.accept_ranges = "bytes"
+        start, stop = 0, file.size
+    else:
+        start, stop = byte_range
+        resp.status = falcon.HTTP_206
+        resp.content_range = (start, stop - 1, file.size)
+    resp.set_stream(file.part(start, stop - start), stop - start)
 
 
 def _content_type(path: str) -> str:
@@ -68,13 +74,13 @@ def _content_type(path: str) -> str:
     return "application/octet-stream"
 
 
-def _wanted_range(req: falcon.Request, file: static.File) -> tuple[int, int] | None:
-    """The range to send, without its end; ``None`` for the whole file (RFC 9110, 14.2).
+def _range(req: falcon.Request, file: static.OpenFile) -> tuple[int, int] | None:
+    """First byte and the byte after the last of the range to send; ``None`` for all of the file,
+    also if several ranges are asked for (RFC 9110, 14.2).
 
-    Several ranges get the whole. As from nginx, what cannot be understood or is beyond the end
-    raises HTTPRangeNotSatisfiable.
+    Raises HTTPRangeNotSatisfiable, as nginx does, for a malformed range or one beyond the end.
     """
-    header = _BYTES.fullmatch(req.env.get("HTTP_RANGE", ""))
+    header = _UNIT_AND_RANGES.fullmatch(req.env.get("HTTP_RANGE", ""))
     if header is None or not file.size or not _is_unchanged(req.env.get("HTTP_IF_RANGE"), file):
         return None
     ranges = list(_satisfiable(header[1], file.size))
@@ -85,9 +91,10 @@ def _wanted_range(req: falcon.Request, file: static.File) -> tuple[int, int] | N
 
 def _satisfiable(ranges: str, size: int) -> Iterator[tuple[int, int]]:
     for text in ranges.split(","):
-        match = _RANGE.fullmatch(text)
+        match = _RANGE_SPEC.fullmatch(text)
         if match is None:
             raise falcon.HTTPRangeNotSatisfiable(size)
+
         first, last, suffix = match.groups()
         if suffix:
             start, stop = max(size - int(suffix), 0), size
@@ -97,8 +104,8 @@ def _satisfiable(ranges: str, size: int) -> Iterator[tuple[int, int]]:
             yield start, stop
 
 
-def _is_unchanged(validator: str | None, file: static.File) -> bool:
-    """Whether If-Range, if there is one, names this very file (RFC 9110, 13.1.5)."""
+def _is_unchanged(validator: str | None, file: static.OpenFile) -> bool:
+    """Whether the file is the one that If-Range names, or none is named (RFC 9110, 13.1.5)."""
     if validator is None:
         return True
     if validator.endswith('"'):

@@ -1,4 +1,4 @@
-"""For those who watch the server: ``/ready`` for balancers, ``/metrics`` for Prometheus."""
+"""Monitoring: ``/ready`` for load balancers, ``/metrics`` for Prometheus."""
 
 from collections.abc import Iterator
 
@@ -16,14 +16,14 @@ _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Ready:
-    """200 once every index was scanned in full and is published; 503 until then."""
+    """200 after every index has been scanned in full and published; until then 503."""
 
     def __init__(self, spec: Spec, catalog: Catalog) -> None:
         self._spec, self._catalog = spec, catalog
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        found = health(self._spec, self._catalog)
-        if reasons := found.failing + found.starting:
+        report = health(self._spec, self._catalog)
+        if reasons := report.failing + report.starting:
             raise falcon.HTTPServiceUnavailable(
                 description="; ".join(reasons),
                 retry_after=_RETRY_SECONDS,
@@ -36,7 +36,7 @@ class Ready:
 
 
 class Metrics:
-    """What is counted, in Prometheus' text format."""
+    """Counts and states of the appliance, in Prometheus' text format."""
 
     def __init__(self, spec: Spec, catalog: Catalog) -> None:
         self._spec, self._catalog = spec, catalog
@@ -52,20 +52,23 @@ class Metrics:
         problems = health(self._spec, self._catalog).problems
         with self._catalog.read() as reader:
             counts = {name: reader.counts(name) for name in self._spec.indexes}
-            refused = {name: reader.rejected_count(name) for name in self._spec.indexes}
+            rejected = {name: reader.rejected_count(name) for name in self._spec.indexes}
             unscanned = readiness.all_unscanned(reader, self._spec)
             serial, published = reader.serial(), reader.mark("pages")
-        projects = {name: count[0] for name, count in counts.items()}
-        files = {name: count[1] for name, count in counts.items()}
+
+        projects = {name: count.projects for name, count in counts.items()}
+        files = {name: count.files for name, count in counts.items()}
         scanned = {name: int(name not in unscanned) for name in counts}
+
         yield from _by_index("projects", "Projects of an index.", projects)
         yield from _by_index("files", "Accepted files of an index.", files)
-        yield from _by_index("rejected_files", "Rejected files of an index.", refused)
+        yield from _by_index("rejected_files", "Rejected files of an index.", rejected)
         yield from _by_index("scanned", "Whether an index was scanned in full.", scanned)
+
         yield from _single("serial", "Serial of the last change.", serial)
         yield from _single("published_serial", "Serial up to which pages are written.", published)
         yield from _single("watcher_running", "Whether a watcher runs.", is_watched(self._spec))
-        yield from _single("problems", "Problems that /health lists in words.", len(problems))
+        yield from _single("problems", "Problems that /health lists.", len(problems))
 
 
 def _by_index(name: str, text: str, values: dict[str, int]) -> Iterator[str]:

@@ -1,5 +1,7 @@
-"""XML-RPC: ``search``, which ``pip search`` speaks, and what mirrors ask. XML from outside is read
-without entities."""
+"""XML-RPC: ``search``, for ``pip search``, and the methods that mirrors call.
+
+Calls are parsed without DTD and entities.
+"""
 
 import re
 import time
@@ -14,17 +16,17 @@ from defusedxml.xmlrpc import DefusedExpatParser
 
 from appliance.index.model import Project
 from appliance.web import changelog
+from appliance.web.connection import LARGEST_BODY
 from appliance.web.served import ServedIndex
-from appliance.web.worker import LARGEST_BODY
 
 _MAX_RESULTS = 100
 _MAX_WORDS = 10
 _MAX_LETTERS = 100
-_SECONDS = 2.0  # for summaries; whatever was found by then is the answer
+_SECONDS = 2.0  # for summaries; the projects found by then are the answer
 _UNKNOWN_METHOD = -32601  # the fault codes that PyPI uses
 _WRONG_PARAMETERS = -32500
 XML_TYPES = ("text/xml", "application/xml")
-_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class XmlRpc:
@@ -42,24 +44,25 @@ class XmlRpc:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         if (req.content_type or "").partition(";")[0].strip().lower() not in XML_TYPES:
             raise falcon.HTTPUnsupportedMediaType(description="XML-RPC is posted as text/xml")
-        method, parameters = _call(_body(req))
+
+        method, parameters = _parse(_body(req))
         resp.content_type = "text/xml; charset=utf-8"
         try:
             if method not in self._methods:
-                known = ", ".join(map(str, self._methods))
-                text = f"no method {str(method)[:_MAX_LETTERS]!r}; there are: {known}"
-                raise xmlrpc.client.Fault(_UNKNOWN_METHOD, text)
+                raise _unknown_method(method, self._methods)
             answer = iter(self._methods[method](parameters))
-            first = next(answer)  # whatever goes wrong does so before anything is sent
+            first = next(answer)  # an error is raised here, before anything is sent
         except xmlrpc.client.Fault as fault:
             resp.text = xmlrpc.client.dumps(fault, methodresponse=True)
         else:
-            resp.stream = (_NO_XML.sub("\ufffd", part).encode() for part in chain((first,), answer))
+            chunks = chain((first,), answer)
+            resp.stream = (_NOT_XML.sub("\ufffd", chunk).encode() for chunk in chunks)
 
     def _search(self, parameters: tuple[Any, ...]) -> Iterable[str]:
-        """The projects that match, the best first."""
+        """``search``: the projects that match, the best first."""
         words = _words(parameters)
         projects = list(self._matching(words)) if words else []
+
         hits = [
             {
                 "_pypi_ordering": order,
@@ -73,34 +76,40 @@ class XmlRpc:
         return [xmlrpc.client.dumps((hits,), methodresponse=True)]
 
     def _matching(self, words: list[str]) -> Iterator[Project]:
-        """The projects that have all words, as far as there is time to read them."""
+        """The projects that have all words, as many as can be read in time."""
         end = time.monotonic() + 2 * _SECONDS
         with self._index.catalog.read() as reader:
             for name in reader.search(self._index.lineage, words, _MAX_RESULTS, _SECONDS):
-                project = self._index.at(reader).project(name)
+                project = self._index.using(reader).project(name)
                 if project is not None:
                     yield project
                 if time.monotonic() > end:
                     return
 
     def _projects(self, parameters: tuple[Any, ...]) -> Iterable[str]:
-        self._index.complete.check()  # a mirror deletes what is not listed
+        self._index.completeness.check()  # a mirror deletes projects that are not listed
         return changelog.projects(self._index.catalog, self._index.lineage)
 
     def _changes(self, parameters: tuple[Any, ...]) -> Iterable[str]:
         if len(parameters) != 1 or type(parameters[0]) is not int:
             raise xmlrpc.client.Fault(_WRONG_PARAMETERS, "changelog_since_serial expects a serial")
-        self._index.complete.check()
+        self._index.completeness.check()
         return changelog.changes(self._index.catalog, self._index.lineage, parameters[0])
 
     def _last(self, parameters: tuple[Any, ...]) -> Iterable[str]:
-        self._index.complete.check()
+        self._index.completeness.check()
         with self._index.catalog.read() as reader:
             return [xmlrpc.client.dumps((reader.mark("pages"),), methodresponse=True)]
 
 
+def _unknown_method(method: str | None, methods: Iterable[str | None]) -> xmlrpc.client.Fault:
+    known = ", ".join(map(str, methods))
+    text = f"no method {str(method)[:_MAX_LETTERS]!r}; call one of: {known}"
+    return xmlrpc.client.Fault(_UNKNOWN_METHOD, text)
+
+
 def _body(req: falcon.Request) -> bytes:
-    """The body, which must not be waited for (see :mod:`appliance.web.worker`)."""
+    """The body, which the worker has received in full (see :mod:`appliance.web.connection`)."""
     length = req.content_length
     if length is None:
         raise falcon.HTTPLengthRequired(description="XML-RPC is posted with a Content-Length")
@@ -110,7 +119,7 @@ def _body(req: falcon.Request) -> bytes:
     return body
 
 
-def _call(body: bytes) -> tuple[str | None, tuple[Any, ...]]:
+def _parse(body: bytes) -> tuple[str | None, tuple[Any, ...]]:
     """Method and parameters of an XML-RPC call."""
     target = xmlrpc.client.Unmarshaller(use_builtin_types=True)
     parser = DefusedExpatParser(target, forbid_dtd=True)
@@ -119,8 +128,8 @@ def _call(body: bytes) -> tuple[str | None, tuple[Any, ...]]:
         parser.close()
         return target.getmethodname(), tuple(target.close())
     except DefusedXmlException as error:
-        raise falcon.HTTPBadRequest(description="XML with a DTD or entities is refused") from error
-    except Exception as error:  # whatever a parser makes of a stranger's bytes is their fault
+        raise falcon.HTTPBadRequest(description="XML with a DTD or entities is rejected") from error
+    except Exception as error:  # any error of the parser is the client's
         raise falcon.HTTPBadRequest(description=f"not an XML-RPC call: {error}"[:500]) from error
 
 
@@ -129,8 +138,9 @@ def _words(parameters: tuple[Any, ...]) -> list[str]:
     spec = parameters[0] if parameters else None
     if not isinstance(spec, dict):
         raise xmlrpc.client.Fault(_WRONG_PARAMETERS, "search expects a struct of name and summary")
-    given = [spec.get(key) for key in ("name", "summary")]
-    texts = [text for value in given for text in (value if isinstance(value, list) else [value])]
+
+    values = [spec.get(key) for key in ("name", "summary")]
+    texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
     words = list(dict.fromkeys(" ".join(text for text in texts if isinstance(text, str)).split()))
     if len(words) > _MAX_WORDS or any(len(word) > _MAX_LETTERS for word in words):
         text = f"search expects at most {_MAX_WORDS} words of at most {_MAX_LETTERS} letters"

@@ -1,4 +1,4 @@
-"""One index as the web serves it."""
+"""One index of a spec, as the resources of the application receive it."""
 
 from dataclasses import dataclass
 
@@ -7,35 +7,34 @@ from appliance.catalog.indexes import ready_index
 from appliance.catalog.reader import Reader
 from appliance.index.index import Index
 from appliance.spec import Spec
-from appliance.web.complete import Complete
+from appliance.web.completeness import Completeness
 
 
 @dataclass(frozen=True)
 class ServedIndex:
-    """What each resource of one index needs: the index ``name`` of ``spec``, what the ``catalog``
-    knows of it, and whether that is ``complete``."""
+    """The index ``name`` of ``spec``, with the ``catalog`` and its completeness."""
 
     spec: Spec
     catalog: Catalog
     name: str
-    complete: Complete
+    completeness: Completeness
 
     @property
     def prefix(self) -> str:
-        """What stands before ``simple/`` in its URLs: "" or "<index>/"."""
+        """The path before ``simple/`` in its URLs: "" or "<index>/"."""
         return self.spec.prefix(self.name)
 
     @property
     def lineage(self) -> tuple[str, ...]:
-        """Its name, and those of its bases."""
+        """Its name, then those of its bases, in resolution order."""
         return self.spec.lineage(self.name)
 
-    def at(self, reader: Reader) -> Index:
-        """The index as one view of the catalog has it. Raises :class:`Unscanned` while it may have
-        more than is known of it."""
+    def using(self, reader: Reader) -> Index:
+        """The index in the reader's view of the catalog. Raises :class:`Unscanned` until it has
+        been scanned in full."""
         return ready_index(reader, self.spec, self.name)
 
 
 def served_index(spec: Spec, catalog: Catalog, name: str) -> ServedIndex:
-    """The index ``name``, with what tells whether it is complete."""
-    return ServedIndex(spec, catalog, name, Complete(spec, catalog, name))
+    """The index ``name`` of ``spec`` with its own :class:`Completeness`."""
+    return ServedIndex(spec, catalog, name, Completeness(spec, catalog, name))

@@ -1,4 +1,4 @@
-"""The simple API: project lists and project pages, as they were published (PEP 503, 691)."""
+"""The simple API: published project lists and project pages (PEP 503, 691)."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -20,18 +20,18 @@ _LARGE = 1 << 16
 
 
 class _Variant(NamedTuple):
-    """One of the representations that each page has."""
+    """One representation of a page: the name of its file, and its headers."""
 
     file: str
     headers: tuple[tuple[str, str], ...]
 
 
 class Simple:
-    """The pages of one index under one URL: the path, with a slash at its end, that clients see
-    the project list under."""
+    """The pages of one index. ``url`` is the path of its project list as clients see it, with a
+    slash at its end."""
 
     def __init__(self, index: ServedIndex, url: str) -> None:
-        self._complete, self._url = index.complete, url
+        self._completeness, self._url = index.completeness, url
         self._www, self._directory = str(index.spec.www), f"{index.prefix}simple"
 
     def on_get_list(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -43,7 +43,7 @@ class Simple:
         self._send(req, resp, f"{self._directory}/{name}")
 
     def on_get_moved(self, req: falcon.Request, resp: falcon.Response, name: str = "") -> None:
-        """To the one spelling of a URL: with a slash at its end, the name normalised."""
+        """Redirect to the one spelling of a URL: a slash at its end, the name normalized."""
         page = f"{_normalize(name)}/" if name else ""
         query = f"?{req.query_string}" if req.query_string else ""
         raise falcon.HTTPMovedPermanently(f"{self._url}{page}{query}")
@@ -58,21 +58,22 @@ class Simple:
 
     def _send(self, req: falcon.Request, resp: falcon.Response, directory: str) -> None:
         env = req.env
-        wanted = req.get_param("format") if req.query_string else None
-        variant = _choose(env.get("HTTP_ACCEPT"), env.get("HTTP_ACCEPT_ENCODING"), wanted)
+        format_ = req.get_param("format") if req.query_string else None
+        variant = _choose(env.get("HTTP_ACCEPT"), env.get("HTTP_ACCEPT_ENCODING"), format_)
         if variant is None:
             raise falcon.HTTPNotAcceptable(
                 description=f"a page is offered as {', '.join(negotiate.OFFERS)}",
                 headers={"Vary": "Accept"},
             )
-        place = f"{directory}/{variant.file}"
-        with self._complete.page(self._www, place) as file:
+
+        with self._completeness.page(self._www, f"{directory}/{variant.file}") as file:
             resp.set_headers(headers.PAGE)
             resp.set_header("ETag", file.etag)
-            resp.set_header("X-PyPI-Last-Serial", f"{file.mtime:x}")  # see store.page_time
+            resp.set_header("X-PyPI-Last-Serial", f"{file.mtime:x}")  # its mtime is its serial
             if static.is_known(req, file, dated=False):
                 resp.status = falcon.HTTP_304
                 return
+
             resp.set_headers(variant.headers)
             if req.method == "HEAD":
                 resp.content_length = file.size
@@ -83,11 +84,12 @@ class Simple:
 
 
 @lru_cache(maxsize=256)
-def _choose(accept: str | None, encoding: str | None, wanted: str | None) -> _Variant | None:
+def _choose(accept: str | None, encoding: str | None, format_: str | None) -> _Variant | None:
     # In a query an unquoted "+" means a space.
-    offer = negotiate.negotiate(accept, wanted and wanted.replace(" ", "+"))
+    offer = negotiate.negotiate(accept, format_ and format_.replace(" ", "+"))
     if offer is None:
         return None
+
     charset = "; charset=utf-8" if offer == negotiate.OLD_HTML else ""
     headers = (("Content-Type", offer + charset),)
     if negotiate.accepts_gzip(encoding):

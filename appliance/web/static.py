@@ -1,4 +1,4 @@
-"""Files below ``www`` as HTTP sees them: the one door from a path to a file, and validators.
+"""Files that are sent, from the path of a URL to an open file, and conditional requests for them.
 
 The validators are those that nginx makes, so that a client may ask either server.
 """
@@ -18,17 +18,20 @@ from appliance.text import CONTROLS
 # Hidden names ("." and ".." too), empty segments, control characters, "\", what was not UTF-8.
 _UNSAFE = re.compile(rf"(?:^|/)(?:[./]|$)|[{CONTROLS}\\\ufffd]")
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
-# Not to wait, should somebody have put a FIFO in the place of a file.
+# O_NONBLOCK: a FIFO in the packages directory must not make a worker wait.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class File:
-    """A regular file that is open; its ``with`` block closes it unless a part is to be sent."""
+class OpenFile:
+    """A regular file that is open. A ``with`` block closes it, unless a part of it is to be sent.
+
+    ``size`` is in bytes, ``mtime`` in whole seconds since the epoch.
+    """
 
     def __init__(self, root: str, path: str, beneath: bool = False) -> None:
-        """Open ``path`` below ``root``; HTTPNotFound if no file that may be read is there.
+        """Open ``path`` below ``root``. Raises HTTPNotFound if it is no file that may be read.
 
-        With ``beneath``, others than us write there: no link may lead out of it.
+        With ``beneath``, other users write below ``root``: no link may lead out of it.
         """
         if _UNSAFE.search(path):
             raise not_found()
@@ -40,15 +43,17 @@ class File:
             if error.errno in _ABSENT:
                 raise not_found() from None
             raise
+
         status = os.fstat(self.descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(self.descriptor)
             raise not_found()
+
         self.size = status.st_size
         self.mtime = status[stat.ST_MTIME]
         self.etag = f'"{self.mtime:x}-{self.size:x}"'
 
-    def __enter__(self) -> "File":
+    def __enter__(self) -> "OpenFile":
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -58,36 +63,36 @@ class File:
     def read(self) -> bytes:
         return os.read(self.descriptor, self.size)
 
-    def part(self, start: int, length: int) -> "Part":
-        """What a response is to send. From now on this holds the file open."""
-        part = Part(self.descriptor, start, length)
+    def part(self, start: int, length: int) -> "FilePart":
+        """The stream of a response. From now on it owns the descriptor."""
+        part = FilePart(self.descriptor, start, length)
         self.descriptor = -1
         return part
 
 
-class Part(io.FileIO):
-    """A part of a file; gunicorn sends it by sendfile(2)."""
+class FilePart(io.FileIO):
+    """``length`` bytes of a file from ``start``; gunicorn sends it by sendfile(2)."""
 
     def __init__(self, descriptor: int, start: int, length: int) -> None:
         super().__init__(descriptor)
         self.seek(start)
-        self._left = length
+        self._remaining = length
 
     def read(self, size: int | None = -1, /) -> bytes:
-        wanted = self._left if size is None or size < 0 else min(size, self._left)
-        data = super().read(wanted) or b""
-        self._left -= len(data)
+        count = self._remaining if size is None or size < 0 else min(size, self._remaining)
+        data = super().read(count) or b""
+        self._remaining -= len(data)
         return data
 
 
-def is_known(req: falcon.Request, file: File, dated: bool) -> bool:
-    """Whether the client says that it has just this file (RFC 9110, 13.1), to be answered 304.
+def is_known(req: falcon.Request, file: OpenFile, dated: bool) -> bool:
+    """Whether the client has just this file (RFC 9110, 13.1), and is to be answered 304.
 
-    ``dated`` tells whether the file was sent with Last-Modified.
+    ``dated`` says that the file is sent with Last-Modified.
     """
     tags = req.if_none_match
     if tags is not None:  # what is no tag is "*", which is true of any file
-        return any(not isinstance(each, falcon.ETag) or file.etag == f'"{each}"' for each in tags)
+        return any(not isinstance(tag, falcon.ETag) or file.etag == f'"{tag}"' for tag in tags)
     since = seconds(req.env.get("HTTP_IF_MODIFIED_SINCE")) if dated else None
     return since is not None and file.mtime <= since
 
@@ -107,7 +112,7 @@ def _open_beneath(root: str, path: str) -> int:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        # Perhaps a link to a place inside of a directory that is itself reached by a link.
+        # Perhaps a link to a path inside of a directory that is itself reached by a link.
         return open_beneath(os.path.realpath(root), path)
 
 

@@ -7,6 +7,7 @@ from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from appliance.errors import Rejected
 from appliance.index import names
+from appliance.index.versions import is_version_of, version_key
 
 # File name, Name of its metadata (None: unknown), then project, version, kind, Python.
 READ = [
@@ -116,7 +117,7 @@ VERSIONS = [
 @pytest.mark.parametrize(("ours", "theirs", "same"), VERSIONS)
 def test_versions_of_name_and_metadata(ours: str, theirs: str, same: bool) -> None:
     """Dashes are underscores in file names; a local version may stand in the name only."""
-    assert names.is_version_of(ours, theirs) == same
+    assert is_version_of(ours, theirs) == same
 
 
 REFUSED = [
@@ -195,7 +196,7 @@ def test_any_text_is_read_or_refused(text: str, suffix: str) -> None:
 def test_releases_sort_with_odd_versions_first() -> None:
     """PEP 440 orders what it knows; what it does not know comes before all of that."""
     versions = ["1.10", "2004d", "1.9", "1!0.1", "1.0+local", "1.0.dev1"]
-    assert sorted(versions, key=names.version_key) == [
+    assert sorted(versions, key=version_key) == [
         "2004d",
         "1.0.dev1",
         "1.0+local",

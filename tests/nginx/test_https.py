@@ -145,7 +145,7 @@ def test_a_body_has_room_for_a_file_and_its_form(https: Https, path: str) -> Non
     assert answer.status == 413
     assert b"the limit is 3m for an uploaded file" in answer.body
     with closing(https.sent_from("127.0.0.3").connect()) as connection:
-        # The application takes no uploads yet: it answers, and closes, before it has read it all,
+        # The application accepts no uploads yet: it answers, and closes, before it has read it all,
         # which nginx may find out in the middle of sending.
         with suppress(ConnectionError):
             connection.request("POST", path, b"x" * (4 * 2**20))

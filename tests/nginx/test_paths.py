@@ -59,7 +59,7 @@ def test_an_upload_is_told_that_there_are_none(pair: Pair, path: str, size: int)
             connection.request("POST", f"{server.prefix}{path}", b"x" * size, headers)
             answer = connection.getresponse()
             assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
-            assert answer.reason.startswith("This version takes no uploads: ")
+            assert answer.reason.startswith("This version accepts no uploads; ")
             assert answer.read().decode() == f"405 {answer.reason}\n"
 
 

@@ -48,8 +48,8 @@ def test_directory_with_state(folder: Path) -> None:
     assert for_directory(Path("packages"), Path("../state")).state == folder.parent / "state"
 
 
-PACKAGES = "packages: wanted a directory apart from state, got"
-STATE = "state: wanted a directory apart from packages, got"
+PACKAGES = "packages: must not overlap state:"
+STATE = "state: must not overlap packages:"
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ STATE = "state: wanted a directory apart from packages, got"
     [
         ("nowhere", None, "'nowhere': No such file or directory"),
         ("file", None, "'file': not a directory"),
-        ("a\nb", None, r"'a\nb': wanted a path, without control characters"),
-        ("packages", "packages/s", f"{STATE} 'CWD/packages/s', inside 'CWD/packages'"),
-        ("packages", "link/s", f"{STATE} 'CWD/link/s', inside 'CWD/packages'"),
-        ("packages", ".", f"{PACKAGES} 'CWD/packages', inside 'CWD'"),
-        ("packages", "link", f"{STATE} 'CWD/link', the same as 'CWD/packages'"),
+        ("a\nb", None, r"'a\nb': expected a path, without control characters"),
+        ("packages", "packages/s", f"{STATE} 'CWD/packages/s' is inside 'CWD/packages'"),
+        ("packages", "link/s", f"{STATE} 'CWD/link/s' is inside 'CWD/packages'"),
+        ("packages", ".", f"{PACKAGES} 'CWD/packages' is inside 'CWD'"),
+        ("packages", "link", f"{STATE} 'CWD/link' is the same as 'CWD/packages'"),
     ],
 )
 def test_directory_refused(folder: Path, packages: str, state: str | None, problem: str) -> None:
@@ -77,5 +77,5 @@ def test_directory_refused(folder: Path, packages: str, state: str | None, probl
 def test_directory_around_its_default_state(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A home directory served whole would hold its own state, and is refused."""
     monkeypatch.setenv("XDG_DATA_HOME", str(folder / "share"))
-    with pytest.raises(SpecError, match="state: wanted a directory apart from packages"):
+    with pytest.raises(SpecError, match="state: must not overlap packages"):
         for_directory(folder)

@@ -27,19 +27,19 @@ KNOWN = (
 FILES: list[tuple[str | bytes, list[str]]] = [
     ("", ['1: empty; "pyindex init" writes a spec to start from']),
     ("# only this\n", ['1: empty; "pyindex init" writes a spec to start from']),
-    ("- state\n", ["1: wanted a mapping of keys to values, got a list"]),
-    ("state", ["1: wanted a mapping of keys to values, got 'state'"]),
-    ("~", ["1: wanted a mapping of keys to values, got nothing"]),
-    ("!!omap {}", ["1: wanted a plain value, got the tag 'tag:yaml.org,2002:omap'"]),
+    ("- state\n", ["1: expected a mapping of keys to values, got a list"]),
+    ("state", ["1: expected a mapping of keys to values, got 'state'"]),
+    ("~", ["1: expected a mapping of keys to values, got nothing"]),
+    ("!!omap {}", ["1: expected a plain value, got the tag 'tag:yaml.org,2002:omap'"]),
     (
         "{}",
         [
-            "1: state: missing; wanted: Directory of the catalog and the pages",
-            "1: indexes: missing; wanted: The indexes by name",
+            "1: state: missing; expected: Directory of the catalog and the pages",
+            "1: indexes: missing; expected: The indexes by name",
         ],
     ),
-    (SMALL.encode() + b"name: \xe9\n", ["4: wanted UTF-8, got byte 0xe9"]),
-    (SMALL.encode("utf-16"), ["1: wanted UTF-8, got byte 0xff"]),
+    (SMALL.encode() + b"name: \xe9\n", ["4: expected UTF-8, got byte 0xe9"]),
+    (SMALL.encode("utf-16"), ["1: expected UTF-8, got byte 0xff"]),
     (SMALL + "name: a\x01\n", ["4: not YAML: character 0x01"]),
     (SMALL + "name: a: b\n", ["4: not YAML: mapping values are not allowed here"]),
     (
@@ -57,7 +57,7 @@ FILES: list[tuple[str | bytes, list[str]]] = [
         SMALL + "accounts: {htpasswd: ${ROOT}/x}\n",
         [
             "4: not YAML: while parsing a flow mapping from line 4, expected ',' or '}', but got"
-            " '{'; inside [] or {}, \"${NAME}\" needs its quotes"
+            " '{'; inside [] or {}, write \"${NAME}\" in quotes"
         ],
     ),
     (
@@ -81,20 +81,20 @@ FILES: list[tuple[str | bytes, list[str]]] = [
     ("- " * 20_000, ["1: not a spec: nested too deeply"]),
     ('"\\UFFFFFFFF"', ["1: not YAML: Python int too large to convert to C int"]),
     (SMALL + "#" * 300_000, [" not a spec: larger than 256 KiB"]),
-    (SMALL + "state: /b\n", ["4: state: is here twice, first in line 1"]),
+    (SMALL + "state: /b\n", ["4: state: duplicate key, first in line 1"]),
     (
         SMALL + "host: [a]\nhost: [b]\nhost: [c]\n",
         [
-            "4: host: wanted a mapping of keys to values, got a list",
-            "5: host: is here twice, first in line 4",
-            "6: host: is here twice, first in line 4",
+            "4: host: expected a mapping of keys to values, got a list",
+            "5: host: duplicate key, first in line 4",
+            "6: host: duplicate key, first in line 4",
         ],
     ),
     (
         HEAD + "  a:\n    packages: /a\n  a:\n    packages: /b\n",
-        ["5: indexes.a: is here twice, first in line 3"],
+        ["5: indexes.a: duplicate key, first in line 3"],
     ),
-    (SMALL + "? [a]\n: b\n", ["4: wanted a word as key, got a list or mapping"]),
+    (SMALL + "? [a]\n: b\n", ["4: expected a word as key, got a list or mapping"]),
     (SMALL + "packges: x\n", [f"4: packges: {KNOWN}"]),
     (SMALL + "<<: {name: a}\n", [f"4: '<<': {KNOWN}"]),
     (SMALL + "'': a\n", [f"4: '': {KNOWN}"]),
@@ -104,7 +104,7 @@ FILES: list[tuple[str | bytes, list[str]]] = [
     (
         SMALL + "nginx:\n  tls:\n    cert: /c\n    key: /k\n",
         [
-            "5: nginx.tls.certificate: missing; wanted: File with the certificate and its chain"
+            "5: nginx.tls.certificate: missing; expected: File with the certificate and its chain"
             " (PEM)",
             "6: nginx.tls.cert: unknown key; known here: certificate, key, ca",
         ],
@@ -112,33 +112,33 @@ FILES: list[tuple[str | bytes, list[str]]] = [
     (
         HEAD + "  a:\n    package: /a\n",
         [
-            "3: indexes.a.packages: missing; wanted: Directory of the package files",
+            "3: indexes.a.packages: missing; expected: Directory of the package files",
             "4: indexes.a.package: unknown key; did you mean packages?",
         ],
     ),
-    ("state: /state\nindexes: {}\n", ["2: indexes: wanted at least one, got none"]),
+    ("state: /state\nindexes: {}\n", ["2: indexes: expected at least one, got none"]),
     (
         "state: /state\nindexes: [a]\n",
-        ["2: indexes: wanted a mapping of keys to values, got a list"],
+        ["2: indexes: expected a mapping of keys to values, got a list"],
     ),
     (
         HEAD + '  "a\\nb": {packages: /a, bases: ["a\\nb"]}\n',
         [
-            "3: indexes.'a\\nb'.bases: wanted no cycle, got a\\nb -> a\\nb",
+            "3: indexes.'a\\nb'.bases: must not form a cycle, got a\\nb -> a\\nb",
             f"3: indexes.'a\\nb': {NAME}, got 'a\\nb'",
             f"3: indexes.'a\\nb'.bases[0]: {NAME}, got 'a\\nb'",
         ],
     ),
-    (HEAD + "  a:\n", ["3: indexes.a: wanted a mapping of keys to values, got nothing"]),
+    (HEAD + "  a:\n", ["3: indexes.a: expected a mapping of keys to values, got nothing"]),
     (
         HEAD + "  a: {packages: /a, upload: alice}\n",
-        ["3: indexes.a.upload: wanted a list such as [a, b], got 'alice'"],
+        ["3: indexes.a.upload: expected a list such as [a, b], got 'alice'"],
     ),
     (
         HEAD + "  a:\n    packages: /a\n    upload:\n      - bob\n      - a:b\n      - .\n",
         [
-            "7: indexes.a.upload[1]: wanted an account such as alice or ci-2, got 'a:b'",
-            "8: indexes.a.upload[2]: wanted an account such as alice or ci-2, got '.'",
+            "7: indexes.a.upload[1]: expected an account such as alice or ci-2, got 'a:b'",
+            "8: indexes.a.upload[2]: expected an account such as alice or ci-2, got '.'",
         ],
     ),
 ]
@@ -159,9 +159,9 @@ def test_variables_keep_other_faults_quiet() -> None:
     """An unset variable is the only thing said of its key, and the rest is still checked."""
     text = "state: ${UNSET}\nindexes:\n  a: {packages: '${UNSET}', bases: ['${UNSET}']}\nname: A\n"
     assert problems(text) == [
-        "1: state: wanted the environment variable UNSET, which is not set",
-        "3: indexes.a.packages: wanted the environment variable UNSET, which is not set",
-        "3: indexes.a.bases[0]: wanted the environment variable UNSET, which is not set",
+        "1: state: the environment variable UNSET is not set",
+        "3: indexes.a.packages: the environment variable UNSET is not set",
+        "3: indexes.a.bases[0]: the environment variable UNSET is not set",
         f"4: name: {NAME}, got 'A'",
     ]
 

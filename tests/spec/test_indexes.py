@@ -39,26 +39,27 @@ def test_lineage_of_a_long_chain() -> None:
     assert spec.lineage("i0") == tuple(names)
 
 
+BASE = "indexes.a.bases[0]: expected the name of another index"
 # (the bases of each index, all problems)
 BASES = [
-    ({"a": "b"}, ["indexes.a.bases[0]: wanted the name of another index, got 'b'; known here: a"]),
-    ({"a": "B"}, ["indexes.a.bases[0]: wanted the name of another index, got 'B'; known here: a"]),
+    ({"a": "b"}, [f"{BASE}, got 'b'; known here: a"]),
+    ({"a": "B"}, [f"{BASE}, got 'B'; known here: a"]),
     (
         {"main": "", "b": "main mian"},
-        ["indexes.b.bases[1]: wanted the name of another index, got 'mian'; did you mean main?"],
+        ["indexes.b.bases[1]: expected the name of another index, got 'mian'; did you mean main?"],
     ),
-    ({"a": "a"}, ["indexes.a.bases: wanted no cycle, got a -> a"]),
-    ({"a": "", "b": "a c", "c": "b"}, ["indexes.b.bases: wanted no cycle, got b -> c -> b"]),
+    ({"a": "a"}, ["indexes.a.bases: must not form a cycle, got a -> a"]),
+    ({"a": "", "b": "a c", "c": "b"}, ["indexes.b.bases: must not form a cycle, got b -> c -> b"]),
     (
         {"d": "a", "a": "b", "b": "c", "c": "a"},
-        ["indexes.a.bases: wanted no cycle, got a -> b -> c -> a"],
+        ["indexes.a.bases: must not form a cycle, got a -> b -> c -> a"],
     ),
     (
         {"a": "b", "b": "a", "c": "d", "d": "c", "e": "x"},
         [
-            "indexes.a.bases: wanted no cycle, got a -> b -> a",
-            "indexes.c.bases: wanted no cycle, got c -> d -> c",
-            "indexes.e.bases[0]: wanted the name of another index, got 'x';"
+            "indexes.a.bases: must not form a cycle, got a -> b -> a",
+            "indexes.c.bases: must not form a cycle, got c -> d -> c",
+            "indexes.e.bases[0]: expected the name of another index, got 'x';"
             " known here: a, b, c, d, e",
         ],
     ),
@@ -76,18 +77,19 @@ def test_bases_refused(bases: dict[str, str], expected: list[str]) -> None:
     assert [problem.partition(": ")[2] for problem in told] == expected
 
 
-# (state, package directories, which is refused, from which it should be apart, what was got)
+SAME = "'{0}' is the same as '{0}'"
+# (state, packages directories, which is refused, from which it should be apart, the paths)
 OVERLAPS = [
-    ("s", "a a", "indexes.i1.packages", "indexes.i0.packages", "'CWD/a', the same as 'CWD/a'"),
-    ("s", "a CWD/a/", "indexes.i1.packages", "indexes.i0.packages", "'CWD/a', the same as 'CWD/a'"),
-    ("s", "/x/../a /a/./", "indexes.i1.packages", "indexes.i0.packages", "'/a', the same as '/a'"),
-    ("s", "/a /a/b/c", "indexes.i1.packages", "indexes.i0.packages", "'/a/b/c', inside '/a'"),
-    ("s", "/a/b/c /a", "indexes.i0.packages", "indexes.i1.packages", "'/a/b/c', inside '/a'"),
-    ("/a/s", "/a", "state", "indexes.i0.packages", "'/a/s', inside '/a'"),
-    ("/s", "/", "state", "indexes.i0.packages", "'/s', inside '/'"),
-    ("/s", "/s/a", "indexes.i0.packages", "state", "'/s/a', inside '/s'"),
-    ("link/s", "real", "state", "indexes.i0.packages", "'CWD/link/s', inside 'CWD/real'"),
-    ("real", "link", "indexes.i0.packages", "state", "'CWD/link', the same as 'CWD/real'"),
+    ("s", "a a", "indexes.i1.packages", "indexes.i0.packages", SAME.format("CWD/a")),
+    ("s", "a CWD/a/", "indexes.i1.packages", "indexes.i0.packages", SAME.format("CWD/a")),
+    ("s", "/x/../a /a/./", "indexes.i1.packages", "indexes.i0.packages", SAME.format("/a")),
+    ("s", "/a /a/b/c", "indexes.i1.packages", "indexes.i0.packages", "'/a/b/c' is inside '/a'"),
+    ("s", "/a/b/c /a", "indexes.i0.packages", "indexes.i1.packages", "'/a/b/c' is inside '/a'"),
+    ("/a/s", "/a", "state", "indexes.i0.packages", "'/a/s' is inside '/a'"),
+    ("/s", "/", "state", "indexes.i0.packages", "'/s' is inside '/'"),
+    ("/s", "/s/a", "indexes.i0.packages", "state", "'/s/a' is inside '/s'"),
+    ("link/s", "real", "state", "indexes.i0.packages", "'CWD/link/s' is inside 'CWD/real'"),
+    ("real", "link", "indexes.i0.packages", "state", "'CWD/link' is the same as 'CWD/real'"),
 ]
 
 
@@ -99,7 +101,7 @@ def test_overlaps_refused(
     (folder / "real").mkdir()
     (folder / "link").symlink_to("real")
     (problem,) = problems(with_directories(state, packages).replace("CWD", str(folder)))
-    sentence = f"{refused}: wanted a directory apart from {other}, got {got}"
+    sentence = f"{refused}: must not overlap {other}: {got}"
     assert problem.partition(": ")[2] == sentence.replace("CWD", str(folder))
 
 
@@ -141,6 +143,6 @@ def test_index_names_reserved(name: str) -> None:
     """An index may not take the place of a path of ours."""
     text = f"{HEAD}  {name}: {{packages: /a}}\n"
     (problem,) = problems(text)
-    wanted = "wanted a name that is no path of pyindex itself"
-    assert problem == f"3: indexes.{name}: {wanted} ({', '.join(RESERVED)}), got '{name}'"
+    sentence = "expected a name that is not a path of pyindex"
+    assert problem == f"3: indexes.{name}: {sentence} ({', '.join(RESERVED)}), got '{name}'"
     assert not valid_in_schema(text)

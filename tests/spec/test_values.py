@@ -120,17 +120,17 @@ def test_accepted(key: str, written: str, read: object, in_schema: bool) -> None
     assert valid_in_schema(with_value(key, written)) is in_schema
 
 
-DURATION = "wanted a duration such as 90s, 5m, 1h30m or 14d"
-ADDRESS = "wanted an address such as 127.0.0.1 or ::"
-SIZE = "wanted a size such as 512m or 2g"
-PATH = "wanted a path, without control characters"
-USER = "wanted a path whose '~' is a user of this machine"
-PORT = "wanted a whole number from 1 to 65535"
-COUNT = "wanted a whole number from 1 to 256"
-MAPPING = "wanted a mapping of keys to values"
-UNSET = "wanted the environment variable UNSET, which is not set"
-VARIABLE = "wanted ${NAME}, or $${ for a plain ${"
-TAG = "wanted a plain value, got the tag"
+DURATION = "expected a duration such as 90s, 5m, 1h30m or 14d"
+ADDRESS = "expected an address such as 127.0.0.1 or ::"
+SIZE = "expected a size such as 512m or 2g"
+PATH = "expected a path, without control characters"
+USER = "expected a path whose '~' is a user of this machine"
+PORT = "expected a whole number from 1 to 65535"
+COUNT = "expected a whole number from 1 to 256"
+MAPPING = "expected a mapping of keys to values"
+UNSET = "the environment variable UNSET is not set"
+VARIABLE = "expected ${NAME}, or $${ for a plain ${"
+TAG = "expected a plain value, got the tag"
 # (key, as written, the sentence, whether the JSON Schema refuses it too)
 REFUSED = [
     ("name", "Lab", f"{NAME}, got 'Lab'", True),
@@ -156,13 +156,13 @@ REFUSED = [
     (
         "url",
         "http://a/b/simple/",
-        "wanted the address of the whole, without the /simple that clients add,"
+        "expected the URL of the appliance, without /simple, which clients add,"
         " got 'http://a/b/simple/'",
         False,
     ),
     ("server", "4", f"{MAPPING}, got '4'", True),
     ("server", "", f"{MAPPING}, got nothing", True),
-    ("server.manager", "sysv", "wanted 'systemd' or 'supervisor', got 'sysv'", True),
+    ("server.manager", "sysv", "expected 'systemd' or 'supervisor', got 'sysv'", True),
     ("server.workers", "0", f"{COUNT}, got '0'", True),
     ("server.workers", "-1", f"{COUNT}, got '-1'", True),
     ("server.workers", "many", f"{COUNT}, got 'many'", True),
@@ -188,14 +188,14 @@ REFUSED = [
     ("server.reconcile", "1m1h", f"{DURATION}, got '1m1h'", True),
     ("server.reconcile", "1.5h", f"{DURATION}, got '1.5h'", True),
     ("server.reconcile", "999999d", f"{DURATION}, got '999999d'", True),
-    ("server.reconcile", "3651d", "wanted at most 3650d, got '3651d'", False),
+    ("server.reconcile", "3651d", "expected at most 3650d, got '3651d'", False),
     ("nginx.max_upload", "2 GB", f"{SIZE}, got '2 GB'", True),
     ("nginx.max_upload", "0", f"{SIZE}, got '0'", False),
     ("nginx.max_upload", "9999999999999999g", f"{SIZE}, got '9999999999999999g'", False),
-    ("server.bind", "tcp", "wanted 'socket' or 'port', got 'tcp'", True),
-    ("backup.keep", "0", "wanted a whole number from 1 to 3650, got '0'", True),
+    ("server.bind", "tcp", "expected 'socket' or 'port', got 'tcp'", True),
+    ("backup.keep", "0", "expected a whole number from 1 to 3650, got '0'", True),
     ("nginx.tls", "true", f"{MAPPING}, got 'true'", True),
-    ("host.system", "centos-6", "wanted 'centos-7' or 'debian-12', got 'centos-6'", True),
+    ("host.system", "centos-6", "expected 'centos-7' or 'debian-12', got 'centos-6'", True),
     ("accounts.htpasswd", "''", f"{PATH}, got ''", True),
     ("accounts.htpasswd", '"/a\\nb"', rf"{PATH}, got '/a\nb'", False),
     ("accounts.htpasswd", '"/a\\0"', rf"{PATH}, got '/a\x00'", False),
@@ -215,10 +215,10 @@ def test_refused_in_lists() -> None:
         f"{SMALL}nginx:\n  names: [ok, a b, 999.1.1.1]\n  internal: [10.0.0.1/8, 'fe80::1%eth0']\n"
         "  listen: [127.0.0.1, unix, 999.1.1.1]\n"
     )
-    network = "wanted an address or a network such as 10.0.0.0/8"
+    network = "expected an address or a network such as 10.0.0.0/8"
     assert problems(text) == [
-        "5: nginx.names[1]: wanted a host name such as pypi.lab, got 'a b'",
-        "5: nginx.names[2]: wanted a host name such as pypi.lab, got '999.1.1.1'",
+        "5: nginx.names[1]: expected a host name such as pypi.lab, got 'a b'",
+        "5: nginx.names[2]: expected a host name such as pypi.lab, got '999.1.1.1'",
         f"6: nginx.internal[0]: {network}, got '10.0.0.1/8'",
         f"6: nginx.internal[1]: {network}, got 'fe80::1%eth0'",
         f"7: nginx.listen[1]: {ADDRESS}, got 'unix'",
@@ -228,7 +228,7 @@ def test_refused_in_lists() -> None:
 
 @pytest.mark.parametrize(("key", "written", "sentence", "in_schema"), REFUSED)
 def test_refused(key: str, written: str, sentence: str, in_schema: bool) -> None:
-    """A value that cannot be used is refused with line, full key, what was wanted and got."""
+    """A value that cannot be used is refused with line, full key, what was expected and got."""
     text = with_value(key, written)
     assert problems(text) == [f"{text.count(chr(10))}: {key}: {sentence}"]
     assert valid_in_schema(text) is not in_schema

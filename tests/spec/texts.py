@@ -28,8 +28,8 @@ host: {system: centos-7}
 """  # noqa: E501
 SMALL = "state: /state\nindexes:\n  main: {packages: /packages}\n"
 HEAD = "state: /state\nindexes:\n"
-NAME = "wanted a name of small letters, digits and '-', at most 63, not beginning with '-'"
-URL = "wanted http[s]://HOST[:PORT][/PREFIX] without user, query or fragment"
+NAME = "expected a name of small letters, digits and '-', at most 63, not beginning with '-'"
+URL = "expected http[s]://HOST[:PORT][/PREFIX] without user, query or fragment"
 
 
 def loaded(text: str) -> Spec:

@@ -376,10 +376,10 @@ def test_answers_in_parts_are_whole(lab: Lab, monkeypatch: pytest.MonkeyPatch) -
     client = TestClient(create_app(lab.spec))
     whole = asked(client, "list_packages_with_serial"), asked(client, "changelog_since_serial", 0)
     for part in (1, 3, 7, 8):
-        monkeypatch.setattr(changelog, "_PART", part)
+        monkeypatch.setattr(changelog, "_BATCH", part)
         assert asked(client, "list_packages_with_serial") == whole[0]
         assert asked(client, "changelog_since_serial", 0) == whole[1]
-    monkeypatch.setattr(changelog, "_LARGEST", 5)
+    monkeypatch.setattr(changelog, "_MOST_CHANGES", 5)
     assert asked(client, "changelog_since_serial", 0) == whole[1][:5]
 
 
@@ -434,7 +434,7 @@ def test_a_host_that_is_no_address_is_refused(client: TestClient, host: str) -> 
     for place in ("/", "/main/", "/pypi/flask/json", "/pypi/flask/1.1+local/json", "/-/uv.toml"):
         answer = client.simulate_get(place, headers={"Host": host})
         assert answer.status_code == 400
-        assert "Host is no address" in answer.text
+        assert "the header Host is not an address" in answer.text
 
 
 def test_home_tells_how_to_use_it(client: TestClient, lab: Lab) -> None:
@@ -485,7 +485,7 @@ def test_health_says_what_is_wrong(lab: Lab) -> None:
         lab.once()
         answer = client.simulate_get("/health")
         assert answer.status_code == 200
-        assert answer.json["problems"] == ["1 files are refused: see `pyindex status`"]
+        assert answer.json["problems"] == ["1 files are rejected; run `pyindex status`"]
     problems = client.simulate_get("/health").json["problems"]
     assert "no watcher is running: run `pyindex serve` or `pyindex watch`" in problems
 

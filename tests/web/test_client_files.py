@@ -11,7 +11,7 @@ import yaml
 from falcon.testing import TestClient
 
 from appliance import render, spec
-from appliance.operations.watch import Watch
+from appliance.operations.update import update
 from appliance.web.app import create_app
 from tests.conftest import Lab
 
@@ -101,7 +101,7 @@ def test_the_home_page_shows_the_same_settings(tmp_path: Path, at: str) -> None:
     given = spec.load(path)
     for index in given.indexes.values():
         index.packages.mkdir()
-    Watch(given).once()
+    update(given)
     client = TestClient(create_app(given))
     blocks = re.findall("<pre>(.*?)</pre>", client.simulate_get(f"{at}/").text, re.DOTALL)
     shown = "".join(f"{unescape(block)}\n\n" for block in blocks)

@@ -15,7 +15,7 @@ from appliance.operations.update import update
 from appliance.site.tree import page_time
 from appliance.web.app import create_app
 from appliance.web.negotiate import HTML, JSON, OLD_HTML
-from appliance.web.static import File
+from appliance.web.static import OpenFile
 from tests.conftest import Lab
 from tests.dist import make_wheel, uploaded
 
@@ -387,8 +387,8 @@ def test_the_door_leads_to_files_only(tmp_path: Path, path: str) -> None:
     (www / "loop").symlink_to("loop")
     os.mkfifo(www / "pipe")
     with pytest.raises(falcon.HTTPNotFound):
-        File(str(www), path)
-    with File(str(www), "secret") as file:
+        OpenFile(str(www), path)
+    with OpenFile(str(www), "secret") as file:
         assert file.read() == b"open"
 
 

@@ -20,7 +20,7 @@ def test_tls_is_refused() -> None:
     """Rather than to speak plain HTTP where HTTPS was asked for."""
     config = Config()
     config.set("certfile", "/x/cert.pem")
-    with pytest.raises(RuntimeError, match="speaks no TLS: put nginx in front"):
+    with pytest.raises(RuntimeError, match="does not support TLS; put nginx in front"):
         Worker.check_config(config, logging.getLogger())
 
 

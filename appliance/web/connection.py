@@ -1,0 +1,210 @@
+"""One client of the worker: its socket, what it sent and is to get, and what it is waited for.
+
+Nothing here waits. What would have to wait yields a :class:`Wait` to the worker instead.
+"""
+
+import os
+import re
+import select
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from gunicorn.http.body import LengthReader
+
+LARGEST_BODY = 1 << 16
+"""The application is given no more of a request's body than this, and nothing of a chunked one."""
+HEAD_SECONDS = 20.0
+
+_BODY_SECONDS = 20.0
+_SEND_SECONDS = 60.0  # without any progress
+_LINGER_SECONDS = 2.0
+_QUIET_SECONDS = 10.0
+_LONGEST_LINGER_SECONDS = 300.0
+_LINGER_BYTES = 1 << 31
+_HEAD_BYTES = 1 << 16
+_RECEIVED_BYTES = 1 << 16  # at a time
+_SENT_BYTES = 1 << 23  # at a time; then other connections have the thread
+# A client on a fast line makes room in it: to go through the main thread would take longer.
+_FAST_LINE_MILLISECONDS = 2
+# The end of a head, or what cannot be in one and is rejected by gunicorn (RFC 9112, 2.2).
+_END_OF_HEAD = re.compile(rb"\r\n\r\n|(?<!\r)\n")
+
+
+class _Inbox:
+    """Bytes that a client has sent, for gunicorn to parse instead of a socket."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self._searched = 0
+
+    def recv(self, size: int) -> bytes:
+        data = bytes(self.data[:size])
+        del self.data[:size]
+        self._searched = 0
+        return data
+
+    def has_head(self) -> bool:
+        """Whether there is a complete head, or more bytes than one may have."""
+        end = _END_OF_HEAD.search(self.data, max(self._searched - 3, 0))
+        self._searched = len(self.data)
+        return end is not None or len(self.data) > _HEAD_BYTES
+
+    def has_end_of_head(self) -> bool:
+        return _END_OF_HEAD.search(self.data) is not None
+
+
+class _Outbox:
+    """Bytes and a part of a file that a client is to get, for gunicorn to write to instead of a
+    socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._bytes: deque[bytes] = deque()
+        self._file, self._offset, self._count = -1, 0, 0
+
+    def sendall(self, data: bytes) -> None:
+        self._bytes.append(data)
+
+    send = sendall
+
+    def sendfile(self, file: Any, offset: int, count: int) -> None:
+        self._file, self._offset, self._count = file.fileno(), offset, count
+
+    def gettimeout(self) -> float:
+        return 0.0
+
+    def flush(self) -> bool:
+        """Send what the client accepts now, up to a bound; return whether that was all."""
+        try:
+            return self._flush_bytes() and self._flush_file()
+        except BlockingIOError:
+            return False
+
+    def _flush_bytes(self) -> bool:
+        if not self._bytes:
+            return True
+        data = b"".join(self._bytes)
+        self._bytes.clear()
+        more = socket.MSG_MORE if self._count else 0  # the file shares a segment with the head
+        try:
+            sent = self._sock.send(data, more)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._bytes.append(data[sent:])
+        return sent == len(data)
+
+    def _flush_file(self) -> bool:
+        allowed = _SENT_BYTES
+        while self._count and allowed > 0:
+            sent = self._sendfile(min(self._count, allowed))
+            if not sent:
+                raise ConnectionAbortedError  # the file has been truncated
+            self._offset += sent
+            self._count -= sent
+            allowed -= sent
+        return not self._count
+
+    def _sendfile(self, count: int) -> int:
+        sock = self._sock.fileno()
+        try:
+            return os.sendfile(sock, self._file, self._offset, count)
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(sock, select.POLLOUT)
+            poll.poll(_FAST_LINE_MILLISECONDS)
+            return os.sendfile(sock, self._file, self._offset, count)
+
+
+@dataclass
+class Wait:
+    """A condition to resume a conversation on: an ``event`` of the socket (of :mod:`selectors`)
+    within ``seconds``, and then that ``is_enough`` has been received."""
+
+    event: int
+    seconds: float
+    is_enough: Callable[[], bool] = lambda: True
+
+
+class Connection:
+    """A client. Either a thread has it, to resume its ``conversation``, or it is waited for.
+
+    ``since`` and ``deadline`` are seconds of the monotonic clock: when the wait began, and when the
+    connection is closed. It ``is_idle`` between two requests.
+    """
+
+    def __init__(self, sock: socket.socket, client: Any, server: Any) -> None:
+        sock.setblocking(False)
+        self.sock, self.client, self.server = sock, client, server
+        self.inbox, self.outbox = _Inbox(), _Outbox(sock)
+        self.conversation: Generator[Wait, None, None]
+        self.is_idle = True
+        self.wait = Wait(selectors.EVENT_READ, HEAD_SECONDS)
+        self.since = self.deadline = 0.0
+
+    def receive(self) -> bool:
+        """Read once into the inbox; return whether the client is still there."""
+        try:
+            data = self.sock.recv(_RECEIVED_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+        self.inbox.data += data
+        if data and self.is_idle:
+            self.is_idle = False
+            self.deadline = time.monotonic() + HEAD_SECONDS
+        return bool(data)
+
+
+def receive_body(
+    connection: Connection, request: Any, unreader: Any
+) -> Generator[Wait, None, bool]:
+    """Wait for the body of a request, if the application is given one; return whether the client
+    has no more to send."""
+    reader = request.body.reader
+    is_small: bool = isinstance(reader, LengthReader) and reader.length <= LARGEST_BODY
+    if is_small:
+        missing = reader.length - len(unreader.buf.getvalue())
+        if request._expected_100_continue and missing > len(connection.inbox.data):
+            connection.outbox.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            yield from flush(connection)
+        if missing > 0:
+            data = connection.inbox.data
+            yield Wait(selectors.EVENT_READ, _BODY_SECONDS, lambda: len(data) >= missing)
+    else:
+        request.force_close()
+
+    request._expected_100_continue = False
+    return is_small
+
+
+def flush(connection: Connection) -> Generator[Wait, None, None]:
+    """Wait until the client has accepted all that is in the outbox."""
+    while not connection.outbox.flush():
+        yield Wait(selectors.EVENT_WRITE, _SEND_SECONDS)
+
+
+def linger(connection: Connection, has_all: bool) -> Generator[Wait, None, None]:
+    """Read on, so that a client which sends all before it reads gets its answer (RFC 9112, 9.6).
+
+    ``has_all`` says that the client has nothing more to send.
+    """
+    seconds = _LINGER_SECONDS if has_all else _LONGEST_LINGER_SECONDS
+    connection.sock.shutdown(socket.SHUT_WR)
+    end, remaining, data = time.monotonic() + seconds, _LINGER_BYTES, connection.inbox.data
+
+    def is_enough() -> bool:
+        nonlocal remaining
+        remaining -= len(data)
+        data.clear()
+        connection.deadline = min(time.monotonic() + _QUIET_SECONDS, end)
+        return remaining < 0
+
+    yield Wait(selectors.EVENT_READ, min(_QUIET_SECONDS, seconds), is_enough)
