@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from appliance.operations.recover import rebuild
 from falcon.testing import TestClient
 
 from appliance.catalog.metadata import KeptMetadata
 from appliance.incoming.scan import Scanner
 from appliance.operations import decisions
+from appliance.operations.rebuild import rebuild
 from appliance.site.publish import Publisher
 from appliance.site.tree import Site
 from appliance.web.app import create_app
