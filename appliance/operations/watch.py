@@ -36,6 +36,9 @@ class Watcher:
         self._unwatched = 0
         self._is_ready = False
         self._indexes: list[WatchedIndex] = []
+        # Readers have a catalog from here on; what is wrong is logged when it is needed.
+        with contextlib.suppress(OSError, PyindexError):
+            prepare(spec)
 
     def stop(self) -> None:
         """Let :meth:`run` come to its end soon."""
