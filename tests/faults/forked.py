@@ -56,6 +56,7 @@ def _become(argv: list[str], out: str, err: str) -> None:
     os.dup2(nothing, 0)
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), number)
+    gc.collect()  # so that what it collects, and when, does not depend on the commands before it
     try:
         code = main(argv)
     except Exception:
