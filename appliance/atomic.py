@@ -9,7 +9,9 @@ import errno
 import itertools
 import os
 import secrets
+import shutil
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,13 +22,14 @@ class Batch:
     Until then they lie under other names: in the directory ``temporary``, which must be on the
     same file system, or hidden beside their targets. A batch that ends in an exception removes
     what has not appeared. If it is not ``durable``, the caller calls :func:`sync` before anything
-    refers to the files.
+    refers to the files. A batch can be committed more than once.
     """
 
     def __init__(self, temporary: str | None = None, durable: bool = True) -> None:
         self._temporary, self._durable = temporary, durable
         self._names = (f"{secrets.token_hex(6)}-{number}" for number in itertools.count())
         self._pending: list[tuple[str, str]] = []
+        self._moves: list[tuple[str, str]] = []
         self._written: list[str] = []
         self._directories: set[str] = set()
         self._appeared: set[str] = set()
@@ -51,6 +54,12 @@ class Batch:
             raise
         else:
             self._appeared.add(directory)
+
+    def move(self, source: str, target: str) -> None:
+        """Prepare to move ``source``, which is durable, to ``target``, before anything that is
+        written appears. If it is gone by then, nothing happens."""
+        self._make_room(os.path.dirname(target))
+        self._moves.append((source, target))
 
     def _create(self, place: str, content: bytes, mtime: int | None = None) -> None:
         descriptor = create(place)
@@ -82,23 +91,52 @@ class Batch:
         """Make all of it durable, then visible, then that durable."""
         if self._durable:
             sync_paths(self._written)
+        self._written.clear()
+
+        for source, target in self._moves:
+            self._move(source, target)
+            self._appeared.add(os.path.dirname(target))
         for temporary, target in self._pending:
-            try:
-                os.replace(temporary, target)
-            except IsADirectoryError:
-                if self._temporary is None:
-                    raise
-                # Of our own tree: it was a directory in the packages directory once.
-                os.rename(target, f"{self._temporary}/{next(self._names)}")
-                os.replace(temporary, target)
-            except FileNotFoundError:  # another process found the directory empty and removed it
-                make_directory(os.path.dirname(target))
-                os.replace(temporary, target)
-        if self._durable:
-            sync_paths(
-                sorted(self._appeared | {os.path.dirname(place) for _, place in self._pending})
-            )
+            self._replace(temporary, target)
+            self._appeared.add(os.path.dirname(target))
+        self._moves.clear()
         self._pending.clear()
+
+        if self._durable:
+            sync_paths(sorted(self._appeared))
+        self._appeared.clear()
+
+    def _replace(self, source: str, target: str) -> None:
+        try:
+            os.replace(source, target)
+        except IsADirectoryError:
+            if self._temporary is None:
+                raise
+            # Of our own tree: it was a directory in the packages directory once.
+            os.rename(target, f"{self._temporary}/{next(self._names)}")
+            os.replace(source, target)
+        except FileNotFoundError:  # another process found the directory empty and removed it
+            make_directory(os.path.dirname(target))
+            os.replace(source, target)
+
+    def _move(self, source: str, target: str) -> None:
+        try:
+            self._replace(source, target)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._copy(source, target)
+            unlink(source)
+
+    def _copy(self, source: str, target: str) -> None:
+        """Let what is on another file system appear at ``target``, too."""
+        temporary = self._prepare(target)
+        self._create(temporary, Path(source).read_bytes())
+        if self._durable:
+            sync_paths([temporary])
+        self._replace(temporary, target)
 
     def _prepare(self, target: str) -> str:
         """A name for the file until it appears at ``target``, whose directory is there then."""
@@ -180,6 +218,23 @@ def sync_paths(paths: list[str]) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def remove_old(directory: str, seconds: float) -> None:
+    """Remove what was put into ``directory`` so long ago or longer.
+
+    By the ctime, as an mtime may be set to anything.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        for entry in list(os.scandir(directory)):
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                if time.time() - status.st_ctime < seconds:
+                    continue
+                if stat.S_ISDIR(status.st_mode):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    unlink(entry.path)
 
 
 def make_directory(directory: Path | str) -> None:

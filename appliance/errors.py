@@ -17,8 +17,8 @@ class SpecError(PyindexError):
         self.problems = problems
 
 
-class Refused(PyindexError):
-    """A file cannot be taken in; the text is the reason that ``pyindex status`` shows."""
+class Rejected(PyindexError):
+    """A file cannot be accepted; the text is the reason that ``pyindex status`` shows."""
 
 
 class NotFound(PyindexError):

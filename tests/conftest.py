@@ -98,7 +98,7 @@ class Lab:
     def refused(self) -> dict[str, str]:
         """Paths of refused files, with the reasons."""
         with self.catalog.read() as reader:
-            return {refusal.path: refusal.reason for refusal in reader.refusals(self.index)}
+            return {refusal.path: refusal.reason for refusal in reader.rejections(self.index)}
 
     def journal(self) -> list[Change]:
         """The changes; the first line, which says where serials begin, is none."""

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from falcon.testing import TestClient
 from appliance.catalog.readiness import scan_mark
 from appliance.cli import main
 from appliance.cli.status import status
-from appliance.incoming import scan
-from appliance.incoming.directory import Entry, Folder
+from appliance.incoming import comparison
+from appliance.incoming.directory import PackagesDirectory
+from appliance.incoming.entries import Entry
 from appliance.incoming.scan import Scanner
 from appliance.operations import report
 from appliance.operations.health import health
@@ -90,7 +91,7 @@ def test_a_bug_is_told_and_got_over(running: Lab, monkeypatch: pytest.MonkeyPatc
         raise ZeroDivisionError("as tested")
 
     with monkeypatch.context() as patch:
-        patch.setattr("appliance.incoming.directory.Folder.look", fail)
+        patch.setattr("appliance.incoming.directory.PackagesDirectory.entries", fail)
         make_wheel(running.packages, "bar", "1.0")
         eventually(lambda: any("as tested" in each for each in problems(running)))
         assert asked(running) == (200, "degraded")
@@ -103,20 +104,20 @@ def test_a_bug_that_one_file_brings_out_stops_no_other(
     running: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rest comes in, by event and by a scan, and what it was is told."""
-    look, compare = Folder.look, Scanner._compare
+    entries, compare = PackagesDirectory.entries, Scanner._compare
 
-    def fail_look(self: Folder, path: str = "") -> Iterator[Entry]:
+    def fail_entries(self: PackagesDirectory, path: str = "") -> Iterator[Entry]:
         if "poison" in path:
             raise ZeroDivisionError("as tested")
-        return look(self, path)
+        return entries(self, path)
 
-    def fail_compare(self: Scanner, part: Any, again: bool) -> tuple[list[Entry], set[str]]:
-        if any("poison" in path for path in part.found):
+    def fail_compare(self: Scanner, part: Any, again: bool) -> tuple[list[Entry], Set[str]]:
+        if any("poison" in path for path in part.entries):
             raise ZeroDivisionError("as tested")
         return compare(self, part, again)
 
-    monkeypatch.setattr(scan, "_SLICE", 1)
-    monkeypatch.setattr(Folder, "look", fail_look)
+    monkeypatch.setattr(comparison, "_SLICE", 1)
+    monkeypatch.setattr(PackagesDirectory, "entries", fail_entries)
     monkeypatch.setattr(Scanner, "_compare", fail_compare)
     make_wheel(running.packages, "poison", "1.0")
     eventually(lambda: any("as tested" in each for each in problems(running)))

@@ -112,7 +112,7 @@ def test_where_the_python_lies_in_its_archive(
     assert copy_archive(python, tmp_path / "new", None) == strip
 
 
-def refusals(tmp_path: Path) -> dict[str, tuple[Python, Path | None, str]]:
+def rejections(tmp_path: Path) -> dict[str, tuple[Python, Path | None, str]]:
     """Inputs that cannot be packed, with the sentence."""
     (tmp_path / "empty").mkdir()
     good = archive(tmp_path / "good.tar.gz", "bin/python3.11")
@@ -133,7 +133,7 @@ def refusals(tmp_path: Path) -> dict[str, tuple[Python, Path | None, str]]:
 @pytest.mark.parametrize("case", ["digest", "folder", "kind"])
 def test_what_cannot_be_packed_is_said(tmp_path: Path, spec: Spec, case: str) -> None:
     """The sentence names the thing, and nothing is left."""
-    python, packages, sentence = refusals(tmp_path)[case]
+    python, packages, sentence = rejections(tmp_path)[case]
     with pytest.raises(PyindexError) as error:
         build_pack(spec, tmp_path / "out", python, packages)
     assert str(error.value).startswith(sentence)
@@ -151,7 +151,7 @@ def test_a_host_that_is_not_said_is_taken_for_debian(tmp_path: Path, spec: Spec)
 @pytest.mark.parametrize("case", ["wrong", "version"])
 def test_an_archive_is_checked(tmp_path: Path, case: str) -> None:
     """Another digest, or another Python in it, is refused."""
-    python, _, sentence = refusals(tmp_path)[case]
+    python, _, sentence = rejections(tmp_path)[case]
     with pytest.raises(PyindexError) as error:
         copy_archive(python, tmp_path / "new", None)
     assert str(error.value).startswith(sentence)

@@ -48,13 +48,13 @@ def agree(lab: Lab) -> None:
     """
     with lab.catalog.read() as reader:
         files = reader.offered(lab.index, limit=10_000)
-        refusals = reader.refusals(lab.index)
+        rejections = reader.rejections(lab.index)
         assert reader.mark("pages") == reader.mark("lists") == reader.serial()
     names = {file.filename for file in files}
-    for refusal in refusals:
+    for refusal in rejections:
         assert Path(refusal.path).name in names, refusal
     folder = package_files(lab)
-    for refusal in refusals:
+    for refusal in rejections:
         folder.pop(refusal.path, None)
     catalog = {file.path: file.sha256 for file in files}
     yanked = {file.path: file.yanked is not None for file in files}

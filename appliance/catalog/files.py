@@ -7,62 +7,65 @@ from typing import Any
 import sqlalchemy as sa
 
 from appliance.catalog import schema
-from appliance.catalog.queries import Stat, at_paths, portions
+from appliance.catalog.queries import at_paths, portions
 from appliance.catalog.recorder import to_row
-from appliance.catalog.refusals import RefusalWriter, duplicate
-from appliance.index.model import Change, File, Refusal
+from appliance.catalog.rejections import RejectionWriter, duplicate
+from appliance.index.model import Change, Code, File, Rejection, Stat
 
 
-class FileWriter(RefusalWriter):
+class FileWriter(RejectionWriter):
     """Changes to the files of an index. Each method that takes a file's ``path`` ignores unknown
     ones and says whether it changed anything."""
 
-    def add(self, index: str, files: Sequence[File]) -> list[Refusal]:
+    def add(self, index: str, files: Sequence[File]) -> list[Rejection]:
         """Put files in, in place of what was at their paths. Those whose name the index has at
-        another path already are refused, and returned; so are those whose bytes changed while
+        another path already are rejected, and returned; so are those whose bytes changed while
         their size, mtime and inode did not, which is what damage looks like."""
         known = self._namesakes(index, files)
         expected = self._expected(index, files, known)
         known_at = {file.path: file for file in known}
         path_of = {file.filename: file.path for file in known}
         accepted: dict[str, File] = {}
-        refused: list[Refusal] = []
+        rejected: list[Rejection] = []
 
         # In their order: a file that comes in here keeps out a later one of its name.
         for file in files:
             first = path_of.get(file.filename, file.path)
             before = expected.get(file.path)
             if first != file.path:
-                refused.append(duplicate(file, first))
+                rejected.append(duplicate(file, first))
             elif before is not None and not before.is_met_by(file):
-                refused.append(_changed(file, before.sha256))
+                rejected.append(_altered(file, before.sha256))
             else:
                 file = self._compare(index, known_at.get(file.path), file)
                 accepted[file.path] = known_at[file.path] = file
                 path_of[file.filename] = file.path
 
-        rows = [to_row(index, file) for file in accepted.values()]
+        rows = [to_row(index, file) | {"doubted": None} for file in accepted.values()]
         schema.upsert(self._connection, schema.file, rows)
         self._forget_what_kept_the_name(index, accepted)
-        self.refuse(index, refused)
-        self._expect(index, [file.path for file in refused], expected)
-        return refused
+        self.reject(index, rejected)
+        self._expect(index, [file.path for file in rejected], expected)
+        return rejected
 
     def _forget_what_kept_the_name(self, index: str, accepted: Mapping[str, File]) -> None:
-        """Forget what was refused at the paths of accepted files, and what was remembered of their
+        """Forget what was rejected at the paths of accepted files, and what was remembered of their
         names at other paths."""
         seen = self.unseen_named(index, [file.filename for file in accepted.values()])
         elsewhere = {seen[f.filename]: f for f in accepted.values() if f.filename in seen}
         successors = {**accepted, **elsewhere}
-        self._forget_refusals(index, list(successors), successors)
+        self._forget_rejections(index, list(successors), successors)
 
     def _expected(
         self, index: str, files: Sequence[File], known: Sequence[File]
     ) -> dict[str, "_Expected"]:
-        """What files must be that were accepted or refused before, by their paths."""
+        """What files must be that were accepted or rejected before, by their paths; not those that
+        are in doubt."""
+        doubted = self._doubted(index, [file.path for file in known])
         expected = {
             file.path: _Expected(_stat(file), file.sha256, file.md5, file.blake2b_256)
             for file in known
+            if file.path not in doubted
         }
         for portion in portions([file.path for file in files if file.path not in expected]):
             query = sa.select(schema.refused).where(
@@ -72,8 +75,18 @@ class FileWriter(RefusalWriter):
                 expected[row.path] = _Expected(_stat(row), row.sha256)
         return expected
 
+    def _doubted(self, index: str, paths: Sequence[str]) -> set[str]:
+        file = schema.file
+        return {
+            path
+            for portion in portions(paths)
+            for path in self._connection.scalars(
+                sa.select(file.c.path).where(*at_paths(file, index, portion), file.c.doubted)
+            )
+        }
+
     def _expect(self, index: str, paths: Sequence[str], expected: dict[str, "_Expected"]) -> None:
-        """Remember what refused files must be to come in again."""
+        """Remember what rejected files must be to be accepted again."""
         for path in paths:
             if path in expected:
                 query = sa.update(schema.refused).where(*at_paths(schema.refused, index, [path]))
@@ -122,7 +135,7 @@ class FileWriter(RefusalWriter):
         here = schema.file.c.index == index, schema.file.c.path == sa.bindparam("old")
         query = sa.update(schema.file).where(*here).values(path=sa.bindparam("new"))
         self._connection.execute(query, rows)
-        self._forget_refusals(index, list(new.values()))
+        self._forget_rejections(index, list(new.values()))
         for old, place in new.items():
             self._record(index, replace(files[old], path=place), "moved", old)
         return set(new.values())
@@ -149,8 +162,8 @@ class FileWriter(RefusalWriter):
 
     def doubt(self) -> None:
         """Know no file by its size, mtime and inode any more: whatever is there is accepted."""
-        self._connection.execute(sa.update(schema.file).values(inode=-1))
-        self._connection.execute(sa.update(schema.refused).values(inode=-1, sha256=None))
+        self._connection.execute(sa.update(schema.file).values(doubted=True))
+        self._connection.execute(sa.update(schema.refused).values(retry=True, sha256=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +186,12 @@ def _same_bytes(old: "File | _Expected", new: File) -> bool:
 
 
 def _stat(row: Any) -> Stat:
-    return row.size, row.mtime_ns, row.inode
+    return Stat(row.size, row.mtime_ns, row.inode)
 
 
-def _changed(file: File, sha256: str) -> Refusal:
+def _altered(file: File, sha256: str) -> Rejection:
     reason = (
         f"its bytes changed since it was accepted (sha256 was {sha256}, is {file.sha256}): restore"
         " the file, or accept it by `pyindex rebuild --accept-changes`"
     )
-    return Refusal(file.path, reason, file.size, file.mtime_ns, file.inode)
+    return Rejection(file.path, Code.ALTERED, reason, file.size, file.mtime_ns, file.inode)

@@ -1,53 +1,65 @@
 """What is known of each path of a packages directory: a file that was accepted, one that was
-refused, or one that nobody has seen yet."""
+rejected, or one that nobody has seen yet."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from appliance.catalog import schema
-from appliance.catalog.queries import Queries, Stat, at_paths, portions, select_refusals, to_refusal
-from appliance.index.model import DUPLICATE, Refusal
+from appliance.catalog.queries import Queries, at_paths, portions, select_rejections, to_rejection
+from appliance.index.model import Code, Rejection, Stat
+
+
+def _stat(table: sa.Table) -> list[sa.ColumnElement[Any]]:
+    return [table.c.size, table.c.mtime_ns, table.c.inode]
+
 
 _KNOWN = (schema.unseen, schema.file, schema.refused)
+# Size, mtime and inode of each row, and whether a file that has them is the one that is known.
+_STAT: dict[sa.Table, list[sa.ColumnElement[Any]]] = {
+    schema.unseen: [sa.null(), sa.null(), sa.null(), sa.false()],
+    schema.file: [*_stat(schema.file), schema.file.c.doubted.is_not(True)],
+    schema.refused: [*_stat(schema.refused), schema.refused.c.retry.is_(False)],
+}
 
 
 class InventoryQueries(Queries):
     """What a scan compares a packages directory with. Paths are relative to it."""
 
-    def stats(self, index: str, under: Iterable[str] = ("",)) -> dict[str, Stat]:
-        """Size, mtime and inode of each known path, at or below ``under``: accepted or refused, or
-        remembered, of which these are -1."""
+    def stats(self, index: str, under: Iterable[str] = ("",)) -> dict[str, Stat | None]:
+        """Each known path at or below ``under``, accepted, rejected or remembered, with the stat
+        by which its file is known; ``None`` where it is to be examined whatever that is."""
         return {
-            path: (size, mtime_ns, inode)
+            path: stat
             for table in _KNOWN
             for top in under
-            for path, size, mtime_ns, inode in self._connection.execute(
-                _stats(table).where(table.c.index == index, *_at_or_below(table, top))
-            )
+            for path, stat in self._stats(table, table.c.index == index, *_at_or_below(table, top))
         }
 
-    def stats_at(self, index: str, paths: Sequence[str]) -> dict[str, Stat]:
+    def stats_at(self, index: str, paths: Sequence[str]) -> dict[str, Stat | None]:
         """As :meth:`stats`, of those of ``paths`` that are known, without what is below them."""
         return {
-            path: (size, mtime_ns, inode)
+            path: stat
             for table in _KNOWN
             for portion in portions(paths)
-            for path, size, mtime_ns, inode in self._connection.execute(
-                _stats(table).where(*at_paths(table, index, portion))
+            for path, stat in self._stats(table, *at_paths(table, index, portion))
+        }
+
+    def stats_between(self, index: str, after: str, upto: str | None) -> dict[str, Stat | None]:
+        """As :meth:`stats`, of paths after ``after``, up to and with ``upto`` or to the end."""
+        return {
+            path: stat
+            for table in _KNOWN
+            for path, stat in self._stats(
+                table, table.c.index == index, *_between(table, after, upto)
             )
         }
 
-    def stats_between(self, index: str, after: str, upto: str | None) -> dict[str, Stat]:
-        """As :meth:`stats`, of paths after ``after``, up to and with ``upto`` or to the end."""
-        return {
-            path: (size, mtime_ns, inode)
-            for table in _KNOWN
-            for path, size, mtime_ns, inode in self._connection.execute(
-                _stats(table).where(table.c.index == index, *_between(table, after, upto))
-            )
-        }
+    def _stats(self, table: sa.Table, *where: Any) -> Iterator[tuple[str, Stat | None]]:
+        query = sa.select(table.c.path, *_STAT[table]).where(*where)
+        for path, size, mtime_ns, inode, is_known in self._connection.execute(query):
+            yield path, Stat(size, mtime_ns, inode) if is_known else None
 
     def signed(self, index: str, under: Iterable[str] = ("",)) -> set[str]:
         """The paths of files with a detached signature, at or below ``under``."""
@@ -89,7 +101,7 @@ class InventoryQueries(Queries):
         """Path, and size, mtime and inode, of the index's files of these names, by name."""
         table = schema.file.c
         return {
-            row.filename: (row.path, (row.size, row.mtime_ns, row.inode))
+            row.filename: (row.path, Stat(row.size, row.mtime_ns, row.inode))
             for portion in portions(filenames)
             for row in self._connection.execute(
                 sa.select(
@@ -98,32 +110,34 @@ class InventoryQueries(Queries):
             )
         }
 
-    def refusals(self, index: str) -> list[Refusal]:
-        """What was refused, by path."""
+    def rejections(self, index: str) -> list[Rejection]:
+        """What was rejected, by path."""
         table = schema.refused.c
-        query = select_refusals().where(table.index == index).order_by(table.path)
-        return [to_refusal(row) for row in self._connection.execute(query)]
+        query = select_rejections().where(table.index == index).order_by(table.path)
+        return [to_rejection(row) for row in self._connection.execute(query)]
 
-    def refusals_at(self, index: str, paths: Sequence[str]) -> list[Refusal]:
-        """What was refused at ``paths``."""
+    def rejections_at(self, index: str, paths: Sequence[str]) -> list[Rejection]:
+        """What was rejected at ``paths``."""
         return [
-            to_refusal(row)
+            to_rejection(row)
             for portion in portions(paths)
             for row in self._connection.execute(
-                select_refusals().where(*at_paths(schema.refused, index, portion))
+                select_rejections().where(*at_paths(schema.refused, index, portion))
             )
         ]
 
-    def refused_count(self, index: str) -> int:
-        """How many files of the index's folder are refused."""
+    def rejected_count(self, index: str) -> int:
+        """How many files of the index's packages directory are rejected."""
         query = sa.select(sa.func.count()).where(schema.refused.c.index == index)
         return self._connection.scalar(query) or 0
 
-    def duplicates(self, index: str) -> list[Refusal]:
-        """What was refused only since the index has another file of that name."""
+    def duplicates(self, index: str) -> list[Rejection]:
+        """What was rejected only since the index has another file of that name."""
         table = schema.refused.c
-        here = table.index == index, table.reason.startswith(DUPLICATE, autoescape=True)
-        return [to_refusal(row) for row in self._connection.execute(select_refusals().where(*here))]
+        here = table.index == index, table.code == Code.DUPLICATE.value
+        return [
+            to_rejection(row) for row in self._connection.execute(select_rejections().where(*here))
+        ]
 
     def unseen(self, index: str) -> int:
         """How many files are remembered that were not seen yet, see :meth:`Writer.remember`."""
@@ -169,9 +183,3 @@ def _at_or_below(table: sa.Table, path: str) -> tuple[sa.ColumnElement[bool], ..
 def _between(table: sa.Table, after: str, upto: str | None) -> tuple[sa.ColumnElement[bool], ...]:
     here = (table.c.path > after,)
     return here if upto is None else (*here, table.c.path <= upto)
-
-
-def _stats(table: sa.Table) -> sa.Select[Any]:
-    """Path, size, mtime and inode of each row."""
-    names = ("size", "mtime_ns", "inode")
-    return sa.select(table.c.path, *(table.c.get(name, sa.literal(-1)) for name in names))

@@ -6,12 +6,12 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from appliance.catalog import schema
-from appliance.index.model import File, Refusal
+from appliance.index.model import Code, File, Rejection
 
 _T = TypeVar("_T")
-Stat = tuple[int, int, int]  # size in bytes, mtime in nanoseconds, inode
 
 _PARAMETERS = 500  # SQLite takes a bounded number of them in one statement
+_CODES = {code.value: code for code in Code}
 _FILE = tuple(name for name in File.__dataclass_fields__ if name != "yanked")
 
 
@@ -61,8 +61,8 @@ def select_files() -> sa.Select[Any]:
     return sa.select(*columns, schema.yank.c.reason).outerjoin_from(schema.file, schema.yank, join)
 
 
-def select_refusals() -> sa.Select[Any]:
-    return sa.select(*(schema.refused.c[name] for name in Refusal.__dataclass_fields__))
+def select_rejections() -> sa.Select[Any]:
+    return sa.select(*(schema.refused.c[name] for name in Rejection.__dataclass_fields__))
 
 
 def to_file(row: sa.Row[Any]) -> File:
@@ -70,6 +70,8 @@ def to_file(row: sa.Row[Any]) -> File:
     return File(*fields)
 
 
-def to_refusal(row: sa.Row[Any]) -> Refusal:
-    values = row._mapping
-    return Refusal(**{name: values[name] for name in Refusal.__dataclass_fields__})
+def to_rejection(row: sa.Row[Any]) -> Rejection:
+    """A row as a value; one that an older release wrote has neither code nor ``retry``."""
+    values = {name: row._mapping[name] for name in Rejection.__dataclass_fields__}
+    code = _CODES.get(values["code"], Code.INVALID)
+    return Rejection(**values | {"code": code, "retry": values["retry"] is not False})

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from appliance.catalog import schema
 from appliance.catalog.reader import Reader
-from appliance.index.model import Change, File, Refusal
+from appliance.index.model import Change, File, Rejection
 
 _NANOSECONDS_PER_MICROSECOND = 1000
 CLAIMS = (schema.claim, schema.further_claim)
@@ -128,7 +128,7 @@ def now() -> int:
     return time.time_ns() // _NANOSECONDS_PER_MICROSECOND
 
 
-def to_row(index: str, value: File | Refusal | Change) -> dict[str, Any]:
+def to_row(index: str, value: File | Rejection | Change) -> dict[str, Any]:
     """A value's columns (asdict would copy deeply, at ten times the cost)."""
     names = value.__dataclass_fields__.keys() - {"yanked"}
     return {name: getattr(value, name) for name in names} | {"index": index}

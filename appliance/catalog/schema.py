@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same form
 
 from appliance.catalog.sqlite import Connection
+from appliance.index.model import Code
 
-VERSION = 2  # of the tables, as PRAGMA user_version; 0 is what had no number yet
+VERSION = 3  # of the tables, as PRAGMA user_version; 0 is what had no number yet
 # A page's mtime carries its serial, in digits for which there is room below this.
 SERIALS = 80_000_000
 _BUSY_SECONDS = 60
@@ -43,6 +44,8 @@ file = sa.Table(
     sa.Column("summary", sa.Text),
     sa.Column("core_metadata", sa.Text),
     sa.Column("signature", sa.Boolean, nullable=False),
+    # It is examined again though its size, mtime and inode are the same, and may have other bytes.
+    sa.Column("doubted", sa.Boolean),
     sa.UniqueConstraint("index", "filename"),
     sa.Index("file_by_project", "index", "project"),
 )
@@ -53,7 +56,7 @@ project = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("display", sa.Text, nullable=False),
     sa.Column("serial", sa.BigInteger, nullable=False),
-    sa.Column("files", sa.Integer, nullable=False),  # refused ones that claim it included
+    sa.Column("files", sa.Integer, nullable=False),  # rejected ones that claim it included
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("status_reason", sa.Text),
     sa.Index("project_by_serial", "serial"),
@@ -90,8 +93,12 @@ refused = sa.Table(
     sa.Column("inode", sa.BigInteger, nullable=False),
     # Of a file whose bytes changed behind our back: what it was, and must be to come in again.
     sa.Column("sha256", sa.Text),
+    # Why, in a word (see model.Code), and whether to examine it again though it does not change.
+    # Both are NULL in rows of a release that did not know them: these are examined again.
+    sa.Column("code", sa.Text),
+    sa.Column("retry", sa.Boolean),
 )
-# A refused file takes no project away from its index: a base must not answer for it meanwhile.
+# A rejected file takes no project away from its index: a base must not answer for it meanwhile.
 claim = sa.Table(
     "claim",
     metadata,
@@ -100,7 +107,7 @@ claim = sa.Table(
     sa.Column("project", sa.Text, nullable=False),
     sa.Index("claim_by_project", "index", "project"),
 )
-# A refused name that splits in more ways than one may be of more projects: here are all but the
+# A rejected name that splits in more ways than one may be of more projects: here are all but the
 # first, and those of what was not seen yet.
 further_claim = sa.Table(
     "further_claim",
@@ -128,10 +135,24 @@ mark = sa.Table(
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 
+# How rows before version 3 said what these columns say.
+_DOUBTED = -1
+_CODE = sa.case(
+    (refused.c.reason.startswith("duplicate: "), Code.DUPLICATE.value),
+    (refused.c.sha256.is_not(None), Code.ALTERED.value),
+    (refused.c.inode == -2, Code.KILLED.value),
+    (refused.c.inode == _DOUBTED, Code.UNREADABLE.value),
+    else_=Code.INVALID.value,
+)
+
 # What brings rows up that were written before a version, by that version.
-_RENEW = {
-    # Refused files are looked at once more, for what they claim.
-    2: sa.update(refused).where(refused.c.sha256.is_(None)).values(inode=-1),
+_RENEW: dict[int, list[sa.Update]] = {
+    # Rejected files are examined once more, for what they claim.
+    2: [sa.update(refused).where(refused.c.sha256.is_(None)).values(inode=_DOUBTED)],
+    3: [
+        sa.update(refused).values(code=_CODE, retry=refused.c.inode < 0),
+        sa.update(file).where(file.c.inode < 0).values(doubted=True),
+    ],
 }
 
 
@@ -181,8 +202,8 @@ def bring_up(connection: sa.Connection, create: bool = False) -> None:
         for index in table.indexes:
             index.create(connection, checkfirst=True)
 
-    for version, statement in _RENEW.items():
-        if before < version:
+    for version, statements in _RENEW.items():
+        for statement in statements if before < version else ():
             connection.execute(statement)
     connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from appliance.catalog.database import Catalog
 from appliance.cli import common
-from appliance.incoming.directory import Folder, FolderGone
+from appliance.incoming.directory import DirectoryMissing, PackagesDirectory
 from appliance.operations.health import health
 from appliance.operations.watch import is_alive
 from appliance.spec import Spec
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def status(spec: Spec) -> dict[str, Any]:
-    """State, serials, problems, and for each index its counts, refusals, and ignored names."""
+    """State, serials, problems, and for each index its counts, rejections, and ignored names."""
     catalog = Catalog(spec.catalog)
     with catalog.read() as reader:
         indexes = {}
@@ -52,7 +52,7 @@ def status(spec: Spec) -> dict[str, Any]:
                 "packages": str(index.packages),
                 "projects": projects,
                 "files": files,
-                "refused": [asdict(refusal) for refusal in reader.refusals(name)],
+                "refused": [asdict(refusal) for refusal in reader.rejections(name)],
                 "ignored": _ignored(spec, name),
             }
         serial, published = reader.serial(), reader.mark("pages")
@@ -70,8 +70,8 @@ def status(spec: Spec) -> dict[str, Any]:
 
 def _ignored(spec: Spec, index: str) -> list[str]:
     try:
-        return Folder(spec.indexes[index].packages).ignored(_NAMES)
-    except (OSError, FolderGone):
+        return PackagesDirectory(spec.indexes[index].packages).ignored(_NAMES)
+    except (OSError, DirectoryMissing):
         return []  # the watcher tells why
 
 

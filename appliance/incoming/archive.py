@@ -1,8 +1,8 @@
-"""One look at a package file: digests and core metadata, from bytes that nobody vouches for.
+"""Package files read once: digests and core metadata, from bytes that are not trusted.
 
 Nothing is ever extracted. What is read of an archive is bounded: its directory, its headers, its
 metadata, and the ratio of what comes out to what goes in. It costs time and memory nevertheless,
-so that only processes with limits look at files (:mod:`appliance.incoming.examine`).
+so that only processes with limits read files (:mod:`appliance.incoming.examiner`).
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from appliance.errors import Refused
+from appliance.errors import Rejected
 from appliance.incoming import tars, zips
 from appliance.index import metadata, names
 from appliance.index.metadata import MAX_METADATA, CoreMetadata
@@ -89,19 +89,19 @@ class Inspection:
     notes: tuple[str, ...] = ()
 
 
-class Changing(Refused):
-    """The file is being written to; look again later."""
+class ChangingError(Exception):
+    """The file is being written to; examine it again later."""
 
 
-class Unexpected(Refused):
-    """Nobody thought that reading a file could end like this; ``__cause__`` says where it did."""
+class UnexpectedError(Rejected):
+    """Reading a file raised what no check expects; ``__cause__`` says where."""
 
 
 def inspect(file: IO[bytes], filename: str) -> Inspection:
     """Read the package file ``file`` once; ``filename`` is its name without directories.
 
-    Raises :class:`Refused` with the reason if it cannot be taken in, ``OSError`` if it cannot be
-    read, :class:`Changing` if it was written to meanwhile. ``MemoryError`` is the caller's.
+    Raises :class:`Rejected` with the reason if it cannot be accepted, ``OSError`` if it cannot be
+    read, :class:`ChangingError` if it was written to meanwhile. ``MemoryError`` is the caller's.
     """
     suffix = names.ending(filename)
     distribution = names.parse(filename)  # a hopeless name is not worth reading the file for
@@ -113,7 +113,7 @@ def inspect(file: IO[bytes], filename: str) -> Inspection:
     finally:
         after = os.fstat(file.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise Changing("the file is being written to")
+            raise ChangingError("the file is being written to")
     return _describe(distribution, before.st_size, digests, raw)
 
 
@@ -131,9 +131,9 @@ _LONGEST_HOLE = 16 * 1024 * MIB
 def _status(file: IO[bytes]) -> os.stat_result:
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
-        raise Refused("not a regular file")
+        raise Rejected("not a regular file")
     if status.st_size > max(_LONGEST_HOLE, MAX_RATIO * status.st_blocks * _BLOCK):
-        raise Refused("a sparse file: hardly any of its bytes are on the disk")
+        raise Rejected("a sparse file: hardly any of its bytes are on the disk")
     return status
 
 
@@ -169,7 +169,7 @@ def _metadata(
     content: IO[bytes], suffix: str, distribution: names.Distribution, thorough: bool
 ) -> bytes | None:
     """The metadata file, of an archive that is whole; every way in which a library says that it is
-    not, as one refusal."""
+    not, as one rejection."""
     content.seek(0)
     try:
         if suffix == ".msi":
@@ -180,21 +180,21 @@ def _metadata(
         if suffix in (".zip", ".egg", ".exe"):
             return _from_zip(content, suffix, thorough)
         return _from_tar(content, suffix)
-    except (Refused, MemoryError):
+    except (Rejected, MemoryError):
         raise
     except (*_UNREADABLE, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk says it, not gzip or bz2
         text = str(error) or type(error).__name__
-        raise Refused(f"truncated or damaged archive: {text}") from error
+        raise Rejected(f"truncated or damaged archive: {text}") from error
     except Exception as error:
         text = f"{type(error).__name__}: {error}".removesuffix(": ")
-        raise Unexpected(f"cannot be examined: {text}") from error
+        raise UnexpectedError(f"cannot be examined: {text}") from error
 
 
 def _check_msi(content: IO[bytes]) -> None:
     if content.read(len(_MSI_MAGIC)) != _MSI_MAGIC:
-        raise Refused("not an MSI file")
+        raise Rejected("not an MSI file")
 
 
 def _from_wheel(
@@ -208,23 +208,25 @@ def _from_wheel(
 def _dist_info(members: set[str], distribution: names.Distribution) -> str:
     """The name of the one directory that says what a wheel is (PEP 427)."""
     tops = {_on_windows(name).partition("/")[0] for name in members}
-    found = sorted(top for top in tops if top.lower().endswith(_DIST_INFO))
-    if not found:
-        raise Refused("a wheel without a .dist-info/METADATA file")
-    if len(found) > 1:
-        raise Refused(f"more than one .dist-info directory: {found[0]}, {found[1]}")
-    (info,) = found
+    infos = sorted(top for top in tops if top.lower().endswith(_DIST_INFO))
+    if not infos:
+        raise Rejected("a wheel without a .dist-info/METADATA file")
+    if len(infos) > 1:
+        raise Rejected(f"more than one .dist-info directory: {infos[0]}, {infos[1]}")
+    (info,) = infos
     if not _is_info_of(info, distribution):
-        raise Refused(f"its {info} is not the .dist-info of {_shown(distribution)}")
+        raise Rejected(f"its {info} is not the .dist-info of {_shown(distribution)}")
     for name in _WHEEL_FILES:
         if f"{info}/{name}" not in members:
-            raise Refused(f"a wheel without a .dist-info/{name} file")
+            raise Rejected(f"a wheel without a .dist-info/{name} file")
+
+    # Unpacked on Windows, or on a disk that takes a for A, it must be the same wheel.
     for member in sorted(members):
         if "//" in member or "/./" in member or member.startswith("./"):
-            raise Refused(f"the archive member {member!r} is another one when it is unpacked")
+            raise Rejected(f"the archive member {member!r} is another one when it is unpacked")
         name = _on_windows(member).removeprefix(f"{info}/").upper()
         if name in _WHEEL_FILES and member != f"{info}/{name}":
-            raise Refused(f"{member} is {name} on some systems and not on others")
+            raise Rejected(f"{member} is {name} on some systems and not on others")
     return info
 
 
@@ -238,7 +240,7 @@ def _is_info_of(info: str, distribution: names.Distribution) -> bool:
     stem = info.removesuffix(_DIST_INFO)
     if stem.count("-") == 1 and distribution.filename.startswith(f"{stem}-"):
         return True
-    cuts = [place for place, char in enumerate(stem) if char == "-"]
+    cuts = [offset for offset, char in enumerate(stem) if char == "-"]
     return any(_same(distribution, stem[:cut], stem[cut + 1 :]) for cut in cuts)
 
 
@@ -247,10 +249,10 @@ def _from_zip(content: IO[bytes], suffix: str, thorough: bool) -> bytes | None:
     # An egg may begin with a script that starts it, a program may end with a signature.
     archive = _read_zip(content, thorough, prefix=suffix != ".zip", tail=is_program)
     wanted = {".zip": _PKG_INFO, ".egg": _EGG_INFO}.get(suffix, _NOTHING)
-    found = sorted({m.filename for m in archive.members if wanted.match(m.filename)})
-    if len(found) > 1:
-        raise Refused(f"more than one metadata file: {found[0]}, {found[1]}")
-    return _read_member(archive, found[0]) if found else None
+    members = sorted({m.filename for m in archive.members if wanted.match(m.filename)})
+    if len(members) > 1:
+        raise Rejected(f"more than one metadata file: {members[0]}, {members[1]}")
+    return _read_member(archive, members[0]) if members else None
 
 
 def _read_zip(content: IO[bytes], thorough: bool, **allowed: bool) -> zips.Zip:
@@ -260,36 +262,36 @@ def _read_zip(content: IO[bytes], thorough: bool, **allowed: bool) -> zips.Zip:
         _check_member(member.filename)
         unpacked += member.file_size
     if unpacked > _limit(archive.size):
-        raise Refused(tars.BOMB)
+        raise Rejected(tars.BOMB)
     return archive
 
 
 def _read_member(archive: zips.Zip, name: str) -> bytes:
     raw = archive.read(name, MAX_METADATA)
     if len(raw) > MAX_METADATA:
-        raise Refused(f"METADATA is larger than {MAX_METADATA // MIB} MiB")
+        raise Rejected(f"METADATA is larger than {MAX_METADATA // MIB} MiB")
     return raw
 
 
 def _from_tar(content: IO[bytes], suffix: str) -> bytes | None:
     size = content.seek(0, os.SEEK_END)
-    found: dict[str, bytes] = {}
+    metadata_of: dict[str, bytes] = {}
 
     def is_wanted(member: tarfile.TarInfo) -> bool:
         _check_member(member.name)
         wanted = member.isreg() and _PKG_INFO.match(member.name) is not None
         if wanted and member.size > MAX_METADATA:
-            raise Refused(f"PKG-INFO is larger than {MAX_METADATA // MIB} MiB")
+            raise Rejected(f"PKG-INFO is larger than {MAX_METADATA // MIB} MiB")
         return wanted
 
     def take(member: tarfile.TarInfo, raw: bytes) -> None:
-        for name, known in found.items():
-            if known != raw:
-                raise Refused(f"more than one metadata file: {name}, {member.name}")
-        found[member.name] = raw
+        for name, other in metadata_of.items():
+            if other != raw:
+                raise Rejected(f"more than one metadata file: {name}, {member.name}")
+        metadata_of[member.name] = raw
 
     tars.walk(content, suffix, _limit(size), is_wanted, take)
-    return next(iter(found.values()), None)
+    return next(iter(metadata_of.values()), None)
 
 
 def _limit(size: int) -> int:
@@ -299,11 +301,12 @@ def _limit(size: int) -> int:
 def _check_member(name: str) -> None:
     if ".." not in name and name[:1] not in ("/", "\\", ""):
         return
-    parts = name.replace("\\", "/").split("/")
-    if not parts[0] or (".." in parts and f"{normpath('/'.join(parts))}/".startswith("../")):
-        raise Refused(f"the archive member {name!r} would be unpacked outside its folder")
-    if ".." in parts:
-        raise Refused(f"the archive member {name!r} has .. in its path")
+    components = _on_windows(name).split("/")
+    leads_out = f"{normpath('/'.join(components))}/".startswith("../")
+    if not components[0] or (".." in components and leads_out):
+        raise Rejected(f"the archive member {name!r} would be unpacked outside its folder")
+    if ".." in components:
+        raise Rejected(f"the archive member {name!r} has .. in its path")
 
 
 # --- what the metadata says ----------------------------------------------------------------------
@@ -314,12 +317,12 @@ def _describe(
 ) -> Inspection:
     source = "METADATA" if distribution.kind == "bdist_wheel" else "PKG-INFO"
     fields = metadata.parse(raw, source) if raw is not None else None
-    name = fields.get("Name") if fields else None
+    name = fields.line("name") if fields else None
     if name and names.normalize(name) != distribution.project:
         distribution = names.parse(distribution.filename, name)
     trusted = fields if fields and _agrees(distribution, fields) else None
-    wanted = trusted.get("Requires-Python") if trusted else None
-    summary = trusted.get("Summary") if trusted else None
+    wanted = trusted.line("requires_python") if trusted else None
+    summary = trusted.line("summary") if trusted else None
     is_published = trusted is not None and _is_static(distribution.kind, trusted)
     return Inspection(
         distribution=distribution,
@@ -355,15 +358,15 @@ def _is_specifier(text: str) -> bool:
 
 
 def _agrees(distribution: names.Distribution, fields: CoreMetadata) -> bool:
-    """Whether file name and metadata speak of one release. A wheel of two minds is refused, and
+    """Whether file name and metadata speak of one release. A wheel of two minds is rejected, and
     whatever says that it is another project."""
-    name, version = fields.get("Name"), fields.get("Version")
+    name, version = fields.line("name"), fields.line("version")
     if name and version and _same(distribution, name, version):
         return True
     if distribution.kind == "bdist_wheel":
-        raise Refused(f"its METADATA {_disagreement(distribution, fields, name, version)}")
+        raise Rejected(f"its METADATA {_disagreement(distribution, fields, name, version)}")
     if name and not _is_project(distribution, name):
-        raise Refused(f"its PKG-INFO says {name}, its file name {_shown(distribution)}")
+        raise Rejected(f"its PKG-INFO says {name}, its file name {_shown(distribution)}")
     return False
 
 
@@ -401,10 +404,10 @@ def _is_static(kind: str, fields: CoreMetadata) -> bool:
         return False
     if kind == "bdist_wheel":
         return True
-    major, _, minor = (fields.get("Metadata-Version") or "0").partition(".")
+    major, _, minor = (fields.line("metadata_version") or "0").partition(".")
     if not (major.isdecimal() and minor.isdecimal() and len(major + minor) < 9):
         return False
     if (int(major), int(minor)) < (2, 2):
         return False
-    dynamic = {value.strip().lower() for value in fields.all("Dynamic")}
+    dynamic = {value.strip().lower() for value in fields.texts("dynamic")}
     return not dynamic & _RESOLVED_BY

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from inotify_simple import INotify, flags
 
-from appliance.incoming.directory import is_entered, open_plain
+from appliance.incoming.beneath import open_without_links
+from appliance.incoming.entries import is_entered
 
 # After so many paths at once it is better to look at everything.
 _MANY_PATHS = 4000
@@ -258,7 +259,7 @@ class _Tree:
         """The names of directories in one, of those that are not followed yet. Raises ``OSError``,
         if a link has taken its place or that of one above it, too."""
         root, *parts = directory.parts()
-        descriptor = open_plain(root or "/", "/".join(parts) or ".")
+        descriptor = open_without_links(root or "/", "/".join(parts) or ".")
         try:
             os.stat(".", dir_fd=descriptor)  # whether what is in it can be looked at
             with os.scandir(descriptor) as found:

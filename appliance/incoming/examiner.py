@@ -1,12 +1,11 @@
-"""The process that looks at files: it reads what strangers wrote, so it has limits and no power.
+"""The process that examines files: it reads what strangers wrote, so it has limits, and writes
+nothing but its answers.
 
-:mod:`appliance.incoming.examine` starts it, gives it work as pickles, and reads answers in JSON: an
-answer can say anything, and do nothing. It ends with whoever started it.
+:mod:`appliance.incoming.processes` starts it; :mod:`appliance.incoming.protocol` says what goes in
+and out. It ends with whoever started it.
 """
 
-import base64
 import hashlib
-import json
 import os
 import pickle
 import queue
@@ -17,50 +16,24 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
 from errno import ELOOP, ENOTDIR
-from typing import IO, Any
+from pathlib import Path
+from typing import IO
 
-from appliance.atomic import Batch, unlink
-from appliance.errors import PyindexError, Refused
+from appliance.errors import Rejected
 from appliance.incoming import archive
-from appliance.incoming.directory import Entry, Folder, open_beneath
+from appliance.incoming.beneath import open_beneath
+from appliance.incoming.directory import PackagesDirectory
+from appliance.incoming.entries import Entry
+from appliance.incoming.outcomes import Accepted, Changing, Gone, MetadataRead
+from appliance.incoming.protocol import Answer, Limits, Work, encode, rejection, upload_time
+from appliance.index.model import Code, File
 from appliance.index.names import SIGNATURE
-from appliance.site.tree import Site
 
 _UNLIMITED = resource.RLIM_INFINITY
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What looking at one file may cost: seconds of CPU and of waiting, more for large files, and
-    bytes of memory."""
-
-    cpu_seconds: int = 20
-    cpu_bytes_a_second: int = 4_000_000
-    wait_seconds: float = 120
-    wait_bytes_a_second: int = 1_000_000
-    memory: int = 1 << 30
-
-    def cpu(self, size: int) -> int:
-        return self.cpu_seconds + size // self.cpu_bytes_a_second
-
-    def wait(self, size: int) -> float:
-        return self.wait_seconds + size / self.wait_bytes_a_second
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Files of one folder to look at in turn; their metadata is ``durable`` when that is told.
-    With ``metadata_only`` nothing is written, and the answer is the metadata."""
-
-    folder: Folder
-    site: Site
-    index: str
-    entries: list[Entry]
-    durable: bool
-    limits: Limits
-    metadata_only: bool = False
+# Answers are sent together up to so many bytes, and with the last of a portion of work: to wake
+# whoever reads them costs more than to write them.
+_TOGETHER_BYTES = 256 * 1024
 
 
 def main(progress: int) -> None:
@@ -71,12 +44,13 @@ def main(progress: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.set_blocking(2, False)  # nobody reads it before the end: what is too much is lost
+
     waiting: queue.SimpleQueue[Work] = queue.SimpleQueue()
     answers = os.dup(1)
     os.dup2(2, 1)  # so that nothing that is printed is taken for an answer
     threading.Thread(target=_receive, args=(sys.stdin.buffer, waiting), daemon=True).start()
     while True:
-        _send(answers, _do(waiting.get(), progress))
+        _examine_all(waiting.get(), progress, answers)
 
 
 def _receive(stdin: IO[bytes], waiting: "queue.SimpleQueue[Work]") -> None:
@@ -87,32 +61,28 @@ def _receive(stdin: IO[bytes], waiting: "queue.SimpleQueue[Work]") -> None:
         os._exit(0)  # it is gone, or wants this to end, in the midst of whatever it is
 
 
-def _send(answers: int, answer: object) -> None:
-    rest = memoryview(json.dumps(answer).encode() + b"\n")
+def _examine_all(work: Work, progress: int, answers: int) -> None:
+    """Examine each file of a portion of work, and answer for it."""
+    _limit(resource.RLIMIT_AS, work.limits.memory)
+    together = b""
+    for entry in work.entries:
+        _limit(resource.RLIMIT_CPU, _seconds_used() + work.limits.cpu(entry.size))
+        os.write(progress, b".")
+        together += encode(_examine(work, entry))
+        if len(together) > _TOGETHER_BYTES:
+            _send(answers, together)
+            together = b""
+    _send(answers, together)
+    _limit(resource.RLIMIT_CPU, _UNLIMITED)
+
+
+def _send(answers: int, lines: bytes) -> None:
+    rest = memoryview(lines)
     try:
         while rest:
             rest = rest[os.write(answers, rest) :]
     except BrokenPipeError:
         os._exit(0)  # nobody waits for it any more
-
-
-def _do(work: Work, progress: int) -> dict[str, Any]:
-    """Look at each file; an answer for each, or the error of the disk that the metadata is for."""
-    _limit(resource.RLIMIT_AS, work.limits.memory)
-    try:
-        with work.site.batch(work.durable) as batch:
-            answers = []
-            for entry in work.entries:
-                _limit(resource.RLIMIT_CPU, _seconds_used() + work.limits.cpu(entry.size))
-                os.write(progress, b".")
-                answers.append(_examine(work, entry, batch))
-    except OSError as error:
-        return {"error": [error.errno, error.strerror, error.filename]}
-    except PyindexError as error:
-        return {"error": str(error)}
-    finally:
-        _limit(resource.RLIMIT_CPU, _UNLIMITED)
-    return {"answers": answers}
 
 
 def _limit(what: int, value: int) -> None:
@@ -126,48 +96,56 @@ def _seconds_used() -> int:
     return int(time.process_time()) + 1
 
 
-def _examine(work: Work, entry: Entry, batch: Batch) -> list[Any]:
-    """The answer for one file: its first word says what the rest is."""
+def _examine(work: Work, entry: Entry) -> Answer:
+    """The answer for one file, whatever it does to whoever reads it."""
     try:
-        if entry.problem is not None:
-            raise Refused(entry.problem)
-        with _open(work.folder, entry) as file:
-            if work.metadata_only:
-                raw = archive.read_metadata(file, _filename(entry))
-                return ["metadata", None if raw is None else base64.b64encode(raw).decode()]
-            found = archive.inspect(file, _filename(entry))
-    except archive.Changing:
-        return ["changing"]
+        return _read(work, entry)
+    except archive.UnexpectedError as error:
+        trace = "".join(traceback.format_exception(error))
+        return Answer(rejection(entry, Code.FAILED, str(error)), trace=trace)
+    except archive.ChangingError:
+        return Answer(Changing(entry.path))
+    except Rejected as error:
+        return Answer(rejection(entry, Code.INVALID, str(error)))
     except FileNotFoundError:
-        return ["gone"]
-    except archive.Unexpected as error:
-        return ["refused", str(error), False, "".join(traceback.format_exception(error))]
-    except Refused as error:
-        return ["refused", str(error), False, None]
+        return Answer(Gone(entry.path))
     except OSError as error:
-        # It may pass, and no time of the file tell it: so that this is never taken for known.
-        return ["refused", _explain(error), True, None]
+        # It may pass, and no time of the file tell it.
+        return Answer(rejection(entry, Code.UNREADABLE, _explain(error), retry=True))
     except MemoryError:
-        return ["refused", memory_reason(work.limits), False, None]
+        return Answer(rejection(entry, Code.COSTLY, memory_reason(work.limits)))
     except Exception as error:
         reason = f"cannot be examined: {type(error).__name__}: {error}".removesuffix(": ")
-        return ["refused", reason, False, traceback.format_exc()]
-    if found.size != entry.size:
-        return ["changing"]  # another file than the one that was seen
-    _keep_metadata(work, entry, found, batch)
-    return ["file", _facts(found, _is_signed(work.folder, entry)), found.notes]
+        return Answer(rejection(entry, Code.FAILED, reason), trace=traceback.format_exc())
+
+
+def _read(work: Work, entry: Entry) -> Answer:
+    if entry.problem is not None:
+        return Answer(rejection(entry, entry.problem.code, entry.problem.reason))
+    with _open(work.root, entry) as file:
+        if work.metadata_only:
+            return Answer(MetadataRead(archive.read_metadata(file, _filename(entry))))
+        inspection = archive.inspect(file, _filename(entry))
+
+    if inspection.size != entry.size:
+        return Answer(Changing(entry.path))  # another file than the one that was seen
+    metadata = inspection.metadata
+    if metadata is None:
+        metadata = inspection.unpublished
+    accepted = Accepted(_file(work.root, entry, inspection))
+    return Answer(accepted, metadata, inspection.notes)
 
 
 def memory_reason(limits: Limits) -> str:
     return f"examining it takes more than {limits.memory >> 20} MiB of memory"
 
 
-def _open(folder: Folder, entry: Entry) -> IO[bytes]:
+def _open(root: str, entry: Entry) -> IO[bytes]:
     """The file, if it is one: a pipe or a link may have come in its place since it was seen."""
-    descriptor = open_beneath(str(folder.root), entry.path)
+    descriptor = open_beneath(root, entry.path)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise Refused("not a regular file")
+        raise Rejected("not a regular file")
     return os.fdopen(descriptor, "rb")
 
 
@@ -181,40 +159,35 @@ def _explain(error: OSError) -> str:
     return f"cannot be read: {error.strerror}"
 
 
-def _keep_metadata(work: Work, entry: Entry, found: archive.Inspection, batch: Batch) -> None:
-    aside = work.site.unpublished_metadata(work.index, entry.path)
-    if found.metadata is not None:
-        batch.write_unseen(work.site.metadata(work.index, entry.path), found.metadata)
-    elif found.unpublished is not None:
-        batch.write_unseen(aside, found.unpublished)
-    else:
-        unlink(aside)  # of another file at this path
-
-
-def _is_signed(folder: Folder, entry: Entry) -> bool:
+def _is_signed(root: str, entry: Entry) -> bool:
     path = entry.path + SIGNATURE
     try:
-        return os.path.lexists(f"{folder.root}/{path}") and folder.entry(path) is not None
+        if not os.path.lexists(f"{root}/{path}"):
+            return False
+        return PackagesDirectory(Path(root)).entry(path) is not None
     except OSError:
-        return False  # the next look at the folder tells it
+        return False  # the next scan tells it
 
 
-def _facts(found: archive.Inspection, signed: bool) -> dict[str, Any]:
-    """What the file says of itself; who asked knows where it is and when it was written."""
-    distribution, metadata = found.distribution, found.metadata
-    return {
-        "filename": distribution.filename,
-        "project": distribution.project,
-        "name": found.name,
-        "version": distribution.version,
-        "kind": distribution.kind,
-        "python_version": distribution.python_version,
-        "size": found.size,
-        "sha256": found.sha256,
-        "md5": found.md5,
-        "blake2b_256": found.blake2b_256,
-        "requires_python": found.requires_python,
-        "summary": found.summary,
-        "signature": signed,
-        "core_metadata": None if metadata is None else hashlib.sha256(metadata).hexdigest(),
-    }
+def _file(root: str, entry: Entry, inspection: archive.Inspection) -> File:
+    distribution, metadata = inspection.distribution, inspection.metadata
+    return File(
+        path=entry.path,
+        filename=distribution.filename,
+        project=distribution.project,
+        name=inspection.name,
+        version=distribution.version,
+        kind=distribution.kind,
+        python_version=distribution.python_version,
+        size=inspection.size,
+        mtime_ns=entry.mtime_ns,
+        inode=entry.inode,
+        sha256=inspection.sha256,
+        md5=inspection.md5,
+        blake2b_256=inspection.blake2b_256,
+        upload_time=upload_time(entry),
+        requires_python=inspection.requires_python,
+        summary=inspection.summary,
+        core_metadata=None if metadata is None else hashlib.sha256(metadata).hexdigest(),
+        signature=_is_signed(root, entry),
+    )

@@ -1,17 +1,21 @@
-"""The one door for a file: looked at, checked, put into the catalog with a line of the journal."""
+"""The single entry point of files: examined, compared with the catalog, and accepted or rejected
+there with a line of the journal. Nothing is published here."""
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from appliance.atomic import unlink
+from appliance.atomic import Batch
 from appliance.catalog.database import Catalog
-from appliance.catalog.refusals import duplicate
+from appliance.catalog.metadata import KeptMetadata
+from appliance.catalog.rejections import duplicate
 from appliance.catalog.writer import Writer
-from appliance.incoming.directory import Entry, Folder
-from appliance.incoming.examine import Examined, examine_all
-from appliance.index.model import File, Refusal
-from appliance.site.tree import Site
+from appliance.incoming.directory import PackagesDirectory
+from appliance.incoming.entries import Entry
+from appliance.incoming.examine import examine_all
+from appliance.incoming.outcomes import Accepted, Changing, Outcome, Pending
+from appliance.index.model import Change, File, Rejection
+from appliance.spec import Spec
 
 log = logging.getLogger(__name__)
 
@@ -21,122 +25,156 @@ _SECONDS = 1.0
 
 
 class Intake:
-    """Takes files of one index's folder into the catalog. ``is_there`` tells of a path whether its
-    file may be there, although nobody has looked at it yet."""
+    """Takes files of one packages directory into its index. ``may_be_there`` tells of a path
+    whether its file may be there, although nobody has examined it yet."""
 
     def __init__(
         self,
+        spec: Spec,
         catalog: Catalog,
-        site: Site,
         index: str,
-        folder: Folder,
-        is_there: Callable[[str], bool],
+        directory: PackagesDirectory,
+        may_be_there: Callable[[str], bool],
     ) -> None:
-        self._catalog, self._site, self._index, self._folder = catalog, site, index, folder
-        self._is_there = is_there
+        self._catalog, self._index, self._directory = catalog, index, directory
+        self._kept = KeptMetadata(spec.state)
+        self._may_be_there = may_be_there
 
-    def take_in(
-        self, entries: list[Entry], instead_of: Sequence[str] = (), coming: Sequence[str] = ()
+    def accept(
+        self, entries: list[Entry], replaced: Sequence[str] = (), expected: Sequence[str] = ()
     ) -> Iterator[list[str]]:
-        """Take in the files at ``entries``, in that order where two have one name. In the same
-        transaction as the first that is accepted, or else at the end, forget what was at the paths
-        ``instead_of``, and remember that files are ``coming`` which may be of the same projects.
+        """Accept or reject the files at ``entries``, in that order where two have one name. In the
+        same transaction as the first that is accepted, or else at the end, forget what was at the
+        paths ``replaced``, and remember that at the paths ``expected`` files are coming which may
+        be of the same projects.
 
         Yields after each transaction, so that its files can be published before the next, the
-        paths of those that somebody is writing to, which were left for later.
+        paths of those that are to be examined again later. Their metadata is kept, durably, before
+        the catalog has them. Raises ``OSError`` if the state cannot be written.
         """
-        with examine_all(self._folder, self._site, self._index, entries) as results:
-            while part := list(_part(results)):
-                gone = instead_of if any(isinstance(each, File) for each in part) else ()
-                changing = self._commit(part, gone, coming)
-                instead_of = () if gone else instead_of
-                yield changing
-        if instead_of:
-            yield self._commit([], instead_of, coming)
+        promised = self._promised(entries)
+        with self._kept.batch() as batch:
+
+            def keep(file: File, metadata: bytes | None) -> None:
+                if promised.get(file.path) != file.core_metadata or file.core_metadata is None:
+                    self._keep(batch, file, metadata)
+
+            with examine_all(self._directory, entries, keep) as outcomes:
+                while part := list(_take_part(outcomes)):
+                    batch.commit()
+                    has_files = any(isinstance(each, Accepted) for each in part)
+                    yield self._commit(part, replaced if has_files else (), expected)
+                    replaced = () if has_files else replaced
+        if replaced:
+            yield self._commit([], replaced, expected)
+
+    def _promised(self, entries: Sequence[Entry]) -> dict[str, str | None]:
+        """The digests of metadata that the catalog has for files at these paths: what is published
+        or kept already need not be written again."""
+        with self._catalog.read() as reader:
+            if not reader.files_after(self._index, limit=1):
+                return {}
+            files = reader.files_at(self._index, [entry.path for entry in entries])
+        return {file.path: file.core_metadata for file in files}
+
+    def _keep(self, batch: Batch, file: File, metadata: bytes | None) -> None:
+        if metadata is None:
+            self._kept.remove(self._index, file.path)  # that of another file at this path
+        else:
+            self._kept.write(batch, self._index, file.path, metadata)
+
+    # --- one transaction -----------------------------------------------------------------------
 
     def _commit(
-        self, examined: list[Examined], gone: Sequence[str], coming: Sequence[str]
+        self,
+        outcomes: Sequence[Outcome | Pending],
+        replaced: Sequence[str],
+        expected: Sequence[str],
     ) -> list[str]:
-        """One transaction. Returns the paths of files that are to be looked at again."""
-        files = [each for each in examined if isinstance(each, File)]
-        refused = [each for each in examined if isinstance(each, Refusal)]
-        changing = [each for each in examined if isinstance(each, str)]
-        with self._catalog.read() as reader:
-            known = set(reader.refusals_at(self._index, [each.path for each in refused]))
-        refused = [each for each in refused if each not in known]
-        if not files and not refused and not gone:
+        """One transaction. Returns the paths of files that are to be examined again."""
+        files = [each.file for each in outcomes if isinstance(each, Accepted)]
+        rejected = self._unknown([each for each in outcomes if isinstance(each, Rejection)])
+        changing = [each.path for each in outcomes if isinstance(each, Changing)]
+        if not files and not rejected and not replaced:
             return changing  # what cannot be read is tried again and again, and costs nothing
+
         with self._catalog.change() as change:
             # A deletion that is not in the catalog yet waits for us, or is seen here.
-            files, changed = self._still_there(files)
-            paths = [each.path for each in examined if isinstance(each, File | Refusal)]
-            told = {(each.path, each.reason) for each in change.refusals_at(self._index, paths)}
-            change.remove(self._index, gone)
-            change.remember(self._index, coming if gone else ())
+            files, changed = self._unchanged(files)
+            paths = [file.path for file in files] + [each.path for each in rejected]
+            known = {(each.path, each.reason) for each in change.rejections_at(self._index, paths)}
+            change.remove(self._index, replaced)
+            change.remember(self._index, expected if replaced else ())
+
             files, duplicates = self._without_namesakes(change, files)
-            change.refuse(self._index, refused + duplicates)
+            change.reject(self._index, rejected + duplicates)
             duplicates += change.add(self._index, files)
-            replaced, freed = change.replaced, change.freed
-            left = change.accepted_at(self._index, changed)
-        for each in replaced:
+            overwritten, freed = change.replaced, change.freed
+            accepted = change.accepted_at(self._index, changed)
+
+        self._forget_metadata({each.path for each in duplicates} | (set(changed) - accepted))
+        self._log(
+            overwritten, [e for e in rejected + duplicates if (e.path, e.reason) not in known]
+        )
+        return changing + changed + freed
+
+    def _unknown(self, rejected: Sequence[Rejection]) -> list[Rejection]:
+        """Without those that the catalog has already."""
+        with self._catalog.read() as reader:
+            known = set(reader.rejections_at(self._index, [each.path for each in rejected]))
+        return [each for each in rejected if each not in known]
+
+    def _unchanged(self, files: Sequence[File]) -> tuple[list[File], list[str]]:
+        """Those that are as they were when they were examined, and the paths of the others."""
+        unchanged, changed = [], []
+        for file in files:
+            entry = self._directory.entry(file.path)
+            if entry and entry.stat == (file.size, file.mtime_ns, file.inode):
+                unchanged.append(file)
+            else:
+                changed.append(file.path)
+        return unchanged, changed
+
+    def _without_namesakes(
+        self, change: Writer, files: Sequence[File]
+    ) -> tuple[list[File], list[Rejection]]:
+        """Without files of a name that another was published with before the catalog was lost: its
+        turn to be examined comes."""
+        unseen = change.unseen_named(self._index, [file.filename for file in files])
+        others = {
+            file.path: path
+            for file in files
+            if (path := unseen.get(file.filename, file.path)) != file.path
+            if self._may_be_there(path)
+        }
+        rejected = [duplicate(file, others[file.path]) for file in files if file.path in others]
+        return [file for file in files if file.path not in others], rejected
+
+    def _forget_metadata(self, paths: set[str]) -> None:
+        for path in paths:
+            self._kept.remove(self._index, path)
+
+    def _log(self, overwritten: Sequence[Change], rejected: Sequence[Rejection]) -> None:
+        for change in overwritten:
             log.warning(
                 "%s: %s has other bytes than before: clients that keep the old ones refuse it; a"
                 " changed file wants another version or build tag",
                 self._index,
-                each.path,
+                change.path,
             )
-        for path in {refusal.path for refusal in duplicates} | (set(changed) - left):
-            unlink(self._site.metadata(self._index, path))
-        for refusal in refused + duplicates:
-            if (refusal.path, refusal.reason) not in told:
-                log_refusal(self._index, refusal)
-        return changing + changed + freed
-
-    def _without_namesakes(
-        self, change: Writer, files: list[File]
-    ) -> tuple[list[File], list[Refusal]]:
-        """Without files of a name that another was published with before the catalog was lost: its
-        turn to be looked at comes."""
-        known = change.unseen_named(self._index, [file.filename for file in files])
-        first = {
-            path
-            for file in files
-            if (path := known.get(file.filename, file.path)) != file.path and self._is_there(path)
-        }
-        kept, refused = [], []
-        for file in files:
-            place = known.get(file.filename, file.path)
-            if place == file.path or place not in first:
-                kept.append(file)
-            else:
-                refused.append(duplicate(file, place))
-        return kept, refused
-
-    def _still_there(self, files: list[File]) -> tuple[list[File], list[str]]:
-        """Those that are as they were when they were examined, and the paths of the others."""
-        there, changed = [], []
-        for file in files:
-            now = self._folder.entry(file.path)
-            if now and (now.size, now.mtime_ns, now.inode) == (
-                file.size,
-                file.mtime_ns,
-                file.inode,
-            ):
-                there.append(file)
-            else:
-                changed.append(file.path)
-        return there, changed
+        for each in rejected:
+            log_rejection(self._index, each)
 
 
-def _part(results: Iterator[Examined]) -> Iterator[Examined]:
-    """The results for one transaction."""
+def _take_part(outcomes: Iterator[Outcome | Pending]) -> Iterator[Outcome | Pending]:
+    """The outcomes for one transaction."""
     end = time.monotonic() + _SECONDS
-    for count, each in enumerate(results, 1):
+    for count, each in enumerate(outcomes, 1):
         yield each
         if count == _FILES or time.monotonic() > end:
             return
 
 
-def log_refusal(index: str, refusal: Refusal) -> None:
-    """Tell it once, when it is found out; `pyindex status` tells it as long as it is true."""
-    log.warning("%s: refused %s: %s", index, refusal.path, refusal.reason)
+def log_rejection(index: str, rejection: Rejection) -> None:
+    """Log it once, when it is found out; `pyindex status` shows it as long as it is true."""
+    log.warning("%s: rejected %s: %s", index, rejection.path, rejection.reason)

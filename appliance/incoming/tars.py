@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Callable
 from typing import IO, Protocol
 
-from appliance.errors import Refused
+from appliance.errors import Rejected
 
 MIB = 1024 * 1024
 MAX_MEMBERS = 200_000
@@ -32,8 +32,8 @@ def walk(
 ) -> None:
     """Read every member's header, and give ``take`` the bytes of those that are ``wanted``.
 
-    No more than ``limit`` bytes come out of ``content``; :class:`Refused` if there are more. A
-    damaged archive raises what :mod:`tarfile` and the decompressors do, or :class:`Refused`.
+    No more than ``limit`` bytes come out of ``content``; :class:`Rejected` if there are more. A
+    damaged archive raises what :mod:`tarfile` and the decompressors do, or :class:`Rejected`.
     """
     content.seek(0)
     stream = _Forward(_decompressor(content, suffix), limit)
@@ -47,7 +47,7 @@ def walk(
             member = archive.next()
         except (IndexError, KeyError, TypeError, AttributeError, RecursionError) as error:
             # tarfile takes headers apart and trusts what it finds.
-            raise Refused(
+            raise Rejected(
                 f"truncated or damaged archive: a tar header cannot be read ({error})"
             ) from error
         if member is None:
@@ -57,7 +57,7 @@ def walk(
         if wanted(member):
             take(member, stream.take(member.size))
     else:
-        raise Refused(f"it has more than {MAX_MEMBERS:,} members")
+        raise Rejected(f"it has more than {MAX_MEMBERS:,} members")
     stream.drain()
 
 
@@ -67,9 +67,9 @@ def _check(archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         len(shared) > _MAX_GLOBALS
         or sum(len(key) + len(value) for key, value in shared.items()) > _MAX_GLOBAL_BYTES
     ):
-        raise Refused("its tar header for all members (pax, g) is larger than 4 KiB")
+        raise Rejected("its tar header for all members (pax, g) is larger than 4 KiB")
     if member.issparse():
-        raise Refused(f"the sparse member {member.name!r}: installers unpack it differently")
+        raise Rejected(f"the sparse member {member.name!r}: installers unpack it differently")
 
 
 def _decompressor(content: IO[bytes], suffix: str) -> "Readable":
@@ -102,10 +102,10 @@ class _Forward:
         """A part of the headers, as tarfile asks for it."""
         self._headers += size
         if self._headers > MAX_HEADERS:
-            raise Refused(f"a tar header claims to be larger than {MAX_HEADERS // 1024} KiB")
+            raise Rejected(f"a tar header claims to be larger than {MAX_HEADERS // 1024} KiB")
         data = self.take(size)
         if size > _BLOCK and b"0" * _MAX_DIGITS in data.translate(_DIGITS):
-            raise Refused(f"a tar header has a number of more than {_MAX_DIGITS} digits")
+            raise Rejected(f"a tar header has a number of more than {_MAX_DIGITS} digits")
         return data
 
     def take(self, size: int) -> bytes:
@@ -138,7 +138,7 @@ class _Forward:
     def _advance(self, count: int) -> None:
         self._position += count
         if self._position > self._limit:
-            raise Refused(BOMB)
+            raise Rejected(BOMB)
 
 
 MAX_RATIO = 50

@@ -2,7 +2,7 @@
 
 A zip describes each member twice, in its directory at the end and in a header before the data, and
 what a reader sees depends on which it believes. An archive in which the two differ, or which has
-room for something that only one kind of reader finds, is refused. The rules are those of the
+room for something that only one kind of reader finds, is rejected. The rules are those of the
 public index (warehouse, ``utils/zipfiles.py``, 2025) and of uv's reader (rs-async-zip 0.0.19 and
 0.0.20), but for data descriptors and duplicates of equal bytes, which real wheels have and which
 nobody reads in two ways. APPNOTE is PKWARE's description of the format.
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import IO
 
-from appliance.errors import Refused
+from appliance.errors import Rejected
 
 MIB = 1024 * 1024
 MAX_DIRECTORY = 16 * MIB
@@ -40,12 +40,12 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _TWO_MINDS = "its zip64 end records contradict each other"
 
 
-def ambiguous(what: str) -> Refused:
-    return Refused(f"ambiguous zip archive: {what}")
+def ambiguous(what: str) -> Rejected:
+    return Rejected(f"ambiguous zip archive: {what}")
 
 
-def damaged(what: str) -> Refused:
-    return Refused(f"truncated or damaged archive: {what}")
+def damaged(what: str) -> Rejected:
+    return Rejected(f"truncated or damaged archive: {what}")
 
 
 def read(content: IO[bytes], thorough: bool, prefix: bool = False, tail: bool = False) -> "Zip":
@@ -53,19 +53,19 @@ def read(content: IO[bytes], thorough: bool, prefix: bool = False, tail: bool = 
 
     ``thorough`` inflates every member and compares its checksum; ``prefix`` and ``tail`` allow
     for something before and behind the archive, as programs have that carry one. Raises
-    :class:`Refused`, or what :mod:`zipfile` raises for a damaged archive.
+    :class:`Rejected`, or what :mod:`zipfile` raises for a damaged archive.
     """
     view = _View(content)
     end = _find_end(view, tail)
     if end.length > MAX_DIRECTORY:
-        raise Refused(f"the zip directory is larger than {MAX_DIRECTORY // MIB} MiB")
-    before = end.place - end.length - end.offset
+        raise Rejected(f"the zip directory is larger than {MAX_DIRECTORY // MIB} MiB")
+    before = end.stop - end.length - end.start
     if before and not (prefix and before > 0):
         raise ambiguous("its directory is not where its end record says")
     content.seek(0)
     archive = zipfile.ZipFile(content)
     if len(archive.infolist()) > MAX_MEMBERS:
-        raise Refused(f"it has more than {MAX_MEMBERS:,} members")
+        raise Rejected(f"it has more than {MAX_MEMBERS:,} members")
     return Zip(view, archive, _check_members(view, archive, end, prefix, thorough))
 
 
@@ -76,42 +76,42 @@ class Zip:
         self,
         view: "_View",
         archive: zipfile.ZipFile,
-        places: dict[str, tuple[int, zipfile.ZipInfo]],
+        offsets: dict[str, tuple[int, zipfile.ZipInfo]],
     ) -> None:
         self.members, self.size = archive.infolist(), view.size
-        self._view, self._archive, self._places = view, archive, places
+        self._view, self._archive, self._offsets = view, archive, offsets
 
     def read(self, name: str, most: int) -> bytes:
         """The content of the member ``name``, or its first ``most`` bytes and one."""
-        place, member = self._places[name]
+        offset, member = self._offsets[name]
         if member.compress_type != zipfile.ZIP_DEFLATED or member.file_size > most:
             with self._archive.open(member) as file:
                 return file.read(most + 1)
         # As zipfile does it, in a quarter of the time.
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        content = inflater.decompress(self._view.at(place, member.compress_size), most + 1)
+        content = inflater.decompress(self._view.bytes_at(offset, member.compress_size), most + 1)
         if (len(content), zlib.crc32(content)) != (member.file_size, member.CRC):
             raise _wrong_sum(member)
         return content
 
 
-def _wrong_sum(member: zipfile.ZipInfo) -> Refused:
+def _wrong_sum(member: zipfile.ZipInfo) -> Rejected:
     return damaged(f"{member.filename!r} is not what its checksum says")
 
 
 class _View:
-    """Bytes of a file at any place, without a copy of all of it."""
+    """Bytes of a file at any offset, without a copy of all of it."""
 
     def __init__(self, content: IO[bytes]) -> None:
         self.size = content.seek(0, os.SEEK_END)
         self._content = content
         self._memory = content.getvalue() if isinstance(content, io.BytesIO) else None
 
-    def at(self, place: int, length: int) -> bytes:
-        """The bytes at ``place``, fewer at the end of the file."""
+    def bytes_at(self, offset: int, length: int) -> bytes:
+        """The bytes at ``offset``, fewer at the end of the file."""
         if self._memory is not None:
-            return self._memory[place : place + length]
-        self._content.seek(place)
+            return self._memory[offset : offset + length]
+        self._content.seek(offset)
         return self._content.read(length)
 
 
@@ -120,60 +120,63 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """What an archive says at its end of its directory, and ``place``, where that must end."""
+    """The directory of an archive, as its end record says: how many entries, how many bytes, the
+    offset at which it starts, and the one at which it must stop."""
 
     entries: int
     length: int
-    offset: int
-    place: int
+    start: int
+    stop: int
 
 
 def _find_end(view: _View, tail: bool) -> _End:
-    """The end record; refused unless it is the only one that a reader could take for it."""
+    """The end record; rejected unless it is the only one that a reader could take for it."""
     start = max(0, view.size - _END64.size - _LOCATOR.size - _END.size - 0xFFFF)
-    last = view.at(start, view.size - start)
-    place = last.rfind(b"PK\5\6")
-    if place < 0 or place + _END.size > len(last):
+    last = view.bytes_at(start, view.size - start)
+    offset = last.rfind(b"PK\5\6")
+    if offset < 0 or offset + _END.size > len(last):
         raise damaged("it has no zip directory at its end")
-    *_, comment = _END.unpack_from(last, place)
-    if place + _END.size + comment != len(last) and not tail:
+    *_, comment = _END.unpack_from(last, offset)
+    if offset + _END.size + comment != len(last) and not tail:
         raise ambiguous("something follows the end of the archive")
+
     # A reader that looks for a record whose comment ends where the file does finds only this one.
     other = last.find(b"PK\5\6")
-    while other < place:
+    while other < offset:
         if len(last) == other + _END.size + int.from_bytes(last[other + 20 : other + 22], "little"):
             raise ambiguous("it has two ends")
         other = last.find(b"PK\5\6", other + 1)
-    return _end_record(last, start, place)
+    return _end_record(last, start, offset)
 
 
-def _end_record(last: bytes, start: int, place: int) -> _End:
-    """The numbers of the end record at ``place`` in ``last``, which begins at ``start`` in the
-    file; those of zip64 if there are any.
+def _end_record(last: bytes, before: int, offset: int) -> _End:
+    """The numbers of the end record at ``offset`` in ``last``, in front of which the file has
+    ``before`` bytes; those of zip64 if there are any.
 
-    Refuses zip64 whose records contradict each other: readers would see different files in it.
+    Rejects zip64 whose records contradict each other: readers would see different files in it.
     """
-    _, disk, first_disk, here, entries, length, offset, _ = _END.unpack_from(last, place)
-    locator = place - _LOCATOR.size
-    if last[max(0, locator) : place][:4] != b"PK\6\7":
+    _, disk, first_disk, here, entries, length, start, _ = _END.unpack_from(last, offset)
+    locator = offset - _LOCATOR.size
+    if last[max(0, locator) : offset][:4] != b"PK\6\7":
         if disk or first_disk or here != entries:
             raise ambiguous("it is a part of several")
-        return _End(entries, length, offset, start + place)
+        return _End(entries, length, start, before + offset)
+
     record = locator - _END64.size
     if record < 0:
-        raise Refused(_TWO_MINDS)
+        raise Rejected(_TWO_MINDS)
     _, _, position, _ = _LOCATOR.unpack_from(last, locator)
-    magic, *_, here64, entries64, length64, offset64 = _END64.unpack_from(last, record)
+    magic, *_, here64, entries64, length64, start64 = _END64.unpack_from(last, record)
     if (
         magic != b"PK\6\6"
-        or not position == offset64 + length64 == start + record
+        or not position == start64 + length64 == before + record
         or here64 != entries64
         or entries not in (entries64, 0xFFFF)
         or length not in (length64, _IN_ZIP64)
-        or offset not in (offset64, _IN_ZIP64)
+        or start not in (start64, _IN_ZIP64)
     ):
-        raise Refused(_TWO_MINDS)
-    return _End(entries64, length64, offset64, start + record)
+        raise Rejected(_TWO_MINDS)
+    return _End(entries64, length64, start64, before + record)
 
 
 # --- the members ---------------------------------------------------------------------------------
@@ -186,30 +189,32 @@ def _check_members(
     prefix: bool,
     thorough: bool,
 ) -> dict[str, tuple[int, zipfile.ZipInfo]]:
-    """Check each member by itself, then how they lie; returns where the data of each is."""
-    seen: dict[str, tuple[int, zipfile.ZipInfo]] = {}
-    listed = 0
-    places = []
+    """Check each member by itself, then how they lie; returns the offset of each one's data."""
+    offsets: dict[str, tuple[int, zipfile.ZipInfo]] = {}
+    spans: list[_Span] = []
+    length = 0
     for member in archive.infolist():
         name = member.orig_filename.encode("utf-8" if member.flag_bits & _UTF8 else "cp437")
-        listed += _CENTRAL_SIZE + len(name) + len(member.extra) + len(member.comment)
+        length += _CENTRAL_SIZE + len(name) + len(member.extra) + len(member.comment)
         _check_name(member, name)
         data = _check_header(view, member, name)
-        _, first = seen.setdefault(member.filename, (data, member))
+
+        _, first = offsets.setdefault(member.filename, (data, member))
         if (first.CRC, first.file_size) != (member.CRC, member.file_size):
             raise ambiguous(f"it has two members {member.filename!r} that differ")
         if thorough:
             _check_content(view, archive, member, data)
-        places.append((member.header_offset, data + member.compress_size, member))
-    if (listed, len(places)) != (end.length, end.entries):
+        spans.append((member.header_offset, data + member.compress_size, member))
+
+    if (length, len(spans)) != (end.length, end.entries):
         raise ambiguous("its directory is not as long as its end record says")
-    _check_places(view, places, end, prefix)
-    return seen
+    _check_spans(view, spans, end, prefix)
+    return offsets
 
 
 def _check_name(member: zipfile.ZipInfo, name: bytes) -> None:
     if member.flag_bits & _ENCRYPTED:
-        raise Refused(f"the member {member.filename!r} is encrypted")
+        raise Rejected(f"the member {member.filename!r} is encrypted")
     if _CONTROL.search(name):
         raise ambiguous(f"the name {member.orig_filename!r} has control characters")
     if member.extra:
@@ -218,8 +223,8 @@ def _check_name(member: zipfile.ZipInfo, name: bytes) -> None:
 
 def _check_header(view: _View, member: zipfile.ZipInfo, name: bytes) -> int:
     """Compare the header before a member's data with the directory; returns where the data is."""
-    place = member.header_offset
-    header = view.at(place, _LOCAL.size + len(name))
+    offset = member.header_offset
+    header = view.bytes_at(offset, _LOCAL.size + len(name))
     if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
         raise damaged(f"no member where its directory says that {member.filename!r} is")
     numbers = _LOCAL.unpack_from(header)
@@ -228,13 +233,17 @@ def _check_header(view: _View, member: zipfile.ZipInfo, name: bytes) -> int:
         raise ambiguous(f"{member.filename!r} has another name before its data")
     if (flags ^ member.flag_bits) & _FLAGS or method != member.compress_type:
         raise ambiguous(f"{member.filename!r} is packed in another way before its data")
-    data: int = place + _LOCAL.size + name_length + extra_length
+
+    data: int = offset + _LOCAL.size + name_length + extra_length
     if extra_length:
-        fields = _fields(view.at(data - extra_length, extra_length), member)
+        fields = _fields(view.bytes_at(data - extra_length, extra_length), member)
         _check_extra(member, fields, name)
         packed, size = _long_sizes(fields.get(_ZIP64, b""), packed, size, member)
-    told = crc, packed, size
-    if not flags & _DESCRIPTOR and told != (member.CRC, member.compress_size, member.file_size):
+    if not flags & _DESCRIPTOR and (crc, packed, size) != (
+        member.CRC,
+        member.compress_size,
+        member.file_size,
+    ):
         raise ambiguous(f"{member.filename!r} has another size or checksum before its data")
     return data
 
@@ -242,18 +251,18 @@ def _check_header(view: _View, member: zipfile.ZipInfo, name: bytes) -> int:
 def _fields(extra: bytes, member: zipfile.ZipInfo) -> dict[int, bytes]:
     """A member's extra fields (APPNOTE 4.5.1) by their number."""
     fields: dict[int, bytes] = {}
-    place = 0
-    while place + 4 <= len(extra):  # fewer bytes are left by tools that align, and read by nobody
-        number, length = struct.unpack_from("<HH", extra, place)
-        place += 4 + length
-        if place > len(extra) or (number in fields and number in (_ZIP64, _UNICODE_PATH)):
+    offset = 0
+    while offset + 4 <= len(extra):  # fewer bytes are left by tools that align, and read by nobody
+        number, length = struct.unpack_from("<HH", extra, offset)
+        offset += 4 + length
+        if offset > len(extra) or (number in fields and number in (_ZIP64, _UNICODE_PATH)):
             raise ambiguous(f"the extra fields of {member.filename!r} are malformed")
-        fields[number] = extra[place - length : place]
+        fields[number] = extra[offset - length : offset]
     return fields
 
 
 def _check_extra(member: zipfile.ZipInfo, fields: dict[int, bytes], name: bytes) -> None:
-    """Refuse a name in the extra fields (APPNOTE 4.6.9) that is not the name of the member."""
+    """Reject a name in the extra fields (APPNOTE 4.6.9) that is not the name of the member."""
     path = fields.get(_UNICODE_PATH)
     if path is not None and path[5:] != name:
         raise ambiguous(f"{member.filename!r} has a second name")
@@ -271,20 +280,22 @@ def _long_sizes(field: bytes, packed: int, size: int, member: zipfile.ZipInfo) -
     return packed, size
 
 
-def _check_places(
-    view: _View, places: list[tuple[int, int, zipfile.ZipInfo]], end: _End, prefix: bool
-) -> None:
-    """Refuse members that overlap, and room between them that only some readers look into."""
-    places.sort(key=lambda place: place[:2])
-    directory = end.place - end.length
-    if not prefix and (places[0][0] if places else directory) != 0:
+_Span = tuple[int, int, zipfile.ZipInfo]  # the offsets of a member's header and of its data's end
+
+
+def _check_spans(view: _View, spans: list[_Span], end: _End, prefix: bool) -> None:
+    """Reject members that overlap, and room between them that only some readers look into."""
+    spans.sort(key=lambda span: span[:2])
+    directory = end.stop - end.length
+    if not prefix and (spans[0][0] if spans else directory) != 0:
         raise ambiguous("something stands before its first member")
-    starts = [place[0] for place in places] + [directory]
-    for (_, stop, member), (_, start) in zip(places, pairwise(starts), strict=True):
+
+    starts = [span[0] for span in spans] + [directory]
+    for (_, stop, member), (_, start) in zip(spans, pairwise(starts), strict=True):
         if stop > start:
             raise ambiguous(f"{member.filename!r} overlaps what follows it")
         if stop < start and not (
-            _is_descriptor(view.at(stop, min(start - stop, 25)), member) or prefix
+            _is_descriptor(view.bytes_at(stop, min(start - stop, 25)), member) or prefix
         ):
             raise ambiguous(f"there is something between {member.filename!r} and what follows it")
         if stop == start and member.flag_bits & _DESCRIPTOR:
@@ -301,42 +312,46 @@ def _is_descriptor(data: bytes, member: zipfile.ZipInfo) -> bool:
 
 
 def _check_content(
-    view: _View, archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: int
+    view: _View, archive: zipfile.ZipFile, member: zipfile.ZipInfo, data: int
 ) -> None:
     """Read a member to its end, and compare its checksum."""
     if member.compress_type == zipfile.ZIP_DEFLATED:
-        whole = _inflate(view, member, place)
+        is_whole = _inflate(view, member, data)
     elif member.compress_type == zipfile.ZIP_STORED:
-        whole = _read_stored(view, member, place)
+        is_whole = _read_stored(view, member, data)
     else:
         with archive.open(member) as file:  # compares it at the end
             while file.read(_CHUNK):
                 pass
-        whole = True
-    if not whole:
+        is_whole = True
+    if not is_whole:
         raise _wrong_sum(member)
 
 
-def _read_stored(view: _View, member: zipfile.ZipInfo, place: int) -> bool:
-    crc, left = 0, member.compress_size
-    while left > 0 and (piece := view.at(place, min(left, _CHUNK))):
+def _read_stored(view: _View, member: zipfile.ZipInfo, data: int) -> bool:
+    """Whether the data at an offset is as long as a member, and has its checksum."""
+    crc, remaining = 0, member.compress_size
+    while remaining > 0 and (piece := view.bytes_at(data, min(remaining, _CHUNK))):
         crc = zlib.crc32(piece, crc)
-        place, left = place + len(piece), left - len(piece)
-    return left == 0 and crc == member.CRC and member.compress_size == member.file_size
+        data, remaining = data + len(piece), remaining - len(piece)
+    return remaining == 0 and crc == member.CRC and member.compress_size == member.file_size
 
 
-def _inflate(view: _View, member: zipfile.ZipInfo, place: int) -> bool:
+def _inflate(view: _View, member: zipfile.ZipInfo, data: int) -> bool:
+    """The same of data that is deflated."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    crc, size, left, packed = 0, 0, member.compress_size, b""
+    crc, size, remaining, packed = 0, 0, member.compress_size, b""
     while not inflater.eof and size <= member.file_size:
-        if not packed and left > 0:
-            packed = view.at(place, min(left, _CHUNK))
-            place, left = place + len(packed), left - len(packed)
+        if not packed and remaining > 0:
+            packed = view.bytes_at(data, min(remaining, _CHUNK))
+            data, remaining = data + len(packed), remaining - len(packed)
+
         # One byte more than there should be: a bomb goes off no further than that.
         piece = inflater.decompress(packed, min(_CHUNK, member.file_size - size + 1))
-        if not piece and not inflater.eof and not inflater.unconsumed_tail and not left:
+        if not piece and not inflater.eof and not inflater.unconsumed_tail and not remaining:
             break
         packed = inflater.unconsumed_tail
         crc, size = zlib.crc32(piece, crc), size + len(piece)
-    is_all = inflater.eof and not inflater.unused_data and left == 0
+
+    is_all = inflater.eof and not inflater.unused_data and remaining == 0
     return is_all and (crc, size) == (member.CRC, member.file_size)

@@ -1,10 +1,18 @@
-"""Core metadata (METADATA, PKG-INFO), within bounds: the one place that parses it."""
+"""Core metadata (METADATA, PKG-INFO), within bounds: the one place that reads it.
+
+:mod:`packaging.metadata` takes the fields apart. Ours are the bounds, which it has none of, and
+what becomes of a field that may be there only once and is there more often, which it leaves out: as
+for installers, its first value counts.
+"""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from email.parser import HeaderParser
+from typing import Any
 
-from appliance.errors import Refused
+from packaging.metadata import parse_email
+
+from appliance.errors import Rejected
 from appliance.text import has_controls
 
 MIB = 1024 * 1024
@@ -22,29 +30,58 @@ _BODY = re.compile(rb"\r?\n\r?\n")
 
 @dataclass(frozen=True, slots=True)
 class CoreMetadata:
-    """Fields by their names in lower case, each with its values in order, and the description.
-    ``is_utf8`` is whether the bytes are what the standard wants."""
+    """The fields of a release, by the names that :class:`packaging.metadata.RawMetadata` has.
 
-    fields: dict[str, list[str]]
-    description: str
+    Attributes:
+        fields: What packaging reads.
+        others: The values of other fields, by their names in lower case: of unknown ones, and of
+            those that are repeated though they must not be.
+        body: What follows the fields, which is the description.
+        is_utf8: Whether the bytes are what the standard wants.
+    """
+
+    fields: dict[str, Any]
+    others: dict[str, list[str]]
+    body: str
     is_utf8: bool
 
-    def get(self, name: str) -> str | None:
-        """One field on one line; empty and UNKNOWN are what old tools write for nothing. Raises
-        :class:`Refused` if it has control characters."""
-        text = " ".join(self.fields.get(name.lower(), ("",))[0].split())
-        if has_controls(text):
-            raise Refused(f"control characters in the metadata field {name}")
-        return None if text in ("", "UNKNOWN") else text
+    def text(self, name: str) -> str | None:
+        """A field of one value, as it stands there."""
+        value = self.fields.get(name)
+        if value is None:
+            value = next(iter(self.others.get(name.replace("_", "-"), ())), None)
+        return value if isinstance(value, str) else None
 
-    def all(self, name: str) -> list[str]:
-        return self.fields.get(name.lower(), [])
+    def line(self, name: str) -> str | None:
+        """The same on one line; empty and UNKNOWN are what old tools write for nothing. Raises
+        :class:`Rejected` if it has control characters."""
+        line = " ".join((self.text(name) or "").split())
+        if has_controls(line):
+            raise Rejected(f"control characters in the metadata field {_spelled(name)}")
+        return None if line in ("", "UNKNOWN") else line
+
+    def texts(self, name: str) -> list[str]:
+        """All values of a field that may have many."""
+        return list(self.fields.get(name, ()))
+
+    @property
+    def description(self) -> str:
+        """The description, which once was a field. Where the fields end by another rule than ours,
+        it begins with the rest of them."""
+        return (self.text("description") or "") + self.body
+
+    @property
+    def project_urls(self) -> dict[str, str]:
+        """URLs by their labels."""
+        pairs = (text.partition(",") for text in self.others.get("project-url", ()))
+        repeated = {label.strip(): url.strip() for label, _, url in pairs}
+        return repeated or dict(self.fields.get("project_urls", {}))
 
 
 def parse(raw: bytes, source: str = "METADATA") -> CoreMetadata:
-    """Take the fields of ``raw`` apart as installers do, with the standard library's parser.
+    """Take the fields of ``raw`` apart.
 
-    Raises :class:`Refused`, naming the field, for more than anybody writes: what is shown on a
+    Raises :class:`Rejected`, naming the field, for more than anybody writes: what is shown on a
     page is bounded here, and so is the time that it takes. ``source`` is what errors call it.
     """
     headers, body = _split(raw, source)
@@ -54,20 +91,36 @@ def parse(raw: bytes, source: str = "METADATA") -> CoreMetadata:
     except UnicodeDecodeError:
         text, description = headers.decode("utf-8", "replace"), body.decode("utf-8", "replace")
         is_utf8 = False
-    message = HeaderParser().parsestr(text)
-    fields: dict[str, list[str]] = {}
-    for name, value in message.raw_items():
-        key = name.lower()
-        fields.setdefault(key, []).append(value)
-        if len(value) > _LIMITS.get(key, MAX_FIELD):
-            limit = f"{_LIMITS.get(key, MAX_FIELD):,}"
-            raise Refused(
-                f"the field {name[:40]} of its {source} is longer than {limit} characters"
-            )
-    if len(fields) > MAX_NAMES:
-        raise Refused(f"its {source} has more than {MAX_NAMES} different fields")
-    # Where the fields end by another rule than ours, what follows is the description, too.
-    return CoreMetadata(fields, str(message.get_payload()) + description, is_utf8)
+
+    fields, others = parse_email(text)
+    metadata = CoreMetadata(dict(fields), others, description, is_utf8)
+    _check(metadata, source)
+    return metadata
+
+
+def _check(metadata: CoreMetadata, source: str) -> None:
+    for name, value in _values(metadata):
+        limit = _LIMITS.get(name, MAX_FIELD)
+        if len(value) > limit:
+            field = f"the field {_spelled(name)[:40]} of its {source}"
+            raise Rejected(f"{field} is longer than {limit:,} characters")
+    if len(metadata.fields) + len(metadata.others) > MAX_NAMES:
+        raise Rejected(f"its {source} has more than {MAX_NAMES} different fields")
+
+
+def _values(metadata: CoreMetadata) -> Iterator[tuple[str, str]]:
+    """Each value with the name of its field in lower case."""
+    for name, value in (*metadata.fields.items(), *metadata.others.items()):
+        values = [value] if isinstance(value, str) else value
+        if isinstance(value, dict):
+            values = [*value, *value.values()]
+        for each in values:
+            if isinstance(each, str):  # of a Content-Type that nobody has: parts of a mail
+                yield name.replace("_", "-"), each
+
+
+def _spelled(name: str) -> str:
+    return name.replace("_", "-").title()
 
 
 def _split(raw: bytes, source: str) -> tuple[bytes, bytes]:
@@ -75,7 +128,7 @@ def _split(raw: bytes, source: str) -> tuple[bytes, bytes]:
     found = _BODY.search(raw)
     headers, body = (raw[: found.start()], raw[found.end() :]) if found else (raw, b"")
     if len(headers) > MAX_HEADERS:
-        raise Refused(f"its {source} has more than {MAX_HEADERS // MIB} MiB of fields")
+        raise Rejected(f"its {source} has more than {MAX_HEADERS // MIB} MiB of fields")
     if headers.count(b"\n") + headers.count(b"\r") > MAX_LINES:
-        raise Refused(f"its {source} has more than {MAX_LINES:,} lines of fields")
+        raise Rejected(f"its {source} has more than {MAX_LINES:,} lines of fields")
     return headers, body

@@ -1,11 +1,21 @@
 """Projects, files, changes and decisions as values; they follow the simple API 1.4."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
 
 from appliance.index.versions import normalize_version, version_key
 
-DUPLICATE = "duplicate: "
 STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
+
+
+class Stat(NamedTuple):
+    """What tells whether a file is the one that was examined: size in bytes, mtime in nanoseconds,
+    and inode."""
+
+    size: int
+    mtime_ns: int
+    inode: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +136,38 @@ class Decisions:
         return Decisions(True, yanks, statuses)
 
 
+class Code(StrEnum):
+    """Why a file was rejected, for programs; the catalog keeps these words."""
+
+    INVALID = "invalid"  # by its name, path, archive or metadata
+    DUPLICATE = "duplicate"  # the index has a file of this name at another path
+    ALTERED = "altered"  # it has other bytes, and the size, mtime and inode of before
+    UNSIGNED = "unsigned"  # a signature without the file that it signs
+    UNFINISHED = "unfinished"  # it is still being downloaded
+    COSTLY = "costly"  # examining it takes more CPU time or memory than is allowed
+    UNREADABLE = "unreadable"  # the system does not let us read it
+    STALLED = "stalled"  # reading it takes too long: the disk does not answer
+    KILLED = "killed"  # processes that examined it were killed
+    FAILED = "failed"  # examining it raised an error that nobody expected
+
+
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A file that is in the folder and not in the index, and why."""
+class Rejection:
+    """A file that is in a packages directory and not in its index, and why.
+
+    ``retry`` says that it may be accepted though it does not change: every scan examines it again.
+    Otherwise it is known by its size, mtime in nanoseconds, and inode.
+    """
 
     path: str
+    code: Code
     reason: str
     size: int
     mtime_ns: int
-    inode: int
+    inode: int = field(compare=False)
+    retry: bool = False
 
     @property
     def is_duplicate(self) -> bool:
         """Whether only another file of the same name keeps it out."""
-        return self.reason.startswith(DUPLICATE)
+        return self.code is Code.DUPLICATE

@@ -13,7 +13,7 @@ from itertools import islice
 
 from packaging.utils import InvalidName, canonicalize_name
 
-from appliance.errors import Refused
+from appliance.errors import Rejected
 from appliance.index.versions import normalize_version, version_key
 
 SDIST_ENDINGS = (".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz")
@@ -62,29 +62,29 @@ def is_name(name: str) -> bool:
 
 
 def ending(filename: str) -> str:
-    """The accepted ending of ``filename``, in lower case; :class:`Refused` if there is none."""
+    """The accepted ending of ``filename``, in lower case; :class:`Rejected` if there is none."""
     lower = filename.lower()
     for suffix in ENDINGS:
         if lower.endswith(suffix):
             return suffix
-    raise Refused(f"not a package file: expected a name ending in {', '.join(ENDINGS)}")
+    raise Rejected(f"not a package file: expected a name ending in {', '.join(ENDINGS)}")
 
 
 def parse(filename: str, metadata_name: str | None = None) -> Distribution:
     """The project, release and kind that ``filename`` states.
 
     ``metadata_name`` is the Name that the file's metadata gives, if it has any. Raises
-    :class:`Refused` for a name that no installer could read or that is not safe to serve.
+    :class:`Rejected` for a name that no installer could read or that is not safe to serve.
     """
     suffix = ending(filename)
     if not _FILENAME.match(filename):
-        raise Refused("the file name has characters other than letters, digits and . _ + ! ~ -")
+        raise Rejected("the file name has characters other than letters, digits and . _ + ! ~ -")
     if len(filename) > _LONGEST:
-        raise Refused(f"the file name is longer than {_LONGEST} characters")
+        raise Rejected(f"the file name is longer than {_LONGEST} characters")
 
     parsed = _parse(filename, suffix, metadata_name)
     if not is_name(parsed.name):
-        raise Refused(f"{parsed.name!r} is not a valid project name")
+        raise Rejected(f"{parsed.name!r} is not a valid project name")
     return parsed
 
 
@@ -103,7 +103,7 @@ def distribution(path: str) -> Distribution | None:
     """The meaning of the name of the file at ``path``; ``None`` if it has none."""
     try:
         return parse(path.rpartition("/")[2])
-    except Refused:
+    except Rejected:
         return None
 
 
@@ -115,7 +115,7 @@ def possible(path: str) -> dict[str, str]:
     spellings = {} if named is None else {named.project: named.name}
     try:
         stem = filename[: -len(ending(filename))]
-    except Refused:
+    except Rejected:
         return spellings
     if named is not None and named.kind in ("bdist_wheel", "bdist_egg"):
         return spellings  # their names have one meaning
@@ -130,7 +130,7 @@ def possible(path: str) -> dict[str, str]:
 def _wheel(filename: str, stem: str, metadata_name: str | None) -> Distribution:
     fields = stem.split("-")
     if len(fields) < 5 or not all(fields):
-        raise Refused("a wheel is named NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl (PEP 427)")
+        raise Rejected("a wheel is named NAME-VERSION[-BUILD]-PYTHON-ABI-PLATFORM.whl (PEP 427)")
 
     has_build_tag = len(fields) == 6 and fields[2][0].isdigit() and version_key(fields[1])[0]
     if len(fields) == 5 or has_build_tag:
@@ -144,7 +144,7 @@ def _wheel(filename: str, stem: str, metadata_name: str | None) -> Distribution:
 def _egg(filename: str, stem: str) -> Distribution:
     match = _EGG.match(stem)
     if not match:
-        raise Refused("an egg is named NAME-VERSION-pyX.Y[-PLATFORM].egg")
+        raise Rejected("an egg is named NAME-VERSION-pyX.Y[-PLATFORM].egg")
     name, version, python = match.groups()
     return Distribution(filename, name, normalize_version(version), "bdist_egg", python)
 
@@ -152,7 +152,7 @@ def _egg(filename: str, stem: str) -> Distribution:
 def _installer(filename: str, stem: str, metadata_name: str | None, suffix: str) -> Distribution:
     match = _WININST.search(stem)
     if not match:
-        raise Refused(f"an installer is named NAME-VERSION.PLATFORM[-pyX.Y]{suffix}")
+        raise Rejected(f"an installer is named NAME-VERSION.PLATFORM[-pyX.Y]{suffix}")
     name, version = _split(stem[: match.start()], metadata_name)
     kind = "bdist_wininst" if suffix == ".exe" else "bdist_msi"
     return Distribution(filename, name, normalize_version(version), kind, match[1] or "any")
@@ -172,7 +172,7 @@ def _split(stem: str, metadata_name: str | None) -> tuple[str, str]:
     cuts = [i for i, char in enumerate(stem) if char == "-" and 0 < i < len(stem) - 1]
     halves = [(stem[:i], stem[i + 1 :]) for i in cuts]
     if not halves:
-        raise Refused("the file name has no version: expected NAME-VERSION")
+        raise Rejected("the file name has no version: expected NAME-VERSION")
 
     if metadata_name:
         project = normalize(metadata_name)

@@ -12,7 +12,7 @@ from appliance.catalog.database import Catalog, unwritable
 from appliance.catalog.indexes import ready_index
 from appliance.catalog.reader import Reader
 from appliance.errors import NotFound, PyindexError
-from appliance.incoming.directory import Folder
+from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.scan import Scanner
 from appliance.index.model import File, Project
 from appliance.index.names import SIGNATURE, normalize
@@ -47,7 +47,7 @@ def remove(spec: Spec, index: str, what: str) -> list[tuple[File, str]]:
     and files that were moved before it are gone from the index.
     """
     catalog = _open(spec)
-    folder = Folder(spec.indexes[index].packages)
+    folder = PackagesDirectory(spec.indexes[index].packages)
     with catalog.read() as reader:
         files = matching(reader, spec, index, what)
     moved: list[tuple[File, str]] = []
@@ -84,7 +84,7 @@ def _forget(spec: Spec, catalog: Catalog, index: str, files: list[File]) -> None
     with catalog.change() as change:
         change.remove(index, [file.path for file in files])
         duplicates = change.free(index, {file.filename for file in files})
-    for _ in Scanner(spec, catalog, index).look(frozenset(duplicates)):
+    for _ in Scanner(spec, catalog, index).scan_paths(frozenset(duplicates)):
         pass  # it is published below
     _publish(spec, catalog)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from appliance.catalog.database import Catalog, CatalogError
 from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import PARTLY, scan_mark, vanished_mark
-from appliance.incoming.scan import vanished
+from appliance.incoming.deletions import vanished
 from appliance.operations.report import Report, read_report
 from appliance.operations.watch import is_alive
 from appliance.site.tree import PAGES, Site
@@ -44,7 +44,7 @@ class Health:
 
 
 def health(spec: Spec, catalog: Catalog) -> Health:
-    """The health of all indexes of ``spec``. Refused files are not part of it."""
+    """The health of all indexes of ``spec``. Rejected files are not part of it."""
     found = Health()
     report = _watcher(spec, found)
     try:

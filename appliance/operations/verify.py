@@ -16,7 +16,9 @@ from appliance import atomic
 from appliance.atomic import Batch
 from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog, CatalogError
-from appliance.incoming.directory import Folder, FolderGone, open_beneath
+from appliance.catalog.metadata import KeptMetadata
+from appliance.incoming.beneath import open_beneath
+from appliance.incoming.directory import DirectoryMissing, PackagesDirectory
 from appliance.index.model import File
 from appliance.index.names import METADATA
 from appliance.site.compare import Comparison, Difference
@@ -123,8 +125,8 @@ def _of_the_state(spec: Spec, catalog: Catalog) -> Iterator[Finding]:
 def _folder(spec: Spec, index: str) -> Iterator[Finding]:
     """That the packages directory itself is not there."""
     try:
-        Folder(spec.indexes[index].packages).identity()
-    except FolderGone as error:
+        PackagesDirectory(spec.indexes[index].packages).identity()
+    except DirectoryMissing as error:
         yield Finding(index, "", str(error))
 
 
@@ -148,7 +150,7 @@ def _look(spec: Spec, catalog: Catalog, index: str, file: File) -> Iterator[Find
 
 
 def _bytes(spec: Spec, index: str, file: File) -> Iterator[Finding]:
-    root = str(Folder(spec.indexes[index].packages).root)
+    root = str(PackagesDirectory(spec.indexes[index].packages).root)
     try:
         descriptor = open_beneath(root, file.path)
         with os.fdopen(descriptor, "rb") as content:
@@ -182,7 +184,7 @@ def _metadata(spec: Spec, index: str, file: File) -> Iterator[Finding]:
     if file.core_metadata is None:
         return
     try:
-        content = _read_metadata(Site(spec), index, file.path)
+        content = _read_metadata(spec, index, file.path)
     except OSError as error:
         problem = str(error.strerror)
     else:
@@ -232,9 +234,9 @@ def _saved(place: Path, indexes: list[str]) -> Verification | None:
     return found if is_ours else None
 
 
-def _read_metadata(site: Site, index: str, path: str) -> bytes:
-    """The metadata of a file; that of a quarantined project is put away."""
+def _read_metadata(spec: Spec, index: str, path: str) -> bytes:
+    """The metadata of a file; that of a quarantined project is kept apart."""
     try:
-        return Path(site.metadata(index, path)).read_bytes()
+        return Path(Site(spec).metadata(index, path)).read_bytes()
     except FileNotFoundError:
-        return Path(site.unpublished_metadata(index, path)).read_bytes()
+        return Path(KeptMetadata(spec.state).path(index, path)).read_bytes()

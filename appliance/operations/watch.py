@@ -17,10 +17,11 @@ from typing import IO
 from appliance.atomic import make_directory
 from appliance.catalog.database import Catalog
 from appliance.errors import PyindexError
-from appliance.incoming.directory import Folder, FolderGone
+from appliance.incoming.directory import DirectoryMissing, PackagesDirectory
 from appliance.incoming.events import Events
 from appliance.incoming.mounts import mounts_below
-from appliance.incoming.scan import QUIET_SECONDS, Scanner
+from appliance.incoming.postponed import QUIET_SECONDS
+from appliance.incoming.scan import Scanner
 from appliance.operations.opening import open_catalog
 from appliance.operations.report import Progress, Reporter, Trouble, notify
 from appliance.site.compare import Comparison, Difference
@@ -116,7 +117,7 @@ class Watch:
         while not self._stop.is_set():
             with self._trying("watch"):
                 self._open()
-                roots = [follower.scanner.folder.root for follower in self._followers]
+                roots = [follower.scanner.directory.root for follower in self._followers]
                 with alive(self._spec), Events(roots) as events:
                     self._follow(events)
             if "watch" in self._troubles:
@@ -124,14 +125,14 @@ class Watch:
 
     def once(self, again: bool = False) -> None:
         """Bring catalog and pages up to the folders; ``again`` reads every file again, and writes
-        every page. Raises :class:`FolderGone` at the end if a folder is not there."""
+        every page. Raises :class:`DirectoryMissing` at the end if a folder is not there."""
         self._open()
         self._publisher.publish()
-        gone: list[FolderGone] = []
+        gone: list[DirectoryMissing] = []
         for follower in self._followers:
             try:
                 self._scan_once(follower.scanner, again)
-            except FolderGone as error:
+            except DirectoryMissing as error:
                 gone.append(error)
         self._publisher.publish(everything=again)
         self._publisher.publish_lists()
@@ -146,7 +147,7 @@ class Watch:
         end = time.monotonic() + _PATIENCE_SECONDS
         while scanner.waiting and time.monotonic() < end:
             time.sleep(QUIET_SECONDS)
-            for _ in scanner.look(scanner.waiting, heard=True):
+            for _ in scanner.scan_paths(scanner.waiting, is_event=True):
                 self._publisher.publish()
                 self._publish_lists()
         for path in sorted(scanner.waiting):
@@ -162,7 +163,7 @@ class Watch:
         self._troubles.clear()  # what was in the way may not be any more
         self._mounts_at = 0.0
         places = self._places()
-        folders = [follower.scanner.folder for follower in self._followers]
+        folders = [follower.scanner.directory for follower in self._followers]
         if not self._spec.catalog.exists():
             return  # it was lost since it was opened
         if any(os.path.realpath(folder.given) != str(folder.root) for folder in folders):
@@ -183,7 +184,7 @@ class Watch:
     def _places(self) -> list[object]:
         """What must stay as it is for us to go on: watches belong to a directory, not to its
         name, and are not set on what is mounted later; connections belong to a file."""
-        folders = [follower.scanner.folder for follower in self._followers]
+        folders = [follower.scanner.directory for follower in self._followers]
         catalog = None
         with contextlib.suppress(OSError):
             catalog = self._spec.catalog.stat().st_ino
@@ -215,7 +216,7 @@ class Watch:
             # It is compared again and again.
             if not self._hears_all or follower.scanner.troubles:
                 follower.due = min(follower.due, time.monotonic() + _RETRY_SECONDS)
-            folder = follower.scanner.folder
+            folder = follower.scanner.directory
             heard = {path for each in paths if (path := folder.relative(each)) is not None}
             if "" in heard:  # the folder itself, perhaps again and again
                 heard.discard("")
@@ -262,7 +263,9 @@ class Watch:
     def _look_at(self, follower: _Follower, paths: frozenset[str]) -> None:
         if not paths:
             return
-        with closing(follower.scanner.look(paths, True, lets_go=self._hears_all)) as looked:
+        with closing(
+            follower.scanner.scan_paths(paths, is_event=True, removes=self._hears_all)
+        ) as looked:
             for _ in looked:
                 self._publish()
                 if self._stop.is_set():
@@ -381,7 +384,7 @@ class Watch:
                 else:
                     log.exception(told, text)
             self._told[key] = kind
-            self._troubles[key] = Trouble(index, isinstance(error, FolderGone), text)
+            self._troubles[key] = Trouble(index, isinstance(error, DirectoryMissing), text)
         else:
             if clears:
                 self._clear(key)
@@ -431,7 +434,7 @@ class Watch:
         just be about to."""
         if any(each.scanned_at is None for each in self._followers):
             return
-        directories = sum(each.scanner.tally.directories for each in self._followers)
+        directories = sum(each.scanner.walked.directories for each in self._followers)
         missing = 0 if self._followed is None else directories - self._followed
         if missing <= 0:
             self._clear("unheard")
@@ -445,7 +448,7 @@ class Watch:
         self._missing = missing
 
 
-def _identity(folder: Folder) -> object:
+def _identity(folder: PackagesDirectory) -> object:
     try:
         return os.path.realpath(folder.given), folder.identity()
     except (OSError, PyindexError):
@@ -455,7 +458,7 @@ def _identity(folder: Folder) -> object:
 def _disks(scanner: Scanner) -> object:
     """What is mounted, and where a disk is away: one that came and went between two looks, too."""
     try:
-        return mounts_below(scanner.folder.root), scanner.missing()
+        return mounts_below(scanner.directory.root), scanner.missing()
     except (OSError, PyindexError):
         return None
 

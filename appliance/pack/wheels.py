@@ -3,10 +3,9 @@
 import shutil
 import zipfile
 from collections.abc import Iterator
-from email.parser import HeaderParser
 from pathlib import Path
-from typing import Any
 
+from packaging.metadata import parse_email
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -75,7 +74,7 @@ def _requirements(directory: Path, python: Python) -> Iterator[Requirement]:
     """The requirements of each wheel whose markers are true on the host."""
     environment = _environment(python)
     for _, _, path in _wheels(directory):
-        for text in _headers(path).get_all("Requires-Dist") or []:
+        for text in _requires(path):
             requirement = Requirement(text)
             if requirement.marker is None or requirement.marker.evaluate(environment):
                 yield requirement
@@ -96,10 +95,12 @@ def _environment(python: Python) -> dict[str, str]:
     }
 
 
-def _headers(wheel: Path) -> Any:
+def _requires(wheel: Path) -> list[str]:
+    """The Requires-Dist of a wheel."""
     with zipfile.ZipFile(wheel) as archive:
         member = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        return HeaderParser().parsestr(archive.read(member).decode())
+        fields, _ = parse_email(archive.read(member))
+    return fields.get("requires_dist", [])
 
 
 def hashed_requirements(directory: Path) -> str:

@@ -1,5 +1,10 @@
 """Which package files may be fetched: their markers, and the metadata that their pages promise
-(PEP 658)."""
+(PEP 658).
+
+Whoever accepts a file keeps its metadata below ``<state>/metadata``; from there it is moved when
+the file is offered, and back when it no longer is. A kill between any two steps leaves it in one of
+both places, or in none if the file itself goes. What is in neither is read from the file again.
+"""
 
 import hashlib
 import logging
@@ -8,10 +13,11 @@ from pathlib import Path
 
 from appliance.atomic import Batch, files_below, make_directory, remove_empty, unlink
 from appliance.catalog.journal import Touched
+from appliance.catalog.metadata import KeptMetadata
 from appliance.catalog.reader import Reader
-from appliance.errors import Refused
+from appliance.errors import Rejected
 from appliance.incoming import examine
-from appliance.incoming.directory import Folder
+from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import File, Project
 from appliance.index.names import METADATA, SIGNATURE
 from appliance.site.tree import Site
@@ -25,15 +31,18 @@ class FilePublisher:
 
     def __init__(self, spec: Spec, site: Site) -> None:
         self._site = site
-        self._folders = {name: Folder(index.packages) for name, index in spec.indexes.items()}
+        self._kept = KeptMetadata(spec.state)
+        self._directories = {
+            name: PackagesDirectory(index.packages) for name, index in spec.indexes.items()
+        }
 
     def offer(self, project: Project, batch: Batch, touched: Touched | None) -> None:
         """Offer the files of a project that the journal says were ``touched``; without it all of
-        them, and see that their metadata is what their page promises."""
+        them."""
         index, files = project.index, project.offered
         if touched is None or (index, project.name) in touched.projects:
             for file in files:
-                self._offer(index, file, batch, compare=touched is None)
+                self._offer(index, file, batch)
             return
 
         for file in files:
@@ -47,19 +56,20 @@ class FilePublisher:
         """See that no file of a quarantined project can be fetched (PEP 792)."""
         for file in project.files:
             self._unmark(project.index, file.path)
-            self._put_away(project.index, file.path)
+            self._put_back(project.index, file)
 
     def withdraw(self, reader: Reader, since: int) -> None:
         """Unpublish the files that the journal says went after serial ``since``."""
         for index, path in reader.left(since):
-            if index not in self._folders or reader.file_at(index, path) is not None:
+            if index not in self._directories or reader.file_at(index, path) is not None:
                 continue
 
             self._unmark(index, path)
             metadata = self._site.metadata(index, path)
             unlink(metadata)
-            unlink(self._site.unpublished_metadata(index, path))
             remove_empty(metadata.rpartition("/")[0], self._top(index))
+            self._kept.remove(index, path)
+            self._kept.prune(index, path)
 
     def sweep(self, reader: Reader, index: str, serial: int) -> None:
         """Remove markers and metadata that the catalog does not account for. What went after
@@ -84,50 +94,54 @@ class FilePublisher:
 
     # --- one file ------------------------------------------------------------------------------
 
-    def _offer(self, index: str, file: File, batch: Batch, compare: bool = False) -> None:
-        """Mark what may be fetched, and see that the metadata that the page promises is there;
-        with ``compare`` that it has the promised digest."""
+    def _offer(self, index: str, file: File, batch: Batch) -> None:
+        """Mark what may be fetched, and see that there is the metadata that the page promises."""
         is_new = batch.mark(self._site.marker(index, file.path))
         if file.signature:
             batch.mark(self._site.marker(index, file.path + SIGNATURE))
         elif not is_new:
             unlink(self._site.marker(index, file.path + SIGNATURE))
 
-        metadata = self._site.metadata(index, file.path)
-        if compare:
-            is_right = _digest(metadata) == file.core_metadata
-        else:
-            is_right = os.path.lexists(metadata) == (file.core_metadata is not None)
-        if not is_right:
-            unlink(metadata)
-            self._restore_metadata(index, metadata, file, batch)
+        self._offer_metadata(index, file, batch)
+
+    def _offer_metadata(self, index: str, file: File, batch: Batch) -> None:
+        published, kept = self._site.metadata(index, file.path), self._kept.path(index, file.path)
+        if file.core_metadata is None:
+            unlink(published)
+            return
+
+        # What is kept is newer: a file that is replaced has its former metadata in www meanwhile.
+        if _digest(kept) == file.core_metadata:
+            batch.move(kept, published)
+        elif _digest(published) != file.core_metadata:
+            unlink(published)
+            self._restore_metadata(index, published, file, batch)
 
     def _move_metadata(self, index: str, old: str, file: File, batch: Batch) -> None:
-        """Publish the metadata of a file that has moved, without opening it again."""
-        source = self._site.metadata(index, old)
-        if file.core_metadata is not None and _digest(source) == file.core_metadata:
-            batch.write_unseen(self._site.metadata(index, file.path), Path(source).read_bytes())
+        """Let the metadata of a file that has moved be that of its new path, without opening it
+        again."""
+        if file.core_metadata is None:
+            self._kept.move(index, old, file.path)
+            return
+        for source in (self._site.metadata(index, old), self._kept.path(index, old)):
+            if _digest(source) == file.core_metadata:
+                target = self._site.metadata(index, file.path)
+                batch.write_unseen(target, Path(source).read_bytes())
+                return
 
     def _restore_metadata(self, index: str, target: str, file: File, batch: Batch) -> None:
-        if file.core_metadata is None:
-            return
-
-        aside = self._site.unpublished_metadata(index, file.path)
-        if _digest(aside) == file.core_metadata:
-            batch.write(target, Path(aside).read_bytes())
-            unlink(aside)
-            return
-
-        package = self._folders[index].root / file.path
+        """Read from the file what is neither kept nor published."""
+        package = self._directories[index].root / file.path
         try:
-            raw = examine.read_metadata(self._folders[index], self._site, index, file.path)
-        except (OSError, Refused) as error:
+            raw = examine.read_metadata(self._directories[index], file.path)
+        except (OSError, Rejected) as error:
             log.warning("%s: no metadata to publish: %s", package, error)
             return
+
         if raw is not None and hashlib.sha256(raw).hexdigest() == file.core_metadata:
             batch.write(target, raw)
         else:
-            log.warning("%s: changed since it was taken in", package)
+            log.warning("%s: changed since it was accepted", package)
 
     def _unmark(self, index: str, path: str) -> None:
         """See that neither the file at ``path`` nor its signature can be fetched."""
@@ -136,18 +150,22 @@ class FilePublisher:
         unlink(marker + SIGNATURE)
         remove_empty(marker.rpartition("/")[0], self._site.marker(index, "").rstrip("/"))
 
-    def _put_away(self, index: str, path: str) -> None:
-        """Keep the metadata of a file whose page promises none any more where no reader sees it."""
-        metadata = self._site.metadata(index, path)
-        if os.path.lexists(metadata):
-            aside = self._site.unpublished_metadata(index, path)
-            make_directory(aside.rpartition("/")[0])
-            Path(metadata).replace(aside)
+    def _put_back(self, index: str, file: File) -> None:
+        """Keep the metadata of a file that is not offered any more where no reader sees it."""
+        published, kept = self._site.metadata(index, file.path), self._kept.path(index, file.path)
+        if not os.path.lexists(published):
+            return
+        if _digest(kept) == file.core_metadata:  # that of a file which took the place of another
+            unlink(published)
+            return
+        make_directory(kept.rpartition("/")[0])
+        Path(published).replace(kept)
 
 
 def _digest(path: str) -> str | None:
     """The SHA-256, in hex, of what is at a path; ``None`` if there is no file."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a text, as the site gives it
+            return hashlib.sha256(file.read()).hexdigest()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None

@@ -5,10 +5,9 @@ import os
 import secrets
 import shutil
 import stat
-import time
 from pathlib import Path
 
-from appliance.atomic import Batch, create, make_directory, unlink
+from appliance.atomic import Batch, create, make_directory, remove_old
 from appliance.errors import PyindexError
 from appliance.index import names
 from appliance.spec import Spec
@@ -34,7 +33,6 @@ class Site:
 
     def __init__(self, spec: Spec) -> None:
         self.www = spec.www
-        self._state = spec.state
         # Text, since to make a Path of it takes longer than to make the file itself.
         self._www = str(spec.www)
         self._index = {name: f"{spec.www}/{spec.prefix(name)}" for name in spec.indexes}
@@ -63,11 +61,6 @@ class Site:
     def metadata(self, index: str, path: str) -> str:
         """Where the metadata of the package file at ``path`` is published (PEP 658)."""
         return f"{self._index[index]}packages/{path}{names.METADATA}"
-
-    def unpublished_metadata(self, index: str, path: str) -> str:
-        """Where the metadata of a file lies whose page promises none (PEP 658): the JSON API reads
-        it, since no request opens an archive. Not below ``www``."""
-        return f"{self._state}/metadata/{index}/{path}{names.METADATA}"
 
     def batch(self, durable: bool = True) -> "Batch":
         """For files of the site. What is not finished lies apart, since processes that make and
@@ -160,16 +153,7 @@ class Site:
         made it, as numbers of processes come again at once in a container.
         """
         self.check()
-        with contextlib.suppress(FileNotFoundError):
-            for entry in list(os.scandir(f"{self._www}/.tmp")):
-                with contextlib.suppress(FileNotFoundError):
-                    status = entry.stat(follow_symlinks=False)
-                    if time.time() - status.st_ctime < seconds:
-                        continue
-                    if stat.S_ISDIR(status.st_mode):
-                        shutil.rmtree(entry.path, ignore_errors=True)
-                    else:
-                        unlink(entry.path)
+        remove_old(f"{self._www}/.tmp", seconds)
 
 
 def page_time(serial: int) -> int:

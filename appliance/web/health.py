@@ -31,6 +31,6 @@ class Health:
     def _rejected(self) -> int:
         try:
             with self._catalog.read() as reader:
-                return sum(reader.refused_count(name) for name in self._spec.indexes)
+                return sum(reader.rejected_count(name) for name in self._spec.indexes)
         except CatalogError:
             return 0  # health() reports the catalog

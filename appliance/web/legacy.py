@@ -1,12 +1,15 @@
 """PyPI's JSON API (``/pypi/NAME/json``), and pypiserver's short form of it (``/NAME/json``)."""
 
+import contextlib
+import hashlib
 import os
 from functools import lru_cache
 from typing import Any
 
 import falcon
 
-from appliance.errors import Refused
+from appliance.catalog.metadata import KeptMetadata
+from appliance.errors import Rejected
 from appliance.index import names
 from appliance.index.metadata import MAX_METADATA, CoreMetadata, parse
 from appliance.index.model import File, Project
@@ -16,8 +19,8 @@ from appliance.web.legacyjson import Release
 from appliance.web.served import ServedIndex
 
 _KINDS_BY_TRUST = ("bdist_wheel", "sdist", "bdist_egg")
-_KEPT_BYTES = 256 * 1024
-_NOTHING = CoreMetadata({}, "", is_utf8=True)
+_REMEMBERED_BYTES = 256 * 1024
+_NOTHING = CoreMetadata({}, {}, "", is_utf8=True)
 
 
 class ProjectJson:
@@ -25,7 +28,7 @@ class ProjectJson:
 
     def __init__(self, index: ServedIndex) -> None:
         self._index = index
-        self._site = Site(index.spec)
+        self._site, self._kept = Site(index.spec), KeptMetadata(index.spec.state)
 
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, name: str, version: str | None = None
@@ -76,27 +79,35 @@ class ProjectJson:
         not stored when the file was accepted. No request opens an archive."""
         for kind in _KINDS_BY_TRUST:
             for file in files:
-                if file.kind != kind:
-                    continue
-                place = (
-                    self._site.metadata if file.core_metadata else self._site.unpublished_metadata
-                )
-                try:
-                    return _load(place(index, file.path), file.sha256)
-                except (OSError, Refused):
-                    continue  # none, or it has just been moved or replaced
+                if file.kind == kind and (metadata := self._stored(index, file)) is not None:
+                    return metadata
         return _NOTHING
 
+    def _stored(self, index: str, file: File) -> CoreMetadata | None:
+        """The metadata of one file; ``None`` if there is none, or it has just been moved or
+        replaced. What a page promises is kept beside the catalog until it is published."""
+        paths = [self._kept.path(index, file.path)]
+        if file.core_metadata is not None:
+            paths.insert(0, self._site.metadata(index, file.path))
+        for path in paths:
+            with contextlib.suppress(OSError, Rejected):
+                return _load(path, file.core_metadata, file.sha256)
+        return None
 
-def _load(place: str, sha256: str) -> CoreMetadata:
-    """The metadata stored at ``place``, of the file with this digest; kept if it is not large."""
-    is_large = os.stat(place).st_size > _KEPT_BYTES  # noqa: PTH116
-    return (_read if is_large else _kept)(place, sha256)
+
+def _load(path: str, core_metadata: str | None, sha256: str) -> CoreMetadata:
+    """The metadata at ``path``, of the file with the digest ``sha256``; remembered if it is not
+    large. Raises :class:`Rejected` for other bytes than those of the digest ``core_metadata``."""
+    is_large = os.stat(path).st_size > _REMEMBERED_BYTES  # noqa: PTH116
+    return (_read if is_large else _remembered)(path, core_metadata, sha256)
 
 
-def _read(place: str, _sha256: str) -> CoreMetadata:
-    with open(place, "rb") as file:  # noqa: PTH123 - a text, as the site gives it
-        return parse(file.read(MAX_METADATA))
+def _read(path: str, core_metadata: str | None, _sha256: str) -> CoreMetadata:
+    with open(path, "rb") as file:  # noqa: PTH123 - a text, as the site gives it
+        raw = file.read(MAX_METADATA)
+    if core_metadata not in (None, hashlib.sha256(raw).hexdigest()):
+        raise Rejected("the metadata of another file")
+    return parse(raw)
 
 
-_kept = lru_cache(maxsize=64)(_read)
+_remembered = lru_cache(maxsize=64)(_read)

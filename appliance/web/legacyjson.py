@@ -55,37 +55,34 @@ def _info(project: Project, release: Release, metadata: CoreMetadata, page: str)
     reasons = [file.yanked for file in files if file.yanked is not None]
     yanked = bool(files) and len(reasons) == len(files)
 
-    def first(name: str, absent: str | None = "") -> str | None:
-        return next(iter(metadata.all(name)), absent)
-
-    def all_or_none(name: str) -> list[str] | None:
-        return metadata.all(name) or None
+    def text(name: str) -> str:
+        return metadata.text(name) or ""
 
     return {
         "name": project.display,
         "version": release.version,
         # Metadata of files that an older version accepted was not stored: ask the catalog.
-        "summary": first("Summary") or next((file.summary for file in files if file.summary), ""),
-        "description": first("Description", None) or metadata.description,
-        "description_content_type": first("Description-Content-Type", None),
-        "keywords": first("Keywords"),
-        "license": first("License"),
-        "license_expression": first("License-Expression", None),
-        "license_files": all_or_none("License-File"),
-        "classifiers": metadata.all("Classifier"),
-        "author": first("Author"),
-        "author_email": first("Author-email"),
-        "maintainer": first("Maintainer"),
-        "maintainer_email": first("Maintainer-email"),
-        "requires_python": first("Requires-Python", None)
+        "summary": text("summary") or next((file.summary for file in files if file.summary), ""),
+        "description": metadata.description,
+        "description_content_type": metadata.text("description_content_type"),
+        "keywords": ",".join(metadata.texts("keywords")) or text("keywords"),
+        "license": text("license"),
+        "license_expression": metadata.text("license_expression"),
+        "license_files": metadata.texts("license_files") or None,
+        "classifiers": metadata.texts("classifiers"),
+        "author": text("author"),
+        "author_email": text("author_email"),
+        "maintainer": text("maintainer"),
+        "maintainer_email": text("maintainer_email"),
+        "requires_python": metadata.text("requires_python")
         or next((file.requires_python for file in files if file.requires_python), None),
-        "platform": ",".join(metadata.all("Platform")),
-        "requires_dist": all_or_none("Requires-Dist"),
-        "provides_extra": all_or_none("Provides-Extra"),
-        "dynamic": all_or_none("Dynamic"),
-        "project_urls": _project_urls(metadata) or None,
-        "home_page": first("Home-page"),
-        "download_url": first("Download-URL"),
+        "platform": ",".join(metadata.texts("platforms")),
+        "requires_dist": metadata.texts("requires_dist") or None,
+        "provides_extra": metadata.texts("provides_extra") or None,
+        "dynamic": metadata.texts("dynamic") or None,
+        "project_urls": metadata.project_urls or None,
+        "home_page": text("home_page"),
+        "download_url": text("download_url"),
         "docs_url": None,
         "bugtrack_url": None,
         "package_url": page,
@@ -95,12 +92,6 @@ def _info(project: Project, release: Release, metadata: CoreMetadata, page: str)
         "yanked": yanked,
         "yanked_reason": (reasons[0] or None) if yanked else None,
     }
-
-
-def _project_urls(metadata: CoreMetadata) -> dict[str, str]:
-    """Label and URL of each ``Project-URL: Label, https://…``."""
-    pairs = (value.partition(",") for value in metadata.all("Project-URL"))
-    return {label.strip(): url.strip() for label, _, url in pairs}
 
 
 def _file(file: File, packages: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class Metrics:
         problems = health(self._spec, self._catalog).problems
         with self._catalog.read() as reader:
             counts = {name: reader.counts(name) for name in self._spec.indexes}
-            rejected = {name: reader.refused_count(name) for name in self._spec.indexes}
+            rejected = {name: reader.rejected_count(name) for name in self._spec.indexes}
             unscanned = readiness.all_unscanned(reader, self._spec)
             serial, published = reader.serial(), reader.mark("pages")
 

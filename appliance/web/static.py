@@ -12,7 +12,7 @@ import stat
 
 import falcon
 
-from appliance.incoming.directory import open_beneath
+from appliance.incoming.beneath import open_beneath
 from appliance.text import CONTROLS
 
 # Hidden names ("." and ".." too), empty segments, control characters, "\", what was not UTF-8.

@@ -88,7 +88,7 @@ class Target:
     def refused(self) -> dict[str, str]:
         """Reasons of what was refused, by path."""
         with self.catalog.read() as reader:
-            return {each.path: each.reason for each in reader.refusals("main")}
+            return {each.path: each.reason for each in reader.rejections("main")}
 
     def drop(self, name: str = "good") -> Path:
         """A good wheel, once it is served."""

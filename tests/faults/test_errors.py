@@ -138,7 +138,7 @@ def accounted(bench: Bench) -> None:
     """Who reports success has taken in or refused each file, or the directory that it is in."""
     with bench.lab.catalog.read() as reader:
         known = {file.path for file in reader.offered(bench.lab.index, limit=10_000)}
-        known |= {refusal.path for refusal in reader.refusals(bench.lab.index)}
+        known |= {refusal.path for refusal in reader.rejections(bench.lab.index)}
     missing = {
         path
         for path in package_files(bench.lab)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from appliance.errors import Refused
+from appliance.errors import Rejected
 from appliance.incoming import archive
 from tests.attacks.files import (
     HOSTILE,
@@ -208,13 +208,13 @@ def test_a_hostile_archive_is_refused_in_little_memory(
     path = hostile.write(tmp_path)
     tracemalloc.start()
     try:
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(Rejected) as refusal:
             inspect(path)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert hostile.reason in str(refusal.value)
-    assert not isinstance(refusal.value, archive.Unexpected)
+    assert not isinstance(refusal.value, archive.UnexpectedError)
     assert peak < 96 << 20
 
 
@@ -226,7 +226,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / suffix
     for length in range(0, len(whole), max(1, len(whole) // 200)):
         path.write_bytes(whole[:length])
-        with pytest.raises(Refused):
+        with pytest.raises(Rejected):
             inspect(path)
 
 
@@ -314,9 +314,9 @@ def test_any_metadata_is_read_or_refused(tmp_path: Path, text: bytes) -> None:
 def refused_or_read(path: Path) -> None:
     try:
         inspect(path)
-    except archive.Unexpected:
+    except archive.UnexpectedError:
         raise
-    except Refused as error:
+    except Rejected as error:
         assert str(error)
 
 
@@ -347,7 +347,7 @@ def test_a_wheel_whose_versions_clients_take_for_one_is_accepted(
 def test_a_local_version_within_is_another_release(tmp_path: Path) -> None:
     """What is built for one machine is not what the file name says."""
     wheel(METADATA.replace("1.0", "1.0+cu130"))(tmp_path / WHEEL)
-    with pytest.raises(Refused, match=r"METADATA says foo 1\.0\+cu130, its file name foo 1\.0"):
+    with pytest.raises(Rejected, match=r"METADATA says foo 1\.0\+cu130, its file name foo 1\.0"):
         inspect(tmp_path / WHEEL)
 
 
@@ -410,7 +410,7 @@ def test_members_of_an_old_file_are_not_unpacked(tmp_path: Path) -> None:
     """Nobody writes to it any more, so that only its headers are compared: that is cheap."""
     path = tmp_path / WHEEL
     rotten(path)
-    with pytest.raises(Refused, match="is not what its checksum says"):
+    with pytest.raises(Rejected, match="is not what its checksum says"):
         inspect(path)
     os.utime(path, (1e9, 1e9))
     assert inspect(path).distribution.project == "foo"

@@ -15,7 +15,8 @@ from appliance.catalog.database import Catalog
 from appliance.catalog.readiness import PARTLY, scan_mark
 from appliance.cli.status import status
 from appliance.incoming import mounts as mountinfo
-from appliance.incoming.directory import Entry, Folder, FolderGone, Tally
+from appliance.incoming.directory import DirectoryMissing, PackagesDirectory, Walked
+from appliance.incoming.entries import Entry
 from appliance.incoming.scan import Scanner
 from appliance.index.names import possible
 from appliance.operations.health import health
@@ -122,7 +123,7 @@ def test_a_directory_that_gives_way_to_a_link_keeps_its_projects(
         assert f"team: 3 files are behind {inside}, which is a symbolic link now" in caplog.text
         caplog.clear()
         with Catalog(team.catalog).read() as reader:
-            assert [refusal.path for refusal in reader.refusals("team")] == ["inside"]
+            assert [refusal.path for refusal in reader.rejections("team")] == ["inside"]
             serial = reader.serial()
     Watch(team).once()
     with Catalog(team.catalog).read() as reader:
@@ -149,7 +150,7 @@ def test_a_link_to_where_the_directory_is_now_keeps_nothing(lab: Lab) -> None:
     old.symlink_to(new)
     scanner = Scanner(lab.spec, lab.catalog, lab.index)
     for path in ("old", "new", ""):
-        list(scanner.look({path}))
+        list(scanner.scan_paths({path}))
     assert list(lab.refused()) == ["old"]
     lab.once()
     assert lab.files("foo") == [wheel("foo", "1.0")]
@@ -242,11 +243,11 @@ def test_what_is_remembered_is_not_told_of_as_refused(lab: Lab) -> None:
     watching = Watch(lab.spec)
     watching._open()
     with lab.catalog.read() as reader:
-        assert (reader.refused_count(lab.index), reader.refusals(lab.index)) == (0, [])
+        assert (reader.rejected_count(lab.index), reader.rejections(lab.index)) == (0, [])
         assert reader.unseen(lab.index) == 2
     watching.once()
     with lab.catalog.read() as reader:
-        assert (reader.refused_count(lab.index), reader.unseen(lab.index)) == (0, 0)
+        assert (reader.rejected_count(lab.index), reader.unseen(lab.index)) == (0, 0)
     lines = [(change.action, change.project) for change in lab.journal()]
     assert lines == [("added", "foo"), ("cleared", "bar")]
 
@@ -422,7 +423,7 @@ def test_no_base_answers_while_a_copy_is_restored(
     list(restore(team, tmp_path / "copy"))
     assert seen == [before, before]
     (tmp_path / "team").rename(tmp_path / "away")
-    with pytest.raises(FolderGone):
+    with pytest.raises(DirectoryMissing):
         list(restore(team, tmp_path / "copy"))
     assert shown(team, "team") == before
 
@@ -443,7 +444,7 @@ def test_a_file_that_is_copied_at_the_first_scan_keeps_its_project(
         assert project is not None
         assert project.files == ()
     path.unlink()
-    list(scanner.look({path.name}))
+    list(scanner.scan_paths({path.name}))
     with Catalog(team.catalog).read() as reader:
         assert reader.project("team", "private") is None
 
@@ -505,10 +506,12 @@ def test_a_file_that_is_coming_keeps_the_project_of_one_that_goes(
     old.unlink()
     catalog = Catalog(team.catalog)
     scanner = Scanner(team, catalog, "team")
-    list(scanner.look({old.name, new.name}, heard=True))
+    list(scanner.scan_paths({old.name, new.name}, is_event=True))
     Publisher(team, catalog).publish()
     assert (shown(team, "team") or {})["private"] == []
-    eventually(lambda: list(scanner.look(scanner.waiting, heard=True)) and not scanner.waiting)
+    eventually(
+        lambda: list(scanner.scan_paths(scanner.waiting, is_event=True)) and not scanner.waiting
+    )
     Publisher(team, catalog).publish()
     assert (shown(team, "team") or {})["private"] == [new.name]
     new.unlink()
@@ -535,7 +538,7 @@ def test_a_link_that_is_turned_to_an_empty_directory_is_no_deletion(
         with watched(watching):
             eventually(lambda: "is empty, and not the one it was" in told(team))
     else:
-        with pytest.raises(FolderGone, match="is empty, and not the one it was"):
+        with pytest.raises(DirectoryMissing, match="is empty, and not the one it was"):
             watching.once()
     assert shown(team, "team") == {"private": [wheel("private", "1.0")]}
 
@@ -577,8 +580,8 @@ def test_what_is_mounted_over_files_deletes_none(
 
 def test_a_loop_of_links_is_a_folder_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "packages").symlink_to("packages")
-    with pytest.raises(FolderGone, match="Too many levels of symbolic links"):
-        Folder(tmp_path / "packages").identity()
+    with pytest.raises(DirectoryMissing, match="Too many levels of symbolic links"):
+        PackagesDirectory(tmp_path / "packages").identity()
 
 
 def test_what_goes_is_left_for_a_scan_where_not_all_is_heard(lab: Lab) -> None:
@@ -588,7 +591,7 @@ def test_what_goes_is_left_for_a_scan_where_not_all_is_heard(lab: Lab) -> None:
     (lab.packages / "deep").mkdir()
     (lab.packages / wheel("foo", "1.0")).rename(lab.packages / "deep" / wheel("foo", "1.0"))
     scanner = Scanner(lab.spec, lab.catalog, lab.index)
-    list(scanner.look({wheel("foo", "1.0")}, heard=True, lets_go=False))
+    list(scanner.scan_paths({wheel("foo", "1.0")}, is_event=True, removes=False))
     assert len(lab.journal()) == 1
     list(scanner.scan())
     assert [change.action for change in lab.journal()] == ["added", "moved"]
@@ -638,9 +641,11 @@ def test_copies_take_the_place_of_what_vanished(lab: Lab) -> None:
     scanner = Scanner(lab.spec, lab.catalog, lab.index)
     shutil.copytree(old, new, copy_function=shutil.copy)
     shutil.rmtree(old)
-    list(scanner.look({"old", "new"}, heard=True))
+    list(scanner.scan_paths({"old", "new"}, is_event=True))
     assert "vanished" in told(lab.spec)
-    eventually(lambda: list(scanner.look(scanner.waiting, heard=True)) and not scanner.waiting)
+    eventually(
+        lambda: list(scanner.scan_paths(scanner.waiting, is_event=True)) and not scanner.waiting
+    )
     assert "vanished" not in told(lab.spec)
     Publisher(lab.spec, lab.catalog).publish()
     assert lab.accepted() == {f"new/{wheel(name, '1.0')}" for name in MANY}
@@ -672,18 +677,18 @@ def test_a_move_that_is_heard_while_a_scan_ends_is_no_deletion(
     make_wheel(old, "foo", "1.0")
     lab.once()
     scanner = Scanner(lab.spec, lab.catalog, lab.index)
-    walk = Folder.walk
+    walk = PackagesDirectory.walk
 
-    def rename_behind(self: Folder, tally: Tally | None = None) -> Iterator[Entry]:
+    def rename_behind(self: PackagesDirectory, tally: Walked | None = None) -> Iterator[Entry]:
         """The scan has passed where it goes to, and finds nothing where it was."""
         old.rename(new)
         return iter(())
 
-    monkeypatch.setattr(Folder, "walk", rename_behind)
+    monkeypatch.setattr(PackagesDirectory, "walk", rename_behind)
     scan = scanner.scan()
     while not scanner.pauses:
         next(scan)
-    monkeypatch.setattr(Folder, "walk", walk)
-    list(scanner.look({"a", "z"}, heard=True))
+    monkeypatch.setattr(PackagesDirectory, "walk", walk)
+    list(scanner.scan_paths({"a", "z"}, is_event=True))
     list(scan)
     assert [change.action for change in lab.journal()] == ["added", "moved"]

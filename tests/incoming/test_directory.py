@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.incoming.directory import Folder, is_entered, open_beneath
+from appliance.incoming.beneath import open_beneath
+from appliance.incoming.directory import PackagesDirectory
+from appliance.incoming.entries import is_entered
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ RELATIVE = [
 @pytest.mark.parametrize(("path", "relative"), RELATIVE)
 def test_what_an_absolute_path_means(root: Path, path: str, relative: str | None) -> None:
     """The same path in the folder; of a name that is shown otherwise, the directory it is in."""
-    assert Folder(root).relative(f"{root}/{path}") == relative
+    assert PackagesDirectory(root).relative(f"{root}/{path}") == relative
 
 
 ENTERED = ["a", "a/b c", "ünder", "readme", "a/x.tar"]
@@ -70,5 +72,5 @@ def test_what_a_walk_does_not_go_into(tmp_path: Path) -> None:
     for path in (*ENTERED, *NOT_ENTERED[:-1]):
         (tmp_path / path).mkdir(parents=True, exist_ok=True)
         (tmp_path / path / "file").touch()
-    walked = [entry.path for entry in Folder(tmp_path).walk() if entry.problem is None]
+    walked = [entry.path for entry in PackagesDirectory(tmp_path).walk() if entry.problem is None]
     assert sorted(walked) == sorted(f"{path}/file" for path in ENTERED)

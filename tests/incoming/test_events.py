@@ -13,7 +13,7 @@ import pytest
 from inotify_simple import INotify
 
 from appliance.incoming import events
-from appliance.incoming.directory import open_plain
+from appliance.incoming.beneath import open_without_links
 from appliance.incoming.events import Events
 from tests.conftest import eventually
 from tests.operations.test_watch import tmpfs
@@ -370,7 +370,7 @@ def test_links_are_not_followed(top: Path, name: str, when: str) -> None:
 
 def test_a_link_on_the_way_is_not_followed(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even one that takes a directory's place just before that is listed."""
-    real = open_plain
+    real = open_without_links
 
     def swap(root: str, path: str) -> int:
         if path == "sub/deep" and not (top / "sub").is_symlink():
@@ -381,7 +381,7 @@ def test_a_link_on_the_way_is_not_followed(top: Path, monkeypatch: pytest.Monkey
     with heard(top) as told:
         shutil.move(top / "sub", top.parent / "came")
         hear(told, top / "sub")
-        monkeypatch.setattr("appliance.incoming.events.open_plain", swap)
+        monkeypatch.setattr("appliance.incoming.events.open_without_links", swap)
         (top.parent / "came").rename(top / "sub")
         hear(told, top / "sub")
         eventually(lambda: told.take(0.1) and told.followed == 2)

@@ -13,18 +13,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
 from appliance.catalog.database import Catalog
-from appliance.errors import PyindexError, Refused
-from appliance.incoming import archive, examine, examiner, scan
-from appliance.incoming.directory import Entry, Folder
-from appliance.incoming.examiner import Limits
+from appliance.catalog.metadata import KeptMetadata
+from appliance.errors import PyindexError, Rejected
+from appliance.incoming import archive, examiner, postponed, processes
+from appliance.incoming.directory import PackagesDirectory
+from appliance.incoming.entries import Entry
+from appliance.incoming.examine import LIMITS, examine_all, read_metadata
 from appliance.incoming.intake import Intake
+from appliance.incoming.outcomes import Accepted, Changing, Outcome, Pending
+from appliance.incoming.protocol import Answer, Limits, Work, rejection
 from appliance.incoming.scan import Scanner
-from appliance.index.model import File, Refusal
+from appliance.index.model import Code, File, Rejection
 from appliance.site.tree import Site
 from tests.attacks.files import (
     HOSTILE,
@@ -45,42 +49,44 @@ PATIENT = Limits(cpu_seconds=10_000, wait_seconds=10_000, memory=4 << 30)
 
 @pytest.fixture(autouse=True)
 def _no_process_is_left() -> Iterator[None]:
-    examine.close_idle()
+    processes.close_idle()
     yield
-    examine.close_idle()
+    processes.close_idle()
 
 
-class Look:
-    """Entries of a lab's folder, examined."""
+class Examination:
+    """Entries of a lab's packages directory, examined."""
 
-    def __init__(self, lab: Lab, limits: Limits = examine.LIMITS) -> None:
-        self.folder, self.site = Folder(lab.packages), Site(lab.spec)
-        self.index, self.limits = lab.index, limits
-        self.results: list[examine.Examined] = []
-        self.error: BaseException | None = None
+    def __init__(self, lab: Lab, limits: Limits = LIMITS) -> None:
+        self.directory, self.limits = PackagesDirectory(lab.packages), limits
+        self.outcomes: list[Outcome] = []
+        self.metadata: dict[str, bytes | None] = {}
 
-    def at(self, *entries: Entry) -> "Look":
-        every = list(entries) or sorted(self.folder.look(), key=lambda entry: entry.path)
-        with examine.examine_all(self.folder, self.site, self.index, every, self.limits) as results:
-            self.results = [each for each in results if each is not None]
+    def of(self, *entries: Entry) -> "Examination":
+        every = list(entries) or list(self.directory.walk())
+        with examine_all(self.directory, every, self.keep, self.limits) as outcomes:
+            self.outcomes = [each for each in outcomes if not isinstance(each, Pending)]
         return self
+
+    def keep(self, file: File, metadata: bytes | None) -> None:
+        self.metadata[file.path] = metadata
 
     @property
     def accepted(self) -> list[str]:
-        return [each.path for each in self.results if isinstance(each, File)]
+        return [each.file.path for each in self.outcomes if isinstance(each, Accepted)]
 
     @property
-    def refused(self) -> dict[str, str]:
-        return {each.path: each.reason for each in self.results if isinstance(each, Refusal)}
+    def rejected(self) -> dict[str, str]:
+        return {each.path: each.reason for each in self.outcomes if isinstance(each, Rejection)}
 
-    def refusal(self) -> Refusal:
-        [found] = [each for each in self.results if isinstance(each, Refusal)]
+    def rejection(self) -> Rejection:
+        [found] = [each for each in self.outcomes if isinstance(each, Rejection)]
         return found
 
 
 def children() -> list[int]:
     """The processes that this one started to examine files, and that run."""
-    return [child.pid for child in examine._all if _runs(child.pid)]
+    return [child.pid for child in processes._all if _runs(child.pid)]
 
 
 def _runs(pid: int) -> bool:
@@ -131,8 +137,8 @@ def test_a_file_that_takes_too_much_cpu_is_refused(lab: Lab) -> None:
     make_wheel(lab.packages, "aaa", "1.0")
     endless(lab)
     make_wheel(lab.packages, "zzz", "1.0")
-    found = Look(lab, replace(PATIENT, cpu_seconds=1, cpu_bytes_a_second=1 << 50)).at()
-    assert found.refused == {"slow-1.0.tar.gz": "examining it takes more than 1 s of CPU"}
+    found = Examination(lab, replace(PATIENT, cpu_seconds=1, cpu_bytes_a_second=1 << 50)).of()
+    assert found.rejected == {"slow-1.0.tar.gz": "examining it takes more than 1 s of CPU"}
     assert found.accepted == ["aaa-1.0-py2.py3-none-any.whl", "zzz-1.0-py2.py3-none-any.whl"]
 
 
@@ -141,8 +147,8 @@ def test_a_file_that_takes_too_much_memory_is_refused(lab: Lab) -> None:
     many = {f"foo/{number:06}": b"" for number in range(190_000)}
     a_zip(lab.packages / WHEEL, {**wheel_members(), **many})
     make_wheel(lab.packages, "zzz", "1.0")
-    found = Look(lab, replace(PATIENT, memory=200 << 20)).at()
-    assert found.refused == {WHEEL: "examining it takes more than 200 MiB of memory"}
+    found = Examination(lab, replace(PATIENT, memory=200 << 20)).of()
+    assert found.rejected == {WHEEL: "examining it takes more than 200 MiB of memory"}
     assert found.accepted == ["zzz-1.0-py2.py3-none-any.whl"]
 
 
@@ -151,13 +157,13 @@ def test_a_file_at_which_its_process_hangs_is_refused_for_now(lab: Lab) -> None:
     is looked at again with the folder."""
     path = endless(lab)
     make_wheel(lab.packages, "zzz", "1.0")
-    found = Look(lab, replace(PATIENT, wait_seconds=2, wait_bytes_a_second=1 << 50))
-    looking = threading.Thread(target=found.at)
+    found = Examination(lab, replace(PATIENT, wait_seconds=2, wait_bytes_a_second=1 << 50))
+    looking = threading.Thread(target=found.of)
     looking.start()
     os.kill(worker(path), signal.SIGSTOP)
     looking.join()
-    assert found.refused == {path.name: "examining it takes more than 2 s: does the disk answer?"}
-    assert found.refusal().inode == -1
+    assert found.rejected == {path.name: "examining it takes more than 2 s: does the disk answer?"}
+    assert (found.rejection().code, found.rejection().retry) == (Code.STALLED, True)
     assert found.accepted == ["zzz-1.0-py2.py3-none-any.whl"]
 
 
@@ -188,8 +194,8 @@ def test_a_killed_process_costs_no_file(lab: Lab, count: int) -> None:
     path = endless(lab, "aaa-1.0.tar.gz")
     for number in range(count):
         make_wheel(lab.packages, f"foo{number:03}", "1.0")
-    found = Look(lab, PATIENT)
-    looking = threading.Thread(target=found.at)
+    found = Examination(lab, PATIENT)
+    looking = threading.Thread(target=found.of)
     looking.start()
     first = worker(path)
     os.kill(first, signal.SIGKILL)
@@ -197,7 +203,7 @@ def test_a_killed_process_costs_no_file(lab: Lab, count: int) -> None:
     path.write_bytes(make_sdist(lab.packages.parent, "aaa", "1.0").read_bytes())
     looking.join()
     # It changed while it was looked at, and is looked at again later.
-    assert found.results[0] == path.name
+    assert found.outcomes[0] == Changing(path.name)
     assert len(found.accepted) == count
 
 
@@ -205,26 +211,25 @@ def test_a_file_at_which_processes_are_killed_twice_is_refused(lab: Lab) -> None
     """As the system does when memory is short: so that the file is looked at again."""
     path = endless(lab)
     make_wheel(lab.packages, "zzz", "1.0")
-    found = Look(lab, PATIENT)
-    looking = threading.Thread(target=found.at)
+    found = Examination(lab, PATIENT)
+    looking = threading.Thread(target=found.of)
     looking.start()
     first = worker(path)
     os.kill(first, signal.SIGKILL)
     eventually(lambda: at_work(path)() not in (None, first))
     os.kill(worker(path), signal.SIGKILL)
     looking.join()
-    (reason,) = found.refused.values()
+    (reason,) = found.rejected.values()
     assert reason.startswith("the process that examined it was killed twice (SIGKILL): if memory")
-    assert found.refusal().inode == examine.KILLED
+    assert (found.rejection().code, found.rejection().retry) == (Code.KILLED, True)
     assert found.accepted == ["zzz-1.0-py2.py3-none-any.whl"]
 
 
 def killed(lab: Lab) -> None:
     """Note in the catalog that processes were killed at each file of the folder."""
     with Catalog(lab.spec.catalog, create=True).change() as change:
-        for entry in Folder(lab.packages).look():
-            refusal = examine._refusal(entry, "killed", passes=True)
-            change.refuse(lab.index, [replace(refusal, inode=examine.KILLED)])
+        for entry in PackagesDirectory(lab.packages).walk():
+            change.reject(lab.index, [rejection(entry, Code.KILLED, "killed", retry=True)])
 
 
 def test_such_a_file_comes_in_at_the_next_start(lab: Lab) -> None:
@@ -243,14 +248,14 @@ def test_such_a_file_is_looked_at_with_growing_pauses(
     os.utime(path, (1e9, 1e9))
     looked: list[str] = []
 
-    def take_in(self: Intake, entries: list[Entry], *_: object) -> Iterator[list[str]]:
+    def accept(self: Intake, entries: list[Entry], *_: object) -> Iterator[list[str]]:
         looked.extend(entry.path for entry in entries)
         return iter(())
 
-    monkeypatch.setattr(Intake, "take_in", take_in)
+    monkeypatch.setattr(Intake, "accept", accept)
     now = [0.0]
     clock = SimpleNamespace(monotonic=lambda: now[0], time=time.time)
-    monkeypatch.setattr(scan, "time", clock)
+    monkeypatch.setattr(postponed, "time", clock)
     killed(lab)
     scanner = Scanner(lab.spec, lab.catalog, lab.index)
     times = []
@@ -269,30 +274,30 @@ def test_such_a_file_is_looked_at_with_growing_pauses(
 def test_a_process_that_died_while_it_waited_is_replaced(lab: Lab) -> None:
     """One is kept for the next file, and nobody relies on it."""
     make_wheel(lab.packages, "foo", "1.0")
-    Look(lab).at()
+    Examination(lab).of()
     [kept] = children()
-    Look(lab).at()
+    Examination(lab).of()
     assert children() == [kept]
     os.kill(kept, signal.SIGKILL)
-    assert Look(lab).at().accepted == ["foo-1.0-py2.py3-none-any.whl"]
+    assert Examination(lab).of().accepted == ["foo-1.0-py2.py3-none-any.whl"]
 
 
 def test_a_process_that_is_collected_with_its_work_is_not_kept(lab: Lab) -> None:
     """The collector closes its pipes first, and what waited for it after that."""
     make_wheel(lab.packages, "foo", "1.0")
 
-    def leave(look: Look) -> None:
-        entries = list(look.folder.look())
-        work = examine.examine_all(look.folder, look.site, look.index, entries, PATIENT)
-        results = work.__enter__()
-        while next(results) is None:
+    def leave(look: Examination) -> None:
+        entries = list(look.directory.walk())
+        work = examine_all(look.directory, entries, look.keep, PATIENT)
+        outcomes = work.__enter__()
+        while isinstance(next(outcomes), Pending):
             pass
-        cycle: list[object] = [work, results]
+        cycle: list[object] = [work, outcomes]
         cycle.append(cycle)
 
-    leave(Look(lab))
+    leave(Examination(lab))
     gc.collect()
-    assert Look(lab).at().accepted == ["foo-1.0-py2.py3-none-any.whl"]
+    assert Examination(lab).of().accepted == ["foo-1.0-py2.py3-none-any.whl"]
 
 
 def test_a_watch_goes_on_when_its_processes_are_killed(lab: Lab) -> None:
@@ -318,17 +323,15 @@ def test_a_watch_ends_whatever_a_process_does(lab: Lab) -> None:
 PARENT = """
 import os, sys, time
 from pathlib import Path
-from appliance import spec
-from appliance.incoming import examine
-from appliance.incoming.directory import Folder
-from appliance.site.tree import Site
-packages = Path(sys.argv[1])
-found = spec.for_directory(packages, packages.parent / "state")
-folder = Folder(packages)
-with examine.examine_all(folder, Site(found), found.root, list(folder.look())) as results:
-    for each in results:
-        if each is not None or sys.argv[2] == "busy":
-            print(*[child.pid for child in examine._all], flush=True)
+from appliance.incoming import processes
+from appliance.incoming.examine import examine_all
+from appliance.incoming.directory import PackagesDirectory
+from appliance.incoming.outcomes import Pending
+directory = PackagesDirectory(Path(sys.argv[1]))
+with examine_all(directory, list(directory.walk()), lambda *_: None) as outcomes:
+    for each in outcomes:
+        if not isinstance(each, Pending) or sys.argv[2] == "busy":
+            print(*[process.pid for process in processes._all], flush=True)
             if sys.argv[2] == "forked" and os.fork() == 0:
                 print(os.getpid(), flush=True)
                 os.close(1)
@@ -366,7 +369,7 @@ def test_nothing_is_imported_from_where_the_caller_stands(
     make_wheel(lab.packages, "foo", "1.0")
     monkeypatch.chdir(lab.packages)
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
-    assert Look(lab).at().accepted == ["foo-1.0-py2.py3-none-any.whl"]
+    assert Examination(lab).of().accepted == ["foo-1.0-py2.py3-none-any.whl"]
     [child] = children()
     assert Path(f"/proc/{child}/cwd").readlink() == Path("/")
 
@@ -377,9 +380,9 @@ def test_a_process_that_cannot_start_is_told(
     """It is tried a few times, no file is blamed, and the error of the system is told, without
     the interpreter's traceback."""
     make_wheel(lab.packages, "foo", "1.0")
-    monkeypatch.setattr(examine, "_PROGRAM", "import os; os.mkdir('/proc/no')")
+    monkeypatch.setattr(processes, "_PROGRAM", "import os; os.mkdir('/proc/no')")
     with pytest.raises(PyindexError, match="does not start") as raised:
-        Look(lab).at()
+        Examination(lab).of()
     assert "No such file or directory: '/proc/no'" in str(raised.value)
     assert "\n" not in str(raised.value)
     assert capfd.readouterr().err == ""
@@ -387,7 +390,16 @@ def test_a_process_that_cannot_start_is_told(
 
 @pytest.mark.parametrize(
     "answer",
-    ["", "[]", "null", '{"answers": []}', '{"answers": [["file", {}, []]]}', '{"answers": [3, 4]}'],
+    [
+        "",
+        "[]",
+        "null",
+        '{"kind": "accepted", "notes": []}',
+        '{"kind": "accepted", "notes": [], "file": {}}',
+        '{"kind": "other", "notes": []}',
+        '{"kind": "rejected", "notes": [], "code": "else", "reason": "", "retry": false}',
+        '{"kind": "gone"}',
+    ],
 )
 def test_an_answer_that_makes_no_sense_is_none(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, answer: str
@@ -395,9 +407,11 @@ def test_an_answer_that_makes_no_sense_is_none(
     """What comes of such a process is never trusted: it is replaced, and no file is accepted."""
     make_wheel(lab.packages, "foo", "1.0")
     monkeypatch.setattr(
-        examine, "_PROGRAM", f"import os, sys; os.write(int(sys.argv[1]), b'.'); print({answer!r})"
+        processes,
+        "_PROGRAM",
+        f"import os, sys; os.write(int(sys.argv[1]), b'.'); print({answer!r})",
     )
-    assert "the process that examined it was killed" in Look(lab).at().refusal().reason
+    assert "the process that examined it was killed" in Examination(lab).of().rejection().reason
 
 
 # --- what stands in a file's place ---------------------------------------------------------------
@@ -409,7 +423,7 @@ def test_what_has_come_in_a_files_place_is_refused(lab: Lab) -> None:
     entries = []
     for name in ("pipe", "link", "folder", "within"):
         path = make_wheel(lab.packages, name, "1.0")
-        entries += list(Folder(lab.packages).look(path.name))
+        entries += list(PackagesDirectory(lab.packages).entries(path.name))
         if name != "within":
             path.unlink()
     pipe, link, folder, within = [lab.packages / entry.path for entry in entries]
@@ -419,8 +433,8 @@ def test_what_has_come_in_a_files_place_is_refused(lab: Lab) -> None:
     (lab.packages / "sub").mkdir()
     within.rename(lab.packages / "sub" / within.name)
     within.symlink_to(lab.packages / "sub" / within.name)
-    found = Look(lab).at(*entries)
-    assert found.refused == {
+    found = Examination(lab).of(*entries)
+    assert found.rejected == {
         pipe.name: "not a regular file",
         link.name: "a symbolic link that leaves the packages directory",
         folder.name: "not a regular file",
@@ -440,8 +454,8 @@ def test_what_the_disk_says_is_tried_again(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, error: OSError, reason: str
 ) -> None:
     """The file is refused, and never taken for known: its time tells nothing of the disk."""
-    answer = answer_of(lab, monkeypatch, error)
-    assert answer == ["refused", reason, True, None]
+    answer, entry = answer_of(lab, monkeypatch, error)
+    assert answer == Answer(rejection(entry, Code.UNREADABLE, reason, retry=True))
 
 
 @pytest.mark.parametrize("error", [IndexError("x"), KeyError("y"), RecursionError(), SystemError()])
@@ -449,35 +463,32 @@ def test_what_nobody_thought_of_is_refused_with_its_trace(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """One file never stops the others, and whoever mends it learns where it happened."""
-    verb, reason, passes, trace = answer_of(lab, monkeypatch, error)
-    assert (verb, passes) == ("refused", False)
-    assert reason.startswith(f"cannot be examined: {type(error).__name__}")
-    assert "raise error" in trace
+    answer, _ = answer_of(lab, monkeypatch, error)
+    assert isinstance(answer.outcome, Rejection)
+    assert (answer.outcome.code, answer.outcome.retry) == (Code.FAILED, False)
+    assert answer.outcome.reason.startswith(f"cannot be examined: {type(error).__name__}")
+    assert "raise error" in str(answer.trace)
 
 
-def answer_of(lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[Any]:
+def answer_of(lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Exception) -> tuple[Answer, Entry]:
     def fail(*_: object) -> NoReturn:
         raise error
 
     monkeypatch.setattr(archive, "inspect", fail)
     make_wheel(lab.packages, "foo", "1.0")
-    look = Look(lab)
-    [entry] = look.folder.look()
-    work = examiner.Work(look.folder, look.site, look.index, [entry], True, look.limits)
-    with look.site.batch() as batch:
-        return examiner._examine(work, entry, batch)
+    [entry] = PackagesDirectory(lab.packages).walk()
+    return examiner._examine(Work(str(lab.packages), [entry], LIMITS), entry), entry
 
 
 def test_a_state_that_cannot_be_written_blames_no_file(lab: Lab) -> None:
     """A full or broken disk of ours is told as such, and tried again by the watch."""
     make_wheel(lab.packages, "foo", "1.0")
-    look = Look(lab)
-    look.site.claim()
-    place = Path(look.site.metadata(lab.index, "x")).parent
+    place = Path(KeptMetadata(lab.spec.state).path(lab.index, "x")).parent
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text("in the way")
     with pytest.raises(OSError, match=r"Not a directory|File exists"):
-        look.at()
+        lab.once()
+    assert lab.refused() == {}
 
 
 # --- what it keeps -------------------------------------------------------------------------------
@@ -490,12 +501,9 @@ def test_metadata_is_kept_for_every_file_that_has_some(lab: Lab) -> None:
     make_sdist(lab.packages, "foo", "1.0")
     a_tar(lab.packages / "old-1.0.tar.gz", {"old-1.0/setup.py": b""})
     lab.once()
-    site = Site(lab.spec)
+    published, aside = Site(lab.spec).metadata, KeptMetadata(lab.spec.state).path
     kept = {
-        name: [
-            Path(place(lab.index, name)).exists()
-            for place in (site.metadata, site.unpublished_metadata)
-        ]
+        name: [Path(place(lab.index, name)).exists() for place in (published, aside)]
         for name in ("foo-1.0-py2.py3-none-any.whl", "foo-1.0.tar.gz", "old-1.0.tar.gz")
     }
     assert kept == {
@@ -505,20 +513,19 @@ def test_metadata_is_kept_for_every_file_that_has_some(lab: Lab) -> None:
     }
     (lab.packages / "foo-1.0.tar.gz").write_bytes((lab.packages / "old-1.0.tar.gz").read_bytes())
     lab.once()
-    assert not Path(site.unpublished_metadata(lab.index, "foo-1.0.tar.gz")).exists()
+    assert not Path(aside(lab.index, "foo-1.0.tar.gz")).exists()
 
 
 def test_metadata_is_read_again_by_a_process(lab: Lab) -> None:
     """For who has lost what was published: byte for byte, or the reason why not."""
     a_wheel(lab.packages)
     (lab.packages / SDIST).write_bytes(b"")
-    look = Look(lab)
 
     def read(path: str) -> bytes | None:
-        return examine.read_metadata(look.folder, look.site, look.index, path)
+        return read_metadata(PackagesDirectory(lab.packages), path)
 
     assert read(WHEEL) == METADATA.encode()
-    with pytest.raises(Refused, match="truncated or damaged"):
+    with pytest.raises(Rejected, match="truncated or damaged"):
         read(SDIST)
     with pytest.raises(FileNotFoundError):
         read("absent-1.0.tar.gz")

@@ -16,14 +16,14 @@ import pytest
 from appliance.catalog.readiness import scan_mark
 from appliance.cli import main
 from appliance.cli.status import status
-from appliance.incoming import intake, scan
-from appliance.incoming.directory import Entry, Folder, FolderGone
-from appliance.incoming.examine import examine_all
+from appliance.incoming import comparison, intake
+from appliance.incoming.directory import DirectoryMissing, PackagesDirectory
+from appliance.incoming.entries import Entry
+from appliance.incoming.examine import KeepMetadata, examine_all
 from appliance.incoming.intake import Intake
 from appliance.incoming.scan import Scanner
 from appliance.index.model import File
 from appliance.operations.health import health
-from appliance.site.tree import Site
 from tests.conftest import Lab, eventually
 from tests.dist import make_sdist, make_wheel
 from tests.operations.test_watch import agrees
@@ -63,7 +63,7 @@ def test_a_walk_is_in_the_order_of_the_catalog(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE t (path TEXT PRIMARY KEY)")
         connection.executemany("INSERT INTO t VALUES (?)", [(path,) for path in set(wanted)])
         ordered = [path for (path,) in connection.execute("SELECT path FROM t ORDER BY path")]
-    assert [entry.path for entry in Folder(tmp_path).walk()] == ordered
+    assert [entry.path for entry in PackagesDirectory(tmp_path).walk()] == ordered
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 500])
@@ -71,7 +71,7 @@ def test_slices_of_any_size_find_the_same(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """Files, signatures, moves and deletions, wherever the cuts are; and nothing twice."""
-    monkeypatch.setattr(scan, "_SLICE", size)
+    monkeypatch.setattr(comparison, "_SLICE", size)
     dice = random.Random(size)
     directories = [lab.packages, *(lab.packages / name for name in ("b", "a-", "a", "a/b"))]
     for directory in directories:
@@ -198,7 +198,9 @@ def test_an_event_of_a_directory_that_is_shut(lab: Lab, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as patch:
         patch.setattr("appliance.incoming.directory.os.open", failing)
-        for _ in Scanner(lab.spec, lab.catalog, lab.index).look(frozenset({"sub"}), heard=True):
+        for _ in Scanner(lab.spec, lab.catalog, lab.index).scan_paths(
+            frozenset({"sub"}), is_event=True
+        ):
             pass
     assert lab.refused() == {"sub/": "cannot be read: Permission denied"}
     assert lab.files("a") == [A]
@@ -241,7 +243,7 @@ def test_a_name_that_fails_is_neither_there_nor_gone(
         patch.setattr("appliance.incoming.directory.os.open", failing_open)
         make_wheel(lab.packages, "b", "1.0")
         lab.once()
-        for _ in Scanner(lab.spec, lab.catalog, lab.index).look(frozenset({f"sub/{A}"})):
+        for _ in Scanner(lab.spec, lab.catalog, lab.index).scan_paths(frozenset({f"sub/{A}"})):
             pass
         lab.once()
         assert lab.files("a") == [A]
@@ -256,13 +258,13 @@ def test_a_file_that_goes_while_it_is_examined_does_not_come_in(
     """It is looked at once more in the transaction that would add it."""
     path = make_wheel(lab.packages, "a", "1.0")
     make_wheel(lab.packages, "b", "1.0")
-    original = Intake._still_there
+    original = Intake._unchanged
 
     def gone(self: Intake, files: list[File]) -> tuple[list[File], list[str]]:
         path.unlink(missing_ok=True)
         return original(self, files)
 
-    monkeypatch.setattr(Intake, "_still_there", gone)
+    monkeypatch.setattr(Intake, "_unchanged", gone)
     lab.once()
     assert lab.projects() == ["b"]
     assert not any("a-1.0" in each.name for each in lab.spec.www.rglob("*"))
@@ -385,9 +387,9 @@ def test_inodes_that_change_together_are_no_change(
     renumber(lab, changed)
     examined: list[str] = []
 
-    def examine(folder: Folder, site: Site, index: str, entries: list[Entry]) -> Any:
+    def examine(directory: PackagesDirectory, entries: list[Entry], keep: KeepMetadata) -> Any:
         examined.extend(entry.path for entry in entries)
-        return examine_all(folder, site, index, entries)
+        return examine_all(directory, entries, keep)
 
     monkeypatch.setattr(intake, "examine_all", examine)
     lab.once()
@@ -402,7 +404,7 @@ def test_a_scan_is_noted_when_it_is_complete(lab: Lab) -> None:
     """Not while the folder is away."""
     mark = scan_mark(lab.spec, lab.index)
     lab.packages.rename(lab.packages.with_name("away"))
-    with pytest.raises(FolderGone):
+    with pytest.raises(DirectoryMissing):
         lab.once()
     with lab.catalog.read() as reader:
         assert reader.mark(mark) == 0
@@ -414,7 +416,7 @@ def test_a_scan_is_noted_when_it_is_complete(lab: Lab) -> None:
 
 def test_a_move_may_be_seen_from_either_end(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a scan the new place may come slices before the old one or after: it is one move."""
-    monkeypatch.setattr(scan, "_SLICE", 1)
+    monkeypatch.setattr(comparison, "_SLICE", 1)
     for name in ("a", "m", "z"):
         (lab.packages / name).mkdir()
     path = make_wheel(lab.packages / "m", "a", "1.0")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
-from appliance.errors import Refused
+from appliance.errors import Rejected
 from appliance.index import names
 from appliance.index.versions import is_version_of, version_key
 
@@ -151,7 +151,7 @@ REFUSED = [
 @pytest.mark.parametrize(("filename", "reason"), REFUSED)
 def test_a_name_that_tells_nothing_is_refused(filename: str, reason: str) -> None:
     """What no installer could read, or is not safe to serve, is refused with the reason."""
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(Rejected, match=reason):
         names.parse(filename)
 
 
@@ -186,7 +186,7 @@ def test_any_text_is_read_or_refused(text: str, suffix: str) -> None:
     """No file name, however odd, gives anything but a project with a valid name, or a refusal."""
     try:
         found = names.parse(text + suffix)
-    except Refused:
+    except Rejected:
         return
     assert names.is_name(found.name)
     assert names.is_name(found.project)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from appliance.catalog import schema
 from appliance.cli import main
-from appliance.index.model import Refusal
+from appliance.index.model import Code, Rejection
 from appliance.operations import decisions
 from appliance.operations.prune import prune
 from appliance.spec import Keep
@@ -121,12 +121,12 @@ def age(lab: Lab, serial: int, days: int) -> None:
 def test_what_stays_refused_is_journalled_once(lab: Lab) -> None:
     """A file that cannot be read is tried again at each scan, which is no change."""
     lab.once()
-    refusal = Refusal("foo-1.0.zip", "cannot be read: Permission denied", 1, 1, -1)
+    rejection = Rejection("foo-1.0.zip", Code.UNREADABLE, "denied", 1, 1, 1, retry=True)
     for _ in range(3):
         with lab.catalog.change() as change:
-            change.refuse(lab.index, [refusal])
+            change.reject(lab.index, [rejection])
     assert [change.action for change in lab.journal()] == ["refused"]
-    assert lab.refused() == {refusal.path: refusal.reason}
+    assert lab.refused() == {rejection.path: rejection.reason}
 
 
 def test_space_that_is_free_is_given_back(lab: Lab, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_changed_bytes_are_not_blessed(foo: Lab) -> None:
 
 
 def test_changed_bytes_can_be_accepted(foo: Lab) -> None:
-    """Refused ones, and those that nobody has looked at yet."""
+    """Rejected ones, and those that nobody has looked at yet."""
     flip(foo.packages / WHEEL_2)
     list(rebuild(foo.spec))
     flip(foo.packages / WHEEL_1)
@@ -515,7 +515,7 @@ def state_of(spec: Spec) -> object:
     """What must be the same after any damage: files, decisions, and no refusal."""
     with Catalog(spec.catalog).read() as reader:
         files = {file.path: (file.sha256, file.yanked) for file in reader.files_after("main")}
-        return files, reader.decisions(), reader.refusals("main"), reader.counts("main")
+        return files, reader.decisions(), reader.rejections("main"), reader.counts("main")
 
 
 # --- a catalog of an older version -------------------------------------------------------------

@@ -36,9 +36,11 @@ def agrees(lab: Lab) -> bool:
     good = {path: file for path, file in there.items() if not file.name.startswith("bad")}
     with lab.catalog.read() as reader:
         files = {file.path: file for file in reader.offered(lab.index)}
-        refusals = [each for each in reader.refusals(lab.index) if not each.path.endswith(".asc")]
-    refused = {each.path for each in refusals if not each.is_duplicate}
-    doubles = {each.path for each in refusals if each.is_duplicate}
+        rejections = [
+            each for each in reader.rejections(lab.index) if not each.path.endswith(".asc")
+        ]
+    refused = {each.path for each in rejections if not each.is_duplicate}
+    doubles = {each.path for each in rejections if each.is_duplicate}
     pages = {}
     for page in (lab.spec.www / "simple").glob("*/index.json"):
         for file in json.loads(page.read_bytes())["files"]:
@@ -396,7 +398,7 @@ def test_a_deletion_is_seen_behind_the_change_that_adds(lab: Lab) -> None:
     thread = threading.Thread(target=rebuild)
     thread.start()
     begun.wait()
-    for _ in Scanner(lab.spec, lab.catalog, lab.index).look(frozenset({A}), heard=True):
+    for _ in Scanner(lab.spec, lab.catalog, lab.index).scan_paths(frozenset({A}), is_event=True):
         pass
     thread.join()
     with lab.catalog.read() as reader:

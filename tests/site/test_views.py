@@ -13,7 +13,7 @@ from appliance.catalog.indexes import ready_index
 from appliance.catalog.readiness import scan_mark
 from appliance.errors import Unscanned
 from appliance.incoming import mounts as mountinfo
-from appliance.incoming.directory import Folder, Tally
+from appliance.incoming.directory import PackagesDirectory, Walked
 from appliance.index.names import normalize
 from appliance.operations.health import health
 from appliance.operations.watch import Watch, confirm_deletions
@@ -236,15 +236,15 @@ def test_no_base_answers_for_what_could_not_be_read(
     make_wheel(tmp_path / "team" / "secret", "private", "1.0")
     make_wheel(tmp_path / "team", "known", "1.0")
     make_wheel(tmp_path / "main", "private", "9.0")
-    level = Folder._level
+    original = PackagesDirectory._list
     is_shut = True
 
-    def shut(self: Folder, prefix: str, tally: Tally) -> list[tuple[str, bool]]:
+    def shut(self: PackagesDirectory, prefix: str, walked: Walked) -> list[tuple[str, bool]]:
         if prefix == "secret/" and is_shut:
             raise PermissionError(errno.EACCES, "Permission denied", prefix)
-        return level(self, prefix, tally)
+        return original(self, prefix, walked)
 
-    monkeypatch.setattr(Folder, "_level", shut)
+    monkeypatch.setattr(PackagesDirectory, "_list", shut)
     Watch(given).once()
     assert shown(given, "team") is None
     assert shown(given, "main") == {"private": [wheel("private", "9.0")]}

@@ -14,10 +14,10 @@ from packaging.metadata import parse_email
 
 from appliance import spec
 from appliance.catalog import search as catalog_search
+from appliance.catalog.metadata import KeptMetadata
 from appliance.catalog.readiness import scan_mark
 from appliance.operations import decisions
 from appliance.operations.watch import Watch, alive
-from appliance.site.tree import Site
 from appliance.web import changelog
 from appliance.web import search as search_api
 from appliance.web.app import create_app
@@ -79,7 +79,7 @@ def test_no_request_opens_a_package_file(lab: Lab) -> None:
     for path in list(lab.packages.iterdir()):
         path.unlink()
         os.mkfifo(path)
-    Path(Site(lab.spec).unpublished_metadata(lab.index, "old-1.0.tar.gz")).unlink()
+    Path(KeptMetadata(lab.spec.state).path(lab.index, "old-1.0.tar.gz")).unlink()
     client = TestClient(create_app(lab.spec))
 
     def info(name: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Files that an index does not have: those that were refused, and those that nobody could look at
+"""Files that an index does not have: those that were rejected, and those that nobody could look at
 yet. Both keep the projects that they may be of from the bases (dependency confusion)."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,18 +11,18 @@ from sqlalchemy.dialects import sqlite
 from appliance.catalog import schema
 from appliance.catalog.queries import at_paths, portions
 from appliance.catalog.recorder import CLAIMS, Recorder, to_row
-from appliance.index.model import DUPLICATE, File, Refusal
+from appliance.index.model import Code, File, Rejection
 from appliance.index.names import possible
 
 # What an index remembers of files that no page lists.
 _HELD = (schema.refused, schema.unseen, *CLAIMS)
 
 
-class RefusalWriter(Recorder):
-    """Changes to what is refused or remembered, and removals.
+class RejectionWriter(Recorder):
+    """Changes to what is rejected or remembered, and removals.
 
     Attributes:
-        freed: Paths of what was refused as a duplicate of files that were refused since.
+        freed: Paths of what was rejected as a duplicate of files that were rejected since.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
@@ -33,7 +33,7 @@ class RefusalWriter(Recorder):
         """Forget the files at ``paths``; returns those that the index had."""
         paths = list(paths)
         gone = self._remove_files(index, paths)
-        self._forget_refusals(index, paths)
+        self._forget_rejections(index, paths)
         return gone
 
     def _remove_files(self, index: str, paths: Sequence[str]) -> list[File]:
@@ -50,38 +50,38 @@ class RefusalWriter(Recorder):
             self._record(index, file, "removed", file.sha256)
         return gone
 
-    def refuse(self, index: str, refusals: Sequence[Refusal]) -> None:
-        """Note files that cannot be taken in, and the projects that they may be of: by their names,
+    def reject(self, index: str, rejections: Sequence[Rejection]) -> None:
+        """Note files that cannot be accepted, and the projects that they may be of: by their names,
         and by what the index had at their paths, which goes. Nothing is journalled for what was
-        refused before. Duplicates of what goes are to be looked at again, see :attr:`freed`."""
-        paths = [refusal.path for refusal in refusals]
+        rejected before. Duplicates of what goes are to be examined again, see :attr:`freed`."""
+        paths = [each.path for each in rejections]
         gone = self._remove_files(index, paths)
         unseen = self.unseen_at(index, paths)
-        self._forget_refusals(index, sorted(unseen))
+        self._forget_rejections(index, sorted(unseen))
         free = {_filename(path) for path in unseen} | {file.filename for file in gone}
         self.freed += self.free(index, free)
 
-        rows = [to_row(index, refusal) | {"sha256": None} for refusal in refusals]
+        rows = [_to_row(index, each) for each in rejections]
         schema.upsert(self._connection, schema.refused, rows)
 
         names = {(file.path, file.project): file.name for file in gone}
-        for claim, name in self._may_be_of(index, refusals).items():
+        for claim, name in self._may_be_of(index, rejections).items():
             names.setdefault(claim, name)  # after what a file was known to be of
         for path, project in self._claim(index, list(names)):
             display = self._displayed(index, project) or names[path, project]
             self._journal(index, project, display, "refused", path)
 
-    def _may_be_of(self, index: str, refusals: Sequence[Refusal]) -> dict[tuple[str, str], str]:
-        """The projects that refused files may be of, as path and project, with how they are
+    def _may_be_of(self, index: str, rejections: Sequence[Rejection]) -> dict[tuple[str, str], str]:
+        """The projects that rejected files may be of, as path and project, with how they are
         written. A duplicate claims none that the file which keeps it out has already."""
-        doubled = [_filename(each.path) for each in refusals if each.is_duplicate]
+        doubled = [_filename(each.path) for each in rejections if each.is_duplicate]
         known = self._projects_of(index, doubled)
         names: dict[tuple[str, str], str] = {}
-        for refusal in refusals:
-            has_already = known.get(_filename(refusal.path), set()) if refusal.is_duplicate else ()
-            for project, name in possible(refusal.path).items():
+        for each in rejections:
+            has_already = known.get(_filename(each.path), set()) if each.is_duplicate else ()
+            for project, name in possible(each.path).items():
                 if project not in has_already:
-                    names[refusal.path, project] = name
+                    names[each.path, project] = name
         return names
 
     def remember(self, index: str, paths: Sequence[str]) -> set[str]:
@@ -130,11 +130,11 @@ class RefusalWriter(Recorder):
             self._journal(index, project, display, "refused")
 
     def free(self, index: str, filenames: Collection[str]) -> list[str]:
-        """Forget that files were refused as duplicates of ``filenames``, which are gone; returns
-        their paths, to be looked at again."""
+        """Forget that files were rejected as duplicates of ``filenames``, which are gone; returns
+        their paths, to be examined again."""
         duplicates = self.duplicates(index) if filenames else ()
         paths = [each.path for each in duplicates if _filename(each.path) in filenames]
-        self._forget_refusals(index, paths)
+        self._forget_rejections(index, paths)
         return paths
 
     def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -181,13 +181,13 @@ class RefusalWriter(Recorder):
             projects |= {file.filename: {file.project} for file in self._files(*here)}
         return projects
 
-    def _forget_refusals(
+    def _forget_rejections(
         self,
         index: str,
         paths: Sequence[str],
         successors: Mapping[str, File] = MappingProxyType({}),
     ) -> None:
-        """Forget what was refused or is remembered at ``paths``; the journal tells it of projects
+        """Forget what was rejected or is remembered at ``paths``; the journal tells it of projects
         that get no file from ``successors``, which is by path."""
         held = [table for table in _HELD if self._has_any(table, index)]  # mostly none
         for claim in self._claims(index, paths) if held else ():
@@ -207,7 +207,15 @@ def _filename(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def duplicate(file: File, place: str) -> Refusal:
-    """The refusal of a file whose name the index has at ``place``."""
-    reason = f"{DUPLICATE}the index has this file name already, at {place}"
-    return Refusal(file.path, reason, file.size, file.mtime_ns, file.inode)
+def duplicate(file: File, place: str) -> Rejection:
+    """The rejection of a file whose name the index has at ``place``."""
+    reason = f"duplicate: the index has this file name already, at {place}"
+    return Rejection(file.path, Code.DUPLICATE, reason, file.size, file.mtime_ns, file.inode)
+
+
+def _to_row(index: str, rejection: Rejection) -> dict[str, Any]:
+    """Its columns. Releases before version 3 of the tables examine a file again whose inode is
+    none: one that is taken back goes on with them."""
+    inode = -1 if rejection.retry else rejection.inode
+    more = {"code": rejection.code.value, "inode": inode, "sha256": None}
+    return to_row(index, rejection) | more
