@@ -1,8 +1,8 @@
 """Core metadata (METADATA, PKG-INFO), within bounds: the one place that reads it.
 
-:mod:`packaging.metadata` takes the fields apart. Ours are the bounds, which it has none of, and
-what becomes of a field that may be there only once and is there more often, which it leaves out: as
-for installers, its first value counts.
+:mod:`packaging.metadata` parses the fields. It has no bounds, and leaves out fields that are
+repeated though they must not be: both are added here. Of a repeated field the first value counts,
+as for installers.
 """
 
 import re
@@ -17,8 +17,8 @@ from appliance.text import has_controls
 
 MIB = 1024 * 1024
 MAX_METADATA = 8 * MIB
-# The largest of 967 wheels that people use: 80 kB of fields in 1,383 lines, nearly all of it the
-# licence; 20 different fields, 75 kB of License, 0.5 kB of any other. Before Metadata 2.1 the
+# The largest of 967 common wheels: 80 kB of fields in 1,383 lines, nearly all of it the
+# license; 20 different fields, 75 kB of License, 0.5 kB of any other. Before Metadata 2.1 the
 # description was a field, too.
 MAX_HEADERS = 1 * MIB
 MAX_LINES = 20_000
@@ -33,11 +33,11 @@ class CoreMetadata:
     """The fields of a release, by the names that :class:`packaging.metadata.RawMetadata` has.
 
     Attributes:
-        fields: What packaging reads.
+        fields: The fields that packaging returns.
         others: The values of other fields, by their names in lower case: of unknown ones, and of
             those that are repeated though they must not be.
-        body: What follows the fields, which is the description.
-        is_utf8: Whether the bytes are what the standard wants.
+        body: The text after the fields, which is the description.
+        is_utf8: Whether the bytes are UTF-8, as the standard requires.
     """
 
     fields: dict[str, Any]
@@ -53,8 +53,8 @@ class CoreMetadata:
         return value if isinstance(value, str) else None
 
     def line(self, name: str) -> str | None:
-        """The same on one line; empty and UNKNOWN are what old tools write for nothing. Raises
-        :class:`Rejected` if it has control characters."""
+        """A field of one value on one line; ``None`` also for an empty one and for UNKNOWN, which
+        old tools write instead. Raises :class:`Rejected` if it has control characters."""
         line = " ".join((self.text(name) or "").split())
         if has_controls(line):
             raise Rejected(f"control characters in the metadata field {_spelled(name)}")
@@ -79,10 +79,10 @@ class CoreMetadata:
 
 
 def parse(raw: bytes, source: str = "METADATA") -> CoreMetadata:
-    """Take the fields of ``raw`` apart.
+    """The core metadata in ``raw``; errors call it ``source``.
 
-    Raises :class:`Rejected`, naming the field, for more than anybody writes: what is shown on a
-    page is bounded here, and so is the time that it takes. ``source`` is what errors call it.
+    Raises :class:`Rejected`, naming the field, for more than the bounds allow. They bound the text
+    on pages and the time to parse it.
     """
     headers, body = _split(raw, source)
     try:
@@ -114,9 +114,9 @@ def _values(metadata: CoreMetadata) -> Iterator[tuple[str, str]]:
         values = [value] if isinstance(value, str) else value
         if isinstance(value, dict):
             values = [*value, *value.values()]
-        for each in values:
-            if isinstance(each, str):  # of a Content-Type that nobody has: parts of a mail
-                yield name.replace("_", "-"), each
+        for text in values:
+            if isinstance(text, str):  # with an absurd Content-Type they are parts of a mail
+                yield name.replace("_", "-"), text
 
 
 def _spelled(name: str) -> str:
@@ -124,9 +124,9 @@ def _spelled(name: str) -> str:
 
 
 def _split(raw: bytes, source: str) -> tuple[bytes, bytes]:
-    """The fields and what follows the first empty line."""
-    found = _BODY.search(raw)
-    headers, body = (raw[: found.start()], raw[found.end() :]) if found else (raw, b"")
+    """The fields and the body, which an empty line separates."""
+    gap = _BODY.search(raw)
+    headers, body = (raw[: gap.start()], raw[gap.end() :]) if gap else (raw, b"")
     if len(headers) > MAX_HEADERS:
         raise Rejected(f"its {source} has more than {MAX_HEADERS // MIB} MiB of fields")
     if headers.count(b"\n") + headers.count(b"\r") > MAX_LINES:
