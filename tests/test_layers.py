@@ -106,5 +106,13 @@ def test_contributing_has_the_packages() -> None:
     assert BLOCK.findall(PAGE.read_text()) == [table()], "run: python -m tests.test_layers"
 
 
+@pytest.mark.parametrize(
+    "path", re.findall(r"`((?:appliance|deploy|ansible)/[^`]*)`", PAGE.read_text())
+)
+def test_contributing_names_what_is_there(path: str) -> None:
+    """Each file and directory that it sends people to exists."""
+    assert (ROOT.parent / path).exists()
+
+
 if __name__ == "__main__":
     PAGE.write_text(BLOCK.sub(lambda _: table(), PAGE.read_text()))
