@@ -45,70 +45,97 @@ class Health:
 
 def health(spec: Spec, catalog: Catalog) -> Health:
     """The health of all indexes of ``spec``. Rejected files are not part of it."""
-    found = Health()
-    report = _watcher(spec, found)
+    state = Health()
+    report = _watcher_report(spec, state)
     try:
         with catalog.read() as reader:
-            _catalog(spec, reader, report, found)
+            check = _CatalogCheck(spec, reader, report)
+            state.failing += check.failing()
+            state.starting += check.starting()
+            state.degraded += check.degraded()
     except CatalogError as error:
-        found.degraded.append(str(error))
-        _pages(spec, list(spec.indexes), found.failing)
-    found.degraded += _shortages(spec)
-    return found
+        state.degraded.append(str(error))
+        state.failing += _unpublished(spec, list(spec.indexes))
+    state.degraded += _shortages(spec)
+    return state
 
 
-def _watcher(spec: Spec, found: Health) -> Report | None:
-    """The report of a watcher that makes progress; adds what it says, or that there is none."""
+def _watcher_report(spec: Spec, state: Health) -> Report | None:
+    """The report of a watcher that makes progress; adds its problems, or that there is none."""
     if not is_watched(spec):
-        found.degraded.append("no watcher is running: run `pyindex serve` or `pyindex watch`")
+        state.degraded.append("no watcher is running: run `pyindex serve` or `pyindex watch`")
         return None
     report = read_report(spec)
     if report is None:
         return Report(0, 0, "", {}, ())  # it has just started
     if report.is_stale:
-        found.degraded.append(
+        state.degraded.append(
             f"the watcher makes no progress since {report.time} (process {report.pid}): a packages"
             " directory or the state hangs, or it was stopped"
         )
         return None
+
     for trouble in report.troubles:
-        (found.failing if trouble.failing else found.degraded).append(str(trouble))
+        (state.failing if trouble.failing else state.degraded).append(str(trouble))
     return report
 
 
-def _catalog(spec: Spec, reader: Reader, report: Report | None, found: Health) -> None:
-    unscanned = [name for name in spec.indexes if not reader.mark(scan_mark(spec, name))]
-    for name in unscanned:
-        _, files = reader.counts(name)
-        if report is None:
-            found.failing.append(f"{name}: its packages directory was never scanned in full")
-        else:
-            seen = report.indexes[name].seen if name in report.indexes else 0
-            found.starting.append(
-                f"{name}: starting: {files:,} files accepted, {seen:,} names scanned so far"
-            )
-    for name in spec.indexes:
-        if reader.mark(scan_mark(spec, name)) == PARTLY:
-            found.degraded.append(
-                f"{name}: a part of its packages directory could not be read yet, so that no base"
-                " answers in its place: see `pyindex status`"
-            )
-    behind = reader.serial() - reader.mark("pages")
-    waiting = found.starting if report is not None and behind > 0 else found.failing
-    scanned = [name for name in spec.indexes if not {*spec.lineage(name)} & {*unscanned}]
-    _pages(spec, scanned, waiting)
-    if behind > 0:
-        found.degraded.append(f"{behind} changes are not published yet")
-    for name in spec.indexes:
-        if files := reader.mark(vanished_mark(name)):
-            found.degraded.append(f"{name}: {vanished(reader, name, files)}")
+class _CatalogCheck:
+    """The problems that the catalog tells of, beside the ``report`` of a watcher if one runs."""
+
+    def __init__(self, spec: Spec, reader: Reader, report: Report | None) -> None:
+        self._spec, self._reader, self._report = spec, reader, report
+        self._unscanned = [name for name in spec.indexes if not reader.mark(scan_mark(spec, name))]
+        self._unpublished_changes = reader.serial() - reader.mark("pages")
+
+    def failing(self) -> Iterator[str]:
+        if self._report is None:
+            for name in self._unscanned:
+                yield f"{name}: its packages directory was never scanned in full"
+        if not self._is_publishing:
+            yield from self._pages_missing()
+
+    def starting(self) -> Iterator[str]:
+        progress = {} if self._report is None else self._report.indexes
+        for name in self._unscanned if self._report is not None else ():
+            files = self._reader.counts(name).files
+            seen = progress[name].seen if name in progress else 0
+            yield f"{name}: starting: {files:,} files accepted, {seen:,} names scanned so far"
+        if self._is_publishing:
+            yield from self._pages_missing()
+
+    def degraded(self) -> Iterator[str]:
+        for name in self._spec.indexes:
+            if self._reader.mark(scan_mark(self._spec, name)) == PARTLY:
+                yield (
+                    f"{name}: a part of its packages directory could not be read yet, so that no"
+                    " base answers in its place: see `pyindex status`"
+                )
+        if self._unpublished_changes > 0:
+            yield f"{self._unpublished_changes} changes are not published yet"
+        for name in self._spec.indexes:
+            if files := self._reader.mark(vanished_mark(name)):
+                yield f"{name}: {vanished(self._reader, name, files)}"
+
+    @property
+    def _is_publishing(self) -> bool:
+        """Whether a watcher is about to publish what is missing."""
+        return self._report is not None and self._unpublished_changes > 0
+
+    def _pages_missing(self) -> Iterator[str]:
+        """Of the indexes that were scanned with all of their bases."""
+        unscanned = set(self._unscanned)
+        scanned = [
+            name for name in self._spec.indexes if not unscanned & {*self._spec.lineage(name)}
+        ]
+        return _unpublished(self._spec, scanned)
 
 
-def _pages(spec: Spec, names: list[str], problems: list[str]) -> None:
+def _unpublished(spec: Spec, names: list[str]) -> Iterator[str]:
     site = Site(spec)
     for name in names:
         if not (site.simple(name) / PAGES[0]).is_file():
-            problems.append(f"{name}: nothing is published yet")
+            yield f"{name}: nothing is published yet"
 
 
 def _shortages(spec: Spec) -> Iterator[str]:

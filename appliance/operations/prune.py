@@ -40,11 +40,12 @@ def prune(spec: Spec, dry_run: bool = False) -> Iterator[Removed]:
         *_unfinished(spec.state, now),
         *_unfinished(spec.backup.directory, now),
     ]
-    for place in old:
-        size = place.lstat().st_size
+    for path in old:
+        size = path.lstat().st_size
         if not dry_run:
-            unlink(place)
-        yield Removed(str(place), size)
+            unlink(path)
+        yield Removed(str(path), size)
+
     catalog = open_catalog(spec)
     lines = _journal(catalog, now - spec.keep.journal.total_seconds(), dry_run)
     if lines:

@@ -173,12 +173,14 @@ def _agree(spec: Spec, catalog: Catalog) -> Iterator[str]:
         log = decisionlog.read(spec.state)
         if not log.lines or decisionlog.is_behind(log, change):
             return
+
         if log.decided().holding() == change.decisions():
             yield from log.problems
             return
         if not log.problems:
             change.decide(log.decided())
             change.note("recovered", 0)
+
     yield from log.problems
     if log.problems:
         yield "the decisions log is not whole, and differs from the catalog: the catalog's hold"

@@ -75,15 +75,16 @@ class Site:
         """Raise :class:`PyindexError` if ``www`` is somebody else's: it has something in it, but
         not our mark."""
         try:
-            found = set(os.listdir(self._www))
+            names = set(os.listdir(self._www))
             status = os.stat(self._www)
         except FileNotFoundError:
             return
-        ours = _OWNED in found or _OWNED_BEFORE in found or found <= _HIDDEN
-        if not ours and self._www in _made_here:
-            ours = all(map(self._is_made_by_us, found))
+
+        is_ours = _OWNED in names or _OWNED_BEFORE in names or names <= _HIDDEN
+        if not is_ours and self._www in _made_here:
+            is_ours = all(map(self._is_made_by_us, names))
         # If we made it, its mark has been deleted since.
-        if not ours and (status.st_dev, status.st_ino) != self._claimed:
+        if not is_ours and (status.st_dev, status.st_ino) != self._claimed:
             raise PyindexError(
                 f"{self._www} is not empty and was not made by pyindex; choose another state"
                 " directory"
