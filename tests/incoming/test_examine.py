@@ -86,7 +86,9 @@ class Examination:
 
 def children() -> list[int]:
     """The processes that this one started to examine files, and that run."""
-    return [child.pid for child in processes._all if _runs(child.pid)]
+    # Copied in one step: the thread that examines may just be starting one.
+    known = [reference() for reference in vars(processes._all)["data"].copy()]
+    return [child.pid for child in known if child is not None and _runs(child.pid)]
 
 
 def _runs(pid: int) -> bool:
