@@ -59,8 +59,8 @@ class FileWriter(RejectionWriter):
     def _expected(
         self, index: str, files: Sequence[File], known: Sequence[File]
     ) -> dict[str, "_Expected"]:
-        """What files must be that were accepted or rejected before, by their paths; not those that
-        are in doubt."""
+        """Digests of files that were accepted or rejected before, by path; not of those that are in
+        doubt."""
         doubted = self._doubted(index, [file.path for file in known])
         expected = {
             file.path: _Expected(_stat(file), file.sha256, file.md5, file.blake2b_256)
@@ -168,7 +168,7 @@ class FileWriter(RejectionWriter):
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """What a file was that had this size, mtime and inode."""
+    """Digests of a known file, by which one of the same size, mtime and inode is recognised."""
 
     stat: Stat
     sha256: str

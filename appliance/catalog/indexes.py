@@ -11,7 +11,7 @@ from appliance.spec import Spec
 
 
 class CatalogIndex:
-    """What the catalog knows of one packages directory, without any base."""
+    """An index as the catalog has it: one packages directory, without any base."""
 
     def __init__(self, reader: Reader, name: str) -> None:
         self.name = name

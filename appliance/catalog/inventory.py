@@ -25,7 +25,7 @@ _STAT: dict[sa.Table, list[sa.ColumnElement[Any]]] = {
 
 
 class InventoryQueries(Queries):
-    """What a scan compares a packages directory with. Paths are relative to it."""
+    """Known paths of a packages directory, for scans to compare. Paths are relative to it."""
 
     def stats(self, index: str, under: Iterable[str] = ("",)) -> dict[str, Stat | None]:
         """Each known path at or below ``under``, accepted, rejected or remembered, with the stat
@@ -111,13 +111,13 @@ class InventoryQueries(Queries):
         }
 
     def rejections(self, index: str) -> list[Rejection]:
-        """What was rejected, by path."""
+        """The rejected files, by path."""
         table = schema.refused.c
         query = select_rejections().where(table.index == index).order_by(table.path)
         return [to_rejection(row) for row in self._connection.execute(query)]
 
     def rejections_at(self, index: str, paths: Sequence[str]) -> list[Rejection]:
-        """What was rejected at ``paths``."""
+        """The rejected files at ``paths``."""
         return [
             to_rejection(row)
             for portion in portions(paths)
@@ -132,7 +132,7 @@ class InventoryQueries(Queries):
         return self._connection.scalar(query) or 0
 
     def duplicates(self, index: str) -> list[Rejection]:
-        """What was rejected only since the index has another file of that name."""
+        """Files rejected only because the index has another file of that name."""
         table = schema.refused.c
         here = table.index == index, table.code == Code.DUPLICATE.value
         return [

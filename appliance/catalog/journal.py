@@ -15,15 +15,15 @@ DECIDING = ("yanked", "unyanked", "status", "restored")
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """What some lines of the journal name: index and path of each file, with the path that it was
-    moved from or ""; index and name of each project that changed as a whole."""
+    """Files and projects in some lines of the journal: index and path of each file, with the path
+    that it was moved from or ""; index and name of each project that changed as a whole."""
 
     files: dict[tuple[str, str], str]
     projects: set[tuple[str, str]]
 
 
 class JournalQueries(Queries):
-    """What changed, and when."""
+    """Changes, by serial."""
 
     def serial(self) -> int:
         """The serial of the last change; 0 before the first."""
@@ -81,7 +81,7 @@ class JournalQueries(Queries):
         return {(index, path) for index, path in self._connection.execute(query)}
 
     def touched(self, since: int) -> Touched:
-        """What the journal names after serial ``since``."""
+        """Files and projects that changed after serial ``since``."""
         line = schema.journal.c
         query = sa.select(line.index, line.project, line.action, line.path, line.detail)
         rows = self._connection.execute(query.where(line.serial > since)).all()

@@ -22,7 +22,7 @@ from appliance.index.versions import version_key
 
 
 class ProjectQueries(Queries):
-    """What an index offers. Indexes are named; projects are normalised names."""
+    """Projects and files of named indexes; projects are given by normalised names."""
 
     def project(self, index: str, name: str) -> Project | None:
         """The project with its files, or ``None`` if this index has none of that name.

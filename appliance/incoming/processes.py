@@ -25,6 +25,8 @@ from appliance.incoming.protocol import MAX_ANSWER, Work
 # What may wait in one process, so that it has work while the answers of others are used.
 _AHEAD_BYTES = 64 * 1024 * 1024
 _PIPE_BYTES = 1024 * 1024
+# One that a file has taken over may write faster than it is read: others have their turn, too.
+_READS = 2 * MAX_ANSWER // _PIPE_BYTES
 _DEATH_SECONDS = 1.0
 
 
@@ -112,7 +114,7 @@ class ExaminerProcess:
         """Read and write what is possible now: the answers, and whether the process lives."""
         self._write()
         is_alive = True
-        while True:
+        for _ in range(_READS):
             try:
                 data = os.read(self._stdout.fileno(), _PIPE_BYTES)
             except BlockingIOError:

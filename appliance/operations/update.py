@@ -3,7 +3,8 @@ other operations once."""
 
 import logging
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Generator
+from contextlib import closing
 
 from appliance.catalog.database import Catalog
 from appliance.incoming.directory import DirectoryMissing
@@ -53,11 +54,13 @@ class Update:
         """Publish what has changed, without lists."""
         self._publisher.publish()
 
-    def publish_steps(self, steps: Iterable[bool | None]) -> None:
-        """Take the steps of a scan, and publish after each that changed something."""
-        for has_changed in steps:
-            if has_changed is not False:
-                self.publish()
+    def publish_steps(self, scan: Generator[bool | None, None, None]) -> None:
+        """Take the steps of a scan, and publish after each that changed something. A scan that
+        cannot be published is closed at once: it has processes."""
+        with closing(scan) as steps:
+            for has_changed in steps:
+                if has_changed is not False:
+                    self.publish()
 
     def finish(self, everything: bool = False) -> None:
         """Publish all that has changed, lists too; with ``everything`` every page."""

@@ -1,12 +1,14 @@
 """What a process that examines files answers is taken for what it is, or not at all."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance.incoming.entries import Entry
 from appliance.incoming.outcomes import Accepted, Changing, Gone, MetadataRead
+from appliance.incoming.processes import ExaminerProcess
 from appliance.incoming.protocol import Answer, NonsenseError, decode, encode, rejection
 from appliance.index.model import Code, File
 
@@ -94,3 +96,12 @@ def test_a_fact_that_is_lacking_is_nonsense(name: str) -> None:
     del fields["file"][name]
     with pytest.raises(NonsenseError):
         decode(json.dumps(fields).encode(), ENTRY)
+
+
+def test_a_process_that_writes_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading from it ends after a bounded number of bytes, and it counts as dead."""
+    process = ExaminerProcess()
+    with Path("/dev/zero").open("rb") as endless:
+        monkeypatch.setattr(process, "_stdout", endless)
+        assert process.exchange() == ([], False)
+        process.kill()
