@@ -1,6 +1,6 @@
-"""Atomic writes: files are written under another name, synced, then renamed.
+"""Atomic writes: files are written under a temporary name, synced, then renamed.
 
-Nothing here knows what the files are for.
+Not here: the purpose of a file.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from pathlib import Path
 
 
 class Batch:
-    """Files that are written together and then appear, each one whole.
+    """Files that are written together and then replace their targets, each atomically.
 
-    Until then they lie under other names: in the directory ``temporary``, which must be on the
-    same file system, or hidden beside their targets. A batch that ends in an exception removes
-    what has not appeared. If it is not ``durable``, the caller calls :func:`sync` before anything
-    refers to the files. A batch can be committed more than once.
+    Until then they have temporary names: in the directory ``temporary``, which must be on the same
+    file system, or hidden next to their targets. A batch that ends in an exception removes its
+    temporary files. If it is not ``durable``, the caller calls :func:`sync` before anything refers
+    to the files. A batch can be committed more than once.
     """
 
     def __init__(self, temporary: str | None = None, durable: bool = True) -> None:
@@ -41,10 +41,10 @@ class Batch:
         self._create(temporary, content, mtime)
 
     def write_unseen(self, target: str, content: bytes) -> None:
-        """Prepare ``target``, which nobody has heard of yet if it is not there: then it is written
-        in place, at a third of the cost."""
+        """Prepare ``target``. A missing one, which no page or process refers to yet, is written
+        directly, at a third of the cost."""
         directory = os.path.dirname(target)
-        self._make_room(directory)
+        self._make_parent(directory)
         try:
             self._create(target, content)
         except FileExistsError:
@@ -56,15 +56,15 @@ class Batch:
             self._appeared.add(directory)
 
     def move(self, source: str, target: str) -> None:
-        """Prepare to move ``source``, which is durable, to ``target``, before anything that is
-        written appears. If it is gone by then, nothing happens."""
-        self._make_room(os.path.dirname(target))
+        """Prepare to move ``source``, which is durable, to ``target``, before the written files
+        appear. A ``source`` that is missing by then is skipped."""
+        self._make_parent(os.path.dirname(target))
         self._moves.append((source, target))
 
-    def _create(self, place: str, content: bytes, mtime: int | None = None) -> None:
-        descriptor = create(place)
+    def _create(self, path: str, content: bytes, mtime: int | None = None) -> None:
+        descriptor = create(path)
         try:
-            self._written.append(place)
+            self._written.append(path)
             rest = memoryview(content)
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
@@ -74,21 +74,21 @@ class Batch:
         finally:
             os.close(descriptor)
 
-    def mark(self, place: str) -> bool:
-        """Make the empty file ``place``, which appears at once. Returns whether it is new."""
-        self._make_room(os.path.dirname(place))
+    def mark(self, path: str) -> bool:
+        """Create the empty file ``path`` at once. Returns whether it is new."""
+        self._make_parent(os.path.dirname(path))
         try:
-            descriptor = create(place)
+            descriptor = create(path)
         except FileExistsError:
-            if not stat.S_ISREG(os.lstat(place).st_mode):
-                self.write(place, b"")
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                self.write(path, b"")
             return False
         os.fchmod(descriptor, 0o644)  # whatever the umask
         os.close(descriptor)
         return True
 
     def commit(self) -> None:
-        """Make all of it durable, then visible, then that durable."""
+        """Make the content durable, then visible, then the directory entries durable."""
         if self._durable:
             sync_paths(self._written)
         self._written.clear()
@@ -112,7 +112,7 @@ class Batch:
         except IsADirectoryError:
             if self._temporary is None:
                 raise
-            # Of our own tree: it was a directory in the packages directory once.
+            # In the published tree: the path was a directory in the packages directory before.
             os.rename(target, f"{self._temporary}/{next(self._names)}")
             os.replace(source, target)
         except FileNotFoundError:  # another process found the directory empty and removed it
@@ -131,7 +131,7 @@ class Batch:
             unlink(source)
 
     def _copy(self, source: str, target: str) -> None:
-        """Let what is on another file system appear at ``target``, too."""
+        """Copy ``source`` on another file system to ``target``, atomically."""
         temporary = self._prepare(target)
         self._create(temporary, Path(source).read_bytes())
         if self._durable:
@@ -139,14 +139,14 @@ class Batch:
         self._replace(temporary, target)
 
     def _prepare(self, target: str) -> str:
-        """A name for the file until it appears at ``target``, whose directory is there then."""
+        """Create the directory of ``target``; returns a temporary name for the file."""
         directory, name = os.path.split(target)
-        self._make_room(directory)
+        self._make_parent(directory)
         if self._temporary is None:
             return f"{directory}/.{name}.{next(self._names)}"
         return f"{self._temporary}/{next(self._names)}"
 
-    def _make_room(self, directory: str) -> None:
+    def _make_parent(self, directory: str) -> None:
         if directory not in self._directories:
             make_directory(directory)
             self._directories.add(directory)
@@ -163,28 +163,29 @@ class Batch:
                 unlink(temporary)
 
 
-def create(place: str) -> int:
-    """Make a file, and its directory again should another process just have removed it."""
+def create(path: str) -> int:
+    """Create a file, and its directory again if another process has just removed it. Returns the
+    descriptor; raises ``FileExistsError``."""
     for _ in range(10):
         with contextlib.suppress(FileNotFoundError):
-            return os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        make_directory(os.path.dirname(place))
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place)
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        make_directory(os.path.dirname(path))
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
-def unlink(place: Path | str) -> None:
-    """Remove ``place`` if it is there."""
+def unlink(path: Path | str) -> None:
+    """Remove the file ``path`` if it exists."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        os.unlink(place)
+        os.unlink(path)
 
 
 def remove_empty(directory: str, top: str) -> None:
-    """Remove directories that are empty, from ``directory`` up to below ``top``."""
+    """Remove empty directories, from ``directory`` upwards to below ``top``."""
     while directory.startswith(f"{top}/"):
         try:
             os.rmdir(directory)
         except OSError:
-            return  # not empty, or gone
+            return  # not empty, or removed
         directory = os.path.dirname(directory)
 
 
@@ -199,12 +200,12 @@ def sync(directory: Path) -> None:
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
-# From here on one sync of the file system costs less than one of each file.
+# From this number on, one sync of the file system costs less than one per file.
 _MANY = 16
 
 
 def sync_paths(paths: list[str]) -> None:
-    """Make files and directories durable; what another process has removed needs no more."""
+    """Make files and directories durable; removed ones are skipped."""
     if len(paths) >= _MANY:
         directory = Path(paths[0]).parent
         sync(next(each for each in (directory, *directory.parents) if each.is_dir()))
@@ -221,9 +222,9 @@ def sync_paths(paths: list[str]) -> None:
 
 
 def remove_old(directory: str, seconds: float) -> None:
-    """Remove what was put into ``directory`` so long ago or longer.
+    """Remove entries of ``directory`` that are at least so old.
 
-    By the ctime, as an mtime may be set to anything.
+    By ctime, since an mtime can be set to anything.
     """
     with contextlib.suppress(FileNotFoundError):
         for entry in list(os.scandir(directory)):
@@ -238,7 +239,7 @@ def remove_old(directory: str, seconds: float) -> None:
 
 
 def make_directory(directory: Path | str) -> None:
-    """Make a directory that everybody may read, and its parents, whatever the umask is."""
+    """Create a directory readable by all users, and its parents, whatever the umask."""
     if os.path.isdir(directory):
         return
     make_directory(os.path.dirname(directory))
@@ -248,7 +249,7 @@ def make_directory(directory: Path | str) -> None:
 
 
 def files_below(top: str) -> Iterator[str]:
-    """The paths of all that is no directory below ``top``, which ends in a slash."""
+    """Yield relative paths of all entries but directories below ``top``, which ends in a slash."""
     for directory, _, files in os.walk(top):
         inner = directory[len(top) :]
         for file in files:

@@ -1,16 +1,16 @@
-"""The failures that are expected and can be explained: one small family.
+"""Expected failures: a small family of exceptions.
 
-The command line prints one as a line and exits 1; the web edge maps the class to a status.
-Anything else that is raised is a bug and keeps its traceback.
+The command line prints one as a message and exits with 1; the web edge maps its class to a status.
+Any other exception is a bug and keeps its traceback.
 """
 
 
 class PyindexError(Exception):
-    """Says what went wrong, where, and what to do."""
+    """Expected failure; the text says where, what is wrong and what to do."""
 
 
 class SpecError(PyindexError):
-    """The spec cannot be used; ``problems`` holds one sentence for each fault found."""
+    """The spec cannot be used; ``problems`` has one message for each fault."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -26,6 +26,6 @@ class NotFound(PyindexError):
 
 
 class Unscanned(PyindexError):
-    """What an index has is not known yet: whoever asks is to ask again."""
+    """The index has not been scanned in full yet; the client should retry."""
 
     retry_seconds = 5

@@ -1,4 +1,4 @@
-"""Locks between processes, by flock(2): a lock ends with its holder, however that ends."""
+"""Locks between processes, by flock(2): a lock ends with its process, even if that is killed."""
 
 import contextlib
 import fcntl
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import IO
 
 Lockable = IO[str] | int
-"""A file that is open, or its descriptor."""
+"""An open file, or its descriptor."""
 
 
 def try_lock(file: Lockable) -> bool:
-    """Lock a file for this process alone, without waiting; returns whether that was possible."""
+    """Lock a file exclusively without waiting; returns whether that was possible."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -20,18 +20,18 @@ def try_lock(file: Lockable) -> bool:
 
 
 def lock(file: Lockable) -> None:
-    """Lock a file for this process alone, and wait for it."""
+    """Wait for an exclusive lock on a file."""
     fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def share_lock(file: Lockable) -> None:
-    """Lock a file together with others that share it, and wait for it."""
+    """Wait for a shared lock on a file."""
     fcntl.flock(file, fcntl.LOCK_SH)
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock on ``path``, which is made if it is missing; waits for it."""
+    """Wait for and hold an exclusive lock on ``path``, which is created if missing."""
     with path.open("a") as file:
         lock(file)
         yield

@@ -142,4 +142,4 @@ def test_a_log_that_was_left_is_read(published: Lab, tmp_path: Path) -> None:
         words += ["--state", str(lab.spec.state)]
         ended = subprocess.run(words, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
-    assert "mounted read-only; its last changes are in catalog.sqlite-wal" in ended.stderr
+    assert "mounted read-only; last changes are in catalog.sqlite-wal" in ended.stderr

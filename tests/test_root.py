@@ -124,7 +124,7 @@ def test_a_file_that_the_owner_may_not_move_stays(place: Path) -> None:
         done = service.run("remove", WHEEL)
         assert done.returncode == 1
         assert (
-            f"permission denied: {service.packages} is of user 0, and this runs as 65534;"
+            f"{service.packages}: permission denied: owned by uid 0, used by uid 65534;"
             " delete the file there as a user who may"
         ) in done.stderr
     assert list((service.state / "trash").iterdir()) == []
@@ -198,9 +198,7 @@ def test_remove_from_a_read_only_file_system_leaves_no_copy(place: Path) -> None
         for _ in range(2):
             done = service.run("remove", WHEEL)
             assert done.returncode == 1
-            assert (
-                f"{service.packages} is on a file system that is mounted read-only" in done.stderr
-            )
+            assert f"{service.packages}: file system is mounted read-only" in done.stderr
         assert list((service.state / "trash").iterdir()) == []
     finally:
         subprocess.run(["umount", "--lazy", str(service.packages)], check=True)
@@ -223,8 +221,8 @@ def test_a_read_only_state_is_named(place: Path, command: tuple[str, ...]) -> No
         done = service.run(*command)
         assert done.returncode == 1
         assert done.stderr == (
-            f"pyindex: state {service.state}: Read-only file system: {service.state} is on a file"
-            " system that is mounted read-only; nothing was changed\n"
+            f"pyindex: state {service.state}: Read-only file system: {service.state}: file"
+            " system is mounted read-only; nothing was changed\n"
         )
         assert (service.packages / WHEEL).exists()
     finally:

@@ -404,7 +404,7 @@ WRONG = [
     (["serve", ".", "--url", "ftp://x"], 1, "pyindex: url: expected"),
     (["serve", "--state", "x"], 1, "--state goes with a directory"),
     (["status"], 1, r"no spec at pyindex.yml or .*: give a directory, -c SPEC"),
-    (["status", "-d", "."], 1, "start the index once to make it"),
+    (["status", "-d", "."], 1, "start the index once to create it"),
     (["yank", "-d", ".", "--index", "nix", "x"], 1, "no index 'nix'; the spec has main"),
     (["serve", ".", "--port", "99999"], 2, "'99999' is not a port: wanted 0 to 65535"),
     (["serve", ".", "--workers", "0"], 2, "'0' is not a number of processes: wanted 1 to 256"),

@@ -1,7 +1,7 @@
-"""The catalog: what each index holds, what was decided about it, and the journal of both.
+"""The catalog file: connections and transactions, replacement, integrity check.
 
 Every change goes through :meth:`Catalog.change`: it gets the next serial in the same transaction
-as the rows it changes, so that nothing can be seen that the journal does not tell.
+as the rows it changes, so that no change is visible without its line in the journal.
 """
 
 import contextlib
@@ -70,16 +70,16 @@ class Catalog:
             writer.finish()
 
     def set_mark(self, name: str, value: int) -> None:
-        """Remember a number, such as the serial that ``pages`` or ``lists`` are published up to."""
+        """Store a number, such as the serial up to which ``pages`` or ``lists`` are published."""
         with self._connect("BEGIN IMMEDIATE") as connection:
             schema.upsert(connection, schema.mark, [{"name": name, "value": value}])
 
     def clear_mark(self, name: str, value: int) -> None:
-        """Forget a number, unless it is another one than ``value`` by now."""
+        """Delete the number ``name`` if it is still ``value``."""
         mark = schema.mark.c
         with self._connect("BEGIN IMMEDIATE") as connection:
-            here = mark.name == name, mark.value == value
-            connection.execute(sa.delete(schema.mark).where(*here))
+            same = mark.name == name, mark.value == value
+            connection.execute(sa.delete(schema.mark).where(*same))
 
     def check(self) -> None:
         """Raise :class:`CatalogError` if the database is damaged."""
@@ -91,11 +91,11 @@ class Catalog:
     def take_over(
         self, copy: Path, action: str, at_least: int, then: Callable[[Writer], None]
     ) -> None:
-        """Put the rows of another catalog in the place of all of this one's, in one transaction,
-        with a note in the journal that has a serial after ``at_least`` and all before; in the same
-        do what is to be done ``then``.
+        """Replace all rows with those of the catalog at ``copy``, in one transaction. A line in the
+        journal names the ``action``, with a serial after ``at_least`` and all earlier serials;
+        ``then`` is called with the writer of the same transaction.
 
-        What an older catalog lacks gets its default.
+        Columns that an older catalog does not have get their defaults.
         """
         with self._connect("BEGIN IMMEDIATE", other=copy) as connection:
             last, number = Reader(connection).serial(), Reader(connection).mark("backup")
@@ -108,7 +108,7 @@ class Catalog:
                         f'INSERT INTO main."{table.name}" ({columns})'  # noqa: S608 - of the schema
                         f' SELECT {columns} FROM other."{table.name}"'
                     )
-            if number:  # by which copies of this catalog are known, and not those of the other
+            if number:  # backups of this catalog carry it, backups of the other catalog do not
                 mark = [{"name": "backup", "value": number}]
                 schema.upsert(connection, schema.mark, mark)
 
@@ -118,7 +118,7 @@ class Catalog:
             writer.finish()
 
     def compact(self) -> None:
-        """Give the space of removed rows back to the disk, if it is much."""
+        """Return the space of deleted rows to the file system if there is enough of it."""
         with self._connect("") as connection:
             pages, free = (
                 connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
@@ -137,7 +137,7 @@ class Catalog:
             try:
                 engine = self._readable(create)
             except sa.exc.OperationalError:
-                # Its log has gone since we looked: somebody elsewhere, who may write, closed it.
+                # A process with write access closed the catalog, which removed its write-ahead log.
                 engine = self._readable(create)
             if "IMMEDIATE" in begin and engine.url.query:  # see schema.open_engine
                 raise CatalogError(f"catalog {self.path}: {self._advice('readonly database')}")
@@ -151,12 +151,12 @@ class Catalog:
                     connection.commit()
                 finally:
                     if other is not None:
-                        connection.invalidate()  # what is attached would stay so in the pool
+                        connection.invalidate()  # the pool would keep the other catalog attached
         except sa.exc.DatabaseError as error:
             raise CatalogError(f"catalog {self.path}: {self._advice(str(error.orig))}") from error
 
     def _readable(self, create: bool) -> sa.Engine:
-        """The current engine; of one that can only be read, after it could be."""
+        """Return the current engine; a read-only one after a first successful read."""
         engine = self._current(create)
         if engine.url.query:
             with engine.connect() as connection:
@@ -164,13 +164,13 @@ class Catalog:
         return engine
 
     def _current(self, create: bool) -> sa.Engine:
-        """The engine of the file that is there now: a restored backup replaces the file."""
+        """Return the engine of the file now at the path: restoring a backup replaces the file."""
         try:
             file = self._file()
         except FileNotFoundError:
             if not create:
                 raise CatalogError(
-                    f"catalog {self.path}: no such file; start the index once to make it"
+                    f"catalog {self.path}: no such file; start the index once to create it"
                 ) from None
             self.path.touch(mode=0o640)
             file = self._file()
@@ -182,7 +182,7 @@ class Catalog:
             return self._engine
 
     def _reopen(self, file: "_File") -> sa.Engine:
-        """An engine of ``file``, in the place of the one that is open."""
+        """Close the open engine and return one of ``file``."""
         if self._engine is not None:
             self._engine.dispose()
         engine = schema.open_engine(self.path, file.is_read_only, file.is_immutable)
@@ -191,7 +191,7 @@ class Catalog:
         return engine
 
     def _file(self) -> "_File":
-        """The file as it is now."""
+        """Return the identity of the file now at the path."""
         status = self.path.stat()
         if unwritable(self.path.parent) is None or unwritable(self.path) is None:
             return _File(status.st_ino)
@@ -205,20 +205,20 @@ class Catalog:
         if any(word in error for word in _DAMAGED):
             return f"{error}; run `pyindex rebuild`, or restore a backup"
         if "full" in error:
-            return f"{error}; free some space"
+            return f"{error}; free some disk space"
         if any(word in error for word in ("unable to open", "readonly", "disk I/O")):
             why = unwritable(self.path.parent) or unwritable(self.path)
             if why and "unable to open" in error and not self._file().is_immutable:
-                why += f"; its last changes are in {self.path.name}-wal: let them be written, once"
+                why += f"; last changes are in {self.path.name}-wal; open it once with write access"
             return f"{error}; {why}" if why else error
         if "no such table" in error:
-            return f"{error}; not a catalog of pyindex, or an empty one: start the index once"
+            return f"{error}; not a pyindex catalog, or empty; start the index once"
         return error
 
 
-# No connection may outlive a fork: the child believes that it has its parent's locks, and when the
-# parent lets go it removes the log that the child writes to. An engine may be open for some time
-# after its catalog has gone.
+# No connection may outlive a fork: the child believes that it holds its parent's locks, and the
+# parent removes the write-ahead log under the child when it closes. An engine may stay open for
+# some time after its Catalog was collected.
 _engines: "weakref.WeakSet[sa.Engine]" = weakref.WeakSet()
 
 
@@ -232,8 +232,8 @@ os.register_at_fork(before=_close_all)
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A catalog's file. If it can only be read and no changes lie beside it in the log of SQLite,
-    ``version`` is what it is now: others may write to it by another mount."""
+    """Identity of a catalog's file. A read-only file without a write-ahead log also has a
+    ``version``: another host may write to it through another mount."""
 
     inode: int
     is_read_only: bool = False
@@ -248,20 +248,19 @@ _DAMAGED = ("malformed", "not a database", "decode", "constraint failed")
 _MANY_PAGES = 2000
 
 
-def unwritable(place: Path) -> str | None:
-    """Why whoever runs this may not write to ``place``; ``None`` if nothing is in the way."""
+def unwritable(path: Path) -> str | None:
+    """Return why this process cannot write to ``path``, or ``None`` if it can."""
     with contextlib.suppress(OSError):
-        if os.statvfs(place).f_flag & os.ST_RDONLY:
-            return f"{place} is on a file system that is mounted read-only"
-        if not os.access(place, os.W_OK, effective_ids=True):
-            owner = place.stat().st_uid
-            return f"permission denied: {place} is of user {owner}, and this runs as {os.geteuid()}"
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            return f"{path}: file system is mounted read-only"
+        if not os.access(path, os.W_OK, effective_ids=True):
+            owner = path.stat().st_uid
+            return f"{path}: permission denied: owned by uid {owner}, used by uid {os.geteuid()}"
     return None
 
 
 def _bring_up(engine: sa.Engine) -> None:
-    """Bring the tables of an older version up to ours; if that cannot be written, they can be read
-    all the same."""
+    """Migrate the tables of an older version; without write access they are read as they are."""
     with engine.connect() as connection:
         if connection.exec_driver_sql("PRAGMA user_version").scalar_one() >= schema.VERSION:
             return
@@ -275,8 +274,8 @@ def _bring_up(engine: sa.Engine) -> None:
 
 
 def _columns(connection: sa.Connection, table: str) -> list[str]:
-    """The columns of our ``table`` that the attached catalog has, too."""
-    theirs = {row[1] for row in connection.exec_driver_sql(f'PRAGMA other.table_info("{table}")')}
+    """Return the columns of ``table`` that the attached catalog also has."""
+    attached = {row[1] for row in connection.exec_driver_sql(f'PRAGMA other.table_info("{table}")')}
     return [
-        column.name for column in schema.metadata.tables[table].columns if column.name in theirs
+        column.name for column in schema.metadata.tables[table].columns if column.name in attached
     ]

@@ -1,13 +1,13 @@
-"""Decisions a second time: ``<state>/decisions.jsonl``, JSON lines, only ever appended to.
+"""The decision log: ``<state>/decisions.jsonl``, an append-only second copy of all decisions.
 
-A catalog that is lost or damaged is made anew from the package files; what people decided stands in
-none of them. Each line has the SHA-256 of the line before (``previous``), so that it shows when
-lines were changed or taken out. Like pages, the log follows the journal: it is brought up to the
-last decision after the catalog has committed and before the command returns. A kill between leaves
-it behind by what nobody was told, and the next start or decision makes that up.
+A lost or damaged catalog is rebuilt from the package files, which contain no decisions. Each line
+has the SHA-256 of the line before (``previous``), so that changed and removed lines are detected.
+The log is updated from the journal after the catalog has committed and before the command returns.
+A kill in between leaves it behind by decisions that were not acknowledged; the next start or the
+next decision appends them.
 
-A line with ``yanks`` and ``statuses`` has all that held when it was written. The first line is one,
-and whatever replaces all decisions (a restore) writes one.
+A line with ``yanks`` and ``statuses`` is a snapshot of all decisions. The first line is one, and
+each command that replaces all decisions (a restore) writes one.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ _NANOSECONDS_PER_MICROSECOND = 1000
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The lines that could be read, and a sentence for each that could not or is in doubt."""
+    """Readable lines of the log, and a message for each line that is unreadable or doubtful."""
 
     lines: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Log:
         return max((line["serial"] for line in self.lines), default=0)
 
     def decided(self, since: int = 0) -> Decisions:
-        """The decisions that hold after all lines, or those made after serial ``since``."""
+        """Return the decisions in force after all lines, or those made after serial ``since``."""
         return replay(line for line in self.lines if line["serial"] > since)
 
 
@@ -52,12 +52,12 @@ def path(state: Path) -> Path:
 
 
 def read(state: Path) -> Log:
-    """The log as it is; raises ``OSError`` if it is there and cannot be read."""
+    """Return the log, empty if there is none; raises ``OSError`` if it cannot be read."""
     return _parsed(path(state), _lines(_content(state)))
 
 
 def last_serial(state: Path) -> int:
-    """The serial of the last line that can be read; 0 if there is none."""
+    """Return the serial of the last readable line; 0 if there is none."""
     return _last(_lines(_content(state))) or 0
 
 
@@ -69,8 +69,8 @@ def _content(state: Path) -> bytes:
 
 
 def follow(state: Path, reader: Reader) -> None:
-    """Append the journal's decisions after the last that the log has; they are durable when this
-    returns. Raises ``OSError``, and then the log is as it was."""
+    """Append the journal's decisions that the log does not have yet; they are durable on return.
+    Raises ``OSError`` and leaves the log unchanged if that fails."""
     with _locked(state) as descriptor:
         lines, end = _sound(descriptor)
         logged = _last(lines, reader.serial())
@@ -89,12 +89,12 @@ def follow(state: Path, reader: Reader) -> None:
 
 
 def replay(lines: Iterable[dict[str, Any]]) -> Decisions:
-    """The decisions that hold after ``lines``, in their order."""
+    """Return the decisions in force after ``lines``, in their order."""
     decided = Decisions()
     for line in lines:
         index, project = line["index"], line["project"]
         if "yanks" in line:
-            decided = _all_of(line)
+            decided = _snapshot_of(line)
         elif line["action"] == "status":
             status, _, reason = line["detail"].partition(": ")
             decided.statuses[index, project] = (status, reason or None)
@@ -104,8 +104,8 @@ def replay(lines: Iterable[dict[str, Any]]) -> Decisions:
     return decided
 
 
-def _all_of(line: dict[str, Any]) -> Decisions:
-    """The decisions of a line that has all."""
+def _snapshot_of(line: dict[str, Any]) -> Decisions:
+    """Return the decisions of a snapshot line."""
     return Decisions(
         True,
         {(index, filename): reason for index, filename, reason in line["yanks"]},
@@ -114,13 +114,13 @@ def _all_of(line: dict[str, Any]) -> Decisions:
 
 
 def replay_changes(changes: Iterable[Change]) -> Decisions:
-    """The decisions among the lines of a journal."""
+    """Return the decisions among the lines of a journal."""
     lines = (_line(change) for change in changes)
     return replay(line for line in lines if _is_sound(line))
 
 
 def is_behind(log: Log, reader: Reader) -> bool:
-    """Whether the journal has decisions that the log lacks, which is so for a moment."""
+    """Return whether the journal has decisions that the log lacks, as it has for a moment."""
     last = reader.serial()
     logged = max((line["serial"] for line in log.lines if line["serial"] <= last), default=0)
     return bool(reader.decided(logged))
@@ -138,7 +138,8 @@ def _line(change: Change) -> dict[str, Any]:
 
 
 def _snapshot(reader: Reader, serial: int, time: int, action: str) -> dict[str, Any]:
-    """All that holds. Later decisions may be in it already: to apply them twice changes nothing."""
+    """Return a line with all decisions in force. It may include later ones already: applying a
+    decision twice changes nothing."""
     now = reader.decisions()
     return {
         "serial": serial,
@@ -156,7 +157,7 @@ def _snapshot(reader: Reader, serial: int, time: int, action: str) -> dict[str, 
 
 @contextmanager
 def _locked(state: Path) -> Iterator[int]:
-    """The file, open and nobody else's; the lock ends with its holder."""
+    """Open the file with an exclusive lock, which ends with the process."""
     is_new = not path(state).exists()
     descriptor = os.open(path(state), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
@@ -169,11 +170,11 @@ def _locked(state: Path) -> Iterator[int]:
 
 
 def _sound(descriptor: int) -> tuple[list[bytes], int]:
-    """The whole lines, and where they end. What a kill left of a last one is not among them: it
-    was not acknowledged. (One that only lacks its newline is whole.)"""
+    """Return the complete lines and their end offset. A last line cut off by a kill is left out: it
+    was not acknowledged. (A line that lacks only its newline is complete.)"""
     content = b""
-    while part := os.pread(descriptor, 1 << 20, len(content)):
-        content += part
+    while chunk := os.pread(descriptor, 1 << 20, len(content)):
+        content += chunk
     lines = _lines(content)
     return lines, sum(len(line) + 1 for line in lines)
 
@@ -186,7 +187,7 @@ def _lines(content: bytes) -> list[bytes]:
 
 
 def _append(descriptor: int, content: bytes, end: int) -> None:
-    """Write ``content`` at ``end``, in the place of all that is after it."""
+    """Write ``content`` at ``end`` and drop everything after it."""
     size = os.fstat(descriptor).st_size
     if not content and size == end:
         return
@@ -207,8 +208,8 @@ def _append(descriptor: int, content: bytes, end: int) -> None:
 
 
 def _last(lines: list[bytes], at_most: int = schema.SERIALS) -> int | None:
-    """The serial of the last line that can be read, and has none above ``at_most``: those are of
-    another catalog."""
+    """Return the serial of the last readable line that has none above ``at_most``: higher ones are
+    those of another catalog."""
     for raw in reversed(lines):
         line = _parse(raw)
         if line is not None and line["serial"] <= at_most:
@@ -221,13 +222,13 @@ def _parsed(path: Path, lines: list[bytes]) -> Log:
     for number, raw in enumerate(lines, 1):
         line = _parse(raw)
         if line is None:
-            log.problems.append(f"{path}: line {number} cannot be read, and is left out")
+            log.problems.append(f"{path}: line {number} not readable; skipped")
         else:
             log.lines.append(line)
             if line["previous"] != previous:
                 log.problems.append(
-                    f"{path}: line {number} does not follow the one before it: a line there was"
-                    " changed or taken out; it holds all the same"
+                    f"{path}: line {number} does not match the digest of the line before: a line"
+                    " was changed or removed; still applied"
                 )
         previous = _digest(raw)
     return log
@@ -246,7 +247,7 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
 
 
 def _is_sound(line: Any) -> bool:
-    """Whether :func:`replay` can take it."""
+    """Return whether :func:`replay` can use the line."""
     if not isinstance(line, dict) or not all(isinstance(line.get(n), str) for n in _TEXTS):
         return False
     serial = line.get("serial")
@@ -268,7 +269,8 @@ _TEXTS = ("index", "project", "action")
 
 
 def _are(rows: Any, length: int) -> bool:
-    """Whether ``rows`` is a list of lists of so many texts, the last of which may be missing."""
+    """Return whether ``rows`` is a list of lists of ``length`` texts; the last of four may be
+    null."""
     return isinstance(rows, list) and all(
         isinstance(row, list)
         and len(row) == length

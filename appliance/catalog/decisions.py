@@ -1,4 +1,4 @@
-"""What people decided about files and projects."""
+"""Changes to decisions: yanks and project statuses."""
 
 from typing import Any
 
@@ -13,33 +13,38 @@ class DecisionWriter(Recorder):
     """Yanks (PEP 592) and project statuses (PEP 792)."""
 
     def yank(self, index: str, filename: str, reason: str | None) -> bool:
-        """Yank a file for ``reason`` (which may be empty), or undo it with ``None`` (PEP 592)."""
+        """Yank a file for ``reason`` (may be empty), or unyank it with ``None`` (PEP 592). Returns
+        whether anything changed."""
         file = self.file(index, filename)
         if file is None or file.yanked == reason:
             return False
+
         where = (schema.yank.c.index == index, schema.yank.c.filename == filename)
         self._connection.execute(sa.delete(schema.yank).where(*where))
         if reason is not None:
             row = {"index": index, "filename": filename, "reason": reason}
             self._connection.execute(sa.insert(schema.yank).values(row))
+
         self._record(index, file, "unyanked" if reason is None else "yanked", reason)
         return True
 
     def set_status(self, index: str, project: str, status: str, reason: str | None) -> bool:
-        """Set a project's status (PEP 792), also of one whose files are gone."""
-        here = schema.project.c.index == index, schema.project.c.name == project
-        found = self._connection.execute(sa.select(schema.project).where(*here)).first()
-        if found is None or (found.status, found.status_reason) == (status, reason):
+        """Set a project's status (PEP 792), also of one without files. Returns whether anything
+        changed."""
+        where = schema.project.c.index == index, schema.project.c.name == project
+        row = self._connection.execute(sa.select(schema.project).where(*where)).first()
+        if row is None or (row.status, row.status_reason) == (status, reason):
             return False
-        query = sa.update(schema.project).where(*here)
+
+        query = sa.update(schema.project).where(*where)
         self._connection.execute(query.values(status=status, status_reason=reason))
         detail = status if reason is None else f"{status}: {reason}"
-        self._journal(index, project, found.display, "status", detail=detail)
+        self._journal(index, project, row.display, "status", detail=detail)
         return True
 
     def decide(self, decisions: Decisions) -> None:
-        """Let decisions hold that were made before this catalog, about files that may not be here
-        yet. They have their lines elsewhere; see :meth:`Writer.note`."""
+        """Apply decisions made before this catalog existed, also about files not in it yet.
+        The journal gets no line for each; see :meth:`Writer.note`."""
         if decisions.whole:
             self._undo_all()
         for index, filename in decisions.yanks:
@@ -64,5 +69,5 @@ class DecisionWriter(Recorder):
         self._connection.execute(active)
 
     def _project_row(self, index: str, name: str) -> dict[str, Any]:
-        """The row of a project that no file names yet."""
+        """Return the row of a project that has no file yet."""
         return {"index": index, "name": name, "display": name, "serial": self._last, "files": 0}

@@ -1,4 +1,4 @@
-"""Files that come into an index, change there, or move."""
+"""Changes to accepted files: added, replaced, moved, signed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +14,13 @@ from appliance.index.model import Change, Code, File, Rejection, Stat
 
 
 class FileWriter(RejectionWriter):
-    """Changes to the files of an index. Each method that takes a file's ``path`` ignores unknown
-    ones and says whether it changed anything."""
+    """Changes to the accepted files of an index. Each method with a file's ``path`` ignores unknown
+    paths and returns whether it changed anything."""
 
     def add(self, index: str, files: Sequence[File]) -> list[Rejection]:
-        """Put files in, in place of what was at their paths. Those whose name the index has at
-        another path already are rejected, and returned; so are those whose bytes changed while
-        their size, mtime and inode did not, which is what damage looks like."""
+        """Insert files, replacing those at their paths. Returns the rejected ones: duplicates of a
+        file at another path, and files whose content changed while size, mtime and inode did
+        not, as after damage to the disk."""
         known = self._namesakes(index, files)
         expected = self._expected(index, files, known)
         known_at = {file.path: file for file in known}
@@ -28,7 +28,7 @@ class FileWriter(RejectionWriter):
         accepted: dict[str, File] = {}
         rejected: list[Rejection] = []
 
-        # In their order: a file that comes in here keeps out a later one of its name.
+        # In their order: an accepted file makes later ones of its name duplicates.
         for file in files:
             first = path_of.get(file.filename, file.path)
             before = expected.get(file.path)
@@ -43,14 +43,14 @@ class FileWriter(RejectionWriter):
 
         rows = [to_row(index, file) | {"doubted": None} for file in accepted.values()]
         schema.upsert(self._connection, schema.file, rows)
-        self._forget_what_kept_the_name(index, accepted)
+        self._forget_predecessors(index, accepted)
         self.reject(index, rejected)
         self._expect(index, [file.path for file in rejected], expected)
         return rejected
 
-    def _forget_what_kept_the_name(self, index: str, accepted: Mapping[str, File]) -> None:
-        """Forget what was rejected at the paths of accepted files, and what was remembered of their
-        names at other paths."""
+    def _forget_predecessors(self, index: str, accepted: Mapping[str, File]) -> None:
+        """Delete rejections at the paths of accepted files, and unreachable files of their names
+        at other paths."""
         seen = self.unseen_named(index, [file.filename for file in accepted.values()])
         elsewhere = {seen[f.filename]: f for f in accepted.values() if f.filename in seen}
         successors = {**accepted, **elsewhere}
@@ -59,8 +59,8 @@ class FileWriter(RejectionWriter):
     def _expected(
         self, index: str, files: Sequence[File], known: Sequence[File]
     ) -> dict[str, "_Expected"]:
-        """Digests of files that were accepted or rejected before, by path; not of those that are in
-        doubt."""
+        """Return the digests of files accepted or rejected before, by path, without files whose
+        stat was invalidated."""
         doubted = self._doubted(index, [file.path for file in known])
         expected = {
             file.path: _Expected(_stat(file), file.sha256, file.md5, file.blake2b_256)
@@ -86,14 +86,15 @@ class FileWriter(RejectionWriter):
         }
 
     def _expect(self, index: str, paths: Sequence[str], expected: dict[str, "_Expected"]) -> None:
-        """Remember what rejected files must be to be accepted again."""
+        """Store the digests that rejected files must have to be accepted again."""
         for path in paths:
             if path in expected:
                 query = sa.update(schema.refused).where(*at_paths(schema.refused, index, [path]))
                 self._connection.execute(query.values(sha256=expected[path].sha256))
 
     def _compare(self, index: str, old: File | None, new: File) -> File:
-        """Journal what is new about a file; its upload time is that of its first appearance."""
+        """Record the change of a file in the journal; returns ``new`` with the upload time of the
+        first file of this content."""
         if old is None or not _same_bytes(old, new):
             if old is not None and old.project != new.project:
                 self._record(index, old, "removed", old.sha256)
@@ -106,9 +107,9 @@ class FileWriter(RejectionWriter):
         return new
 
     def _namesakes(self, index: str, files: Sequence[File]) -> list[File]:
-        """Known files that share a path or a name with one of ``files``."""
+        """Return accepted files that share a path or a name with one of ``files``."""
         here = schema.file.c.index == index
-        # One query of each: with an OR of both SQLite reads the whole index.
+        # Two queries: with an OR of both SQLite would read the whole index.
         return [
             known
             for portion in portions(files)
@@ -121,27 +122,29 @@ class FileWriter(RejectionWriter):
 
     @property
     def replaced(self) -> list[Change]:
-        """Files that came in with other bytes than those that had their name."""
+        """Changes of files that replaced another content of the same name."""
         return [change for change in self._changes if change.action == "replaced"]
 
     def move(self, index: str, moves: Mapping[str, str]) -> set[str]:
-        """Note that files are at other paths now: ``moves`` is from old paths to new ones, with the
-        same file names. Returns the new paths of those that the index had."""
+        """Record that files moved: ``moves`` maps old paths to new paths with the same file names.
+        Returns the new paths of files that the index has."""
         files = {file.path: file for file in self.files_at(index, sorted(moves))}
         if not files:
             return set()
-        new = {old: moves[old] for old in files}
-        rows = [{"old": old, "new": place} for old, place in new.items()]
-        here = schema.file.c.index == index, schema.file.c.path == sa.bindparam("old")
-        query = sa.update(schema.file).where(*here).values(path=sa.bindparam("new"))
+
+        moved = {old: moves[old] for old in files}
+        rows = [{"old": old, "new": new} for old, new in moved.items()]
+        where = schema.file.c.index == index, schema.file.c.path == sa.bindparam("old")
+        query = sa.update(schema.file).where(*where).values(path=sa.bindparam("new"))
         self._connection.execute(query, rows)
-        self._forget_rejections(index, list(new.values()))
-        for old, place in new.items():
-            self._record(index, replace(files[old], path=place), "moved", old)
-        return set(new.values())
+
+        self._forget_rejections(index, list(moved.values()))
+        for old, new in moved.items():
+            self._record(index, replace(files[old], path=new), "moved", old)
+        return set(moved.values())
 
     def renumber(self, index: str, inodes: Mapping[str, int]) -> None:
-        """Note that the file system has other inodes for what is at these paths."""
+        """Record new inodes of unchanged files, by path, as after a remount."""
         rows = [{"at": path, "number": inode} for path, inode in inodes.items()]
         for table in (schema.file, schema.refused):
             here = table.c.index == index, table.c.path == sa.bindparam("at")
@@ -149,7 +152,7 @@ class FileWriter(RejectionWriter):
             self._connection.execute(query, rows)
 
     def sign(self, index: str, path: str, signature: bool) -> bool:
-        """Note whether the file at ``path`` has a detached signature beside it."""
+        """Record whether the file at ``path`` has a detached signature."""
         file = self.file_at(index, path)
         if file is None or file.signature == signature:
             return False
@@ -161,14 +164,14 @@ class FileWriter(RejectionWriter):
         return True
 
     def doubt(self) -> None:
-        """Know no file by its size, mtime and inode any more: whatever is there is accepted."""
+        """Invalidate the stat of every file: each is examined again, and its content accepted."""
         self._connection.execute(sa.update(schema.file).values(doubted=True))
         self._connection.execute(sa.update(schema.refused).values(retry=True, sha256=None))
 
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """Digests of a known file, by which one of the same size, mtime and inode is recognised."""
+    """Stat and digests of a known file: a file with this stat must have these digests."""
 
     stat: Stat
     sha256: str
@@ -176,12 +179,12 @@ class _Expected:
     blake2b_256: str | None = None
 
     def is_met_by(self, file: File) -> bool:
-        """Whether it has those bytes, or other times than then, as an ordinary change has."""
+        """Return whether the file has the expected content, or another stat, as after an edit."""
         return _stat(file) != self.stat or _same_bytes(self, file)
 
 
 def _same_bytes(old: "File | _Expected", new: File) -> bool:
-    """Whether the digests agree; one that differs where two agree was damaged in the catalog."""
+    """Return whether the digests agree; a single differing one was damaged in the catalog."""
     return old.sha256 == new.sha256 or (old.md5, old.blake2b_256) == (new.md5, new.blake2b_256)
 
 
@@ -191,7 +194,7 @@ def _stat(row: Any) -> Stat:
 
 def _altered(file: File, sha256: str) -> Rejection:
     reason = (
-        f"its bytes changed since it was accepted (sha256 was {sha256}, is {file.sha256}): restore"
-        " the file, or accept it by `pyindex rebuild --accept-changes`"
+        f"content changed since it was accepted (sha256 was {sha256}, is {file.sha256}); restore"
+        " the file, or run `pyindex rebuild --accept-changes`"
     )
     return Rejection(file.path, Code.ALTERED, reason, file.size, file.mtime_ns, file.inode)

@@ -1,4 +1,4 @@
-"""The indexes of a spec as one view of the catalog has them: the one place where they are built."""
+"""Construction of the indexes of a spec over one view of the catalog."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +11,7 @@ from appliance.spec import Spec
 
 
 class CatalogIndex:
-    """An index as the catalog has it: one packages directory, without any base."""
+    """Index of one packages directory in the catalog, without bases."""
 
     def __init__(self, reader: Reader, name: str) -> None:
         self.name = name
@@ -37,14 +37,13 @@ class CatalogIndex:
 
 
 def open_index(reader: Reader, spec: Spec, name: str) -> Index:
-    """The index ``name`` with its bases behind it, by what is known now."""
+    """Return the index ``name`` with its bases, as far as they are scanned."""
     own, *bases = (CatalogIndex(reader, each) for each in spec.lineage(name))
     return WithBases(own, bases) if bases else own
 
 
 def ready_index(reader: Reader, spec: Spec, name: str) -> Index:
-    """As :func:`open_index`; raises :class:`Unscanned` while the index or one of its bases may have
-    more than is known of it."""
+    """As :func:`open_index`; raises :class:`Unscanned` until the lineage is scanned."""
     if missing := unscanned(reader, spec, name):
         raise Unscanned(f"index {missing[0]} is being scanned for the first time; retry")
     return open_index(reader, spec, name)

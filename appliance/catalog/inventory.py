@@ -1,5 +1,4 @@
-"""What is known of each path of a packages directory: a file that was accepted, one that was
-rejected, or one that nobody has seen yet."""
+"""Queries by path of a packages directory: accepted, rejected and unreachable files."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ def _stat(table: sa.Table) -> list[sa.ColumnElement[Any]]:
 
 
 _KNOWN = (schema.unseen, schema.file, schema.refused)
-# Size, mtime and inode of each row, and whether a file that has them is the one that is known.
+# Size, mtime and inode of each row, and whether a file with this stat is known to be unchanged.
 _STAT: dict[sa.Table, list[sa.ColumnElement[Any]]] = {
     schema.unseen: [sa.null(), sa.null(), sa.null(), sa.false()],
     schema.file: [*_stat(schema.file), schema.file.c.doubted.is_not(True)],
@@ -25,11 +24,11 @@ _STAT: dict[sa.Table, list[sa.ColumnElement[Any]]] = {
 
 
 class InventoryQueries(Queries):
-    """Known paths of a packages directory, for scans to compare. Paths are relative to it."""
+    """Known paths of a packages directory, relative to it, for scans to compare."""
 
     def stats(self, index: str, under: Iterable[str] = ("",)) -> dict[str, Stat | None]:
-        """Each known path at or below ``under``, accepted, rejected or remembered, with the stat
-        by which its file is known; ``None`` where it is to be examined whatever that is."""
+        """Return each accepted, rejected or unreachable path at or below ``under`` with the stat of
+        its file; ``None`` where the file must be examined whatever its stat."""
         return {
             path: stat
             for table in _KNOWN
@@ -38,7 +37,7 @@ class InventoryQueries(Queries):
         }
 
     def stats_at(self, index: str, paths: Sequence[str]) -> dict[str, Stat | None]:
-        """As :meth:`stats`, of those of ``paths`` that are known, without what is below them."""
+        """As :meth:`stats`, of ``paths`` alone, without paths below them."""
         return {
             path: stat
             for table in _KNOWN
@@ -47,7 +46,7 @@ class InventoryQueries(Queries):
         }
 
     def stats_between(self, index: str, after: str, upto: str | None) -> dict[str, Stat | None]:
-        """As :meth:`stats`, of paths after ``after``, up to and with ``upto`` or to the end."""
+        """As :meth:`stats`, of paths after ``after`` up to ``upto`` inclusive, or to the end."""
         return {
             path: stat
             for table in _KNOWN
@@ -62,17 +61,17 @@ class InventoryQueries(Queries):
             yield path, Stat(size, mtime_ns, inode) if is_known else None
 
     def signed(self, index: str, under: Iterable[str] = ("",)) -> set[str]:
-        """The paths of files with a detached signature, at or below ``under``."""
+        """Return the paths of files with a detached signature, at or below ``under``."""
         table = schema.file
         signed = sa.select(table.c.path).where(table.c.index == index, table.c.signature)
         return {
-            found
-            for path in under
-            for found in self._connection.scalars(signed.where(*_at_or_below(table, path)))
+            path
+            for top in under
+            for path in self._connection.scalars(signed.where(*_at_or_below(table, top)))
         }
 
     def signed_at(self, index: str, paths: Sequence[str]) -> set[str]:
-        """Those of ``paths`` at which the index has a file with a detached signature."""
+        """Return those of ``paths`` at which a file has a detached signature."""
         table = schema.file
         signed = sa.select(table.c.path).where(table.c.signature)
         return {
@@ -82,13 +81,13 @@ class InventoryQueries(Queries):
         }
 
     def signed_between(self, index: str, after: str, upto: str | None) -> set[str]:
-        """As :meth:`signed`, of paths after ``after``, up to and with ``upto`` or to the end."""
+        """As :meth:`signed`, of paths after ``after`` up to ``upto`` inclusive, or to the end."""
         table = schema.file
         signed = sa.select(table.c.path).where(table.c.index == index, table.c.signature)
         return set(self._connection.scalars(signed.where(*_between(table, after, upto))))
 
     def accepted_at(self, index: str, paths: Sequence[str]) -> set[str]:
-        """Those of ``paths`` at which the index has a file."""
+        """Return those of ``paths`` at which a file is accepted."""
         return {
             path
             for portion in portions(paths)
@@ -98,7 +97,7 @@ class InventoryQueries(Queries):
         }
 
     def places(self, index: str, filenames: Sequence[str]) -> dict[str, tuple[str, Stat]]:
-        """Path, and size, mtime and inode, of the index's files of these names, by name."""
+        """Return path and stat of the accepted files of these names, by name."""
         table = schema.file.c
         return {
             row.filename: (row.path, Stat(row.size, row.mtime_ns, row.inode))
@@ -111,13 +110,13 @@ class InventoryQueries(Queries):
         }
 
     def rejections(self, index: str) -> list[Rejection]:
-        """The rejected files, by path."""
+        """Return the rejected files, ordered by path."""
         table = schema.refused.c
         query = select_rejections().where(table.index == index).order_by(table.path)
         return [to_rejection(row) for row in self._connection.execute(query)]
 
     def rejections_at(self, index: str, paths: Sequence[str]) -> list[Rejection]:
-        """The rejected files at ``paths``."""
+        """Return the rejected files at ``paths``."""
         return [
             to_rejection(row)
             for portion in portions(paths)
@@ -127,25 +126,25 @@ class InventoryQueries(Queries):
         ]
 
     def rejected_count(self, index: str) -> int:
-        """How many files of the index's packages directory are rejected."""
+        """Return the number of rejected files."""
         query = sa.select(sa.func.count()).where(schema.refused.c.index == index)
         return self._connection.scalar(query) or 0
 
     def duplicates(self, index: str) -> list[Rejection]:
-        """Files rejected only because the index has another file of that name."""
+        """Return the files rejected as duplicates."""
         table = schema.refused.c
-        here = table.index == index, table.code == Code.DUPLICATE.value
-        return [
-            to_rejection(row) for row in self._connection.execute(select_rejections().where(*here))
-        ]
+        query = select_rejections().where(
+            table.index == index, table.code == Code.DUPLICATE.value
+        )
+        return [to_rejection(row) for row in self._connection.execute(query)]
 
     def unseen(self, index: str) -> int:
-        """How many files are remembered that were not seen yet, see :meth:`Writer.remember`."""
+        """Return the number of unreachable files, see :meth:`Writer.remember`."""
         query = sa.select(sa.func.count()).where(schema.unseen.c.index == index)
         return self._connection.scalar(query) or 0
 
     def unseen_at(self, index: str, paths: Sequence[str]) -> set[str]:
-        """Those of ``paths`` at which there are such files."""
+        """Return those of ``paths`` at which a file is unreachable."""
         return {
             path
             for portion in portions(paths)
@@ -155,7 +154,7 @@ class InventoryQueries(Queries):
         }
 
     def unseen_named(self, index: str, filenames: Sequence[str]) -> dict[str, str]:
-        """Paths of such files that have these names, by name."""
+        """Return the paths of unreachable files of these names, by name."""
         table = schema.unseen.c
         query = sa.select(table.filename, table.path).where(table.index == index)
         return {
@@ -165,11 +164,11 @@ class InventoryQueries(Queries):
         }
 
     def pageless(self, index: str) -> dict[str, str]:
-        """Projects that the journal does not name, which are there for such files; with how they
-        are written."""
+        """Return the display names of projects that have only unreachable files and no line in the
+        journal, by name."""
         table = schema.project.c
-        here = table.index == index, table.serial == 0, table.files > 0
-        rows = self._connection.execute(sa.select(table.name, table.display).where(*here))
+        where = table.index == index, table.serial == 0, table.files > 0
+        rows = self._connection.execute(sa.select(table.name, table.display).where(*where))
         return {row.name: row.display for row in rows}
 
 
@@ -181,5 +180,5 @@ def _at_or_below(table: sa.Table, path: str) -> tuple[sa.ColumnElement[bool], ..
 
 
 def _between(table: sa.Table, after: str, upto: str | None) -> tuple[sa.ColumnElement[bool], ...]:
-    here = (table.c.path > after,)
-    return here if upto is None else (*here, table.c.path <= upto)
+    later = (table.c.path > after,)
+    return later if upto is None else (*later, table.c.path <= upto)

@@ -1,4 +1,4 @@
-"""The journal: every change, by its serial."""
+"""Queries to the journal: every change, by its serial."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,34 +9,34 @@ from appliance.catalog import schema
 from appliance.catalog.queries import Queries
 from appliance.index.model import Change
 
-# The actions that are decisions, and the one that puts others in all their places.
+# The actions that are decisions, and the one that replaces all of them.
 DECIDING = ("yanked", "unyanked", "status", "restored")
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
     """Files and projects in some lines of the journal: index and path of each file, with the path
-    that it was moved from or ""; index and name of each project that changed as a whole."""
+    before a move or ""; index and name of each project that changed as a whole."""
 
     files: dict[tuple[str, str], str]
     projects: set[tuple[str, str]]
 
 
 class JournalQueries(Queries):
-    """Changes, by serial."""
+    """Changes by serial."""
 
     def serial(self) -> int:
-        """The serial of the last change; 0 before the first."""
+        """Return the serial of the last change; 0 before the first."""
         return self._connection.scalar(sa.select(sa.func.max(schema.journal.c.serial))) or 0
 
     def changes(self, since: int, limit: int = 50_000) -> list[Change]:
-        """The journal after serial ``since``, at most ``limit`` lines."""
+        """Return at most ``limit`` lines of the journal after serial ``since``."""
         query = sa.select(schema.journal).where(schema.journal.c.serial > since)
         rows = self._connection.execute(query.order_by(schema.journal.c.serial).limit(limit))
         return [Change(**row._mapping) for row in rows]
 
     def changes_of(self, indexes: Sequence[str], since: int, limit: int) -> list[Change]:
-        """At most ``limit`` lines of the journal about projects, after serial ``since``."""
+        """Return at most ``limit`` lines about projects after serial ``since``."""
         line = schema.journal.c
         query = sa.select(schema.journal).where(
             line.serial > since, line.index.in_(indexes), line.project != ""
@@ -45,7 +45,7 @@ class JournalQueries(Queries):
         return [Change(**row._mapping) for row in rows]
 
     def decided(self, since: int) -> list[Change]:
-        """The journal's decisions after serial ``since``, and what replaced all of them."""
+        """Return the decisions after serial ``since``, and changes that replaced all decisions."""
         line = schema.journal.c
         query = sa.select(schema.journal).where(line.serial > since, line.action.in_(DECIDING))
         return [
@@ -53,8 +53,8 @@ class JournalQueries(Queries):
         ]
 
     def older(self, time: int, up_to: int) -> tuple[int, int]:
-        """How many lines of the journal, from the first on, have a time before ``time`` and no
-        serial after ``up_to``; and the serial of the last of them."""
+        """Return the number of leading lines with a time before ``time`` and a serial up to
+        ``up_to``, and the serial of the last of them."""
         line = schema.journal.c
         newer = sa.select(sa.func.min(line.serial)).where(line.time >= time)
         end = min(self._connection.scalar(newer) or up_to + 1, up_to + 1)
@@ -63,7 +63,7 @@ class JournalQueries(Queries):
         return count, last or 0
 
     def changed_projects(self, since: int) -> list[tuple[str, str]]:
-        """Index and name of each project with a change after ``since``, oldest change first."""
+        """Return index and name of each project changed after ``since``, oldest change first."""
         query = (
             sa.select(schema.project.c.index, schema.project.c.name)
             .where(schema.project.c.serial > since)
@@ -72,7 +72,7 @@ class JournalQueries(Queries):
         return [(index, name) for index, name in self._connection.execute(query)]
 
     def left(self, since: int) -> set[tuple[str, str]]:
-        """Index and path of each file that the journal says went away after serial ``since``."""
+        """Return index and path of each file removed or moved away after serial ``since``."""
         line = schema.journal.c
         path = sa.case((line.action == "moved", line.detail), else_=line.path)
         query = sa.select(line.index, path).where(
@@ -81,7 +81,7 @@ class JournalQueries(Queries):
         return {(index, path) for index, path in self._connection.execute(query)}
 
     def touched(self, since: int) -> Touched:
-        """Files and projects that changed after serial ``since``."""
+        """Return the files and projects changed after serial ``since``."""
         line = schema.journal.c
         query = sa.select(line.index, line.project, line.action, line.path, line.detail)
         rows = self._connection.execute(query.where(line.serial > since)).all()

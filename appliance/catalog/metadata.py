@@ -1,6 +1,6 @@
-"""Core metadata that is kept for files of the catalog below ``<state>/metadata``: what no page
-promises, for the JSON API, since no request opens an archive; and what a page is about to promise.
-What is published lies in ``<state>/www`` instead (PEP 658): only the publisher moves it there."""
+"""Core metadata of accepted files, kept below ``<state>/metadata``: metadata that no page
+advertises, for the JSON API (no request opens an archive), and metadata about to be published.
+The publisher moves it to ``<state>/www`` (PEP 658)."""
 
 import os
 from pathlib import Path
@@ -19,31 +19,31 @@ class KeptMetadata:
         self._temporary = f"{self._top}/.tmp"
 
     def path(self, index: str, path: str) -> str:
-        """Where the metadata of the package file at ``path`` is kept, if it is."""
+        """Return the path of the kept metadata of the package file at ``path``."""
         return f"{self._top}/{index}/{path}{METADATA}"
 
     def batch(self) -> Batch:
-        """For files that are written here, durable when it is committed. What a process that was
-        killed left unfinished is removed."""
+        """Return a batch for writing, durable when committed. Removes unfinished files of killed
+        processes."""
         make_directory(self._temporary)
         remove_old(self._temporary, _UNFINISHED_SECONDS)
         return Batch(self._temporary)
 
     def write(self, batch: Batch, index: str, path: str, content: bytes) -> None:
-        """Keep the metadata of the package file at ``path``."""
+        """Write the metadata of the package file at ``path``."""
         batch.write_unseen(self.path(index, path), content)
 
     def remove(self, index: str, path: str) -> None:
-        """Keep none for the package file at ``path``."""
+        """Remove the metadata of the package file at ``path``."""
         unlink(self.path(index, path))
 
     def move(self, index: str, old: str, new: str) -> None:
-        """Keep for the path ``new`` what was kept for ``old``, unless something is already."""
+        """Move the metadata of path ``old`` to path ``new``, unless that has some already."""
         source, target = self.path(index, old), self.path(index, new)
         if os.path.lexists(source) and not os.path.lexists(target):
             make_directory(target.rpartition("/")[0])
             Path(source).replace(target)
 
     def prune(self, index: str, path: str) -> None:
-        """Remove the directories that nothing is in any more, from that of ``path`` upwards."""
+        """Remove empty directories, from that of ``path`` upwards."""
         remove_empty(self.path(index, path).rpartition("/")[0], f"{self._top}/{index}")

@@ -1,4 +1,4 @@
-"""Projects and files as an index has them."""
+"""Queries for projects and accepted files of an index."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
@@ -22,31 +22,32 @@ from appliance.index.versions import version_key
 
 
 class ProjectQueries(Queries):
-    """Projects and files of named indexes; projects are given by normalised names."""
+    """Projects and accepted files of one index each; project names are normalized (PEP 503)."""
 
     def project(self, index: str, name: str) -> Project | None:
-        """The project with its files, or ``None`` if this index has none of that name.
+        """Return the project with its files, or ``None`` if this index has none of that name.
 
-        A project whose files are all gone is there still if something was decided about it.
+        A project without files still exists if it has a status other than active.
         """
         return self.named(index, [name]).get(name)
 
     def named(self, index: str, names: Sequence[str]) -> dict[str, Project]:
-        """Those of the named projects that this index has, with their files, by name."""
+        """Return the named projects of this index with their files, by name."""
         rows = [row for portion in portions(names) for row in self._project_rows(index, portion)]
         files: dict[str, list[File]] = {row.name: [] for row in rows}
+
         for portion in portions(list(files)):
-            here = schema.file.c.index == index, schema.file.c.project.in_(portion)
-            for file in self._files(*here):
+            where = schema.file.c.index == index, schema.file.c.project.in_(portion)
+            for file in self._files(*where):
                 files[file.project].append(file)
         return {row.name: _to_project(row, files[row.name]) for row in rows}
 
     def _project_rows(self, index: str, names: Sequence[str]) -> Sequence[sa.Row[Any]]:
-        here = schema.project.c.index == index, schema.project.c.name.in_(names), has_page()
-        return self._connection.execute(sa.select(schema.project).where(*here)).all()
+        where = schema.project.c.index == index, schema.project.c.name.in_(names), has_page()
+        return self._connection.execute(sa.select(schema.project).where(*where)).all()
 
     def projects(self, index: str) -> Iterator[Listed]:
-        """Name, display name and serial of each project, by name."""
+        """Yield name, display name and serial of each project, ordered by name."""
         query = (
             sa.select(schema.project.c.name, schema.project.c.display, schema.project.c.serial)
             .where(schema.project.c.index == index, has_page())
@@ -56,7 +57,7 @@ class ProjectQueries(Queries):
             yield Listed(row.name, row.display, row.serial)
 
     def names(self, index: str, after: str, limit: int) -> list[str]:
-        """At most ``limit`` names of projects in order, beginning after the name ``after``."""
+        """Return at most ``limit`` names of projects, in order, after the name ``after``."""
         name = schema.project.c.name
         query = sa.select(name).where(schema.project.c.index == index, name > after, has_page())
         return list(self._connection.scalars(query.order_by(name).limit(limit)))
@@ -64,8 +65,8 @@ class ProjectQueries(Queries):
     def last_serials(
         self, indexes: Sequence[str], names: Sequence[str] | None = None
     ) -> dict[str, int]:
-        """The serial of the last change to each of the named projects, or to all, in whichever of
-        ``indexes``, whether it is there still or not."""
+        """Return the serial of the last change in any of ``indexes`` to each of the named projects,
+        or to all, including projects that no longer exist."""
         table = schema.project
         query = sa.select(table.c.name, sa.func.max(table.c.serial)).group_by(table.c.name)
         query = query.where(table.c.index.in_(indexes))
@@ -77,21 +78,21 @@ class ProjectQueries(Queries):
         return {name: serial for each in queries for name, serial in self._connection.execute(each)}
 
     def counts(self, index: str) -> Counts:
-        """How many projects and files the index has."""
+        """Return the numbers of projects and files of the index."""
         projects = sa.select(sa.func.count()).where(schema.project.c.index == index, has_page())
         files = sa.select(sa.func.count()).where(schema.file.c.index == index)
         return Counts(self._connection.scalar(projects) or 0, self._connection.scalar(files) or 0)
 
     def file(self, index: str, filename: str) -> File | None:
-        found = self._files(schema.file.c.index == index, schema.file.c.filename == filename)
-        return found[0] if found else None
+        files = self._files(schema.file.c.index == index, schema.file.c.filename == filename)
+        return files[0] if files else None
 
     def file_at(self, index: str, path: str) -> File | None:
-        found = self._files(schema.file.c.index == index, schema.file.c.path == path)
-        return found[0] if found else None
+        files = self._files(schema.file.c.index == index, schema.file.c.path == path)
+        return files[0] if files else None
 
     def files_at(self, index: str, paths: Sequence[str]) -> list[File]:
-        """The index's files at ``paths``."""
+        """Return the files at ``paths``."""
         return [
             file
             for portion in portions(paths)
@@ -99,22 +100,22 @@ class ProjectQueries(Queries):
         ]
 
     def files_after(self, index: str, after: str = "", limit: int = 1000) -> list[File]:
-        """At most ``limit`` files by path, beginning after the path ``after``."""
+        """Return at most ``limit`` files ordered by path, after the path ``after``."""
         file = schema.file.c
         query = select_files().where(file.index == index, file.path > after)
         rows = self._connection.execute(query.order_by(file.path).limit(limit))
         return [to_file(row) for row in rows]
 
     def offered(self, index: str, after: str = "", limit: int = 1000) -> list[File]:
-        """At most ``limit`` files by path, beginning after the path ``after``; none of quarantined
-        projects (PEP 792)."""
+        """Return at most ``limit`` files ordered by path, after the path ``after``, without those
+        of quarantined projects (PEP 792)."""
         file = schema.file.c
         query = select_files().where(file.index == index, file.path > after, ~quarantined())
         rows = self._connection.execute(query.order_by(file.path).limit(limit))
         return [to_file(row) for row in rows]
 
     def offered_at(self, index: str, paths: Sequence[str]) -> list[File]:
-        """As :meth:`offered`, of those at ``paths``."""
+        """As :meth:`offered`, of files at ``paths``."""
         return [
             file
             for portion in portions(paths)
@@ -122,8 +123,8 @@ class ProjectQueries(Queries):
         ]
 
     def accepted(self, index: str) -> Iterator[tuple[str, bool, bool]]:
-        """The path of each file that may be fetched, whether there is a signature, and whether
-        metadata; none of quarantined projects (PEP 792)."""
+        """Yield the path of each file that may be downloaded, whether it has a signature and
+        whether metadata, without files of quarantined projects (PEP 792)."""
         file = schema.file.c
         query = sa.select(file.path, file.signature, file.core_metadata.is_not(None))
         for row in self._connection.execute(query.where(file.index == index, ~quarantined())):
@@ -145,8 +146,8 @@ def _to_project(row: sa.Row[Any], files: list[File]) -> Project:
 
 
 def _order(versions: Iterable[str]) -> dict[str, int]:
-    """The rank of each version, the same for two spellings of one; to compare versions for each
-    file would cost many times that."""
+    """Return the rank of each version, equal for two spellings of one version. Comparing versions
+    per file would cost many times as much."""
     keys = {version: version_key(version) for version in versions}
     is_known = {version: key[0] for version, key in keys.items()}
 

@@ -1,4 +1,4 @@
-"""What the catalog's queries share: conditions, columns, and rows as values."""
+"""Conditions, columns and row conversions shared by the catalog's queries."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ _FILE = tuple(name for name in File.__dataclass_fields__ if name != "yanked")
 
 
 class Queries:
-    """Questions to one consistent view of the catalog, over one connection."""
+    """Base of queries to one consistent view of the catalog, over one connection."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
@@ -26,7 +26,7 @@ class Queries:
 
 
 def portions(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """``values`` in portions that one statement can take."""
+    """Yield ``values`` in portions that fit into one statement."""
     for start in range(0, len(values), _PARAMETERS):
         yield values[start : start + _PARAMETERS]
 
@@ -36,7 +36,7 @@ def has_page() -> sa.ColumnElement[bool]:
 
 
 def quarantined() -> sa.ColumnElement[bool]:
-    """The condition for files of quarantined projects."""
+    """Return the condition for files of quarantined projects."""
     file, project = schema.file.c, schema.project.c
     return sa.exists().where(
         project.index == file.index,
@@ -48,12 +48,12 @@ def quarantined() -> sa.ColumnElement[bool]:
 def at_paths(
     table: sa.Table, index: str, paths: Sequence[str]
 ) -> tuple[sa.ColumnElement[bool], ...]:
-    """The condition for rows at ``paths``."""
+    """Return the condition for rows at ``paths``."""
     return table.c.index == index, table.c.path.in_(paths)
 
 
 def select_files() -> sa.Select[Any]:
-    """The fields of :class:`File` in their order; ``yanked`` is the last."""
+    """Return a query of the fields of :class:`File` in their order; ``yanked`` is the last."""
     join = (schema.yank.c.index == schema.file.c.index) & (
         schema.yank.c.filename == schema.file.c.filename
     )
@@ -71,7 +71,7 @@ def to_file(row: sa.Row[Any]) -> File:
 
 
 def to_rejection(row: sa.Row[Any]) -> Rejection:
-    """A row as a value; one that an older release wrote has neither code nor ``retry``."""
+    """Return a row as a value; rows of an older release have neither code nor ``retry``."""
     values = {name: row._mapping[name] for name in Rejection.__dataclass_fields__}
     code = _CODES.get(values["code"], Code.INVALID)
     return Rejection(**values | {"code": code, "retry": values["retry"] is not False})

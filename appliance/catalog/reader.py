@@ -1,4 +1,4 @@
-"""Questions to the catalog, in one consistent view of it."""
+"""Reader: all queries to the catalog, composed by subject."""
 
 import sqlalchemy as sa
 
@@ -11,20 +11,20 @@ from appliance.index.model import Decisions
 
 
 class Reader(ProjectQueries, SearchQueries, InventoryQueries, JournalQueries):
-    """All questions to one consistent view of the catalog."""
+    """All queries to one consistent view of the catalog."""
 
     def mark(self, name: str) -> int:
-        """A number that was remembered; 0 if none was."""
+        """Return a stored number; 0 if there is none."""
         query = sa.select(schema.mark.c.value).where(schema.mark.c.name == name)
         return self._connection.scalar(query) or 0
 
     def marks(self) -> dict[str, int]:
-        """All numbers that were remembered."""
+        """Return all stored numbers by name."""
         rows = self._connection.execute(sa.select(schema.mark))
         return {row.name: row.value for row in rows}
 
     def decisions(self) -> Decisions:
-        """Every decision that holds now."""
+        """Return every decision in force."""
         project = schema.project
         yanks = self._connection.execute(sa.select(schema.yank))
         decided = self._connection.execute(sa.select(project).where(project.c.status != "active"))

@@ -1,34 +1,32 @@
-"""Whether an index has been scanned in full, so that what it lacks is known to be absent.
+"""Readiness of an index: whether it was scanned in full, so that a project can be known absent.
 
-Until then it must not answer 404, and no base may answer in its place (dependency confusion).
+Until then the index must not answer 404, and no base may answer for it (dependency confusion).
 """
 
 from appliance.catalog.reader import Reader
 from appliance.spec import Spec
 
 FULLY = 1
-"""The mark of an index that was scanned in full once."""
+"""Value of the scan mark of an index that was scanned in full once."""
 PARTLY = 2
-"""The mark of one that was scanned but for directories that could not be read, or disks that are
-away: it answers for what it has, but what it lacks may be there all the same."""
+"""Value for an index with unreadable directories or missing mounts at its scan: it answers for its
+projects, but others may exist."""
 
 
 def scan_mark(spec: Spec, index: str) -> str:
-    """The catalog's mark that is :data:`FULLY` or :data:`PARTLY` once the packages directory of
-    ``index`` was scanned. It names the directory: another one is unknown until it has been scanned
-    itself."""
+    """Return the name of the catalog's mark that is :data:`FULLY` or :data:`PARTLY` after a scan of
+    ``index``. It includes the packages directory: another directory needs its own scan."""
     return f"scanned:{index}:{spec.indexes[index].packages}"
 
 
 def vanished_mark(index: str) -> str:
-    """The catalog's mark that is the number of files which vanished all at once from ``index``:
-    they stay listed until somebody confirms it."""
+    """Return the name of the catalog's mark that counts the pending deletions of ``index``."""
     return f"vanished:{index}"
 
 
 def unscanned(reader: Reader, spec: Spec, view: str) -> list[str]:
-    """The indexes in the lineage of ``view`` that were not scanned yet; behind an index of which a
-    part could not be read, no other may answer."""
+    """Return the unscanned indexes in the lineage of ``view``; a partly scanned index counts as one
+    unless it is the last, since no base may answer for it."""
     lineage = spec.lineage(view)
     marks = {name: reader.mark(scan_mark(spec, name)) for name in lineage}
     return [
@@ -37,5 +35,5 @@ def unscanned(reader: Reader, spec: Spec, view: str) -> list[str]:
 
 
 def all_unscanned(reader: Reader, spec: Spec) -> list[str]:
-    """The indexes of the spec that were not scanned yet."""
+    """Return the unscanned indexes of the spec."""
     return [name for name in spec.indexes if unscanned(reader, spec, name)]

@@ -1,4 +1,4 @@
-"""A transaction that changes the catalog, and tells the journal of it."""
+"""Recorder: collects the changes of a transaction and writes the journal."""
 
 import time
 from typing import Any
@@ -14,7 +14,7 @@ CLAIMS = (schema.claim, schema.further_claim)
 
 
 class Recorder(Reader):
-    """Collects changes in the order they are made; each gets the next serial."""
+    """Collector of changes in their order; each gets the next serial."""
 
     def __init__(self, connection: sa.Connection) -> None:
         super().__init__(connection)
@@ -24,7 +24,7 @@ class Recorder(Reader):
         self._display: dict[tuple[str, str], str] = {}
 
     def finish(self) -> None:
-        """Write the journal, and give each project that it names its last serial."""
+        """Write the journal, and the serial of the last change to each project."""
         if not self._changes:
             return
 
@@ -48,15 +48,15 @@ class Recorder(Reader):
         self._count(schema.project.c.serial >= self._changes[0].serial)
 
     def count(self) -> None:
-        """Let each project that files name or claim have a row, with its count of them."""
+        """Give each project with a file or a claim a row, with the number of both."""
         self._remove_orphaned_claims()
         for table in (schema.file, *CLAIMS):
             self._add_projects_of(table)
         self._count(sa.true())
 
     def _remove_orphaned_claims(self) -> None:
-        """Remove claims of files that are not there: a release that was taken back knew nothing of
-        them."""
+        """Remove claims of files that are not in the catalog: an older release does not remove
+        them with their files."""
         claim = schema.further_claim.c
         orphaned = [
             ~sa.exists().where(table.c.index == claim.index, table.c.path == claim.path)
@@ -65,12 +65,12 @@ class Recorder(Reader):
         self._connection.execute(sa.delete(schema.further_claim).where(*orphaned))
 
     def _add_projects_of(self, table: sa.Table) -> None:
-        """Add the projects that rows of ``table`` name, and that have no row yet."""
+        """Insert projects named by rows of ``table`` that have no row yet."""
         project, column = schema.project.c, table.c
         display = column.get("name", column.project)
         values = [sa.literal(value) for value in (0, 0, "active")]
 
-        lacking = (
+        missing = (
             sa.select(column.index, column.project, sa.func.min(display), *values)
             .where(
                 ~sa.exists().where(project.index == column.index, project.name == column.project)
@@ -78,10 +78,10 @@ class Recorder(Reader):
             .group_by(column.index, column.project)
         )
         columns = ["index", "name", "display", "serial", "files", "status"]
-        self._connection.execute(sa.insert(schema.project).from_select(columns, lacking))
+        self._connection.execute(sa.insert(schema.project).from_select(columns, missing))
 
     def _count(self, which: sa.ColumnElement[bool]) -> None:
-        """Count the files of projects."""
+        """Update the number of files of projects."""
         accepted, claimed, further = (
             sa.select(sa.func.count())
             .where(
@@ -95,7 +95,7 @@ class Recorder(Reader):
         self._connection.execute(changed.values(files=accepted + claimed + further))
 
     def _displayed(self, index: str, project: str) -> str | None:
-        """How a project that was there before is written."""
+        """Return the display name of an existing project."""
         query = sa.select(schema.project.c.display).where(
             schema.project.c.index == index, schema.project.c.name == project
         )
@@ -124,11 +124,11 @@ class Recorder(Reader):
 
 
 def now() -> int:
-    """Whole microseconds since the epoch."""
+    """Return the time in microseconds since the epoch."""
     return time.time_ns() // _NANOSECONDS_PER_MICROSECOND
 
 
 def to_row(index: str, value: File | Rejection | Change) -> dict[str, Any]:
-    """A value's columns (asdict would copy deeply, at ten times the cost)."""
+    """Return a value's columns (asdict would copy deeply, at ten times the cost)."""
     names = value.__dataclass_fields__.keys() - {"yanked"}
     return {name: getattr(value, name) for name in names} | {"index": index}

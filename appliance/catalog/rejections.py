@@ -1,5 +1,5 @@
-"""Files that an index does not have: those that were rejected, and those that nobody could look at
-yet. Both keep the projects that they may be of from the bases (dependency confusion)."""
+"""Changes to rejected and unreachable files. Both claim the projects that their names may belong
+to, so that no base answers for these (dependency confusion)."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -14,15 +14,15 @@ from appliance.catalog.recorder import CLAIMS, Recorder, to_row
 from appliance.index.model import Code, File, Rejection
 from appliance.index.names import possible
 
-# What an index remembers of files that no page lists.
+# Tables with rows for files that no page lists.
 _HELD = (schema.refused, schema.unseen, *CLAIMS)
 
 
 class RejectionWriter(Recorder):
-    """Changes to what is rejected or remembered, and removals.
+    """Changes to rejected and unreachable files, and removals.
 
     Attributes:
-        freed: Paths of what was rejected as a duplicate of files that were rejected since.
+        freed: Paths of duplicates of files that were rejected since; to be examined again.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
@@ -30,14 +30,14 @@ class RejectionWriter(Recorder):
         self.freed: list[str] = []
 
     def remove(self, index: str, paths: Iterable[str]) -> list[File]:
-        """Forget the files at ``paths``; returns those that the index had."""
+        """Remove the files at ``paths``; returns the accepted ones among them."""
         paths = list(paths)
-        gone = self._remove_files(index, paths)
+        removed = self._remove_files(index, paths)
         self._forget_rejections(index, paths)
-        return gone
+        return removed
 
     def _remove_files(self, index: str, paths: Sequence[str]) -> list[File]:
-        gone = [
+        removed = [
             file
             for portion in portions(paths)
             for file in self._files(*at_paths(schema.file, index, portion))
@@ -46,59 +46,61 @@ class RejectionWriter(Recorder):
             self._connection.execute(
                 sa.delete(schema.file).where(*at_paths(schema.file, index, portion))
             )
-        for file in gone:
+        for file in removed:
             self._record(index, file, "removed", file.sha256)
-        return gone
+        return removed
 
     def reject(self, index: str, rejections: Sequence[Rejection]) -> None:
-        """Note files that cannot be accepted, and the projects that they may be of: by their names,
-        and by what the index had at their paths, which goes. Nothing is journalled for what was
-        rejected before. Duplicates of what goes are to be examined again, see :attr:`freed`."""
+        """Insert rejected files and their claims: the projects that their names may belong to, and
+        those of accepted files at their paths, which are removed. Files rejected before get no
+        line in the journal. Duplicates of removed files are in :attr:`freed` afterwards."""
         paths = [each.path for each in rejections]
-        gone = self._remove_files(index, paths)
+        removed = self._remove_files(index, paths)
         unseen = self.unseen_at(index, paths)
         self._forget_rejections(index, sorted(unseen))
-        free = {_filename(path) for path in unseen} | {file.filename for file in gone}
-        self.freed += self.free(index, free)
+        names_freed = {_filename(path) for path in unseen} | {file.filename for file in removed}
+        self.freed += self.free(index, names_freed)
 
         rows = [_to_row(index, each) for each in rejections]
         schema.upsert(self._connection, schema.refused, rows)
 
-        names = {(file.path, file.project): file.name for file in gone}
-        for claim, name in self._may_be_of(index, rejections).items():
-            names.setdefault(claim, name)  # after what a file was known to be of
+        names = {(file.path, file.project): file.name for file in removed}
+        for claim, name in self._possible_projects(index, rejections).items():
+            names.setdefault(claim, name)  # the known project of a file comes first
         for path, project in self._claim(index, list(names)):
             display = self._displayed(index, project) or names[path, project]
             self._journal(index, project, display, "refused", path)
 
-    def _may_be_of(self, index: str, rejections: Sequence[Rejection]) -> dict[tuple[str, str], str]:
-        """The projects that rejected files may be of, as path and project, with how they are
-        written. A duplicate claims none that the file which keeps it out has already."""
-        doubled = [_filename(each.path) for each in rejections if each.is_duplicate]
-        known = self._projects_of(index, doubled)
+    def _possible_projects(
+        self, index: str, rejections: Sequence[Rejection]
+    ) -> dict[tuple[str, str], str]:
+        """Return the display names of projects that rejected files may belong to, by path and
+        project. A duplicate does not claim the project of the file that it duplicates."""
+        duplicates = [_filename(each.path) for each in rejections if each.is_duplicate]
+        known = self._projects_of(index, duplicates)
         names: dict[tuple[str, str], str] = {}
         for each in rejections:
-            has_already = known.get(_filename(each.path), set()) if each.is_duplicate else ()
+            claimed = known.get(_filename(each.path), set()) if each.is_duplicate else ()
             for project, name in possible(each.path).items():
-                if project not in has_already:
+                if project not in claimed:
                     names[each.path, project] = name
         return names
 
     def remember(self, index: str, paths: Sequence[str]) -> set[str]:
-        """Note files that nobody could look at yet (see :data:`schema.unseen`), and the projects
-        that they may be of. Nothing is journalled: these have no page before a scan has
-        come to its end (see :meth:`miss`), but no base may answer for them. :meth:`count` follows.
-        Returns which of ``paths`` were not known, have a name of a project, and have it first.
+        """Insert unreachable files (see :data:`schema.unseen`) and their claims, without lines in
+        the journal: their projects get no page before the scan has ended (see :meth:`miss`), but
+        no base may answer for them. Call :meth:`count` afterwards. Returns the inserted paths:
+        not known before, with the name of a package file that no other path has.
         """
         names = {path: _filename(path) for path in paths}
         known = self.stats_at(index, paths).keys()
         elsewhere = self.places(index, list(names.values())).keys()
-        may_be_of = {path: possible(path) for path in paths}
+        projects = {path: possible(path) for path in paths}
 
         new = [
             path
             for path in paths
-            if path not in known and names[path] not in elsewhere and may_be_of[path]
+            if path not in known and names[path] not in elsewhere and projects[path]
         ]
         rows = [{"index": index, "path": path, "filename": names[path]} for path in new]
         self.put(schema.unseen.name, rows)
@@ -106,55 +108,55 @@ class RejectionWriter(Recorder):
         claims = [
             {"index": index, "path": path, "project": project}
             for path in new
-            for project in may_be_of[path]
+            for project in projects[path]
         ]
         self.put(schema.further_claim.name, claims)
         return set(new)
 
     def lose_sight(self, index: str, paths: Sequence[str]) -> set[str]:
-        """Remember files that were known at ``paths``, where nobody can look now, in place of what
-        was known; returns which of them the index has from nowhere else."""
-        gone = self.remove(index, paths)
+        """Turn known files at ``paths`` into unreachable ones; returns those whose names no other
+        path has."""
+        removed = self.remove(index, paths)
         kept = self.remember(index, paths)
         claims = [
             {"index": index, "path": file.path, "project": file.project}
-            for file in gone
+            for file in removed
             if file.path in kept
         ]
         self.put(schema.further_claim.name, claims)
         return kept
 
     def miss(self, index: str) -> None:
-        """Journal projects that a scan saw nothing of but what is remembered: they get pages."""
+        """Record projects that have only unreachable files after a scan: they get pages."""
         for project, display in self.pageless(index).items():
             self._journal(index, project, display, "refused")
 
     def free(self, index: str, filenames: Collection[str]) -> list[str]:
-        """Forget that files were rejected as duplicates of ``filenames``, which are gone; returns
-        their paths, to be examined again."""
+        """Remove rejections of duplicates of ``filenames``, which were removed; returns their
+        paths, to be examined again."""
         duplicates = self.duplicates(index) if filenames else ()
         paths = [each.path for each in duplicates if _filename(each.path) in filenames]
         self._forget_rejections(index, paths)
         return paths
 
     def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Insert rows that were saved from a damaged catalog; of two with one key, the first."""
+        """Insert rows salvaged from a damaged catalog; of two with one key, the first."""
         statement = sqlite.insert(schema.metadata.tables[table]).on_conflict_do_nothing()
         for portion in portions(rows):
             self._connection.execute(statement, list(portion))
 
     def _claim(self, index: str, claims: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Let files claim projects, given as path and name; returns what is new."""
+        """Insert claims, given as path and project; returns the new ones."""
         known = self._claims(index, sorted({path for path, _ in claims}))
-        have_first = {claim.path for claim in known}
-        there = {(claim.path, claim.project) for claim in known}
-        new = [claim for claim in claims if claim not in there]
+        has_claim = {claim.path for claim in known}
+        existing = {(claim.path, claim.project) for claim in known}
+        new = [claim for claim in claims if claim not in existing]
 
         rows: dict[sa.Table, list[dict[str, Any]]] = {each: [] for each in CLAIMS}
         for path, project in new:
-            table = schema.further_claim if path in have_first else schema.claim
+            table = schema.further_claim if path in has_claim else schema.claim
             rows[table].append({"index": index, "path": path, "project": project})
-            have_first.add(path)
+            has_claim.add(path)
 
         for table in CLAIMS:
             for portion in portions(rows[table]):
@@ -172,13 +174,13 @@ class RejectionWriter(Recorder):
         ]
 
     def _projects_of(self, index: str, filenames: Sequence[str]) -> dict[str, set[str]]:
-        """The projects that files of these names are of, or may be if they were not seen yet."""
+        """Return the projects of files of these names; of unreachable files, the possible ones."""
         projects = {
             name: set(possible(path)) for name, path in self.unseen_named(index, filenames).items()
         }
         for portion in portions(filenames):
-            here = schema.file.c.index == index, schema.file.c.filename.in_(portion)
-            projects |= {file.filename: {file.project} for file in self._files(*here)}
+            where = schema.file.c.index == index, schema.file.c.filename.in_(portion)
+            projects |= {file.filename: {file.project} for file in self._files(*where)}
         return projects
 
     def _forget_rejections(
@@ -187,8 +189,8 @@ class RejectionWriter(Recorder):
         paths: Sequence[str],
         successors: Mapping[str, File] = MappingProxyType({}),
     ) -> None:
-        """Forget what was rejected or is remembered at ``paths``; the journal tells it of projects
-        that get no file from ``successors``, which is by path."""
+        """Remove rejected and unreachable files at ``paths``; projects that get no file from
+        ``successors`` (by path) get a line in the journal."""
         held = [table for table in _HELD if self._has_any(table, index)]  # mostly none
         for claim in self._claims(index, paths) if held else ():
             if claim.path not in successors or successors[claim.path].project != claim.project:
@@ -207,15 +209,15 @@ def _filename(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def duplicate(file: File, place: str) -> Rejection:
-    """The rejection of a file whose name the index has at ``place``."""
-    reason = f"duplicate: the index has this file name already, at {place}"
+def duplicate(file: File, path: str) -> Rejection:
+    """Return the rejection of a file whose name the index has at ``path``."""
+    reason = f"duplicate: the index already has this file name, at {path}"
     return Rejection(file.path, Code.DUPLICATE, reason, file.size, file.mtime_ns, file.inode)
 
 
 def _to_row(index: str, rejection: Rejection) -> dict[str, Any]:
-    """Its columns. Releases before version 3 of the tables examine a file again whose inode is
-    none: one that is taken back goes on with them."""
+    """Return its columns. A release with tables before version 3 examines files with a negative
+    inode again: this allows going back to one."""
     inode = -1 if rejection.retry else rejection.inode
     more = {"code": rejection.code.value, "inode": inode, "sha256": None}
     return to_row(index, rejection) | more

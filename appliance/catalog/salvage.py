@@ -1,4 +1,4 @@
-"""Reading a damaged catalog: each row that is still one, whatever is wrong around it."""
+"""Salvage of a damaged catalog: each row that can still be read."""
 
 import re
 import sqlite3
@@ -21,61 +21,63 @@ Row = dict[str, Any]
 _LARGEST = (1 << 63) - 1
 _LATEST = 4_102_444_800_000_000  # the year 2100, in microseconds
 _DIGESTS = {"sha256": 64, "md5": 32, "blake2b_256": 64}
-# Two looks at a table, from both ends: what is unreadable in the middle ends either.
+# A table is read from both ends: an unreadable row in the middle ends either pass.
 _ORDERS = ("ASC", "DESC")
 
 
 @dataclass(slots=True)
 class Salvaged:
-    """The rows of a table that have the right types, and what was wrong with the rest."""
+    """Rows of a table that have the right types, and the problems of the others."""
 
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
 def salvage(catalog: Path, table: str) -> Salvaged:
-    """The rows of ``table`` that can be read and are of its columns' types; never raises for what
-    is in the file. Columns that an older catalog lacks are ``None``."""
-    found: dict[int, Row] = {}
+    """Return the rows of ``table`` that are readable and have its columns' types; never raises for
+    the content of the file. Columns that an older catalog lacks are ``None``."""
+    rows: dict[int, Row] = {}
     result = Salvaged()
+
     for order in _ORDERS:
         try:
             with closing(connect_to_read(catalog)) as connection:
                 connection.text_factory = bytes
                 for row in _read(connection, table, order, result):
-                    found.setdefault(row.pop("rowid"), row)
+                    rows.setdefault(row.pop("rowid"), row)
         except (sqlite3.Error, OverflowError) as error:
             result.problems.append(f"{table}: {error}")
         else:
             break
-    result.rows = [found[number] for number in sorted(found)]
+
+    result.rows = [rows[number] for number in sorted(rows)]
     return result
 
 
 def has_our_tables(catalog: Path) -> bool:
-    """Whether its tables have the columns, types and keys that we give them."""
+    """Return whether its tables have the columns, types and keys of the schema."""
     with closing(sqlite3.connect(":memory:")) as fresh:
         engine = sa.create_engine("sqlite://", creator=lambda: fresh)
         with engine.begin() as connection:
             schema.bring_up(connection, create=True)
-        wanted = _tables(fresh)
+        expected = _tables(fresh)
     try:
         with closing(connect_to_read(catalog)) as connection:
-            return _tables(connection) == wanted
+            return _tables(connection) == expected
     except sqlite3.Error:
         return False
 
 
 def _tables(connection: sqlite3.Connection) -> list[object]:
-    """Columns and keys of our tables, in a form to compare."""
-    found: list[object] = []
+    """Return columns and keys of the schema's tables, in a comparable form."""
+    keys: list[object] = []
     for table in schema.metadata.tables:
         columns = connection.execute(f'PRAGMA table_info("{table}")')
-        found.append({(name, kind, required, key) for _, name, kind, required, _, key in columns})
+        keys.append({(name, kind, required, key) for _, name, kind, required, _, key in columns})
         for _, name, unique, *_ in list(connection.execute(f'PRAGMA index_list("{table}")')):
             parts = [row[2] for row in connection.execute(f'PRAGMA index_info("{name}")')]
-            found.append((table, unique, parts))
-    return sorted(found, key=repr)
+            keys.append((table, unique, parts))
+    return sorted(keys, key=repr)
 
 
 def _read(
@@ -101,10 +103,10 @@ def _name(name: str | bytes) -> str:
 
 
 def _value(column: sa.Column[Any], value: object) -> object:
-    """The value as the column's type; ``ValueError`` if it is none."""
+    """Return the value as the column's type; raises ``ValueError`` if it has another."""
     if value is None:
         if not column.nullable:
-            raise ValueError(f"no {column.name}")
+            raise ValueError(f"{column.name} is missing")
         return None
     if isinstance(column.type, sa.Boolean):
         if value not in (0, 1):
@@ -112,10 +114,10 @@ def _value(column: sa.Column[Any], value: object) -> object:
         return bool(value)
     if isinstance(column.type, sa.Integer):
         if not isinstance(value, int):
-            raise ValueError(f"{column.name} is no number")
+            raise ValueError(f"{column.name} is not a number")
         return value
     if not isinstance(value, bytes):
-        raise ValueError(f"{column.name} is no text")
+        raise ValueError(f"{column.name} is not text")
     return value.decode()
 
 
@@ -123,8 +125,7 @@ def _value(column: sa.Column[Any], value: object) -> object:
 
 
 def files(rows: list[Row]) -> list[Row]:
-    """The rows of files that agree with themselves; what else is wrong in them a look at the file
-    corrects."""
+    """Return the consistent rows of files; examining the file corrects the rest."""
     return [row for row in rows if _is_file(row)]
 
 
@@ -161,5 +162,5 @@ def projects(rows: list[Row]) -> list[Row]:
 
 
 def journal(rows: list[Row], latest: int) -> list[Row]:
-    """The lines with a serial that can be: after ``latest`` a damaged number is more likely."""
+    """Return the lines with a plausible serial: one above ``latest`` is more likely damaged."""
     return [row for row in rows if 0 < row["serial"] <= latest and 0 <= row["time"] <= _LATEST]

@@ -1,9 +1,9 @@
-"""The catalog's tables, and how to open the file that holds them.
+"""The catalog's tables, their migrations, and the engine that opens the file.
 
-A catalog of an older version is brought up where it lies, see :func:`bring_up`. What is added here
-(a table, an index, a column that may be NULL or has a ``server_default``) needs a higher
-:data:`VERSION`; what older rows need stands in ``_RENEW``. Nothing is ever renamed or dropped, so
-that a release that is taken back can go on with the catalog of its successor.
+A catalog of an older version is migrated in place, see :func:`bring_up`. An added table, index or
+column (NULL or with a ``server_default``) needs a higher :data:`VERSION`; updates of older rows
+are in ``_RENEW``. Nothing is ever renamed or dropped, so that an older release can still use the
+catalog after a roll back.
 """
 
 from collections.abc import Iterable
@@ -16,8 +16,8 @@ from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same form
 from appliance.catalog.sqlite import Connection
 from appliance.index.model import Code
 
-VERSION = 3  # of the tables, as PRAGMA user_version; 0 is what had no number yet
-# A page's mtime carries its serial, in digits for which there is room below this.
+VERSION = 3  # of the tables, as PRAGMA user_version; 0: before versions were numbered
+# A page's mtime carries its serial, whose digits fit into it below this number.
 SERIALS = 80_000_000
 _BUSY_SECONDS = 60
 
@@ -44,7 +44,7 @@ file = sa.Table(
     sa.Column("summary", sa.Text),
     sa.Column("core_metadata", sa.Text),
     sa.Column("signature", sa.Boolean, nullable=False),
-    # It is examined again though its size, mtime and inode are the same, and may have other bytes.
+    # Set if the file is to be examined again whatever its stat, and may have another content.
     sa.Column("doubted", sa.Boolean),
     sa.UniqueConstraint("index", "filename"),
     sa.Index("file_by_project", "index", "project"),
@@ -61,7 +61,7 @@ project = sa.Table(
     sa.Column("status_reason", sa.Text),
     sa.Index("project_by_serial", "serial"),
 )
-# Decisions outlive the files they are about: a file that comes back is still yanked.
+# Decisions outlive their files: a file that returns is still yanked.
 yank = sa.Table(
     "yank",
     metadata,
@@ -91,14 +91,14 @@ refused = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("mtime_ns", sa.BigInteger, nullable=False),
     sa.Column("inode", sa.BigInteger, nullable=False),
-    # Of a file whose bytes changed behind our back: what it was, and must be to come in again.
+    # Of a file altered without a change of its stat: the digest it must have to be accepted again.
     sa.Column("sha256", sa.Text),
-    # Why, in a word (see model.Code), and whether to examine it again though it does not change.
-    # Both are NULL in rows of a release that did not know them: these are examined again.
+    # The reason as a code (see model.Code), and whether to examine an unchanged file again.
+    # Both are NULL in rows of older releases: these are examined again.
     sa.Column("code", sa.Text),
     sa.Column("retry", sa.Boolean),
 )
-# A rejected file takes no project away from its index: a base must not answer for it meanwhile.
+# A rejected file claims its project: no base may answer for it meanwhile.
 claim = sa.Table(
     "claim",
     metadata,
@@ -107,8 +107,8 @@ claim = sa.Table(
     sa.Column("project", sa.Text, nullable=False),
     sa.Index("claim_by_project", "index", "project"),
 )
-# A rejected name that splits in more ways than one may be of more projects: here are all but the
-# first, and those of what was not seen yet.
+# A rejected name that splits in several ways may belong to several projects: all but the first are
+# here, and those of unreachable files.
 further_claim = sa.Table(
     "further_claim",
     metadata,
@@ -117,9 +117,8 @@ further_claim = sa.Table(
     sa.Column("project", sa.Text, primary_key=True),
     sa.Index("further_claim_by_project", "index", "project"),
 )
-# Files that are remembered without having been looked at: published by an older catalog, behind a
-# link that was a directory, or still being copied. No base answers for what they claim, and of two
-# files with one name they come first.
+# Unreachable files: published by an older catalog, behind a link that replaced a directory, or
+# still being copied. No base answers for their projects; other files of their names are duplicates.
 unseen = sa.Table(
     "unseen",
     metadata,
@@ -135,7 +134,7 @@ mark = sa.Table(
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 
-# How rows before version 3 said what these columns say.
+# The values of these columns for rows before version 3.
 _DOUBTED = -1
 _CODE = sa.case(
     (refused.c.reason.startswith("duplicate: "), Code.DUPLICATE.value),
@@ -145,9 +144,9 @@ _CODE = sa.case(
     else_=Code.INVALID.value,
 )
 
-# What brings rows up that were written before a version, by that version.
+# Updates of rows written before a version, by that version.
 _RENEW: dict[int, list[sa.Update]] = {
-    # Rejected files are examined once more, for what they claim.
+    # Rejected files are examined once more, for their claims.
     2: [sa.update(refused).where(refused.c.sha256.is_(None)).values(inode=_DOUBTED)],
     3: [
         sa.update(refused).values(code=_CODE, retry=refused.c.inode < 0),
@@ -157,8 +156,8 @@ _RENEW: dict[int, list[sa.Update]] = {
 
 
 def open_engine(path: Path, read_only: bool = False, immutable: bool = False) -> sa.Engine:
-    """The database at ``path``. One that is ``immutable``, as nobody has it open who may write to
-    it, needs no files beside it (sqlite.org/wal.html, "Read-Only Databases")."""
+    """Return an engine of the database at ``path``. An ``immutable`` one, which no process has open
+    for writing, needs no companion files (sqlite.org/wal.html, "Read-Only Databases")."""
     url = sa.URL.create("sqlite", database=str(path))
     if read_only:
         query = {"uri": "true", "mode": "ro"} | ({"immutable": "1"} if immutable else {})
@@ -174,7 +173,7 @@ def open_engine(path: Path, read_only: bool = False, immutable: bool = False) ->
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # transactions begin where we say so
+        connection.isolation_level = None  # transactions begin explicitly
         if read_only:
             return
         cursor = connection.cursor()
@@ -186,9 +185,9 @@ def open_engine(path: Path, read_only: bool = False, immutable: bool = False) ->
 
 
 def bring_up(connection: sa.Connection, create: bool = False) -> None:
-    """Add what a catalog of an older version lacks; with ``create`` also to an empty file.
+    """Migrate a catalog of an older version; with ``create`` also fill an empty file.
 
-    Call it in a transaction that may write: it happens whole or not at all.
+    Call it in a transaction that may write: it applies atomically.
     """
     before = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     if before >= VERSION:
@@ -213,8 +212,8 @@ def _add_columns(connection: sa.Connection, table: sa.Table) -> None:
     present = {row[1] for row in connection.exec_driver_sql(f'PRAGMA table_info("{table.name}")')}
     for column in table.columns:
         if column.name not in present:
-            made = sa.schema.CreateColumn(column).compile(connection)
-            connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN {made}')
+            clause = sa.schema.CreateColumn(column).compile(connection)
+            connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN {clause}')
 
 
 def upsert(
@@ -223,7 +222,7 @@ def upsert(
     rows: list[dict[str, Any]],
     update: Iterable[str] | None = None,
 ) -> None:
-    """Insert rows; where the key is there already, set the columns ``update`` (all, if None)."""
+    """Insert rows; where the key exists, set the columns ``update`` (all, if ``None``)."""
     if not rows:
         return
     statement = insert(table)

@@ -11,21 +11,21 @@ from appliance.catalog import schema
 from appliance.catalog.queries import Queries, has_page
 from appliance.index.names import normalize
 
-_STEPS = 10_000  # of SQLite's machine, between two looks at the clock
+_STEPS = 10_000  # of SQLite's virtual machine, between two checks of the clock
 
 
 class SearchQueries(Queries):
-    """Search in names, and in what the files of projects say of themselves in one line."""
+    """Search in names of projects and summaries of their files."""
 
     def search(
         self, indexes: Sequence[str], words: Sequence[str], limit: int, seconds: float
     ) -> list[str]:
-        """Names of projects whose name has all ``words``, the best match first, and then of those
-        that have them in name and summary together, as far as there are ``seconds`` for it."""
+        """Return names of projects: first those whose name has all ``words``, best match first,
+        then those with all words in name and summary together, as far as ``seconds`` allow."""
         project = schema.project.c
-        there = project.index.in_(indexes), project.status != "quarantined", has_page()
+        visible = project.index.in_(indexes), project.status != "quarantined", has_page()
         in_name = [project.name.contains(normalize(word), autoescape=True) for word in words]
-        by_name = sa.select(project.name).where(*there, *in_name).group_by(project.name)
+        by_name = sa.select(project.name).where(*visible, *in_name).group_by(project.name)
         by_name = by_name.order_by(_rank(words), sa.func.length(project.name), project.name)
         names = list(self._connection.scalars(by_name.limit(limit)))
 
@@ -35,15 +35,15 @@ class SearchQueries(Queries):
             for word, is_in_name in zip(words, in_name, strict=True)
         ]
         its_files = (schema.file.c.index == project.index) & (schema.file.c.project == project.name)
-        by_text = sa.select(project.name).join(schema.file, its_files).where(*there, *anywhere)
+        by_text = sa.select(project.name).join(schema.file, its_files).where(*visible, *anywhere)
         further = self._until(by_text.distinct(), set(names), limit, seconds)
         return names + sorted(further, key=lambda name: (len(name), name))
 
     def _until(
         self, query: sa.Select[Any], known: set[str], limit: int, seconds: float
     ) -> set[str]:
-        """The names that a query yields beside those that are ``known``, until there are ``limit``
-        of both or the time is over."""
+        """Return names from ``query`` that are not ``known``, up to ``limit`` of both together,
+        until the time is over."""
         further: set[str] = set()
         with self._at_most(seconds):
             for name in self._connection.scalars(query):
@@ -55,7 +55,7 @@ class SearchQueries(Queries):
 
     @contextmanager
     def _at_most(self, seconds: float) -> Iterator[None]:
-        """End the statements within when they have taken so long; what came until then counts."""
+        """Interrupt the statements within after so long; rows read until then count."""
         connection: Any = self._connection.connection.dbapi_connection
         end = time.monotonic() + seconds
         connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
@@ -69,7 +69,7 @@ class SearchQueries(Queries):
 
 
 def _rank(words: Sequence[str]) -> sa.ColumnElement[int]:
-    """How well a project's name is what was searched for: the lower, the better."""
+    """Return the rank of a project's name for the words: lower is better."""
     name, phrase = schema.project.c.name, normalize("-".join(words))
     return sa.case(
         (name == phrase, 0),

@@ -1,4 +1,4 @@
-"""SQLite files as we open them."""
+"""SQLite connections that report any damage as ``sqlite3.DatabaseError``."""
 
 import sqlite3
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Any
 
 
 class Cursor(sqlite3.Cursor):
-    """One that raises :class:`sqlite3.DatabaseError` for whatever is wrong with the file.
+    """Cursor that raises :class:`sqlite3.DatabaseError` for all damage to the file.
 
-    SQLite's messages quote the file. Where that is damaged they need not be UTF-8, and neither need
-    the names of columns: Python raises ``UnicodeDecodeError`` then, and tells nothing of them.
+    SQLite's messages quote the file. Quotes and column names of a damaged file may not be UTF-8:
+    Python then raises ``UnicodeDecodeError`` instead of the message.
     """
 
     def execute(self, *arguments: Any) -> "Cursor":
@@ -28,7 +28,7 @@ class Cursor(sqlite3.Cursor):
 
 
 class Connection(sqlite3.Connection):
-    """One with such cursors."""
+    """Connection with such cursors."""
 
     def cursor(self, factory: Any = Cursor) -> Any:
         return super().cursor(factory)
@@ -38,10 +38,10 @@ class Connection(sqlite3.Connection):
 
 
 def connect_to_read(path: Path) -> Connection:
-    """A file that must be there, and is not changed."""
+    """Open an existing file read-only."""
     return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, factory=Connection)
 
 
 def _malformed(error: UnicodeDecodeError) -> sqlite3.DatabaseError:
-    words = error.object.decode(errors="backslashreplace")
-    return sqlite3.DatabaseError(words if "malformed" in words else f"malformed: {words}")
+    message = error.object.decode(errors="backslashreplace")
+    return sqlite3.DatabaseError(message if "malformed" in message else f"malformed: {message}")

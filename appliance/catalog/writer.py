@@ -1,4 +1,4 @@
-"""Changes to the catalog in one transaction, each with its line of the journal."""
+"""Writer: all changes in one transaction, each with its line in the journal."""
 
 import sqlalchemy as sa
 
@@ -8,32 +8,32 @@ from appliance.catalog.files import FileWriter
 from appliance.catalog.recorder import to_row
 from appliance.index.model import Change
 
-# The mark with the serial since which the tree of pages may hold what this catalog never heard of.
+# The mark with the serial since which the published tree may contain files of another catalog.
 SWEEP = "sweep"
 
 
 class Writer(FileWriter, DecisionWriter):
-    """All changes in one transaction, and those to the whole."""
+    """All changes in one transaction, and changes to the whole catalog."""
 
     def note(self, action: str, at_least: int) -> Change:
-        """Journal what was done to the whole, with a serial after ``at_least`` and all before.
+        """Record a change to the whole catalog, with a serial after ``at_least`` and all before.
 
-        Every page gets that serial, as any may be another one now. What was known of the folders
-        and of the tree of pages is in doubt: they are to be compared in full, and readers go on
-        with the pages that there are until others are whole.
+        Every page gets that serial, since any may have changed. Scan marks and view marks are
+        deleted: packages directories and published tree are compared in full, and clients get
+        the published pages until the new ones are complete.
         """
-        assert not self._changes, "a transaction of its own"
+        assert not self._changes, "note() needs a transaction of its own"
         self._last = max(self._last, at_least) + 1
         note = Change(self._last, self._time, "", "", action)
         self._connection.execute(sa.insert(schema.journal), [to_row("", note)])
         self._connection.execute(sa.update(schema.project).values(serial=self._last))
         for kind in ("scanned:", "view:"):
-            doubted = schema.mark.c.name.startswith(kind, autoescape=True)
-            self._connection.execute(sa.delete(schema.mark).where(doubted))
+            is_of_kind = schema.mark.c.name.startswith(kind, autoescape=True)
+            self._connection.execute(sa.delete(schema.mark).where(is_of_kind))
         schema.upsert(self._connection, schema.mark, [{"name": SWEEP, "value": self._last}])
         return note
 
     def forget(self, serial: int) -> None:
-        """Remove the lines of the journal up to ``serial``."""
+        """Delete the lines of the journal up to ``serial``."""
         line = schema.journal
         self._connection.execute(sa.delete(line).where(line.c.serial <= serial))

@@ -145,10 +145,10 @@ class Code(StrEnum):
     UNSIGNED = "unsigned"  # a signature without the file that it signs
     UNFINISHED = "unfinished"  # it is still being downloaded
     COSTLY = "costly"  # examining it takes more CPU time or memory than is allowed
-    UNREADABLE = "unreadable"  # the system does not let us read it
+    UNREADABLE = "unreadable"  # reading it fails, such as for want of permission
     STALLED = "stalled"  # reading it takes too long: the disk does not answer
     KILLED = "killed"  # processes that examined it were killed
-    FAILED = "failed"  # examining it raised an error that nobody expected
+    FAILED = "failed"  # examining it raised an unexpected error
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,5 +169,5 @@ class Rejection:
 
     @property
     def is_duplicate(self) -> bool:
-        """Whether only another file of the same name keeps it out."""
+        """Whether another file of the index has its name."""
         return self.code is Code.DUPLICATE

@@ -24,7 +24,7 @@ _SECONDS = 60
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a program says of a file. ``good`` is also what nobody here could judge."""
+    """Verdict of a program on a file. ``good`` is also true if no program here can judge it."""
 
     path: str
     program: str
@@ -36,9 +36,10 @@ Files = Sequence[HostFile]
 
 
 def check(files: Files, systemd: int) -> Iterator[Verdict]:
-    """A verdict on each file of a host, or on several that one program reads together.
+    """Yield a verdict on each file of a host, or on several that one program reads together.
 
-    ``systemd`` is the version on the host: what an old one lacks, the one here does not tell.
+    ``systemd`` is the version on the host: the systemd of this machine does not report directives
+    that an older one lacks.
     """
     if systemd < 252:
         for file in files:
@@ -72,7 +73,7 @@ _Judge = Callable[[Files, Path], str]
 
 
 def _run(*command: str, **environment: str) -> str:
-    """What a program complains of; nothing if it ends with 0."""
+    """Return the output of a program; empty if it exits with 0."""
     done = subprocess.run(
         command,
         capture_output=True,
@@ -85,20 +86,22 @@ def _run(*command: str, **environment: str) -> str:
 
 
 def _systemd(files: Files, root: Path) -> str:
-    """All units, which name each other, among programs that do nothing."""
+    """Check all units together, since they name each other, with empty programs."""
     for file in files:
         for program in re.findall(r"^Exec\w+=[-@:+!]*([^\s\"]+)", file.content, re.M):
             _pretend(root / program.lstrip("/"))
+
     _pretend_users(root)
-    theirs = root / "usr/lib/systemd/system"
-    theirs.mkdir(parents=True, exist_ok=True)
+    directory = root / "usr/lib/systemd/system"
+    directory.mkdir(parents=True, exist_ok=True)
     for target in Path("/lib/systemd/system").glob("*.target"):
-        shutil.copy(target, theirs)
+        shutil.copy(target, directory)
+
     units = [PurePosixPath(file.path).name for file in files]
     options = (f"--root={root}", "--man=no", "--recursive-errors=no")  # else all is well, it says
-    words = _run("systemd-analyze", "verify", *options, *units)
-    # What is for an old systemd has names that are old today.
-    return "\n".join(line for line in words.splitlines() if "please use MemoryMax=" not in line)
+    output = _run("systemd-analyze", "verify", *options, *units)
+    # Directives for an old systemd are deprecated today.
+    return "\n".join(line for line in output.splitlines() if "please use MemoryMax=" not in line)
 
 
 def _pretend(program: Path) -> None:
@@ -118,7 +121,7 @@ def _tmpfiles(files: Files, root: Path) -> str:
 
 
 def _nginx(files: Files, root: Path) -> str:
-    """The site as nginx reads it, with logs and, where they are not here, certificates apart."""
+    """Check the site, with logs and missing certificates replaced by files below ``root``."""
     text = files[0].content.replace(f"{LOGS}/", f"{root}/")
     for directive, word in re.findall(r"(ssl_certificate\w*) (\".*\");", text):
         if not Path(json.loads(word)).exists():
@@ -136,7 +139,7 @@ def _nginx(files: Files, root: Path) -> str:
 
 
 def _stand_in(root: Path, directive: str) -> Path:
-    """A certificate or its key, made for the moment."""
+    """Create a temporary certificate and key; returns the path of one."""
     certificate, key = root / "ssl_certificate", root / "ssl_certificate_key"
     if not key.exists():
         subject = ("-subj", "/CN=check", "-keyout", str(key), "-out", str(certificate))

@@ -45,7 +45,7 @@ def systemd_path(value: object, version: int) -> str:
 
 
 def systemd_listen(host: str, port: int) -> str:
-    """An address and a port for ListenStream=. Raises SpecError for a name: systemd asks nobody."""
+    """An address and a port for ListenStream=. Raises SpecError for a name: systemd takes none."""
     try:
         address = ipaddress.ip_address({"localhost": "127.0.0.1"}.get(host, host))
     except ValueError:

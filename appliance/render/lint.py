@@ -9,21 +9,21 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 
-# What it has a name for, but not these values.
+# Directives that it has, and values that it does not accept.
 _REFUSED = (
-    (r"Service\.Type", r"exec|notify-reload", "knows no such type"),
-    (r"Service\.ProtectSystem", r"strict", "knows yes and full"),
-    (r"Service\.ProtectHome", r"tmpfs", "knows yes and read-only"),
+    (r"Service\.Type", r"exec|notify-reload", "has no such type"),
+    (r"Service\.ProtectSystem", r"strict", "has yes and full only"),
+    (r"Service\.ProtectHome", r"tmpfs", "has yes and read-only only"),
     (r"\w+\.Standard(Output|Error)", r"(append|file|truncate):.*", "cannot write to a file"),
-    (r"Service\.WorkingDirectory", r"[~-].*", "wants a path alone"),
-    (r"\w+\.RuntimeDirectory", r".*/.*", "wants names without a slash"),
-    (r"\w+\.Exec\w+", r"[-@]*[^-@/].*", "wants an absolute path, after - or @ at most"),
-    (r"\w+\.(Memory|Tasks)\w+", r".*%", "knows no percentages"),
+    (r"Service\.WorkingDirectory", r"[~-].*", "requires a plain path"),
+    (r"\w+\.RuntimeDirectory", r".*/.*", "requires names without a slash"),
+    (r"\w+\.Exec\w+", r"[-@]*[^-@/].*", "requires an absolute path, after - or @ at most"),
+    (r"\w+\.(Memory|Tasks)\w+", r".*%", "has no percentages"),
 )
 
 
 def systemd_219(text: str) -> list[str]:
-    """What systemd 219 of CentOS 7 would not do of a unit, as ``line N: what, and why``."""
+    """Return the directives of a unit without effect on systemd 219 of CentOS 7, by line."""
     return list(_complaints(text))
 
 
@@ -36,7 +36,7 @@ def _complaints(text: str) -> Iterator[str]:
         name, equals, value = line.partition("=")
         directive = f"{section}.{name.strip()}"
         if not equals:
-            yield f"line {number}: {line!r} is no directive"
+            yield f"line {number}: {line!r} is not a directive"
         elif directive not in _known():
             yield f"line {number}: {directive} is unknown to systemd 219, or without effect there"
         for names, values, why in _REFUSED:

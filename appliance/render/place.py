@@ -1,4 +1,4 @@
-"""Rendered files to a directory, or compared with what is there. Nothing here changes a host."""
+"""Rendered files written to a directory, or compared with one. Nothing here changes a host."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -9,9 +9,8 @@ from appliance.render.host import HostFile
 
 
 def write(files: Iterable[HostFile], out: Path) -> None:
-    """Write each file to its path below ``out``; all appear when all are written.
-
-    Owners are for whoever places them on a host. Raises ``OSError``.
+    """Write each file to its path below ``out``; all appear when all are written. Owners are not
+    set. Raises ``OSError``.
     """
     files, out = list(files), out.absolute()
     with Batch() as batch:
@@ -22,18 +21,18 @@ def write(files: Iterable[HostFile], out: Path) -> None:
 
 
 def diff(files: Iterable[HostFile], root: Path) -> Iterator[str]:
-    """Lines that say how the files below ``root`` would change; none if they would not.
+    """Yield a unified diff from the files below ``root`` to the rendered ones.
 
-    Raises ``OSError`` for a file that is there and cannot be read.
+    Raises ``OSError`` for an existing file that cannot be read.
     """
     for file in files:
-        place = below(root, file)
+        path = below(root, file)
         try:
-            before = place.read_text(errors="surrogateescape")
+            before = path.read_text(errors="surrogateescape")
         except FileNotFoundError:
             before, name = "", "/dev/null"
         else:
-            name = str(place)
+            name = str(path)
         yield from difflib.unified_diff(
             before.splitlines(keepends=True),
             file.content.splitlines(keepends=True),

@@ -135,7 +135,7 @@ def _server_names(*names: str) -> tuple[str, ...]:
 
 
 def _in_units(size: int) -> str:
-    """A size in bytes as people write it: 2g."""
+    """A size in bytes with nginx's largest whole unit: 2g."""
     for shift, unit in ((30, "g"), (20, "m"), (10, "k")):
         if size % (1 << shift) == 0:
             return f"{size >> shift}{unit}"

@@ -86,10 +86,10 @@ def _problems(directory: Path) -> Iterator[str]:
             return
         if path.is_symlink():
             yield f"{path}: is a link; put the template itself there"
-        # In a directory with the sticky bit nobody removes files of others.
+        # The sticky bit protects files from other users.
         is_sticky = status.st_mode & stat.S_ISVTX and path in directory.parents
         if status.st_mode & 0o022 and not is_sticky:
             yield f"{path}: is writable by others; run chmod go-w"
         if status.st_uid not in trusted:
-            wanted = " or ".join(map(str, sorted(trusted)))
-            yield f"{path}: must be owned by uid {wanted}, not {status.st_uid}"
+            expected = " or ".join(map(str, sorted(trusted)))
+            yield f"{path}: must be owned by uid {expected}, not {status.st_uid}"

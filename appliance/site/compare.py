@@ -1,5 +1,4 @@
-"""What is published compared with the catalog: pages and markers that somebody removed or changed,
-and those that stand for nothing."""
+"""Comparison of the published tree with the catalog: missing, changed and extra entries."""
 
 import gzip
 import os
@@ -26,12 +25,12 @@ from appliance.text import has_controls, printable
 
 _PROJECTS = 100
 _FILES = 500
-_LATER = sys.maxsize  # of what is not known: it is about to be published
+_LATER = sys.maxsize  # serial of an unknown project: it is about to be published
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something of ``project``, which is of ``index``, that is not published as it should be."""
+    """Path of a ``project`` of ``index`` that is not published as the catalog requires."""
 
     index: str
     project: str
@@ -40,9 +39,9 @@ class Difference:
 
 
 class Comparison:
-    """What readers of one index see, compared with the catalog.
+    """Comparison of the published pages and markers of one index with the catalog.
 
-    What is not published yet differs in nothing: the next publication writes it.
+    Changes that are not published yet are no differences: the next publication writes them.
     """
 
     def __init__(self, spec: Spec, catalog: Catalog, name: str) -> None:
@@ -51,42 +50,43 @@ class Comparison:
         self._view = View(spec, self._site, name)
 
     def lists(self) -> Iterator[Difference]:
-        """What is amiss with the project list, or with all that readers see."""
+        """Yield the differences of the project list, or of the whole view."""
         with self._catalog.read() as reader:
             if unscanned(reader, self._spec, self._name):
                 return
             serial = max(reader.mark("lists"), 0)
 
         if not self._is_live():
-            text = "nothing is published that is of this spec and catalog"
+            text = "no pages published for this spec and catalog"
             yield Difference(self._name, "", "simple/", text)
             return
         for page in PAGES:
-            found = _serial(self._site.simple(self._name) / page)
-            if found is None or found < serial:
-                problem = "missing" if found is None else f"shows serial {found}, not {serial}"
+            shown = _serial(self._site.simple(self._name) / page)
+            if shown is None or shown < serial:
+                problem = "missing" if shown is None else f"serial {shown}, expected {serial}"
                 yield Difference(self._name, "", f"simple/{page}", f"published list: {problem}")
 
     def lacking(self, whole: bool = False) -> Iterator[Sequence[Difference]]:
-        """What readers lack of pages, and of the index's own files; with ``whole`` pages are read,
-        and not only looked at. Yields after each portion, also where nothing is amiss."""
+        """Yield missing and outdated pages, and missing markers and metadata of the index's own
+        files; ``whole`` also compares the content of pages. Yields after each portion, also an
+        empty one."""
         for index in self._spec.lineage(self._name) if self._is_live() else ():
             yield from self._lacking_pages(index, whole)
         yield from self._lacking_files()
 
     def superfluous(self) -> Iterator[Difference]:
-        """Pages of projects that the index does not show, and markers of files that are not
+        """Yield pages of projects that the index does not have, and markers of files that are not
         accepted."""
         with self._catalog.read() as reader:
             if unscanned(reader, self._spec, self._name) or reader.mark(SWEEP):
-                return  # much may be there that is about to be known, or swept
+                return  # an extra entry may be about to be accepted, or swept
 
         yield from self._superfluous_markers()
         if self._is_live():
             yield from self._superfluous_pages()
 
     def _is_live(self) -> bool:
-        """Whether the pages that readers see are those of this catalog and spec."""
+        """Return whether the published pages are those of this catalog and spec."""
         with self._catalog.read() as reader:
             return is_laid_out(self._spec) and self._view.is_live(reader.mark(self._view.mark))
 
@@ -106,7 +106,7 @@ class Comparison:
             yield self._compare_pages(suspects, whole) if suspects else ()
 
     def _has_pages(self, project: str, serial: int) -> bool:
-        """Whether the pages of a project show a serial, judged by their mtimes."""
+        """Return whether the pages of a project show a serial, by their mtimes."""
         directory, mtime = self._site.simple(self._name, project), page_time(serial)
         try:
             return all(int((directory / page).stat().st_mtime) == mtime for page in PAGES)
@@ -114,7 +114,7 @@ class Comparison:
             return False
 
     def _compare_pages(self, names: Sequence[str], whole: bool) -> list[Difference]:
-        """What is amiss with the pages of these projects, by what is known now."""
+        """Return the differences of the pages of these projects from the current catalog."""
         failed = unpublished(self._spec)
         differences: list[Difference] = []
         with self._catalog.read() as reader:
@@ -142,12 +142,12 @@ class Comparison:
             names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         with self._catalog.read() as reader:
             if reader.serial() != reader.mark("pages"):
-                return  # one may be about to go
+                return  # an extra page may be about to be removed
             known = {row.name for row in open_index(reader, self._spec, self._name).projects()}
 
         for name in names:
             if name not in known and self._site.simple(self._name, name).is_dir():
-                text = "pages of a project that is not there"
+                text = "pages of a project that the index does not have"
                 yield Difference(self._name, name, f"simple/{name}/", text)
 
     # --- files ---------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ class Comparison:
             yield self._compare_files(suspects) if suspects else ()
 
     def _compare_files(self, files: Sequence[File]) -> list[Difference]:
-        """What is amiss with the markers of these files, by what is known now."""
+        """Return the differences of the markers of these files from the current catalog."""
         failed = unpublished(self._spec)
         with self._catalog.read() as reader:
             since = reader.mark("pages")
@@ -181,15 +181,15 @@ class Comparison:
         return self._unchanged(differences, since, [self._name])
 
     def _missing(self, file: File) -> Iterator[tuple[str, str]]:
-        """The paths of a file, its signature and its metadata that cannot be fetched, but should
-        be; and why."""
+        """Yield those of the paths of a file, its signature and its metadata that clients cannot
+        download but should, with the reason."""
         for path in [file.path, file.path + SIGNATURE] if file.signature else [file.path]:
             if not self._site.is_accepted(self._name, path):
-                yield path, "it cannot be fetched: its marker is missing"
+                yield path, "not served: marker missing"
 
         metadata = self._site.metadata(self._name, file.path)
         if file.core_metadata is not None and not os.path.lexists(metadata):
-            yield file.path + METADATA, "it cannot be fetched: it is missing"
+            yield file.path + METADATA, "not served: metadata missing"
 
     def _superfluous_markers(self) -> Iterator[Difference]:
         top = self._site.marker(self._name, "")
@@ -199,16 +199,16 @@ class Comparison:
 
         with self._catalog.read() as reader:
             since = reader.mark("pages")
-            gone = {path for index, path in reader.left(since) if index == self._name}
+            removed = {path for index, path in reader.left(since) if index == self._name}
             for path in strays:
                 if has_controls(path):
-                    text = "no file of ours has such a name"
+                    text = "unexpected file name"
                     yield Difference(self._name, "", printable(path), text)
-                elif not gone & {path, path.removesuffix(SIGNATURE)}:
+                elif not removed & {path, path.removesuffix(SIGNATURE)}:
                     yield from self._compare_marker(reader, path, since)
 
     def _compare_marker(self, reader: Reader, path: str, since: int) -> Iterator[Difference]:
-        """What is amiss with one marker that seems to stand for nothing, by what is known now."""
+        """Yield the difference of one marker that seems to be extra from the current catalog."""
         plain = path.removesuffix(SIGNATURE)
         file = reader.file_at(self._name, path) or reader.file_at(self._name, plain)
         project = reader.project(self._name, file.project) if file else None
@@ -217,13 +217,13 @@ class Comparison:
 
         is_offered = project and file in project.offered and (path == plain or file.signature)
         if not is_offered and os.path.lexists(self._site.marker(self._name, path)):
-            text = "it may be fetched, though the catalog has no such file"
+            text = "served, but not in the catalog"
             yield Difference(self._name, file.project if file else "", path, text)
 
     def _unchanged(
         self, differences: list[Difference], since: int, indexes: Sequence[str]
     ) -> list[Difference]:
-        """Those of projects that did not change meanwhile, in none of ``indexes``."""
+        """Return the differences of projects that did not change meanwhile in ``indexes``."""
         if not differences:
             return []
         with self._catalog.read() as reader:
@@ -233,29 +233,29 @@ class Comparison:
 
 
 def _problem(path: Path, serial: int, content: bytes | None) -> str | None:
-    """Why a page is not the one of this serial, and of this content if it is given."""
-    found = _serial(path)
-    if found is None:
+    """Return why a page does not have this serial, or this content if given."""
+    shown = _serial(path)
+    if shown is None:
         return "missing"
-    if found != serial:
-        return f"shows serial {found}, not {serial}"
+    if shown != serial:
+        return f"serial {shown}, expected {serial}"
     if content is None:
         return None
 
     try:
         is_same = _text(path.name, path.read_bytes()) == _text(path.name, content)
     except (OSError, EOFError, ValueError) as error:
-        return f"cannot be read: {error}"
-    return None if is_same else "its bytes changed"
+        return f"not readable: {error}"
+    return None if is_same else "content changed"
 
 
 def _text(name: str, content: bytes) -> bytes:
-    """What a page says: another release of zlib makes other bytes of it."""
+    """Return the uncompressed page: another release of zlib compresses to other bytes."""
     return gzip.decompress(content) if name.endswith(".gz") else content
 
 
 def _serial(path: Path) -> int | None:
-    """The serial that a page shows by its mtime, -1 for one that is none; ``None`` without it."""
+    """Return the serial in a page's mtime, -1 if it is not one, ``None`` without a page."""
     try:
         digits = f"{int(path.stat().st_mtime):x}"
     except OSError:
@@ -264,7 +264,7 @@ def _serial(path: Path) -> int | None:
 
 
 def _is_marked(accepted: dict[str, bool], path: str) -> bool:
-    """Whether the path of a marker is that of an accepted file, or of its signature."""
+    """Return whether the path of a marker is that of an accepted file or of its signature."""
     return path in accepted or (
         path.endswith(SIGNATURE) and accepted.get(path.removesuffix(SIGNATURE), False)
     )

@@ -1,9 +1,9 @@
-"""Which package files may be fetched: their markers, and the metadata that their pages promise
-(PEP 658).
+"""Markers of package files that clients may download, and published core metadata (PEP 658).
 
-Whoever accepts a file keeps its metadata below ``<state>/metadata``; from there it is moved when
-the file is offered, and back when it no longer is. A kill between any two steps leaves it in one of
-both places, or in none if the file itself goes. What is in neither is read from the file again.
+Intake keeps the metadata of an accepted file below ``<state>/metadata``; the publisher moves it to
+``www`` when the file is offered, and back when it is withheld. A kill between any two steps leaves
+it in one of the two, or in neither if the file is removed. Missing metadata is read from the
+package file again.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class FilePublisher:
-    """Offers the files of all indexes, and withdraws them."""
+    """Publisher of the files of all indexes."""
 
     def __init__(self, spec: Spec, site: Site) -> None:
         self._site = site
@@ -37,8 +37,7 @@ class FilePublisher:
         }
 
     def offer(self, project: Project, batch: Batch, touched: Touched | None) -> None:
-        """Offer the files of a project that the journal says were ``touched``; without it all of
-        them."""
+        """Publish the ``touched`` files of a project, or all of them without that."""
         index, files = project.index, project.offered
         if touched is None or (index, project.name) in touched.projects:
             for file in files:
@@ -53,13 +52,13 @@ class FilePublisher:
                 self._offer(index, file, batch)
 
     def withhold(self, project: Project) -> None:
-        """See that no file of a quarantined project can be fetched (PEP 792)."""
+        """Unpublish the files of a quarantined project (PEP 792)."""
         for file in project.files:
             self._unmark(project.index, file.path)
-            self._put_back(project.index, file)
+            self._keep_metadata(project.index, file)
 
     def withdraw(self, reader: Reader, since: int) -> None:
-        """Unpublish the files that the journal says went after serial ``since``."""
+        """Unpublish the files removed after serial ``since``."""
         for index, path in reader.left(since):
             if index not in self._directories or reader.file_at(index, path) is not None:
                 continue
@@ -72,11 +71,11 @@ class FilePublisher:
             self._kept.prune(index, path)
 
     def sweep(self, reader: Reader, index: str, serial: int) -> None:
-        """Remove markers and metadata that the catalog does not account for. What went after
-        ``serial`` stays: there may be pages that show it, until it is withdrawn in its turn."""
-        known = {path: (signed, told) for path, signed, told in reader.accepted(index)}
-        left = {path for each, path in reader.left(serial) if each == index}
-        known.update(dict.fromkeys(left, (True, True)))
+        """Remove markers and metadata of files that are not accepted. Files removed after
+        ``serial`` keep theirs until :meth:`withdraw`: published pages may still list them."""
+        known = {path: (signed, has) for path, signed, has in reader.accepted(index)}
+        removed = {path for each, path in reader.left(serial) if each == index}
+        known.update(dict.fromkeys(removed, (True, True)))
 
         for path in files_below(self._site.marker(index, "")):
             signed, _ = known.get(path.removesuffix(SIGNATURE), (False, False))
@@ -89,13 +88,13 @@ class FilePublisher:
                 unlink(f"{self._top(index)}/{path}")
 
     def _top(self, index: str) -> str:
-        """The directory that all published metadata of an index lies in."""
+        """Return the directory of all published metadata of an index."""
         return self._site.metadata(index, "").rpartition("/")[0]
 
     # --- one file ------------------------------------------------------------------------------
 
     def _offer(self, index: str, file: File, batch: Batch) -> None:
-        """Mark what may be fetched, and see that there is the metadata that the page promises."""
+        """Create the markers of a file and its signature, and publish its metadata."""
         is_new = batch.mark(self._site.marker(index, file.path))
         if file.signature:
             batch.mark(self._site.marker(index, file.path + SIGNATURE))
@@ -110,7 +109,7 @@ class FilePublisher:
             unlink(published)
             return
 
-        # What is kept is newer: a file that is replaced has its former metadata in www meanwhile.
+        # Kept metadata is newer: www has that of a replaced file meanwhile.
         if _digest(kept) == file.core_metadata:
             batch.move(kept, published)
         elif _digest(published) != file.core_metadata:
@@ -118,8 +117,7 @@ class FilePublisher:
             self._restore_metadata(index, published, file, batch)
 
     def _move_metadata(self, index: str, old: str, file: File, batch: Batch) -> None:
-        """Let the metadata of a file that has moved be that of its new path, without opening it
-        again."""
+        """Move the metadata of a moved file to its new path, without reading the file again."""
         if file.core_metadata is None:
             self._kept.move(index, old, file.path)
             return
@@ -130,7 +128,7 @@ class FilePublisher:
                 return
 
     def _restore_metadata(self, index: str, target: str, file: File, batch: Batch) -> None:
-        """Read from the file what is neither kept nor published."""
+        """Publish metadata read from the package file, since it is neither kept nor published."""
         package = self._directories[index].root / file.path
         try:
             raw = examine.read_metadata(self._directories[index], file.path)
@@ -144,18 +142,18 @@ class FilePublisher:
             log.warning("%s: changed since it was accepted", package)
 
     def _unmark(self, index: str, path: str) -> None:
-        """See that neither the file at ``path`` nor its signature can be fetched."""
+        """Remove the markers of the file at ``path`` and of its signature."""
         marker = self._site.marker(index, path)
         unlink(marker)
         unlink(marker + SIGNATURE)
         remove_empty(marker.rpartition("/")[0], self._site.marker(index, "").rstrip("/"))
 
-    def _put_back(self, index: str, file: File) -> None:
-        """Keep the metadata of a file that is not offered any more where no reader sees it."""
+    def _keep_metadata(self, index: str, file: File) -> None:
+        """Move the metadata of a file that is not offered any more from ``www`` to the kept."""
         published, kept = self._site.metadata(index, file.path), self._kept.path(index, file.path)
         if not os.path.lexists(published):
             return
-        if _digest(kept) == file.core_metadata:  # that of a file which took the place of another
+        if _digest(kept) == file.core_metadata:  # that of a replaced file
             unlink(published)
             return
         make_directory(kept.rpartition("/")[0])
@@ -163,7 +161,7 @@ class FilePublisher:
 
 
 def _digest(path: str) -> str | None:
-    """The SHA-256, in hex, of what is at a path; ``None`` if there is no file."""
+    """Return the SHA-256 of a file in hex, or ``None`` if there is none."""
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a text, as the site gives it
             return hashlib.sha256(file.read()).hexdigest()

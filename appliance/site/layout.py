@@ -1,4 +1,4 @@
-"""For which spec the tree was made: what all of it depends on beside the catalog."""
+"""The layout note: the parts of the spec that the whole published tree depends on."""
 
 import hashlib
 
@@ -6,19 +6,19 @@ from appliance.atomic import unlink
 from appliance.site.tree import Site
 from appliance.spec import Spec
 
-# Raise it when the tree changes its form, so that all of it is written again.
+# Increment it when the format of the tree changes: then all of it is written again.
 _FORM = 2
 
 
 def packages_url(spec: Spec, view: str, index: str) -> str:
-    """The URL of an index's files as a project page of ``view`` refers to it."""
+    """Return the URL of an index's files for a project page of ``view``."""
     if view == index:
         return "../../packages/"
     return f"{spec.path}/{spec.prefix(index)}packages/"
 
 
 def is_laid_out(spec: Spec) -> bool:
-    """Whether ``www`` was made for this spec, and in full once."""
+    """Return whether ``www`` was completely written for this spec."""
     try:
         return (spec.www / ".layout").read_bytes() == _layout(spec)
     except FileNotFoundError:
@@ -26,22 +26,22 @@ def is_laid_out(spec: Spec) -> bool:
 
 
 def note_layout(site: Site, spec: Spec) -> None:
-    """Note that the tree is made for this spec, and in full."""
+    """Record that ``www`` is completely written for this spec."""
     with site.batch() as batch:
         batch.write(spec.www / ".layout", _layout(spec))
 
 
 def forget_layout(spec: Spec) -> None:
-    """Until all is written, nothing is known to be there."""
+    """Delete the record, before ``www`` is rewritten."""
     unlink(spec.www / ".layout")
 
 
 def described(spec: Spec) -> dict[str, str]:
-    """The same in words, by what each part is."""
+    """Return the same as text, by the name of each part."""
     has_bases = any(index.bases for index in spec.indexes.values())
-    parts = {"form of pages": str(_FORM), "order of indexes": ", ".join(spec.indexes)}
+    parts = {"page format": str(_FORM), "order of indexes": ", ".join(spec.indexes)}
     if has_bases:
-        parts["path of the url"] = spec.path or "/"
+        parts["path of url"] = spec.path or "/"
     for name, index in spec.indexes.items():
         parts[f"packages directory of {name}"] = str(index.packages)
         parts[f"bases of {name}"] = ", ".join(index.bases) or "none"
@@ -49,7 +49,7 @@ def described(spec: Spec) -> dict[str, str]:
 
 
 def _layout(spec: Spec) -> bytes:
-    """What the whole tree depends on beside the catalog."""
+    """Return a digest of the parts of the spec that the whole tree depends on."""
     has_bases = any(index.bases for index in spec.indexes.values())
     parts = [str(_FORM), spec.path if has_bases else ""]  # see packages_url
     for name, index in spec.indexes.items():

@@ -1,7 +1,7 @@
-"""A project, or a list of projects, to HTML and JSON; pure.
+"""Rendering of a project or a list of projects as HTML and JSON; pure functions.
 
-Simple repository API 1.4: PEP 503, 592, 629, 658 with 714, 691, 700, 792. Both forms come from
-one value and carry the same facts, as far as HTML has a word for them.
+Simple repository API 1.4: PEP 503, 592, 629, 658 with 714, 691, 700, 792. Both forms are
+rendered from one value and carry the same facts, as far as HTML has attributes for them.
 """
 
 import gzip
@@ -65,7 +65,7 @@ _LIST = _environment.from_string(
 
 
 def project_pages(project: Project, packages: str) -> dict[str, bytes]:
-    """The four files of a project's page by name (see :data:`store.PAGES`).
+    """Return the four files of a project's page by name (see :data:`tree.PAGES`).
 
     ``packages`` is the URL of the packages directory, relative to the page, ending in ``/``.
     """
@@ -74,7 +74,7 @@ def project_pages(project: Project, packages: str) -> dict[str, bytes]:
 
 
 def list_pages(projects: Iterable[tuple[str, str, int]], serial: int) -> dict[str, bytes]:
-    """The four files of the project list, from each project's name, display name and serial."""
+    """Return the four files of the project list, from name, display name and serial of each."""
     rows = list(projects)
     html = _LIST.render(projects=rows, serial=serial, version=API_VERSION)
     body = {
@@ -85,13 +85,13 @@ def list_pages(projects: Iterable[tuple[str, str, int]], serial: int) -> dict[st
 
 
 def upload_time(file: File) -> str:
-    """When the file was uploaded, as PEP 700 writes it: UTC, six digits, ``Z``."""
+    """Return the upload time in the form of PEP 700: UTC, six digits, ``Z``."""
     time = _EPOCH + timedelta(microseconds=file.upload_time)
     return f"{time.isoformat(timespec='microseconds')}Z"
 
 
 def file_url(packages: str, file: File) -> str:
-    """The URL of a file; ``+`` is encoded, as some clients take it for a space."""
+    """Return the URL of a file; ``+`` is encoded, since some clients decode it to a space."""
     return packages + quote(file.path, safe="/!~")
 
 
@@ -102,7 +102,7 @@ def _project_html(project: Project, files: _Files) -> bytes:
 
 
 def _link(file: File, url: str, signed: bool) -> str:
-    """A file's line. Without the template, as there may be tens of thousands."""
+    """Return a file's line. Without a template, since there may be tens of thousands."""
     marks = ""
     if file.requires_python is not None:
         marks += f' data-requires-python="{_escape(file.requires_python)}"'
@@ -135,7 +135,7 @@ def _project_json(project: Project, files: _Files) -> bytes:
 
 
 def _file_json(file: File, url: str) -> dict[str, Any]:
-    """A file's entry. What is unknown is left out: uv rejects a page with nulls in it."""
+    """Return a file's entry, without unknown values: uv rejects a page with nulls."""
     entry: dict[str, Any] = {
         "filename": file.filename,
         "url": url,
@@ -158,9 +158,9 @@ def _dump(body: dict[str, Any]) -> bytes:
 
 
 def _variants(html: bytes, body: bytes) -> dict[str, bytes]:
-    """The forms of one page, no two of one size: all have one mtime, and size and mtime are what
-    a server makes the ETag of, which must differ between representations (RFC 9110). A newline
-    more at its end changes neither document."""
+    """Return the forms of one page, no two of the same size: all have one mtime, and nginx makes
+    the ETag of size and mtime, which must differ between representations (RFC 9110). An additional
+    newline at its end changes neither document."""
     while True:
         contents = (html, _compress(html), body, _compress(body))
         sizes = [len(content) for content in contents]

@@ -1,5 +1,5 @@
-"""Projects to pages and to files that can be fetched, many at a time; one that cannot be rendered
-keeps the pages that it had."""
+"""Publication of projects, many at a time: pages, markers and metadata. A project that cannot be
+rendered keeps its previous pages."""
 
 import errno
 import json
@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 _OF_A_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EILSEQ)
 
 Changed = Sequence[tuple[str, str]]
-"""Index and name of projects."""
+"""Pairs of index and project name."""
 
 
 class ProjectPublisher:
-    """Publishes projects of all indexes of ``spec``.
+    """Publisher of the projects of all indexes of ``spec``.
 
     Attributes:
-        directories: Where the pages of each index are to be written, by its name.
+        directories: Directory of the pages of each index, by its name.
     """
 
     def __init__(self, spec: Spec, site: Site, files: FilePublisher) -> None:
@@ -42,9 +42,10 @@ class ProjectPublisher:
         self.directories: dict[str, Path] = {}
 
     def publish(self, reader: Reader, changed: Changed, touched: Touched | None) -> None:
-        """Publish projects with those of their files that were ``touched``; without it with all.
+        """Publish projects with their ``touched`` files, or with all files without that.
 
-        One that cannot be rendered stops no other. Raises what is wrong with all, a full disk say.
+        A project that cannot be rendered does not stop the others. Raises errors that concern
+        all projects, such as a full disk.
         """
         try:
             self._publish(reader, changed, touched)
@@ -52,7 +53,7 @@ class ProjectPublisher:
             if _is_of_all(error, reader):
                 raise
             if len(changed) == 1:
-                log.exception("%s/%s cannot be published", *changed[0])
+                log.exception("%s/%s: cannot be published", *changed[0])
                 self._failed["/".join(changed[0])] = f"{type(error).__name__}: {error}"
                 return
 
@@ -64,7 +65,7 @@ class ProjectPublisher:
         own = self._own(reader, changed)
         shown = self._shown(reader, changed)
 
-        # Files first: no page lists one that cannot be fetched.
+        # Files first: no page lists a file that clients cannot download.
         with self._site.batch() as batch:
             for project in own:
                 self._files.offer(project, batch, touched)
@@ -84,7 +85,7 @@ class ProjectPublisher:
         write_pages(self.directories[view] / project.name, content, project.serial, batch)
 
     def _own(self, reader: Reader, changed: Changed) -> list[Project]:
-        """The changed projects that are still there, as their own indexes have them."""
+        """Return the changed projects that still exist, from their own indexes."""
         names: dict[str, list[str]] = {index: [] for index in self._spec.indexes}
         for index, name in changed:
             names.get(index, []).append(name)
@@ -95,7 +96,7 @@ class ProjectPublisher:
         ]
 
     def _shown(self, reader: Reader, changed: Changed) -> dict[tuple[str, str], Project | None]:
-        """What each index shows now under the changed names, by index and name."""
+        """Return the project that each index now shows for the changed names, by index and name."""
         shown: dict[tuple[str, str], Project | None] = {}
         for view in self._spec.indexes:
             lineage = self._spec.lineage(view)
@@ -108,16 +109,16 @@ class ProjectPublisher:
 
     def raise_failures(self) -> None:
         """Raise :class:`PyindexError` with the projects that could not be published since the last
-        call, and why."""
+        call, and the reasons."""
         failed, self._failed = self._failed, {}
         if failed:
             raise PyindexError(
-                "everything is published but these projects, which keep the pages that they had: "
+                "projects that could not be published and keep their previous pages: "
                 + "; ".join(f"{name}: {reason}" for name, reason in failed.items())
             )
 
     def note_failures(self, changed: Changed, everything: bool) -> None:
-        """Note for :func:`unpublished` how the publication of projects went."""
+        """Record the failures for :func:`unpublished`."""
         before = unpublished(self._spec)
         tried = {"/".join(each) for each in changed}
         kept = {} if everything else {k: v for k, v in before.items() if k not in tried}
@@ -128,7 +129,7 @@ class ProjectPublisher:
 
 
 def unpublished(spec: Spec) -> dict[str, str]:
-    """Why projects, as ``INDEX/NAME``, keep the pages that they had: they cannot be rendered."""
+    """Return by ``INDEX/NAME`` why projects could not be rendered and keep previous pages."""
     try:
         failures: dict[str, str] = json.loads(_failures(spec).read_bytes())
     except (FileNotFoundError, ValueError):
@@ -137,7 +138,7 @@ def unpublished(spec: Spec) -> dict[str, str]:
 
 
 def write_pages(directory: Path, content: dict[str, bytes], serial: int, batch: Batch) -> None:
-    """Write the forms of a page, by their file names; their mtime tells the ``serial``."""
+    """Write the forms of a page, by their file names, with the ``serial`` in their mtime."""
     for name, text in content.items():
         batch.write(directory / name, text, page_time(serial))
 
@@ -147,7 +148,7 @@ def _failures(spec: Spec) -> Path:
 
 
 def _is_of_all(error: Exception, reader: Reader) -> bool:
-    """Whether an error is not one project's: the disk is full, say, or the catalog damaged."""
+    """Return whether an error concerns all projects, such as a full disk or a damaged catalog."""
     if isinstance(error, sa.exc.DatabaseError):
         try:
             reader.serial()

@@ -1,7 +1,7 @@
-"""From the journal to what can be read: markers, metadata files and pages under ``<state>/www``.
+"""Publication of the catalog: markers, metadata files and pages below ``<state>/www``.
 
-Publishing brings the site up to the catalog's serial. It can be repeated at any time: what it
-writes is a function of the catalog alone, so that after a crash the next run repairs the last.
+Publishing updates the tree to the catalog's serial. It can be repeated at any time: the tree is a
+function of the catalog alone, so that after a crash the next run completes the last.
 """
 
 import contextlib
@@ -38,13 +38,12 @@ _POLL_SECONDS = 0.02
 
 
 class Publisher:
-    """Publishes all indexes of ``spec``; any number of processes may have one.
+    """Publisher of all indexes of ``spec``; any number of processes may have one.
 
-    One of them writes at a time, and reads under the lock what it writes: no page is ever replaced
-    by an older one. The four forms of a page are replaced one after the other: a reader may find
-    one form of the next serial and another of the last, each whole and with its own serial, for
-    as long as four renames take, or, when the process was killed between them, until the next
-    publication writes all four again.
+    One process writes at a time, and reads the catalog under the lock: no page is ever replaced by
+    an older one. The four forms of a page are replaced one after the other: a client may get one
+    form of the next serial and another of the last, each complete and with its own serial, for
+    the time of four renames, or, after a kill between them, until the next publication.
     """
 
     def __init__(self, spec: Spec, catalog: Catalog) -> None:
@@ -55,23 +54,24 @@ class Publisher:
         self._projects = ProjectPublisher(spec, self._site, self._files)
 
     def publish(self, everything: bool = False) -> int:
-        """Bring markers and project pages up to the last serial, which is returned.
+        """Update markers and project pages to the last serial, which is returned.
 
         With ``everything``, or when the tree is missing or was made for another spec, all of it
-        is written again. Where there is nothing to do it costs one look into the catalog. Raises
-        ``OSError`` if the state directory cannot be written; :class:`PyindexError` if it is not
-        ours, if another process publishes for too long, and, when all else is published, for
-        projects that cannot be.
+        is rewritten. Without changes it costs one query. Raises ``OSError`` if the state
+        directory cannot be written; :class:`PyindexError` if pyindex did not create it, if
+        another process publishes for too long, and, after all others are published, for projects
+        that cannot be.
         """
         serial = None if everything else self._published()
         if serial is None:
             with self._lock():
-                serial = self._bring_up(everything)
+                serial = self._update(everything)
             self._projects.raise_failures()
         return serial
 
     def publish_lists(self) -> bool:
-        """Write the project lists if they are behind. They cost the most, and may lag a second."""
+        """Write the project lists if they are outdated; returns whether they were. They cost the
+        most, and may lag by a second."""
         self.publish()
         with self._catalog.read() as reader:
             marks = reader.marks()
@@ -87,7 +87,7 @@ class Publisher:
         return True
 
     def mend(self, lacking: Collection[tuple[str, str]]) -> None:
-        """Write pages and markers of projects, given as index and name, once more."""
+        """Rewrite pages and markers of projects, given as index and name."""
         self.publish()
         with self._lock(), self._catalog.read() as reader:
             self._locate(reader.marks())
@@ -96,7 +96,7 @@ class Publisher:
         self._projects.raise_failures()
 
     def _published(self) -> int | None:
-        """The last serial, if everything is published up to it."""
+        """Return the last serial if everything is published up to it."""
         if not is_laid_out(self._spec):
             return None
 
@@ -110,7 +110,7 @@ class Publisher:
         return serial if is_up_to_date and self._are_all_located() else None
 
     def _locate(self, marks: Mapping[str, int]) -> list[str]:
-        """Find out where the pages of each view are; returns those that no reader sees yet."""
+        """Set the directory of the pages of each view; returns the views not visible yet."""
         numbers = {name: marks.get(view.mark, 0) for name, view in self._views.items()}
         directories = {name: view.directory(numbers[name]) for name, view in self._views.items()}
         self._projects.directories = {name: d for name, d in directories.items() if d is not None}
@@ -121,22 +121,23 @@ class Publisher:
 
     # --- one process at a time, in steps --------------------------------------------------------
 
-    def _bring_up(self, everything: bool) -> int:
+    def _update(self, everything: bool) -> int:
+        """Publish under the lock; returns the serial."""
         self._site.claim()
         with self._catalog.read() as reader:
             marks = reader.marks()
             waiting = self._locate(marks)
-            # Read before the serial: whatever a finished scan found has one by now.
+            # Read before the serial: all changes of a finished scan have one by now.
             ready = [name for name in waiting if not unscanned(reader, self._spec, name)]
-            # Views that are about to appear are new, and sweep for themselves.
+            # Views that are about to appear are new and sweep on their own.
             everything = everything or (not waiting and self._is_to_sweep(reader))
 
-        anew = self._views.keys() - self._projects.directories.keys()
-        everything = everything or bool(anew) or not is_laid_out(self._spec)
+        new = self._views.keys() - self._projects.directories.keys()
+        everything = everything or bool(new) or not is_laid_out(self._spec)
         if everything:
-            self._lay_out(anew)
+            self._lay_out(new)
 
-        serial = self._write_everything() if everything else self._catch_up()
+        serial = self._write_everything() if everything else self._write_changes()
         if everything:
             self._catalog.set_mark("lists", _NEVER)
             note_layout(self._site, self._spec)
@@ -147,8 +148,8 @@ class Publisher:
             self._catalog.clear_mark(SWEEP, marks.get(SWEEP, 0))
         return serial
 
-    def _catch_up(self) -> int:
-        """Publish what changed since the last time; returns the serial that pages are up to."""
+    def _write_changes(self) -> int:
+        """Publish changes since the last publication; returns the serial."""
         with self._catalog.read() as reader:
             serial, since = reader.serial(), reader.mark("pages")
             changed, touched = reader.changed_projects(since), reader.touched(since)
@@ -162,11 +163,11 @@ class Publisher:
         return serial
 
     def _write_everything(self) -> int:
-        """Publish every project, and remove what stands for none; returns the serial."""
+        """Publish every project and remove all other pages and files; returns the serial."""
         with self._catalog.read() as reader:
             serial, changed = reader.serial(), reader.changed_projects(0)
 
-        # Each portion has a view of its own: one that is open for long keeps SQLite's log growing.
+        # One read transaction per portion: a long one keeps SQLite's write-ahead log growing.
         for portion in _portions(changed):
             with self._catalog.read() as reader:
                 self._projects.publish(reader, portion, None)
@@ -178,7 +179,7 @@ class Publisher:
         return serial
 
     def _show(self, names: list[str]) -> int:
-        """Let views appear that are whole by now: pages, list and all."""
+        """Make views visible that are complete: pages and lists; returns the serial."""
         serial = self._write_lists(names)
         unsettled = set(self._spec.indexes) - self._settled()
         for name in names:
@@ -188,23 +189,23 @@ class Publisher:
         return serial
 
     def _write_lists(self, names: list[str]) -> int:
-        """Write the project lists of these views; returns the serial that they show. No page is
-        older than what the list says of it."""
+        """Write the project lists of these views; returns their serial. No page is older than its
+        serial in the list."""
         with self._catalog.read() as reader:
             serial = reader.serial()
             rows = {name: list(open_index(reader, self._spec, name).projects()) for name in names}
 
-        self._catch_up()
+        self._write_changes()
         with self._site.batch() as batch:
             for name in names:
                 content = _list_pages(rows.pop(name), serial)
                 write_pages(self._projects.directories[name], content, serial, batch)
         return serial
 
-    # --- what is no longer there ---------------------------------------------------------------
+    # --- removal -------------------------------------------------------------------------------
 
     def _settled(self) -> set[str]:
-        """The indexes whose files are on no page that this catalog did not make."""
+        """Return the indexes whose files are on no page of another catalog."""
         others = {
             index
             for name, view in self._views.items()
@@ -214,14 +215,14 @@ class Publisher:
         return set(self._spec.indexes) - others
 
     def _is_to_sweep(self, reader: Reader) -> bool:
-        """Whether the tree may hold what another catalog had, and all folders were scanned since:
-        not before, since until then this catalog lacks what is there."""
+        """Return whether the tree may contain files of another catalog, and all packages
+        directories were scanned since: an incomplete catalog would remove too much."""
         return bool(reader.mark(SWEEP)) and not any(
             unscanned(reader, self._spec, index) for index in self._spec.indexes
         )
 
     def _sweep_pages(self) -> None:
-        """Remove the pages of projects that the catalog does not account for."""
+        """Remove the pages of projects that the catalog does not have."""
         for view, directory in self._projects.directories.items():
             with self._catalog.read() as reader:
                 known = {row.name for row in open_index(reader, self._spec, view).projects()}
@@ -236,12 +237,12 @@ class Publisher:
 
     # --- the tree ------------------------------------------------------------------------------
 
-    def _lay_out(self, anew: Iterable[str]) -> None:
-        """Make the tree ready to be written in full, with the views ``anew`` from nothing; remove
-        what belongs to indexes that are no more."""
+    def _lay_out(self, new: Iterable[str]) -> None:
+        """Prepare the tree for being rewritten, with empty directories for the views ``new``, and
+        remove the pages of indexes that are no longer in the spec."""
         forget_layout(self._spec)
         self._site.remove_others()
-        for name in anew:
+        for name in new:
             view = self._views[name]
             view.withdraw()
             self._catalog.set_mark(view.mark, view.stage())
@@ -249,7 +250,7 @@ class Publisher:
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
-        """One publisher at a time, of all processes; the lock ends with its holder."""
+        """Hold the lock of all publishing processes, which ends with the process."""
         self._site.check()
         make_directory(self._spec.state)
         with (self._spec.state / "publish.lock").open("a+") as file:
@@ -261,25 +262,24 @@ class Publisher:
             yield
 
     def _wait(self, file: IO[str]) -> None:
-        """Wait for the lock on ``file``, neither without a word nor for ever."""
+        """Wait for the lock on ``file``, with a warning after a while and an error in the end."""
         start, is_logged = time.monotonic(), False
         while not try_lock(file):
             waited = time.monotonic() - start
             if waited > _GIVE_UP_SECONDS:
-                raise self._given_up(file)
+                raise self._timeout(file)
             if waited > _WARN_SECONDS and not is_logged:
                 log.warning("waiting for process %s, which is publishing", _holder(file))
                 is_logged = True
             time.sleep(_POLL_SECONDS)
 
-    def _given_up(self, file: IO[str]) -> PyindexError:
+    def _timeout(self, file: IO[str]) -> PyindexError:
         with self._catalog.read() as reader:
             serial = reader.serial()
         return PyindexError(
-            f"process {_holder(file)} has been publishing for more than"
-            f" {_GIVE_UP_SECONDS:.0f} seconds ({file.name}); all changes up to serial {serial} are"
-            " recorded, and will be published by it or, once it has ended, by any other; end it if"
-            " it hangs"
+            f"{file.name}: process {_holder(file)} has been publishing for more than"
+            f" {_GIVE_UP_SECONDS:.0f} seconds; changes up to serial {serial} are recorded and will"
+            " be published later; if the process hangs, kill it"
         )
 
 
@@ -294,11 +294,11 @@ def _portions(changed: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]
 
 
 def _list_pages(rows: list[Listed], serial: int) -> dict[str, bytes]:
-    """The pages of a project list; without rows that cannot be rendered, if there are any."""
+    """Return the pages of a project list, without rows that cannot be rendered."""
     try:
         return pages.list_pages(rows, serial)
     except Exception:
-        log.exception("projects are left out of the list that cannot be written")
+        log.exception("projects that cannot be rendered are missing from the project list")
         return pages.list_pages([row for row in rows if _can_be_listed(row)], serial)
 
 

@@ -1,8 +1,8 @@
-"""A view is what readers see below one URL: an index, and its bases behind it. It appears whole.
+"""A view: the pages of one index with its bases, which become visible atomically.
 
-Its first pages are written aside while its indexes are scanned; one rename puts them in place.
-Until then an absent page says nothing, and no base may answer in the place of an index that may yet
-have the project (dependency confusion).
+The first pages are written to a staging directory while the indexes are scanned; one rename makes
+them visible. Until then an absent page means nothing, and no base may answer for an index that may
+yet have the project (dependency confusion).
 """
 
 import contextlib
@@ -23,10 +23,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class View:
-    """Where the pages of one index are, and of which catalog.
+    """Directory of the pages of one index, and the catalog that they were made from.
 
-    The directory has a note of the lineage that it was made for, and a number that the catalog
-    knows: pages that another catalog made are not brought up to date, but replaced as a whole.
+    The directory has a note with the lineage that it was made for and a number stored in the
+    catalog: pages of another catalog are not updated but replaced as a whole.
     """
 
     def __init__(self, spec: Spec, site: Site, name: str) -> None:
@@ -37,27 +37,27 @@ class View:
 
     @property
     def number(self) -> int:
-        """The number of the catalog that the pages are of; 0 if they are of another lineage."""
+        """Return the number in the note of the pages; 0 if they are of another lineage."""
         number, lineage = _note(self._live)
         return number if lineage == self.lineage else 0
 
     def is_live(self, number: int) -> bool:
-        """Whether the pages that readers see are those of the catalog that has this number."""
+        """Return whether the visible pages are those of the catalog with this number."""
         return self._made_for(self._live, number)
 
     def is_staged(self) -> bool:
-        """Whether pages are made anew, aside."""
+        """Return whether new pages are being staged."""
         return self._staged.exists()
 
     def directory(self, number: int) -> Path | None:
-        """Where pages are to be written; ``None`` before :meth:`stage`."""
+        """Return the directory to write pages to; ``None`` before :meth:`stage`."""
         for directory in (self._live, self._staged):
             if self._made_for(directory, number):
                 return directory
         return None
 
     def stage(self) -> int:
-        """Begin anew, aside; returns the number that the catalog is to remember."""
+        """Create an empty staging directory; returns the number for the catalog to store."""
         self._site.remove_tree(self._staged)
         number = 1 + secrets.randbelow(1 << 62)
         atomic.make_directory(self._staged)
@@ -66,17 +66,18 @@ class View:
         return number
 
     def withdraw(self) -> None:
-        """Take down pages in which an index answers that no longer comes first for each name."""
+        """Unpublish pages of another lineage, unless the present one only adds or drops bases at
+        its end: in others an index could answer that is no longer first."""
         before = _note(self._live)[1]
         common = min(len(before), len(self.lineage))
         if not common or before[:common] != self.lineage[:common]:
             self._site.remove_tree(self._live)
 
     def show(self) -> None:
-        """Put what is staged in the place of what readers saw until now, whole."""
+        """Make the staged pages visible, replacing the previous ones atomically."""
         atomic.make_directory(self._live.parent)
         with contextlib.suppress(FileNotFoundError):
-            if self._live.is_symlink():  # an alias, in trees from before
+            if self._live.is_symlink():  # an alias, in trees of older releases
                 self._live.unlink()
         if os.path.lexists(self._live):
             _exchange(self._staged, self._live, self._site.spare())
@@ -86,11 +87,11 @@ class View:
         self.clear()
 
     def shown(self) -> list[str]:
-        """The indexes whose files stand on the pages that readers see."""
+        """Return the indexes whose files are on the visible pages."""
         return [line.partition(" ")[0] for line in _note(self._live)[1]]
 
     def clear(self) -> None:
-        """Remove what is staged, which has been shown."""
+        """Remove the staging directory, after :meth:`show`."""
         self._site.remove_tree(self._staged)
 
     def _made_for(self, directory: Path, number: int) -> bool:
@@ -107,8 +108,8 @@ def _note(directory: Path) -> tuple[int, list[str]]:
 
 
 def _exchange(new: Path, old: Path, spare: Path) -> None:
-    """Let two directories change places; where the system cannot do it at once, in three steps:
-    should it end between them, :meth:`View.directory` finds ``new`` where it was."""
+    """Exchange two directories; in three steps where the system cannot do it atomically: after a
+    kill between them, :meth:`View.directory` finds ``new`` where it was."""
     names = (os.fsencode(new), os.fsencode(old))
     with contextlib.suppress(AttributeError):  # glibc before 2.28
         if not _libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE):

@@ -120,12 +120,12 @@ def garbled(content: list[bytes]) -> list[bytes]:
 
 
 TAMPERED = [
-    (altered, ["line 3 does not follow the one before it: a line there was changed or taken out"]),
+    (altered, ["line 3 does not match the digest of the line before: a line was changed or removed"]),
     (
         taken_out,
-        ["line 2 does not follow the one before it: a line there was changed or taken out"],
+        ["line 2 does not match the digest of the line before: a line was changed or removed"],
     ),
-    (garbled, ["line 2 cannot be read, and is left out", "line 3 does not follow"]),
+    (garbled, ["line 2 not readable; skipped", "line 3 does not match"]),
 ]
 
 

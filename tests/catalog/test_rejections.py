@@ -15,8 +15,8 @@ from tests.dist import make_wheel
 
 # (path, reason, inode, sha256) as version 2 has them; the code and whether it is tried again.
 OLD = [
-    ("a-1.zip", "duplicate: the index has this file name already, at x/a-1.zip", 5, None),
-    ("b-1.zip", "its bytes changed since it was accepted", 6, "0" * 64),
+    ("a-1.zip", "duplicate: the index already has this file name, at x/a-1.zip", 5, None),
+    ("b-1.zip", "content changed since it was accepted", 6, "0" * 64),
     ("c-1.zip", "the process that examined it was killed twice", -2, None),
     ("d-1.zip", "cannot be read: Permission denied", -1, None),
     ("e-1.zip", "truncated or damaged archive", 7, None),

@@ -22,7 +22,7 @@ from tests.wholeness import look, package_files
 WORDS = {
     "EIO": "Input/output error",
     "ESTALE": "Stale file handle",
-    "ENOSPC": "No space left|free some space",
+    "ENOSPC": "No space left|free some disk space|free some space",
     "EMFILE": "Too many open files",
     "EROFS": "Read-only file system",
 }

@@ -239,7 +239,7 @@ OTHERS = {
         "state: state\nindexes: {b: {packages: b}, a: {packages: a, bases: [b]}}\n",
         "order of indexes is a, b there and b, a here",
     ),
-    "url": (f"url: http://x/y\n{TWO}", "path of the url is / there and /y here"),
+    "url": (f"url: http://x/y\n{TWO}", "path of url is / there and /y here"),
     "folder": (TWO.replace("packages: b", "packages: c"), "packages directory of b is .*/b there"),
     "index": (
         TWO.replace("b: {packages: b}", "b: {packages: b}, c: {packages: c}"),

@@ -133,7 +133,7 @@ def test_catalog_and_log_are_checked(both: Lab) -> None:
     assert len(problems) == 3
     assert "malformed" in problems[0]
     assert problems[1].startswith("other decisions than the catalog has")
-    assert "line 3 does not follow the one before it" in problems[2]
+    assert "line 3 does not match the digest of the line before" in problems[2]
 
 
 def test_it_goes_on_where_it_was_interrupted(both: Lab) -> None:
@@ -242,16 +242,16 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "pages are gone": ("simple/foo", shutil.rmtree, "published page: missing"),
     "of a base": ("simple/bar/index.html", Path.unlink, "published page: missing"),
     "another name": ("b/simple/both/index.html.gz", Path.unlink, "published page: missing"),
-    "an old page": ("simple/foo/index.html", os.utime, "published page: shows serial "),
-    "other bytes": ("simple/foo/index.html.gz", differently, "published page: its bytes changed"),
+    "an old page": ("simple/foo/index.html", os.utime, "published page: serial "),
+    "other bytes": ("simple/foo/index.html.gz", differently, "published page: content changed"),
     "half a page": ("simple/foo/index.html.gz", flip, "published page: "),
     "a list": ("b/simple/index.json", Path.unlink, "published list: missing"),
-    "all pages": ("b/simple", shutil.rmtree, "nothing is published"),
+    "all pages": ("b/simple", shutil.rmtree, "no pages published"),
     "a marker": (f".accepted/a/packages/{FOO}", Path.unlink, "its marker is missing"),
     "all markers": (".accepted/b", shutil.rmtree, "its marker is missing"),
     "no such file": (".accepted/a/packages/no.whl", Path.touch, "may be fetched, though"),
     "no such signature": (f".accepted/a/packages/{FOO}.asc", Path.touch, "may be fetched, though"),
-    "no such project": ("simple/nobody", Path.mkdir, "pages of a project that is not there"),
+    "no such project": ("simple/nobody", Path.mkdir, "pages of a project that the index does not have"),
 }
 
 

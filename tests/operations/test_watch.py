@@ -439,4 +439,4 @@ def test_a_watcher_pauses_before_it_tries_again(
     watching.run()
     assert (pauses.count, len(tries)) == (3, 3)
     (told,) = caplog.messages
-    assert "was not made by pyindex" in told
+    assert "not created by pyindex" in told

@@ -140,15 +140,15 @@ def test_systemd_219_knows_every_directive(
 
 
 REFUSED = [
-    ("ProtectSystem=strict", "knows yes and full"),
-    ("ProtectHome=tmpfs", "knows yes and read-only"),
-    ("Type=exec", "knows no such type"),
-    ("ExecStart=+/bin/true", "wants an absolute path, after - or @ at most"),
-    ("ExecStart=true", "wants an absolute path, after - or @ at most"),
+    ("ProtectSystem=strict", "has yes and full only"),
+    ("ProtectHome=tmpfs", "has yes and read-only only"),
+    ("Type=exec", "has no such type"),
+    ("ExecStart=+/bin/true", "requires an absolute path, after - or @ at most"),
+    ("ExecStart=true", "requires an absolute path, after - or @ at most"),
     ("StandardOutput=append:/x", "cannot write to a file"),
-    ("WorkingDirectory=~", "wants a path alone"),
-    ("RuntimeDirectory=a/b", "wants names without a slash"),
-    ("MemoryLimit=50%", "knows no percentages"),
+    ("WorkingDirectory=~", "requires a plain path"),
+    ("RuntimeDirectory=a/b", "requires names without a slash"),
+    ("MemoryLimit=50%", "has no percentages"),
 ]
 UNKNOWN = [
     ("Service", "NoSuch"),
@@ -181,7 +181,7 @@ def test_directives_that_systemd_219_ignores(section: str, directive: str) -> No
 
 def test_a_line_that_says_nothing() -> None:
     """What is no directive is told too."""
-    assert lint.systemd_219("[Unit]\njust words") == ["line 2: 'just words' is no directive"]
+    assert lint.systemd_219("[Unit]\njust words") == ["line 2: 'just words' is not a directive"]
 
 
 @pytest.mark.parametrize("text", FINE)

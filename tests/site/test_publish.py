@@ -248,7 +248,7 @@ def test_a_tree_that_is_not_ours_is_refused(lab: Lab) -> None:
     theirs.parent.mkdir(parents=True)
     theirs.write_text("theirs")
     before = sorted(lab.spec.state.rglob("*"))
-    message = f"{lab.spec.www} is not empty and was not made by pyindex"
+    message = f"{lab.spec.www}: not empty and not created by pyindex"
     with pytest.raises(PyindexError, match=message):
         update(lab.spec)
     for attempt in (
@@ -400,6 +400,6 @@ def test_a_tree_that_looks_like_ours_is_not(lab: Lab, inside: str) -> None:
     theirs = lab.spec.www / inside
     theirs.parent.mkdir(parents=True)
     theirs.write_text("theirs")
-    with pytest.raises(PyindexError, match="was not made by pyindex"):
+    with pytest.raises(PyindexError, match="not created by pyindex"):
         lab.once()
     assert theirs.read_text() == "theirs"
