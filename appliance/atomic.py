@@ -210,6 +210,7 @@ def sync_paths(paths: list[str]) -> None:
         directory = Path(paths[0]).parent
         sync(next(each for each in (directory, *directory.parents) if each.is_dir()))
         return
+
     for path in paths:
         try:
             descriptor = os.open(path, os.O_RDONLY)

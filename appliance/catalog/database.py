@@ -139,8 +139,10 @@ class Catalog:
             except sa.exc.OperationalError:
                 # A process with write access closed the catalog, which removed its write-ahead log.
                 engine = self._readable(create)
+
             if "IMMEDIATE" in begin and engine.url.query:  # see schema.open_engine
                 raise CatalogError(f"catalog {self.path}: {self._advice('readonly database')}")
+
             with engine.connect() as connection:
                 if other is not None:
                     connection.exec_driver_sql("ATTACH ? AS other", (str(other),))

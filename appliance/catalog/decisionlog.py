@@ -79,12 +79,14 @@ def follow(state: Path, reader: Reader) -> None:
         else:
             now = time.time_ns() // _NANOSECONDS_PER_MICROSECOND
             texts = [_snapshot(reader, reader.serial(), now, "snapshot")]
+
         previous = _digest(lines[-1]) if lines else ""
         new = []
         for text in filter(_is_sound, texts):
             line = json.dumps(text | {"previous": previous}).encode()
             new.append(line + b"\n")
             previous = _digest(line)
+
         _append(descriptor, b"".join(new), end)
 
 
@@ -220,17 +222,18 @@ def _last(lines: list[bytes], at_most: int = schema.SERIALS) -> int | None:
 def _parsed(path: Path, lines: list[bytes]) -> Log:
     log, previous = Log(), ""
     for number, raw in enumerate(lines, 1):
+        expected, previous = previous, _digest(raw)
         line = _parse(raw)
         if line is None:
             log.problems.append(f"{path}: line {number} not readable; skipped")
-        else:
-            log.lines.append(line)
-            if line["previous"] != previous:
-                log.problems.append(
-                    f"{path}: line {number} does not match the digest of the line before: a line"
-                    " was changed or removed; still applied"
-                )
-        previous = _digest(raw)
+            continue
+
+        log.lines.append(line)
+        if line["previous"] != expected:
+            log.problems.append(
+                f"{path}: line {number} does not match the digest of the line before: a line was"
+                " changed or removed; still applied"
+            )
     return log
 
 
@@ -250,9 +253,11 @@ def _is_sound(line: Any) -> bool:
     """Return whether :func:`replay` can use the line."""
     if not isinstance(line, dict) or not all(isinstance(line.get(n), str) for n in _TEXTS):
         return False
+
     serial = line.get("serial")
     if not isinstance(serial, int) or not 0 <= serial < schema.SERIALS:
         return False
+
     match line["action"]:
         case "yanked":
             return isinstance(line.get("filename"), str) and isinstance(line.get("detail"), str)

@@ -67,6 +67,7 @@ class FileWriter(RejectionWriter):
             for file in known
             if file.path not in doubted
         }
+
         for portion in portions([file.path for file in files if file.path not in expected]):
             query = sa.select(schema.refused).where(
                 *at_paths(schema.refused, index, portion), schema.refused.c.sha256.is_not(None)

@@ -38,8 +38,8 @@ class CatalogIndex:
 
 def open_index(reader: Reader, spec: Spec, name: str) -> Index:
     """Return the index ``name`` with its bases, as far as they are scanned."""
-    own, *bases = (CatalogIndex(reader, each) for each in spec.lineage(name))
-    return WithBases(own, bases) if bases else own
+    index, *bases = (CatalogIndex(reader, each) for each in spec.lineage(name))
+    return WithBases(index, bases) if bases else index
 
 
 def ready_index(reader: Reader, spec: Spec, name: str) -> Index:

@@ -75,8 +75,8 @@ def _tables(connection: sqlite3.Connection) -> list[object]:
         columns = connection.execute(f'PRAGMA table_info("{table}")')
         keys.append({(name, kind, required, key) for _, name, kind, required, _, key in columns})
         for _, name, unique, *_ in list(connection.execute(f'PRAGMA index_list("{table}")')):
-            parts = [row[2] for row in connection.execute(f'PRAGMA index_info("{name}")')]
-            keys.append((table, unique, parts))
+            indexed = [row[2] for row in connection.execute(f'PRAGMA index_info("{name}")')]
+            keys.append((table, unique, indexed))
     return sorted(keys, key=repr)
 
 
@@ -87,6 +87,7 @@ def _read(
     query = f'SELECT rowid, * FROM "{table}" ORDER BY rowid {order}'  # noqa: S608 - of the schema
     cursor = connection.execute(query)
     names = [_name(description[0]) for description in cursor.description]
+
     for values in cursor:
         raw = dict(zip(names, values, strict=True))
         row = {"rowid": raw["rowid"]}
@@ -108,14 +109,17 @@ def _value(column: sa.Column[Any], value: object) -> object:
         if not column.nullable:
             raise ValueError(f"{column.name} is missing")
         return None
+
     if isinstance(column.type, sa.Boolean):
         if value not in (0, 1):
             raise ValueError(f"{column.name} is {value!r}")
         return bool(value)
+
     if isinstance(column.type, sa.Integer):
         if not isinstance(value, int):
             raise ValueError(f"{column.name} is not a number")
         return value
+
     if not isinstance(value, bytes):
         raise ValueError(f"{column.name} is not text")
     return value.decode()

@@ -86,7 +86,7 @@ def _say(lines: Sequence[str]) -> int:
 def _checked(verdicts: Iterable[check.Verdict]) -> int:
     status = 0
     for verdict in verdicts:
-        print(f"{verdict.path}: {verdict.program}: {verdict.words}")
+        print(f"{verdict.path}: {verdict.program}: {verdict.output}")
         status = status if verdict.good else 1
     return status
 

@@ -29,7 +29,7 @@ class Verdict:
     path: str
     program: str
     good: bool
-    words: str
+    output: str
 
 
 Files = Sequence[HostFile]
@@ -44,14 +44,17 @@ def check(files: Files, systemd: int) -> Iterator[Verdict]:
     if systemd < 252:
         for file in files:
             if file.path.startswith("/etc/systemd/"):
-                words = "\n".join(lint.systemd_219(file.content))
-                yield Verdict(file.path, "directives of systemd 219", not words, words or "ok")
+                problems = "\n".join(lint.systemd_219(file.content))
+                yield Verdict(
+                    file.path, "directives of systemd 219", not problems, problems or "ok"
+                )
+
     with tempfile.TemporaryDirectory(prefix="pyindex-check-") as name:
         root = Path(name).resolve()
         place.write(files, root)
         for pattern, program, judge in _JUDGES:
-            mine = [file for file in files if re.search(pattern, file.path)]
-            for group in [mine] if program == "systemd-analyze" else [[file] for file in mine]:
+            judged = [file for file in files if re.search(pattern, file.path)]
+            for group in [judged] if program == "systemd-analyze" else [[file] for file in judged]:
                 if group:
                     yield _judged(group, program, judge, root)
 
@@ -59,14 +62,14 @@ def check(files: Files, systemd: int) -> Iterator[Verdict]:
 def _judged(files: Files, program: str, judge: "_Judge", root: Path) -> Verdict:
     path = " ".join(file.path for file in files)
     if "/" not in program and not program.startswith("as ") and not shutil.which(program):
-        return Verdict(path, program, True, "is not installed here, so this was not checked")
+        return Verdict(path, program, True, "not installed here; not checked")
     try:
-        words = judge(files, root)
+        output = judge(files, root)
     except (ValueError, ET.ParseError, yaml.YAMLError, configparser.Error) as error:
-        words = str(error) or type(error).__name__
+        output = str(error) or type(error).__name__
     except subprocess.TimeoutExpired:
-        words = f"no answer within {_SECONDS} s"
-    return Verdict(path, program, not words, words or "ok")
+        output = f"no answer within {_SECONDS} s"
+    return Verdict(path, program, not output, output or "ok")
 
 
 _Judge = Callable[[Files, Path], str]
@@ -126,6 +129,7 @@ def _nginx(files: Files, root: Path) -> str:
     for directive, word in re.findall(r"(ssl_certificate\w*) (\".*\");", text):
         if not Path(json.loads(word)).exists():
             text = text.replace(word, escapes.nginx(_stand_in(root, directive)))
+
     (root / "site.conf").write_text(text)
     (root / "nginx.conf").write_text(
         f"pid {root}/nginx.pid;\nerror_log stderr;\nevents {{ }}\nhttp {{\n"
@@ -135,6 +139,7 @@ def _nginx(files: Files, root: Path) -> str:
         )
         + f"include {root}/site.conf;\n}}\n"
     )
+
     return _run("nginx", "-t", "-c", f"{root}/nginx.conf")
 
 
@@ -143,18 +148,20 @@ def _stand_in(root: Path, directive: str) -> Path:
     certificate, key = root / "ssl_certificate", root / "ssl_certificate_key"
     if not key.exists():
         subject = ("-subj", "/CN=check", "-keyout", str(key), "-out", str(certificate))
-        if words := _run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject):
-            raise ValueError(words)
+        if output := _run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject):
+            raise ValueError(output)
     return root / directive
 
 
 def _supervisor(files: Files, root: Path) -> str:
-    """supervisor's own parser, in its own Python, whatever its version."""
+    """Check with supervisor's own parser, in its own Python, whatever its version."""
     (root / "supervisord.conf").write_text(
         f"[supervisord]\nlogfile={root}/log\n[include]\nfiles={place.below(root, files[0])}\n"
     )
+
     first = Path(shutil.which("supervisord") or "").read_text(errors="replace").partition("\n")[0]
     python = first.removeprefix("#!").split()
+
     code = (
         "import pwd, sys\n"
         "from supervisor import options\n"

@@ -72,10 +72,10 @@ def selinux(value: object) -> str:
     return text.replace(" ", r"\s")
 
 
-def _line(value: object, place: str) -> str:
+def _line(value: object, syntax: str) -> str:
     text = str(value)
     if has_controls(text):
-        raise SpecError([f"{text!r} cannot be written in {place}: it has a control character"])
+        raise SpecError([f"{text!r} cannot be written in {syntax}: it has a control character"])
     return text
 
 

@@ -83,23 +83,23 @@ def files(spec: Spec) -> list[HostFile]:
         for template, path, part in _outputs(spec, host)
     ]
     text = f"# {head(spec)}\n{hostspec.normal_form(spec)}"
-    own = HostFile(f"{SETTINGS}/pyindex.yml", text, "service", 0o640, group=USER)
-    return sorted([*rendered, own], key=lambda file: file.path)
+    spec_file = HostFile(f"{SETTINGS}/pyindex.yml", text, "service", 0o640, group=USER)
+    return sorted([*rendered, spec_file], key=lambda file: file.path)
 
 
-def select(files: Sequence[HostFile], wanted: Iterable[str]) -> list[HostFile]:
-    """The files that are ``wanted``, by part or by path.
+def select(files: Sequence[HostFile], names: Iterable[str]) -> list[HostFile]:
+    """The files of ``names``: each is a part or a path.
 
-    Raises PyindexError for a word that is neither.
+    Raises PyindexError for a name that is neither.
     """
-    words = set(wanted)
+    selected = set(names)
     parts = sorted({file.part for file in files})
-    if unknown := sorted(words - {*parts, *(file.path for file in files)}):
+    if unknown := sorted(selected - {*parts, *(file.path for file in files)}):
         known = ", ".join(parts)
         raise PyindexError(
             f"unknown part {unknown[0]!r}: expected {known}, or the path of one file on the host"
         )
-    return [file for file in files if words & {file.part, file.path}]
+    return [file for file in files if selected & {file.part, file.path}]
 
 
 def _outputs(spec: Spec, host: System) -> list[tuple[str, str, str]]:

@@ -33,23 +33,26 @@ def _complaints(text: str) -> Iterator[str]:
         if header := re.fullmatch(r"\[(\w+)\]", line):
             section = header[1]
             continue
+
         name, equals, value = line.partition("=")
         directive = f"{section}.{name.strip()}"
         if not equals:
             yield f"line {number}: {line!r} is not a directive"
         elif directive not in _known():
             yield f"line {number}: {directive} is unknown to systemd 219, or without effect there"
+
         for names, values, why in _REFUSED:
             if re.fullmatch(names, directive) and re.fullmatch(values, value.strip()):
                 yield f"line {number}: {directive}={value.strip()}: systemd 219 {why}"
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines that say something, those that a backslash continues joined; numbers from 1."""
+    """Yield number and text of each line that is not empty or a comment; continued lines joined."""
     begun, start = "", 0
     for number, line in enumerate(text.splitlines(), 1):
         if not begun and (not line.strip() or line.lstrip()[0] in "#;"):
             continue
+
         start = start if begun else number
         begun += line.strip()
         if line.endswith("\\"):
@@ -57,12 +60,14 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         else:
             yield start, begun.strip()
             begun = ""
+
     if begun:
         yield start, begun.strip()
 
 
 @cache
 def _known() -> frozenset[str]:
-    """``Section.Directive``, with what Red Hat took over, without what it compiled out."""
+    """Return ``Section.Directive`` names, with those that Red Hat backported, without those that
+    it compiled out."""
     data = resources.files("appliance.render").joinpath("systemd-219.txt")
     return frozenset(data.read_text("utf-8").split())

@@ -33,6 +33,7 @@ def diff(files: Iterable[HostFile], root: Path) -> Iterator[str]:
             before, name = "", "/dev/null"
         else:
             name = str(path)
+
         yield from difflib.unified_diff(
             before.splitlines(keepends=True),
             file.content.splitlines(keepends=True),

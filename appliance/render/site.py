@@ -92,6 +92,7 @@ def site_values(spec: Spec, address: str = "") -> SiteValues:
     url = urlsplit(spec.url or _ANY_URL)
     port = url.port or (443 if has_tls else 80)
     addresses = [address] if address else spec.nginx.listen
+
     return SiteValues(
         id=f"pyindex_{spec.name.replace('-', '_')[:16]}",  # PCRE takes names of 32
         listen=_listening(addresses, port),

@@ -44,14 +44,14 @@ _SYSTEMS = {
 def of(spec: Spec) -> System:
     """The system of the spec's host. Raises SpecError if it does not say."""
     if spec.host.system is None:
-        wanted = " or ".join(_SYSTEMS)
-        raise SpecError([f"host.system: missing; to render files for a host, set it to {wanted}"])
+        known = " or ".join(_SYSTEMS)
+        raise SpecError([f"host.system: missing; to render files for a host, set it to {known}"])
     return _SYSTEMS[spec.host.system]
 
 
 def uses_socket(spec: Spec) -> bool:
-    """Whether nginx asks the application through a Unix socket. SELinux on CentOS 7 keeps nginx
-    from a socket of ours, but lets it connect to the port (with one boolean)."""
+    """Whether nginx asks the application through a Unix socket. SELinux on CentOS 7
+    denies nginx a Unix socket of pyindex, and allows the port with one boolean."""
     if spec.server.bind is None:
         return spec.host.system not in (None, "centos-7")
     return spec.server.bind == "socket"

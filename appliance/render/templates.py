@@ -32,9 +32,11 @@ def render(spec: Spec, template: str, *values: DataclassInstance) -> str:
     directory = Path(os.path.realpath(operator)) if operator else None
     if directory:
         _check_owners(directory)
+
     context = {
         field.name: getattr(value, field.name) for value in values for field in fields(value)
     }
+
     try:
         return environment(directory).get_template(template).render(context)
     except jinja2.TemplateError as error:
@@ -45,17 +47,19 @@ def render(spec: Spec, template: str, *values: DataclassInstance) -> str:
 
 @cache
 def environment(directory: Path | None = None) -> jinja2.Environment:
-    """How templates are read: those in ``directory`` first. They can do nothing but make text."""
-    ours = jinja2.PackageLoader("appliance.deploy", ".")
-    loaders = [jinja2.FileSystemLoader(directory), ours] if directory else [ours]
-    made = SandboxedEnvironment(  # each output has its own filter instead
+    """Return the sandboxed environment of templates: those in ``directory`` come first."""
+    default = jinja2.PackageLoader("appliance.deploy", ".")
+    loaders = [jinja2.FileSystemLoader(directory), default] if directory else [default]
+
+    templates = SandboxedEnvironment(  # each output has its own filter instead
         loader=jinja2.ChoiceLoader(loaders),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters["json"] = json.dumps
+
+    templates.filters["json"] = json.dumps
     for escape in (
         escapes.nginx,
         escapes.nginx_pattern,
@@ -65,13 +69,13 @@ def environment(directory: Path | None = None) -> jinja2.Environment:
         escapes.systemd_listen,
         escapes.systemd_path,
     ):
-        made.filters[escape.__name__] = escape
-    return made
+        templates.filters[escape.__name__] = escape
+    return templates
 
 
 def _check_owners(directory: Path) -> None:
-    """Templates are programs of a kind: raises SpecError if they, or the directories above them,
-    may be written by others than root and the caller."""
+    """Raise SpecError if templates, or directories above them, can be written by users other than
+    root and the caller: templates are a kind of program."""
     if problems := list(_problems(directory)):
         raise SpecError([f"host.templates: {problem}" for problem in problems])
 
@@ -84,12 +88,15 @@ def _problems(directory: Path) -> Iterator[str]:
         except OSError as error:
             yield f"{path}: {error.strerror}"
             return
+
         if path.is_symlink():
             yield f"{path}: is a link; put the template itself there"
+
         # The sticky bit protects files from other users.
         is_sticky = status.st_mode & stat.S_ISVTX and path in directory.parents
         if status.st_mode & 0o022 and not is_sticky:
             yield f"{path}: is writable by others; run chmod go-w"
+
         if status.st_uid not in trusted:
             expected = " or ".join(map(str, sorted(trusted)))
             yield f"{path}: must be owned by uid {expected}, not {status.st_uid}"

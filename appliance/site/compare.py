@@ -171,6 +171,7 @@ class Comparison:
             since = reader.mark("pages")
             serials = reader.last_serials([self._name], sorted({file.project for file in files}))
             now = {file.path for file in reader.offered_at(self._name, [f.path for f in files])}
+
             differences = [
                 Difference(self._name, file.project, path, text)
                 for file in files

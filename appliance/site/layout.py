@@ -39,13 +39,13 @@ def forget_layout(spec: Spec) -> None:
 def described(spec: Spec) -> dict[str, str]:
     """Return the same as text, by the name of each part."""
     has_bases = any(index.bases for index in spec.indexes.values())
-    parts = {"page format": str(_FORM), "order of indexes": ", ".join(spec.indexes)}
+    names = {"page format": str(_FORM), "order of indexes": ", ".join(spec.indexes)}
     if has_bases:
-        parts["path of url"] = spec.path or "/"
+        names["path of url"] = spec.path or "/"
     for name, index in spec.indexes.items():
-        parts[f"packages directory of {name}"] = str(index.packages)
-        parts[f"bases of {name}"] = ", ".join(index.bases) or "none"
-    return parts
+        names[f"packages directory of {name}"] = str(index.packages)
+        names[f"bases of {name}"] = ", ".join(index.bases) or "none"
+    return names
 
 
 def _layout(spec: Spec) -> bytes:

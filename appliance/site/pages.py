@@ -144,6 +144,7 @@ def _file_json(file: File, url: str) -> dict[str, Any]:
         "upload-time": upload_time(file),
         "yanked": False if file.yanked is None else file.yanked or True,
     }
+
     if file.requires_python is not None:
         entry["requires-python"] = file.requires_python
     if file.core_metadata is not None:

@@ -62,12 +62,12 @@ class ProjectPublisher:
             self.publish(reader, changed[middle:], touched)
 
     def _publish(self, reader: Reader, changed: Changed, touched: Touched | None) -> None:
-        own = self._own(reader, changed)
+        projects = self._existing(reader, changed)
         shown = self._shown(reader, changed)
 
         # Files first: no page lists a file that clients cannot download.
         with self._site.batch() as batch:
-            for project in own:
+            for project in projects:
                 self._files.offer(project, batch, touched)
             for (view, _), answer in shown.items():
                 if answer is not None:
@@ -76,7 +76,7 @@ class ProjectPublisher:
         for (view, name), answer in shown.items():
             if answer is None:
                 self._site.remove_tree(self.directories[view] / name)
-        for project in own:
+        for project in projects:
             if not project.offered:
                 self._files.withhold(project)
 
@@ -84,7 +84,7 @@ class ProjectPublisher:
         content = pages.project_pages(project, packages_url(self._spec, view, project.index))
         write_pages(self.directories[view] / project.name, content, project.serial, batch)
 
-    def _own(self, reader: Reader, changed: Changed) -> list[Project]:
+    def _existing(self, reader: Reader, changed: Changed) -> list[Project]:
         """Return the changed projects that still exist, from their own indexes."""
         names: dict[str, list[str]] = {index: [] for index in self._spec.indexes}
         for index, name in changed:
