@@ -3,10 +3,10 @@ and the journal of both.
 
 Not here: reading package files (`incoming`), writing the published tree (`site`).
 
-:mod:`schema` has the tables and their migrations, :mod:`database` opens the file. What can be
-asked is a :class:`Reader`, composed by subject of :mod:`projects`, :mod:`search`, :mod:`inventory`
-and :mod:`journal`; what can be changed a :class:`Writer`, composed of :mod:`files`,
-:mod:`rejections` and :mod:`decisions` over :mod:`recorder`, which writes the journal.
+:mod:`schema` has the tables and their migrations, :mod:`database` the connections and transactions.
+Queries are methods of the :class:`Reader`, composed by subject of :mod:`projects`, :mod:`search`,
+:mod:`inventory` and :mod:`journal`; changes are methods of the :class:`Writer`, composed of
+:mod:`files`, :mod:`rejections` and :mod:`decisions` over :mod:`recorder`, which writes the journal.
 :mod:`indexes` builds the indexes of a spec from a reader; :mod:`metadata` keeps core metadata of
 files until it is published.
 """

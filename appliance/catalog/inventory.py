@@ -133,9 +133,7 @@ class InventoryQueries(Queries):
     def duplicates(self, index: str) -> list[Rejection]:
         """Return the files rejected as duplicates."""
         table = schema.refused.c
-        query = select_rejections().where(
-            table.index == index, table.code == Code.DUPLICATE.value
-        )
+        query = select_rejections().where(table.index == index, table.code == Code.DUPLICATE.value)
         return [to_rejection(row) for row in self._connection.execute(query)]
 
     def unseen(self, index: str) -> int:

@@ -1,8 +1,8 @@
 """The interface of an index, of few methods, and wrappers with the same methods.
 
 An index answers for one moment: :mod:`appliance.catalog.indexes`, which builds it, holds one
-consistent view of the catalog open meanwhile. Bases and other policies are wrappers, composed where
-the spec is read, never flags.
+consistent view of the catalog open meanwhile. Bases and other policies are wrappers, composed
+there, never flags.
 """
 
 from collections.abc import Iterator, Sequence

@@ -67,12 +67,12 @@ def _move(spec: Spec, index: str, file: File) -> str:
     """Move a file to the trash, with its signature; returns its path there."""
     path = PackagesDirectory(spec.indexes[index].packages).locate(file.path)
     try:
-        target = discard(path, spec.state / "trash")
+        target = discard(path, spec.trash)
     except OSError as error:
         raise PyindexError(f"{path}: {error.strerror}; {_advice(path.parent)}") from None
     if file.signature:
         with contextlib.suppress(OSError):  # alone it is listed, and signs nothing
-            discard(path.with_name(path.name + SIGNATURE), spec.state / "trash")
+            discard(path.with_name(path.name + SIGNATURE), spec.trash)
     return str(target)
 
 

@@ -35,7 +35,7 @@ def prune(spec: Spec, dry_run: bool = False) -> Iterator[Removed]:
     """Remove what is older than the spec keeps it; with ``dry_run`` only tell what it would be."""
     now = time.time()
     old = [
-        *_named(spec.state / "trash", TRASHED, now - spec.keep.trash.total_seconds()),
+        *_named(spec.trash, TRASHED, now - spec.keep.trash.total_seconds()),
         *_named(spec.state, REPLACED, now - spec.keep.catalogs.total_seconds()),
         *_unfinished(spec.state, now),
         *_unfinished(spec.backup.directory, now),

@@ -156,7 +156,7 @@ class Comparison:
         after = ""
         while True:
             with self._catalog.read() as reader:
-                files = reader.offered(self._name, after, _FILES)
+                files = open_index(reader, self._spec, self._name).files(after, _FILES)
             if not files:
                 return
             after = files[-1].path

@@ -3,11 +3,9 @@
 import hashlib
 
 from appliance.atomic import unlink
+from appliance.site.pages import PAGE_FORMAT
 from appliance.site.tree import Site
 from appliance.spec import Spec
-
-# Increment it when the format of the tree changes: then all of it is written again.
-_FORM = 2
 
 
 def packages_url(spec: Spec, view: str, index: str) -> str:
@@ -39,7 +37,7 @@ def forget_layout(spec: Spec) -> None:
 def described(spec: Spec) -> dict[str, str]:
     """Return the same as text, by the name of each part."""
     has_bases = any(index.bases for index in spec.indexes.values())
-    names = {"page format": str(_FORM), "order of indexes": ", ".join(spec.indexes)}
+    names = {"page format": str(PAGE_FORMAT), "order of indexes": ", ".join(spec.indexes)}
     if has_bases:
         names["path of url"] = spec.path or "/"
     for name, index in spec.indexes.items():
@@ -51,7 +49,7 @@ def described(spec: Spec) -> dict[str, str]:
 def _layout(spec: Spec) -> bytes:
     """Return a digest of the parts of the spec that the whole tree depends on."""
     has_bases = any(index.bases for index in spec.indexes.values())
-    parts = [str(_FORM), spec.path if has_bases else ""]  # see packages_url
+    parts = [str(PAGE_FORMAT), spec.path if has_bases else ""]  # see packages_url
     for name, index in spec.indexes.items():
         parts += [name, str(index.packages.resolve()), *index.bases]
     return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest().encode()

@@ -18,6 +18,8 @@ from appliance.index.model import File, Project
 from appliance.site.tree import PAGES
 
 API_VERSION = "1.4"
+# Increment it when pages, or the tree around them, change: then the whole tree is written again.
+PAGE_FORMAT = 2
 
 _Files = list[tuple[File, str]]  # each with its URL
 

@@ -1,7 +1,8 @@
 """Publication of the catalog: markers, metadata files and pages below ``<state>/www``.
 
-Publishing updates the tree to the catalog's serial. It can be repeated at any time: the tree is a
-function of the catalog alone, so that after a crash the next run completes the last.
+Publishing updates the tree to the catalog's serial. It can be repeated at any time: pages and
+markers are a function of the catalog and the spec, so that after a crash the next run completes the
+last.
 """
 
 import contextlib

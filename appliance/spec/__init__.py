@@ -4,11 +4,11 @@ Not here: what a spec is used for.
 
 From the lowest: :mod:`source` opens the file, :mod:`document` reads YAML with its lines,
 :mod:`forms` and :mod:`addresses` check single values, :mod:`links` rules between keys, and
-:mod:`faults` words what is wrong. :mod:`model` is the value, :mod:`keys` its JSON Schema, and
-:mod:`loading` makes a spec from a file or for a directory.
+:mod:`faults` words what is wrong. :mod:`model` has all keys as one value,
+:mod:`json_schema` their JSON Schema, and :mod:`loading` makes a spec from a file or a directory.
 """
 
-from appliance.spec.keys import reference, schema
+from appliance.spec.json_schema import reference, schema
 from appliance.spec.loading import for_directory, load, with_url
 from appliance.spec.model import (
     Accounts,

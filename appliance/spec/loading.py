@@ -14,7 +14,7 @@ from appliance.errors import SpecError
 from appliance.spec.document import Data, read
 from appliance.spec.faults import Fault, Key, dotted, expected, hint, quoted
 from appliance.spec.forms import absolute
-from appliance.spec.keys import reference
+from appliance.spec.json_schema import reference
 from appliance.spec.links import base_faults, chosen_directories, overlaps
 from appliance.spec.model import Backup, IndexSection, Spec
 

@@ -204,6 +204,11 @@ class Spec(_Section):
         return self.state / "catalog.sqlite"
 
     @property
+    def trash(self) -> Path:
+        """The directory of removed files, until ``keep.trash`` has passed."""
+        return self.state / "trash"
+
+    @property
     def path(self) -> str:
         """The path prefix of all URLs: "" or "/prefix"."""
         return urlsplit(self.url or "").path

@@ -15,9 +15,9 @@ from appliance.web.files import Files
 from appliance.web.health import Health
 from appliance.web.legacy import ProjectJson
 from appliance.web.monitor import Metrics, Ready
-from appliance.web.search import XmlRpc
 from appliance.web.served import ServedIndex, served_index
 from appliance.web.simple import Simple
+from appliance.web.xmlrpc import XmlRpc
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from appliance.index.model import File
 from appliance.render.clients import CLIENT, of_one_index, settings
 from appliance.site.pages import file_url
 from appliance.web import address
-from appliance.web.search import XmlRpc
 from appliance.web.served import ServedIndex
+from appliance.web.xmlrpc import XmlRpc
 
 _FILES_A_PAGE = 5_000
 _FILES_AT_A_TIME = 1_000
@@ -63,7 +63,7 @@ class Home:
         with self._index.catalog.read() as reader:
             serial = reader.serial()
             if self._counted is None or self._counted[0] != serial:
-                self._counted = serial, reader.counts(self._index.name)
+                self._counted = serial, self._index.open(reader).counts()
         return self._counted[1]
 
 
@@ -99,7 +99,7 @@ class Packages:
 
     def _offered(self, after: str, most: int) -> list[File]:
         with self._index.catalog.read() as reader:
-            return reader.offered(self._index.name, after, most) if most else []
+            return self._index.open(reader).files(after, most) if most else []
 
 
 def _line(file: File) -> str:

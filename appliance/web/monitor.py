@@ -6,6 +6,7 @@ import falcon
 
 from appliance.catalog import readiness
 from appliance.catalog.database import Catalog
+from appliance.catalog.indexes import open_index
 from appliance.operations.health import health
 from appliance.operations.watchlock import is_watched
 from appliance.spec import Spec
@@ -51,7 +52,9 @@ class Metrics:
     def _lines(self) -> Iterator[str]:
         problems = health(self._spec, self._catalog).problems
         with self._catalog.read() as reader:
-            counts = {name: reader.counts(name) for name in self._spec.indexes}
+            counts = {
+                name: open_index(reader, self._spec, name).counts() for name in self._spec.indexes
+            }
             rejected = {name: reader.rejected_count(name) for name in self._spec.indexes}
             unscanned = readiness.all_unscanned(reader, self._spec)
             serial, published = reader.serial(), reader.mark("pages")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from appliance.catalog.database import Catalog
-from appliance.catalog.indexes import ready_index
+from appliance.catalog.indexes import open_index, ready_index
 from appliance.catalog.reader import Reader
 from appliance.index.index import Index
 from appliance.spec import Spec
@@ -29,9 +29,12 @@ class ServedIndex:
         """Its name, then those of its bases, in resolution order."""
         return self.spec.lineage(self.name)
 
+    def open(self, reader: Reader) -> Index:
+        """The index in the reader's view of the catalog, as far as it has been scanned."""
+        return open_index(reader, self.spec, self.name)
+
     def using(self, reader: Reader) -> Index:
-        """The index in the reader's view of the catalog. Raises :class:`Unscanned` until it has
-        been scanned in full."""
+        """As :meth:`open`. Raises :class:`Unscanned` until it has been scanned in full."""
         return ready_index(reader, self.spec, self.name)
 
 

@@ -249,9 +249,13 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "all pages": ("b/simple", shutil.rmtree, "no pages published"),
     "a marker": (f".accepted/a/packages/{FOO}", Path.unlink, "its marker is missing"),
     "all markers": (".accepted/b", shutil.rmtree, "its marker is missing"),
-    "no such file": (".accepted/a/packages/no.whl", Path.touch, "may be fetched, though"),
-    "no such signature": (f".accepted/a/packages/{FOO}.asc", Path.touch, "may be fetched, though"),
-    "no such project": ("simple/nobody", Path.mkdir, "pages of a project that the index does not have"),
+    "no such file": (".accepted/a/packages/no.whl", Path.touch, "served, but not in"),
+    "no such signature": (f".accepted/a/packages/{FOO}.asc", Path.touch, "served, but not in"),
+    "no such project": (
+        "simple/nobody",
+        Path.mkdir,
+        "pages of a project that the index does not",
+    ),
 }
 
 

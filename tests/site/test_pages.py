@@ -1,6 +1,7 @@
 """Project pages and lists, judged by a parser that is not ours."""
 
 import gzip
+import hashlib
 import json
 from html.parser import HTMLParser
 
@@ -196,3 +197,40 @@ def test_the_url_of_a_file_is_quoted() -> None:
     """A plus sign, a space or a percent sign in a path means itself."""
     file = a_file("a b/%/foo-1+x.zip")
     assert pages.file_url("../", file) == "../a%20b/%25/foo-1%2Bx.zip"
+
+
+def test_changed_pages_need_a_new_page_format() -> None:
+    """The bytes of pages are those of their PAGE_FORMAT: published pages are rewritten only if that
+    number changes. After an intended change increment it and renew both values here."""
+    file = File(
+        path="sub/foo-1.0.tar.gz",
+        filename="foo-1.0.tar.gz",
+        project="foo",
+        name="Foo",
+        version="1.0",
+        kind="sdist",
+        python_version="source",
+        size=1,
+        mtime_ns=0,
+        inode=0,
+        sha256="0" * 64,
+        md5="",
+        blake2b_256="",
+        upload_time=0,
+        requires_python=">=3.8",
+        summary=None,
+        core_metadata="1" * 64,
+        signature=True,
+        yanked="broken",
+    )
+    project = Project("main", "foo", "Foo", 7, "deprecated", "old", (file,))
+    rendered = pages.project_pages(project, "../../packages/")
+    listed = pages.list_pages([("foo", "Foo", 7)], 7)
+
+    digest = hashlib.sha256()
+    for form in (rendered, listed):
+        digest.update(form["index.html"] + form["index.json"])
+    assert (pages.PAGE_FORMAT, digest.hexdigest()) == (
+        2,
+        "33a2f375545ebabcad56f0eb752f6f3691558e8cb7f46ed0dbc8722e299815b4",
+    )

@@ -17,7 +17,7 @@ from appliance.incoming.directory import PackagesDirectory, Walked
 from appliance.index.names import normalize
 from appliance.operations.health import health
 from appliance.operations.update import confirm_deletions, update
-from appliance.site import layout, views
+from appliance.site import layout, pages, views
 from appliance.site.publish import Publisher
 from appliance.site.tree import Site
 from appliance.spec import Spec
@@ -218,7 +218,7 @@ def test_a_tree_of_another_form_is_made_anew(
     (www / lab.index).mkdir()
     (www / lab.index / "simple").symlink_to("../simple")
     (www / ".pyindex").unlink()
-    monkeypatch.setattr(layout, "_FORM", layout._FORM + 1)
+    monkeypatch.setattr(layout, "PAGE_FORMAT", pages.PAGE_FORMAT + 1)
     lab.once()
     assert [each for each in www.rglob("*") if each.is_symlink()] == []
     assert shown(lab.spec, lab.index) == {"foo": [path.name]}

@@ -20,7 +20,7 @@ from appliance.operations import decisions
 from appliance.operations.update import update
 from appliance.operations.watchlock import watching
 from appliance.web import changelog
-from appliance.web import search as search_api
+from appliance.web import xmlrpc as search_api
 from appliance.web.app import create_app
 from tests.attacks.files import WHEEL, wheel
 from tests.conftest import Lab, scanned
