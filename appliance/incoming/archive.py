@@ -133,7 +133,7 @@ def _status(file: IO[bytes]) -> os.stat_result:
     if not stat.S_ISREG(status.st_mode):
         raise Rejected("not a regular file")
     if status.st_size > max(_LONGEST_HOLE, MAX_RATIO * status.st_blocks * _BLOCK):
-        raise Rejected("a sparse file: hardly any of its bytes are on the disk")
+        raise Rejected("sparse file: hardly any of its bytes are on the disk")
     return status
 
 
@@ -210,23 +210,23 @@ def _dist_info(members: set[str], distribution: names.Distribution) -> str:
     tops = {_on_windows(name).partition("/")[0] for name in members}
     infos = sorted(top for top in tops if top.lower().endswith(_DIST_INFO))
     if not infos:
-        raise Rejected("a wheel without a .dist-info/METADATA file")
+        raise Rejected("wheel without a .dist-info/METADATA file")
     if len(infos) > 1:
         raise Rejected(f"more than one .dist-info directory: {infos[0]}, {infos[1]}")
     (info,) = infos
     if not _is_info_of(info, distribution):
-        raise Rejected(f"its {info} is not the .dist-info of {_shown(distribution)}")
+        raise Rejected(f".dist-info directory {info} is not that of {_shown(distribution)}")
     for name in _WHEEL_FILES:
         if f"{info}/{name}" not in members:
-            raise Rejected(f"a wheel without a .dist-info/{name} file")
+            raise Rejected(f"wheel without a .dist-info/{name} file")
 
     # Unpacked on Windows, or on a disk that takes a for A, it must be the same wheel.
     for member in sorted(members):
         if "//" in member or "/./" in member or member.startswith("./"):
-            raise Rejected(f"the archive member {member!r} is another one when it is unpacked")
+            raise Rejected(f"member {member!r} is unpacked under another name")
         name = _on_windows(member).removeprefix(f"{info}/").upper()
         if name in _WHEEL_FILES and member != f"{info}/{name}":
-            raise Rejected(f"{member} is {name} on some systems and not on others")
+            raise Rejected(f"member {member!r} is read as {name} on some systems only")
     return info
 
 
@@ -269,7 +269,7 @@ def _read_zip(content: IO[bytes], thorough: bool, **allowed: bool) -> zips.Zip:
 def _read_member(archive: zips.Zip, name: str) -> bytes:
     raw = archive.read(name, MAX_METADATA)
     if len(raw) > MAX_METADATA:
-        raise Rejected(f"METADATA is larger than {MAX_METADATA // MIB} MiB")
+        raise Rejected(f"METADATA larger than {MAX_METADATA // MIB} MiB")
     return raw
 
 
@@ -281,7 +281,7 @@ def _from_tar(content: IO[bytes], suffix: str) -> bytes | None:
         _check_member(member.name)
         wanted = member.isreg() and _PKG_INFO.match(member.name) is not None
         if wanted and member.size > MAX_METADATA:
-            raise Rejected(f"PKG-INFO is larger than {MAX_METADATA // MIB} MiB")
+            raise Rejected(f"PKG-INFO larger than {MAX_METADATA // MIB} MiB")
         return wanted
 
     def take(member: tarfile.TarInfo, raw: bytes) -> None:
@@ -304,9 +304,9 @@ def _check_member(name: str) -> None:
     components = _on_windows(name).split("/")
     leads_out = f"{normpath('/'.join(components))}/".startswith("../")
     if not components[0] or (".." in components and leads_out):
-        raise Rejected(f"the archive member {name!r} would be unpacked outside its folder")
+        raise Rejected(f"member {name!r} would be unpacked outside the target directory")
     if ".." in components:
-        raise Rejected(f"the archive member {name!r} has .. in its path")
+        raise Rejected(f"member {name!r} has .. in its path")
 
 
 # --- what the metadata says ----------------------------------------------------------------------
@@ -342,9 +342,9 @@ def _describe(
 def _notes(trusted: CoreMetadata | None, wanted: str | None) -> tuple[str, ...]:
     notes = []
     if wanted and not _is_specifier(wanted):
-        notes.append(f"no installer understands its Requires-Python, {wanted!r}: not offered")
+        notes.append(f"invalid Requires-Python {wanted!r}: omitted from project pages")
     if trusted and not trusted.is_utf8:
-        notes.append("its metadata is not UTF-8, which ends pip: not offered apart from the file")
+        notes.append("metadata is not UTF-8, which makes pip fail: not published beside the file")
     return tuple(notes)
 
 
@@ -364,9 +364,9 @@ def _agrees(distribution: names.Distribution, fields: CoreMetadata) -> bool:
     if name and version and _same(distribution, name, version):
         return True
     if distribution.kind == "bdist_wheel":
-        raise Rejected(f"its METADATA {_disagreement(distribution, fields, name, version)}")
+        raise Rejected(f"METADATA {_disagreement(distribution, fields, name, version)}")
     if name and not _is_project(distribution, name):
-        raise Rejected(f"its PKG-INFO says {name}, its file name {_shown(distribution)}")
+        raise Rejected(f"PKG-INFO says {name}, the file name {_shown(distribution)}")
     return False
 
 
@@ -374,10 +374,10 @@ def _disagreement(
     distribution: names.Distribution, fields: CoreMetadata, name: str | None, version: str | None
 ) -> str:
     if fields.description.startswith("\ufeff"):
-        return "begins with a byte order mark, so that its fields cannot be read"
+        return "begins with a byte order mark: its fields cannot be read"
     if not name or not version:
         return f"has no {'Version' if name else 'Name'}"
-    return f"says {name} {version}, its file name {_shown(distribution)}"
+    return f"says {name} {version}, the file name {_shown(distribution)}"
 
 
 def _shown(distribution: names.Distribution) -> str:

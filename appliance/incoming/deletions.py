@@ -107,8 +107,9 @@ class Deletions:
             has_files = reader.counts(self._index)[1] or reader.rejected_count(self._index)
         if not is_known or has_files:
             raise DirectoryMissing(
-                f"packages directory {self._directory.root} is empty, and not the one it was: mount"
-                " the disk; if it is meant to be empty, make a file .empty in it"
+                f"packages directory {self._directory.root}: empty, and a different directory than"
+                " before (disk not mounted?); mount the disk, or create a file named .empty in it"
+                " if it is meant to be empty"
             )
 
     def may_be_there(self, path: str) -> bool:
@@ -140,8 +141,8 @@ class Deletions:
         away = set(self.mounts.missing())
         for path in sorted(away - self._unmounted):
             self._add_trouble(
-                f"no disk is mounted at {self._directory.root / path}, as there was, and what is on"
-                f" it is not known: mount it, or run {self._confirmation} if it is meant to be gone"
+                f"{self._directory.root / path}: disk not mounted, and its files are not known;"
+                f" mount it, or run {self._confirmation} if it was removed permanently"
             )
         return away
 
@@ -152,9 +153,9 @@ class Deletions:
             if kept:
                 self._unmounted.add(top)
                 self._add_trouble(
-                    f"no disk is mounted at {self._directory.root / top}, as there was;"
-                    f" {len(kept):,} files stay listed: mount it, or run {self._confirmation} if it"
-                    " is meant to be gone"
+                    f"{self._directory.root / top}: disk not mounted, its {len(kept):,} files"
+                    f" remain listed; mount it, or run {self._confirmation} if it was removed"
+                    " permanently"
                 )
             gone = gone - kept
         return gone
@@ -166,9 +167,9 @@ class Deletions:
             if kept:
                 self._covering.add(top)
                 self._add_trouble(
-                    f"what is mounted at {self._directory.root / top} hides {len(kept):,} files,"
-                    f" which stay listed: unmount it, or run {self._confirmation} if they are meant"
-                    " to be gone"
+                    f"{self._directory.root / top}: the file system mounted there hides"
+                    f" {len(kept):,} files, which remain listed; unmount it, or run"
+                    f" {self._confirmation} if they were deleted"
                 )
             gone = gone - kept
         return gone
@@ -192,8 +193,8 @@ class Deletions:
                 kept |= change.lose_sight(self._index, new)
         for link, count in Counter(linked[path] for path in kept).items():
             self._add_trouble(
-                f"{count:,} files are behind {self._directory.root / link}, which is a symbolic"
-                " link now and is not followed: put a directory in its place, or remove it"
+                f"{self._directory.root / link}: now a symbolic link, which is not followed, so"
+                f" that {count:,} files are unreachable; replace it with a directory, or remove it"
             )
         return gone - linked.keys()
 
@@ -261,9 +262,9 @@ class Deletions:
 def vanished(reader: Reader, index: str, files: int) -> str:
     """What people are told of files that are gone all at once."""
     return (
-        f"{files:,} of {reader.counts(index)[1] + reader.unseen(index):,} files vanished at once,"
-        " and stay listed; if they were deleted on purpose:"
-        f" pyindex confirm-deletions --index {index}"
+        f"{files:,} of {reader.counts(index)[1] + reader.unseen(index):,} files vanished in bulk,"
+        " and remain listed as pending deletions; if they were deleted intentionally, run"
+        f" `pyindex confirm-deletions --index {index}`"
     )
 
 

@@ -25,8 +25,8 @@ from appliance.index.model import Code
 from appliance.text import has_controls, printable
 
 _LARGEST = (1 << 63) - 1  # that a catalog can hold, of a time or an inode
-_LINKED = "a symbolic link to a directory, which is not followed"
-_BROKEN = "a symbolic link that leads nowhere"
+_LINKED = "symbolic link to a directory, which is not followed"
+_BROKEN = "broken symbolic link"
 _NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -59,7 +59,7 @@ class PackagesDirectory:
     def locate(self, path: str) -> Path:
         """The absolute path of the relative one; :class:`Rejected` if that leads out."""
         if path.startswith("/") or ".." in path.split("/") or "\0" in path:
-            raise Rejected("a path outside the packages directory")
+            raise Rejected("path outside the packages directory")
         return self.root / path
 
     def relative(self, path: Path | str) -> str | None:
@@ -156,7 +156,7 @@ class PackagesDirectory:
 
     def _missing(self, error: OSError) -> DirectoryMissing:
         if isinstance(error, FileNotFoundError):
-            text = f"packages directory {self.root} is not there; mount it or make it"
+            text = f"packages directory {self.root}: not found; mount or create it"
             return DirectoryMissing(text)
         return DirectoryMissing(f"packages directory {self.root}: {error.strerror}")
 
@@ -259,7 +259,7 @@ class PackagesDirectory:
         try:
             target = (self.root / path).resolve(strict=True)
             if not target.is_relative_to(self.root):
-                return own, "a symbolic link that leaves the packages directory"
+                return own, "symbolic link that leads out of the packages directory"
             return target.stat(), None
         except RuntimeError:
             return own, _BROKEN

@@ -76,7 +76,7 @@ def unreadable(path: str, error: OSError) -> Entry:
 
 def unfinished(path: str) -> Entry:
     """An entry for a file that is still being downloaded."""
-    reason = "its download is not finished: the file that says so is beside it"
+    reason = "unfinished download: a file such as .part or .aria2 is beside it"
     return Entry(path, problem=Problem(Code.UNFINISHED, reason))
 
 
@@ -102,7 +102,7 @@ def complete_name(name: str) -> str:
 def invalid_directory(path: str) -> Entry | None:
     """An entry for a directory that is not gone into, whatever is in it; ``None`` for others."""
     if path.lower().endswith(_FILE_ENDINGS):
-        return invalid(path, "a directory that is named like a package file")
+        return invalid(path, "directory named like a package file")
     reason = invalid_path(path + "/")
     return invalid(path, reason) if reason else None
 
@@ -110,7 +110,7 @@ def invalid_directory(path: str) -> Entry | None:
 def invalid_path(path: str) -> str | None:
     """Why nothing at a path can be served; ``None`` if it can."""
     if has_controls(path) or "\\" in path or "\ufffd" in path:
-        return "the path has control characters or a backslash, or is not UTF-8"
+        return "path with control characters, a backslash, or bytes that are not UTF-8"
     if len(path) * 4 > LONGEST_PATH and len(path.encode()) > LONGEST_PATH:
-        return f"the path is longer than {LONGEST_PATH} bytes"
+        return f"path longer than {LONGEST_PATH} bytes"
     return None

@@ -46,9 +46,9 @@ _CHUNK_BYTES = 16 * 1024 * 1024
 _CHUNKS_AHEAD = 40
 _HEARTBEAT_SECONDS = 0.5
 _STARTS = 3
-_TRIED_AGAIN = (
-    "if memory is short, free some; it is tried again at the next start, when the file is touched,"
-    " and now and then"
+_RETRY_ADVICE = (
+    "free some memory if the system is short of it; retried at the next start, when the file is"
+    " touched, and periodically"
 )
 _ERROR = re.compile(r"\s*([\w.]+Error: .*)")
 
@@ -227,7 +227,7 @@ class _Run:
         if time.monotonic() - process.heard_at > allowed:
             process.kill()
             if number is not None:
-                reason = f"examining it takes more than {allowed:.0f} s: does the disk answer?"
+                reason = f"examination takes more than {allowed:.0f} s: the disk may not respond"
                 self._reject(chunk, number, Code.STALLED, reason, retry=True)
             self._replace(process, is_blameless=number is not None)
 
@@ -238,7 +238,7 @@ class _Run:
         if chunk is not None and number is not None:
             self._blame(chunk, number, returncode)
             if process.last_words:
-                log.error("the process that examines files said:\n%s", process.last_words)
+                log.error("the examiner wrote to standard error:\n%s", process.last_words)
         self._replace(process, is_blameless=number is not None)
 
     def _blame(self, chunk: Chunk, number: int, returncode: int | None) -> None:
@@ -246,12 +246,12 @@ class _Run:
         time."""
         if returncode == -signal.SIGXCPU:
             seconds = self._limits.cpu(chunk.entries[number].size)
-            reason = f"examining it takes more than {seconds} s of CPU"
+            reason = f"examination takes more than {seconds} s of CPU"
             self._reject(chunk, number, Code.COSTLY, reason)
         elif number in chunk.killed:
             # Perhaps by the system, since memory was short; perhaps for what is in the file.
             how = name_of_end(returncode)
-            reason = f"the process that examined it was killed twice ({how}): {_TRIED_AGAIN}"
+            reason = f"examiner killed twice ({how}); {_RETRY_ADVICE}"
             self._reject(chunk, number, Code.KILLED, reason, retry=True)
         else:
             chunk.killed.add(number)
@@ -270,8 +270,8 @@ class _Run:
         self._failures = 0 if is_blameless else self._failures + 1
         if self._failures == _STARTS:
             raise PyindexError(
-                f"the process that examines files does not start ({sys.executable}):"
-                f" {_errors(process.last_words) or 'is there memory for it?'}"
+                f"examiner process: {sys.executable} does not start:"
+                f" {_errors(process.last_words) or 'no error output, perhaps out of memory'}"
             )
 
 

@@ -137,7 +137,7 @@ def _read(work: Work, entry: Entry) -> Answer:
 
 
 def memory_reason(limits: Limits) -> str:
-    return f"examining it takes more than {limits.memory >> 20} MiB of memory"
+    return f"examination takes more than {limits.memory >> 20} MiB of memory"
 
 
 def _open(root: str, entry: Entry) -> IO[bytes]:
@@ -155,7 +155,7 @@ def _filename(entry: Entry) -> str:
 
 def _explain(error: OSError) -> str:
     if error.errno in (ELOOP, ENOTDIR):
-        return "a symbolic link that leaves the packages directory"
+        return "symbolic link that leads out of the packages directory"
     return f"cannot be read: {error.strerror}"
 
 

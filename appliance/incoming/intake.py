@@ -157,8 +157,8 @@ class Intake:
     def _log(self, overwritten: Sequence[Change], rejected: Sequence[Rejection]) -> None:
         for change in overwritten:
             log.warning(
-                "%s: %s has other bytes than before: clients that keep the old ones refuse it; a"
-                " changed file wants another version or build tag",
+                "%s: %s: content changed under the same name, so that clients with the old digest"
+                " reject it; give a changed file another version or build tag",
                 self._index,
                 change.path,
             )

@@ -94,7 +94,7 @@ def decode(line: bytes, entry: Entry) -> Answer:
             trace=None if fields.get("trace") is None else str(fields["trace"]),
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
-        raise NonsenseError(f"nonsense from a process that examines files: {error}") from error
+        raise NonsenseError(f"invalid answer from an examiner: {error}") from error
 
 
 # --- outcomes ------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def rejection(entry: Entry, code: Code, reason: str, retry: bool = False) -> Rej
 def _rejected(entry: Entry, fields: dict[str, Any]) -> Rejection:
     reason, retry = fields["reason"], fields["retry"]
     if not isinstance(reason, str) or not isinstance(retry, bool):
-        raise TypeError("a reason and a truth value were expected")
+        raise TypeError("expected a reason and a boolean")
     return rejection(entry, Code(fields["code"]), reason, retry)
 
 
@@ -154,14 +154,14 @@ def _file(entry: Entry, facts: dict[str, Any]) -> File:
     if has_controls(texts):
         raise ValueError(f"control characters: {texts!r}")
     if facts["filename"] != entry.path.rpartition("/")[2] or not _is_normal(facts["project"]):
-        raise ValueError(f"another file or no project: {facts['filename']}, {facts['project']}")
+        raise ValueError(f"file name or project: {facts['filename']!r}, {facts['project']!r}")
 
     if not _THREE_DIGESTS.fullmatch(" ".join([facts[name] for name in _DIGESTS])):
-        raise ValueError("no digests")
+        raise ValueError("invalid digests")
     if facts["core_metadata"] is not None and not _SHA256.fullmatch(facts["core_metadata"]):
-        raise ValueError("no digest of the metadata")
+        raise ValueError("invalid digest of the metadata")
     if not isinstance(facts["signature"], bool):
-        raise TypeError("neither signed nor unsigned")
+        raise TypeError("expected a boolean for signature")
 
     return File(
         path=entry.path,

@@ -59,5 +59,5 @@ class Signatures:
 
 
 def _orphan(entry: Entry) -> Rejection:
-    reason = f"a signature without {filename(signed_by(entry.path))} beside it"
+    reason = f"signature without {filename(signed_by(entry.path))} beside it"
     return rejection(entry, Code.UNSIGNED, reason)

@@ -48,7 +48,7 @@ def walk(
         except (IndexError, KeyError, TypeError, AttributeError, RecursionError) as error:
             # tarfile takes headers apart and trusts what it finds.
             raise Rejected(
-                f"truncated or damaged archive: a tar header cannot be read ({error})"
+                f"truncated or damaged archive: unreadable tar header ({error})"
             ) from error
         if member is None:
             break
@@ -57,7 +57,7 @@ def walk(
         if wanted(member):
             take(member, stream.take(member.size))
     else:
-        raise Rejected(f"it has more than {MAX_MEMBERS:,} members")
+        raise Rejected(f"more than {MAX_MEMBERS:,} members")
     stream.drain()
 
 
@@ -67,9 +67,9 @@ def _check(archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         len(shared) > _MAX_GLOBALS
         or sum(len(key) + len(value) for key, value in shared.items()) > _MAX_GLOBAL_BYTES
     ):
-        raise Rejected("its tar header for all members (pax, g) is larger than 4 KiB")
+        raise Rejected("global tar header (pax, type g) larger than 4 KiB")
     if member.issparse():
-        raise Rejected(f"the sparse member {member.name!r}: installers unpack it differently")
+        raise Rejected(f"sparse member {member.name!r}: installers unpack it differently")
 
 
 def _decompressor(content: IO[bytes], suffix: str) -> "Readable":
@@ -102,10 +102,10 @@ class _Forward:
         """A part of the headers, as tarfile asks for it."""
         self._headers += size
         if self._headers > MAX_HEADERS:
-            raise Rejected(f"a tar header claims to be larger than {MAX_HEADERS // 1024} KiB")
+            raise Rejected(f"tar header larger than {MAX_HEADERS // 1024} KiB")
         data = self.take(size)
         if size > _BLOCK and b"0" * _MAX_DIGITS in data.translate(_DIGITS):
-            raise Rejected(f"a tar header has a number of more than {_MAX_DIGITS} digits")
+            raise Rejected(f"tar header with a number of more than {_MAX_DIGITS} digits")
         return data
 
     def take(self, size: int) -> bytes:
@@ -118,7 +118,7 @@ class _Forward:
 
     def seek(self, position: int) -> None:
         if position < self._position:
-            raise tarfile.ReadError("a tar header points backwards")
+            raise tarfile.ReadError("tar header points backwards")
         while self._position < position:
             piece = self._stream.read(min(_CHUNK, position - self._position))
             if not piece:

@@ -37,7 +37,7 @@ _FLAGS = _ENCRYPTED | _DESCRIPTOR | _UTF8
 _ZIP64, _UNICODE_PATH = 0x0001, 0x7075
 _IN_ZIP64 = 0xFFFFFFFF
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-_TWO_MINDS = "its zip64 end records contradict each other"
+_CONTRADICTORY_ENDS = "zip64 end records that contradict each other"
 
 
 def ambiguous(what: str) -> Rejected:
@@ -58,14 +58,14 @@ def read(content: IO[bytes], thorough: bool, prefix: bool = False, tail: bool = 
     view = _View(content)
     end = _find_end(view, tail)
     if end.length > MAX_DIRECTORY:
-        raise Rejected(f"the zip directory is larger than {MAX_DIRECTORY // MIB} MiB")
+        raise Rejected(f"zip directory larger than {MAX_DIRECTORY // MIB} MiB")
     before = end.stop - end.length - end.start
     if before and not (prefix and before > 0):
-        raise ambiguous("its directory is not where its end record says")
+        raise ambiguous("directory not at the offset in the end record")
     content.seek(0)
     archive = zipfile.ZipFile(content)
     if len(archive.infolist()) > MAX_MEMBERS:
-        raise Rejected(f"it has more than {MAX_MEMBERS:,} members")
+        raise Rejected(f"more than {MAX_MEMBERS:,} members")
     return Zip(view, archive, _check_members(view, archive, end, prefix, thorough))
 
 
@@ -96,7 +96,7 @@ class Zip:
 
 
 def _wrong_sum(member: zipfile.ZipInfo) -> Rejected:
-    return damaged(f"{member.filename!r} is not what its checksum says")
+    return damaged(f"checksum of {member.filename!r} does not match")
 
 
 class _View:
@@ -135,16 +135,16 @@ def _find_end(view: _View, tail: bool) -> _End:
     last = view.bytes_at(start, view.size - start)
     offset = last.rfind(b"PK\5\6")
     if offset < 0 or offset + _END.size > len(last):
-        raise damaged("it has no zip directory at its end")
+        raise damaged("no zip directory at the end")
     *_, comment = _END.unpack_from(last, offset)
     if offset + _END.size + comment != len(last) and not tail:
-        raise ambiguous("something follows the end of the archive")
+        raise ambiguous("data after the end of the archive")
 
     # A reader that looks for a record whose comment ends where the file does finds only this one.
     other = last.find(b"PK\5\6")
     while other < offset:
         if len(last) == other + _END.size + int.from_bytes(last[other + 20 : other + 22], "little"):
-            raise ambiguous("it has two ends")
+            raise ambiguous("two end records")
         other = last.find(b"PK\5\6", other + 1)
     return _end_record(last, start, offset)
 
@@ -159,12 +159,12 @@ def _end_record(last: bytes, before: int, offset: int) -> _End:
     locator = offset - _LOCATOR.size
     if last[max(0, locator) : offset][:4] != b"PK\6\7":
         if disk or first_disk or here != entries:
-            raise ambiguous("it is a part of several")
+            raise ambiguous("part of a multi-disk archive")
         return _End(entries, length, start, before + offset)
 
     record = locator - _END64.size
     if record < 0:
-        raise Rejected(_TWO_MINDS)
+        raise Rejected(_CONTRADICTORY_ENDS)
     _, _, position, _ = _LOCATOR.unpack_from(last, locator)
     magic, *_, here64, entries64, length64, start64 = _END64.unpack_from(last, record)
     if (
@@ -175,7 +175,7 @@ def _end_record(last: bytes, before: int, offset: int) -> _End:
         or length not in (length64, _IN_ZIP64)
         or start not in (start64, _IN_ZIP64)
     ):
-        raise Rejected(_TWO_MINDS)
+        raise Rejected(_CONTRADICTORY_ENDS)
     return _End(entries64, length64, start64, before + record)
 
 
@@ -201,22 +201,22 @@ def _check_members(
 
         _, first = offsets.setdefault(member.filename, (data, member))
         if (first.CRC, first.file_size) != (member.CRC, member.file_size):
-            raise ambiguous(f"it has two members {member.filename!r} that differ")
+            raise ambiguous(f"two members named {member.filename!r} with different content")
         if thorough:
             _check_content(view, archive, member, data)
         spans.append((member.header_offset, data + member.compress_size, member))
 
     if (length, len(spans)) != (end.length, end.entries):
-        raise ambiguous("its directory is not as long as its end record says")
+        raise ambiguous("length of the directory differs from the end record")
     _check_spans(view, spans, end, prefix)
     return offsets
 
 
 def _check_name(member: zipfile.ZipInfo, name: bytes) -> None:
     if member.flag_bits & _ENCRYPTED:
-        raise Rejected(f"the member {member.filename!r} is encrypted")
+        raise Rejected(f"encrypted member {member.filename!r}")
     if _CONTROL.search(name):
-        raise ambiguous(f"the name {member.orig_filename!r} has control characters")
+        raise ambiguous(f"control characters in the member name {member.orig_filename!r}")
     if member.extra:
         _check_extra(member, _fields(member.extra, member), name)
 
@@ -226,13 +226,13 @@ def _check_header(view: _View, member: zipfile.ZipInfo, name: bytes) -> int:
     offset = member.header_offset
     header = view.bytes_at(offset, _LOCAL.size + len(name))
     if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
-        raise damaged(f"no member where its directory says that {member.filename!r} is")
+        raise damaged(f"no member at the offset of {member.filename!r}")
     numbers = _LOCAL.unpack_from(header)
     _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = numbers
     if name_length != len(name) or header[_LOCAL.size :] != name:
-        raise ambiguous(f"{member.filename!r} has another name before its data")
+        raise ambiguous(f"local header of {member.filename!r} has another name")
     if (flags ^ member.flag_bits) & _FLAGS or method != member.compress_type:
-        raise ambiguous(f"{member.filename!r} is packed in another way before its data")
+        raise ambiguous(f"local header of {member.filename!r} has other flags or compression")
 
     data: int = offset + _LOCAL.size + name_length + extra_length
     if extra_length:
@@ -244,7 +244,7 @@ def _check_header(view: _View, member: zipfile.ZipInfo, name: bytes) -> int:
         member.compress_size,
         member.file_size,
     ):
-        raise ambiguous(f"{member.filename!r} has another size or checksum before its data")
+        raise ambiguous(f"local header of {member.filename!r} has another size or checksum")
     return data
 
 
@@ -256,7 +256,7 @@ def _fields(extra: bytes, member: zipfile.ZipInfo) -> dict[int, bytes]:
         number, length = struct.unpack_from("<HH", extra, offset)
         offset += 4 + length
         if offset > len(extra) or (number in fields and number in (_ZIP64, _UNICODE_PATH)):
-            raise ambiguous(f"the extra fields of {member.filename!r} are malformed")
+            raise ambiguous(f"malformed extra fields of {member.filename!r}")
         fields[number] = extra[offset - length : offset]
     return fields
 
@@ -265,7 +265,7 @@ def _check_extra(member: zipfile.ZipInfo, fields: dict[int, bytes], name: bytes)
     """Reject a name in the extra fields (APPNOTE 4.6.9) that is not the name of the member."""
     path = fields.get(_UNICODE_PATH)
     if path is not None and path[5:] != name:
-        raise ambiguous(f"{member.filename!r} has a second name")
+        raise ambiguous(f"second name of {member.filename!r} in its extra fields")
 
 
 def _long_sizes(field: bytes, packed: int, size: int, member: zipfile.ZipInfo) -> tuple[int, int]:
@@ -276,7 +276,7 @@ def _long_sizes(field: bytes, packed: int, size: int, member: zipfile.ZipInfo) -
         if packed == _IN_ZIP64:
             (packed,) = struct.unpack_from("<Q", field)
     except struct.error:
-        raise ambiguous(f"the extra fields of {member.filename!r} are malformed") from None
+        raise ambiguous(f"malformed extra fields of {member.filename!r}") from None
     return packed, size
 
 
@@ -288,18 +288,18 @@ def _check_spans(view: _View, spans: list[_Span], end: _End, prefix: bool) -> No
     spans.sort(key=lambda span: span[:2])
     directory = end.stop - end.length
     if not prefix and (spans[0][0] if spans else directory) != 0:
-        raise ambiguous("something stands before its first member")
+        raise ambiguous("data before the first member")
 
     starts = [span[0] for span in spans] + [directory]
     for (_, stop, member), (_, start) in zip(spans, pairwise(starts), strict=True):
         if stop > start:
-            raise ambiguous(f"{member.filename!r} overlaps what follows it")
+            raise ambiguous(f"{member.filename!r} overlaps the next member or the directory")
         if stop < start and not (
             _is_descriptor(view.bytes_at(stop, min(start - stop, 25)), member) or prefix
         ):
-            raise ambiguous(f"there is something between {member.filename!r} and what follows it")
+            raise ambiguous(f"unexpected data behind {member.filename!r}")
         if stop == start and member.flag_bits & _DESCRIPTOR:
-            raise ambiguous(f"nothing follows {member.filename!r}, where its sizes should")
+            raise ambiguous(f"no data descriptor after {member.filename!r}")
 
 
 def _is_descriptor(data: bytes, member: zipfile.ZipInfo) -> bool:

@@ -55,7 +55,7 @@ def remove(spec: Spec, index: str, what: str) -> list[tuple[File, str]]:
         for file in files:
             moved.append((file, _move(spec, index, file)))
     except PyindexError as error:
-        done = f"; moved already: {', '.join(file.path for file, _ in moved)}" if moved else ""
+        done = f"; already moved: {', '.join(file.path for file, _ in moved)}" if moved else ""
         raise PyindexError(f"{error}{done}") from None
     finally:
         if moved:
@@ -78,10 +78,9 @@ def _move(spec: Spec, index: str, file: File) -> str:
 
 def _advice(directory: Path) -> str:
     """Why a file cannot be taken out of ``directory``, and what to do."""
-    why = unwritable(directory) or f"this runs as user {os.geteuid()}"
+    why = unwritable(directory) or f"running as uid {os.geteuid()}"
     return (
-        f"{why}; delete the file there as a user who may, and the index forgets it,"
-        " or hide it with `pyindex yank`"
+        f"{why}; delete the file as a user with write permission, or hide it with `pyindex yank`"
     )
 
 
@@ -101,13 +100,13 @@ def instead(spec: Spec, index: str, files: Iterable[File]) -> Iterator[str]:
     with Catalog(spec.catalog).read() as reader:
         for file in files:
             if copy := reader.file(index, file.filename):
-                yield f"{file.filename}: the copy at {copy.path} is served now"
+                yield f"{file.filename}: now served from {copy.path}"
         for name in sorted({file.project for file in files}):
             shown = ready_index(reader, spec, index).project(name)
             if shown is not None and shown.index != index:
                 yield (
-                    f"{name}: {index} has no file of it any more, so {shown.index} answers for it;"
-                    f" `pyindex status-set --index {index} {name} archived` keeps the name"
+                    f"{name}: no files remain in {index}, so its base {shown.index} answers; to"
+                    f" keep the name, run `pyindex status-set --index {index} {name} archived`"
                 )
 
 
@@ -129,14 +128,14 @@ def matching(reader: Reader, spec: Spec, index: str, what: str) -> list[File]:
     if not exact:
         file = reader.file(index, what)
         if file is None:
-            raise NotFound(f"index {index} has no file {what!r}; a release is PROJECT==VERSION")
+            raise NotFound(f"index {index}: file {what!r} not found; a release is PROJECT==VERSION")
         return [file]
     project = _project(reader, spec, index, name.strip())
     files = project.release(version.strip())
     if not files:
         known = ", ".join(project.versions[-10:])
-        has = f"its newest are {known}" if known else "no file of it is accepted"
-        raise NotFound(f"project {project.name} has no release {version.strip()!r}; {has}")
+        has = f"newest releases: {known}" if known else "none of its files is accepted"
+        raise NotFound(f"project {project.name}: release {version.strip()!r} not found; {has}")
     return files
 
 
@@ -145,14 +144,14 @@ def _project(reader: Reader, spec: Spec, index: str, name: str) -> Project:
     project = reader.project(index, normalize(name))
     if project is None:
         base = ready_index(reader, spec, index).project(normalize(name))
-        hint = f"; it is in {base.index}: --index {base.index}" if base else ""
-        raise NotFound(f"index {index} has no project {name!r}{hint}")
+        hint = f"; found in {base.index}, pass --index {base.index}" if base else ""
+        raise NotFound(f"index {index}: project {name!r} not found{hint}")
     return project
 
 
 def _check(reason: str | None) -> None:
     if has_controls(reason or ""):
-        raise PyindexError(f"reason: wanted one line without control characters, got {reason!r}")
+        raise PyindexError(f"reason: expected one line without control characters, got {reason!r}")
 
 
 def _open(spec: Spec) -> Catalog:
@@ -165,8 +164,8 @@ def _open(spec: Spec) -> Catalog:
         pass  # no catalog either, which is what is told
     except OSError as error:
         raise PyindexError(
-            f"state {spec.state}: {error.strerror}: {unwritable(spec.state) or 'free some space'};"
-            " nothing was changed"
+            f"state directory {spec.state}: {error.strerror}, nothing was changed;"
+            f" {unwritable(spec.state) or 'free some disk space'}"
         ) from None
     return open_catalog(spec)
 

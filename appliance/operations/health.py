@@ -18,7 +18,7 @@ from appliance.operations.watchlock import is_watched
 from appliance.site.tree import PAGES, Site
 from appliance.spec import Spec
 
-_WANTED_MB = 64
+_REQUIRED_MB = 64
 
 
 @dataclass
@@ -63,15 +63,15 @@ def health(spec: Spec, catalog: Catalog) -> Health:
 def _watcher_report(spec: Spec, state: Health) -> Report | None:
     """The report of a watcher that makes progress; adds its problems, or that there is none."""
     if not is_watched(spec):
-        state.degraded.append("no watcher is running: run `pyindex serve` or `pyindex watch`")
+        state.degraded.append("no watcher is running; run `pyindex serve` or `pyindex watch`")
         return None
     report = read_report(spec)
     if report is None:
         return Report(0, 0, "", {}, ())  # it has just started
     if report.is_stale:
         state.degraded.append(
-            f"the watcher makes no progress since {report.time} (process {report.pid}): a packages"
-            " directory or the state hangs, or it was stopped"
+            f"watcher (pid {report.pid}): no progress since {report.time}; check that the disks of"
+            " the packages directories and of the state directory respond"
         )
         return None
 
@@ -91,7 +91,7 @@ class _CatalogCheck:
     def failing(self) -> Iterator[str]:
         if self._report is None:
             for name in self._unscanned:
-                yield f"{name}: its packages directory was never scanned in full"
+                yield f"{name}: packages directory never scanned completely"
         if not self._is_publishing:
             yield from self._pages_missing()
 
@@ -108,11 +108,11 @@ class _CatalogCheck:
         for name in self._spec.indexes:
             if self._reader.mark(scan_mark(self._spec, name)) == PARTLY:
                 yield (
-                    f"{name}: a part of its packages directory could not be read yet, so that no"
-                    " base answers in its place: see `pyindex status`"
+                    f"{name}: parts of the packages directory not read yet, so that no base answers"
+                    " for missing projects; run `pyindex status`"
                 )
         if self._unpublished_changes > 0:
-            yield f"{self._unpublished_changes} changes are not published yet"
+            yield f"{self._unpublished_changes} changes not published yet"
         for name in self._spec.indexes:
             if files := self._reader.mark(vanished_mark(name)):
                 yield f"{name}: {vanished(self._reader, name, files)}"
@@ -135,21 +135,21 @@ def _unpublished(spec: Spec, names: list[str]) -> Iterator[str]:
     site = Site(spec)
     for name in names:
         if not (site.simple(name) / PAGES[0]).is_file():
-            yield f"{name}: nothing is published yet"
+            yield f"{name}: nothing published yet"
 
 
 def _shortages(spec: Spec) -> Iterator[str]:
     """What keeps changes from being taken in, a sentence each."""
     try:
-        left = shutil.disk_usage(spec.state).free // 1_000_000
+        free = shutil.disk_usage(spec.state).free // 1_000_000
         if os.statvfs(spec.state).f_flag & os.ST_RDONLY:
-            yield f"state {spec.state} is on a file system that is mounted read-only"
-        elif left < _WANTED_MB:
+            yield f"state directory {spec.state}: mounted read-only; remount it read-write"
+        elif free < _REQUIRED_MB:
             yield (
-                f"{left} MB are left on the disk of {spec.state}, and {_WANTED_MB} MB are wanted:"
-                " free some space"
+                f"{spec.state}: only {free} MB free, {_REQUIRED_MB} MB required;"
+                " free some disk space"
             )
     except FileNotFoundError:
         pass  # nothing was published yet
     except OSError as error:
-        yield f"state {spec.state}: {error.strerror}"
+        yield f"state directory {spec.state}: {error.strerror}"

@@ -86,9 +86,9 @@ def _catch_up(spec: Spec, catalog: Catalog, known: int) -> None:
 
     if known or len(decisions):
         log.warning(
-            "%s: %s; it goes on at serial %d, and %d decisions came from %s",
+            "%s: %s; continuing at serial %d with %d decisions from %s",
             catalog.path,
-            f"older than what is published or logged, at serial {last}" if last else "was missing",
+            f"older than pages or decision log, at serial {last}" if last else "was missing",
             note.serial,
             len(decisions),
             decisionlog.NAME,
@@ -123,7 +123,8 @@ def clock() -> int:
     """Whole units of ten seconds since 2026; 0 before, and bounded."""
     units = max(0, int(time.time() - _START) // _UNIT_SECONDS)
     if units > _LATEST:
-        log.warning("the clock says %s: serials begin as if it were 2045", time.strftime("%Y"))
+        year = time.strftime("%Y")
+        log.warning("system clock: year %s, serials begin as in 2045; correct the clock", year)
     return min(units, _LATEST)
 
 

@@ -52,7 +52,7 @@ class Problems:
         if key not in self._current or self._logged.get(key) != kind:
             is_expected = isinstance(error, OSError | PyindexError)
             write = log.error if is_expected else log.exception
-            write("%s; keeping what is published, retrying", text)
+            write("%s; keeping published pages; retrying", text)
         self._logged[key] = kind
         self._current[key] = Trouble(index, isinstance(error, DirectoryMissing), text)
 
@@ -60,9 +60,9 @@ class Problems:
         if not isinstance(error, OSError):
             return str(error) if isinstance(error, PyindexError) else repr(error)
         if error.errno == errno.ENOSPC:
-            return f"the disk of {self._state} is full: free some space"
+            return f"state directory {self._state}: disk full; free some disk space"
         if str(error.filename or "").startswith(f"{self._state}/"):
-            return f"state {self._state} cannot be written: {error}"
+            return f"state directory {self._state}: not writable: {error}"
         return str(error)
 
     def set(self, key: str, text: str, index: str | None = None) -> None:

@@ -49,7 +49,7 @@ def prune(spec: Spec, dry_run: bool = False) -> Iterator[Removed]:
     catalog = open_catalog(spec)
     lines = _journal(catalog, now - spec.keep.journal.total_seconds(), dry_run)
     if lines:
-        yield Removed(f"{lines} lines of the journal")
+        yield Removed(f"{lines} journal entries")
     if not dry_run:
         catalog.compact()
 

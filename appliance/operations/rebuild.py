@@ -64,14 +64,14 @@ def _rescue(spec: Spec) -> Iterator[str]:
                 change.remember(index, saved.paths_without_files(index))
             opening.remember_published(spec, change)
 
-    yield f"the damaged catalog is kept as {install(spec, fill, 'damaged')}"
+    yield f"damaged catalog saved as {install(spec, fill, 'damaged')}"
     yield from logged.problems
-    source = "the decisions log" if logged.lines else "what can be read of it: there was no log"
-    yield f"{len(decisions)} decisions (yanks, statuses) from {source}"
-    yield f"taken over: {len(saved.paths)} files, {len(saved.journal)} lines of the journal"
+    source = "the decision log" if logged.lines else "its readable rows (no decision log)"
+    yield f"recovered {len(decisions)} decisions (yanks, statuses) from {source}"
+    yield f"recovered {len(saved.paths)} files, {len(saved.journal)} journal entries"
     known = max(opening.published(spec), logged.serial)
     if unread := list(_unread(saved.journal, known)):
-        yield f"history that is lost: {', '.join(unread)}"
+        yield f"lost journal entries: {', '.join(unread)}"
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _decisions_of(yanks: list[salvage.Row], projects: list[salvage.Row]) -> Deci
 def _unread(journal: list[salvage.Row], known: int) -> Iterator[str]:
     """Which parts of the history could not be read, given that there was a serial ``known``."""
     if not journal:
-        yield "all of it"
+        yield "all"
         return
     journal = sorted(journal, key=lambda row: row["serial"])
     first, last = journal[0], journal[-1]
@@ -161,7 +161,7 @@ def _unread(journal: list[salvage.Row], known: int) -> Iterator[str]:
         if row["action"] not in _NOTES  # which leaves serials out
     )
     if between > 0:
-        yield f"{between} lines before serial {last['serial']}"
+        yield f"{between} before serial {last['serial']}"
     if known > last["serial"]:
         yield f"after serial {last['serial']}"
 
@@ -183,10 +183,10 @@ def _agree(spec: Spec, catalog: Catalog) -> Iterator[str]:
 
     yield from log.problems
     if log.problems:
-        yield "the decisions log is not whole, and differs from the catalog: the catalog's hold"
+        yield "decision log damaged and different from the catalog: using the catalog's decisions"
     else:
         count = len(log.decided().holding())
-        yield f"the catalog had other decisions than the log: the log's {count} hold now"
+        yield f"catalog different from the decision log: using the log's {count} decisions"
 
 
 def counts(spec: Spec, catalog: Catalog) -> Iterator[str]:

@@ -42,7 +42,7 @@ class Repair:
 
     def _write(self, differences: Sequence[Difference]) -> None:
         for each in differences:
-            log.warning("%s: %s: %s; written again", each.index, each.path, each.problem)
+            log.warning("%s: %s: %s; rewritten", each.index, each.path, each.problem)
         if differences:
             self._update.write_again({(each.index, each.project) for each in differences})
 

@@ -75,7 +75,7 @@ def damage(catalog: Path) -> str | None:
     except CatalogError as error:
         return str(error).removeprefix(f"catalog {catalog}: ")
     if not salvage.has_our_tables(catalog):
-        return "malformed: its tables are not as they were made"
+        return "malformed: unexpected table definitions"
     for table in schema.metadata.tables:
         if problems := salvage.salvage(catalog, table).problems:
             return problems[0]

@@ -32,7 +32,7 @@ def restore(spec: Spec, copy: Path) -> Iterator[str]:
     :class:`CatalogError` for what is no backup.
     """
     if is_watched(spec):
-        raise PyindexError("the index is running; stop it, restore, and start it again")
+        raise PyindexError("a watcher is running; stop it, restore, and start it again")
 
     make_directory(spec.state)
     with alone(spec), temporary_catalog(spec) as temporary:
@@ -75,7 +75,7 @@ def _replace(spec: Spec, copy: Path) -> Iterator[str]:
         kept = install(spec, fill, "replaced")
     else:
         take_over(Catalog(spec.catalog, create=True), known)
-    yield f"the catalog until now is kept as {kept}"
+    yield f"previous catalog saved as {kept}"
 
 
 def _check_indexes(spec: Spec, copy: Path, read: Path) -> None:
@@ -86,9 +86,8 @@ def _check_indexes(spec: Spec, copy: Path, read: Path) -> None:
     found = _indexes(read)
     if others := sorted(found - known):
         raise PyindexError(
-            f"{copy} is of other indexes: it has {', '.join(sorted(found))}, the spec"
-            f" {', '.join(spec.indexes)}; to restore it all the same, give the spec"
-            f" {', '.join(others)} too"
+            f"{copy}: backup of other indexes: it has {', '.join(sorted(found))}, the spec"
+            f" {', '.join(spec.indexes)}; to restore it, add {', '.join(others)} to the spec"
         )
 
 

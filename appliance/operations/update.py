@@ -84,7 +84,7 @@ class Update:
             self.publish_steps(scanner.scan_paths(scanner.waiting, is_event=True))
 
         for path in sorted(scanner.waiting):
-            log.warning("%s: %s is being written to, and was left out", scanner.index, path)
+            log.warning("%s: skipped %s: still being written to", scanner.index, path)
         for text in scanner.troubles:
             log.error("%s: %s", scanner.index, text)
         scanner.note_scan()

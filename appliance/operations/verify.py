@@ -96,7 +96,7 @@ def _state_findings(spec: Spec, catalog: Catalog) -> Iterator[Finding]:
             log = decisionlog.read(spec.state)
             differs = log.lines and log.decided().holding() != reader.decisions()
             if differs and not decisionlog.is_behind(log, reader):
-                text = "other decisions than the catalog has; `pyindex rebuild` says which hold"
+                text = "decisions differ from the catalog; run `pyindex rebuild`"
                 yield Finding("", decisionlog.NAME, text)
     except OSError as error:
         yield Finding("", decisionlog.NAME, f"cannot be read: {error.strerror}")
@@ -162,12 +162,12 @@ class _IndexVerifier:
             descriptor = open_beneath(str(self._directory.root), file.path)
             with os.fdopen(descriptor, "rb") as content:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    yield self._changed(file, "is no regular file any more")
+                    yield self._changed(file, "no longer a regular file")
                     return
                 digest = hashlib.file_digest(content, "sha256").hexdigest()
                 status = os.fstat(descriptor)
         except (FileNotFoundError, NotADirectoryError):
-            yield self._changed(file, "is gone")
+            yield self._changed(file, "deleted")
         except OSError as error:
             yield Finding(self._index, file.path, f"cannot be read: {error.strerror}")
         else:
@@ -178,11 +178,11 @@ class _IndexVerifier:
         """It is damage unless size or mtime changed, too."""
         if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
             return self._changed(file, "changed")
-        text = f"its bytes changed: sha256 was {file.sha256}, is {digest}"
+        text = f"content changed: expected sha256 {file.sha256}, got {digest}"
         return Finding(self._index, file.path, text)
 
     def _changed(self, file: File, what: str) -> Finding:
-        text = f"{what} since it was accepted: the watcher will look at it"
+        text = f"{what} since it was accepted; the watcher will examine it"
         return Finding(self._index, file.path, text, is_damage=False)
 
     def _metadata_findings(self, file: File) -> Iterator[Finding]:
@@ -196,8 +196,8 @@ class _IndexVerifier:
         else:
             if hashlib.sha256(content).hexdigest() == file.core_metadata:
                 return
-            problem = "its bytes changed"
-        text = f"published metadata: {problem}; `pyindex rebuild` writes it again"
+            problem = "content changed"
+        text = f"published metadata: {problem}; run `pyindex rebuild` to rewrite it"
         yield Finding(self._index, file.path, text)
 
     def _read_metadata(self, path: str) -> bytes:
@@ -219,10 +219,10 @@ class _IndexVerifier:
                 if not each.path.endswith(METADATA):  # its bytes were compared
                     yield self._unlike(each)
         for each in self._comparison.superfluous():
-            yield self._unlike(each, "removes it")
+            yield self._unlike(each, "remove it")
 
-    def _unlike(self, difference: Difference, what: str = "writes it again") -> Finding:
-        text = f"{difference.problem}; `pyindex rebuild` {what}"
+    def _unlike(self, difference: Difference, action: str = "rewrite it") -> Finding:
+        text = f"{difference.problem}; run `pyindex rebuild` to {action}"
         return Finding(self._index, difference.path, text)
 
 

@@ -112,7 +112,7 @@ class Watcher:
         if events.trouble is None:
             self._problems.end("events")
         else:
-            text = f"{events.trouble}; the packages directories are compared in full instead"
+            text = f"file system events: {events.trouble}; scanning packages directories instead"
             self._problems.set("events", text)
 
         for index in self._indexes:
@@ -136,9 +136,9 @@ class Watcher:
         elif self._unwatched > 0:
             self._problems.set(
                 "unheard",
-                f"of {directories} directories, {missing} are not followed by the system: what"
-                " changes there shows when all is compared, which may take long; raise"
-                " fs.inotify.max_user_watches by sysctl, and restart",
+                f"{missing} of {directories} directories cannot be watched, so that changes in"
+                " them are published late, by the next scan; raise fs.inotify.max_user_watches"
+                " with sysctl, and restart",
             )
         self._unwatched = missing
 

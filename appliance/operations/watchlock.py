@@ -81,6 +81,6 @@ def _check_same(spec: Spec, file: IO[str]) -> None:
     ]
     if differences:
         raise PyindexError(
-            f"state {spec.state} is in use by a server that publishes something else:"
-            f" {'; '.join(differences)}: end that server, or choose another state"
+            f"state directory {spec.state}: in use by a watcher with another configuration"
+            f" ({', '.join(differences)}); stop that watcher, or choose another state directory"
         )

@@ -347,7 +347,7 @@ def test_a_wheel_whose_versions_clients_take_for_one_is_accepted(
 def test_a_local_version_within_is_another_release(tmp_path: Path) -> None:
     """What is built for one machine is not what the file name says."""
     wheel(METADATA.replace("1.0", "1.0+cu130"))(tmp_path / WHEEL)
-    with pytest.raises(Rejected, match=r"METADATA says foo 1\.0\+cu130, its file name foo 1\.0"):
+    with pytest.raises(Rejected, match=r"METADATA says foo 1\.0\+cu130, the file name foo 1\.0"):
         inspect(tmp_path / WHEEL)
 
 
@@ -410,7 +410,7 @@ def test_members_of_an_old_file_are_not_unpacked(tmp_path: Path) -> None:
     """Nobody writes to it any more, so that only its headers are compared: that is cheap."""
     path = tmp_path / WHEEL
     rotten(path)
-    with pytest.raises(Rejected, match="is not what its checksum says"):
+    with pytest.raises(Rejected, match="checksum of .* does not match"):
         inspect(path)
     os.utime(path, (1e9, 1e9))
     assert inspect(path).distribution.project == "foo"

@@ -123,7 +123,8 @@ def test_a_directory_that_gives_way_to_a_link_keeps_its_projects(
     for _ in range(2):
         update(team)
         assert shown(team, "team") == {name: [] for name in own}
-        assert f"team: 3 files are behind {inside}, which is a symbolic link now" in caplog.text
+        link = f"team: {inside}: now a symbolic link, which is not followed, so that 3 files"
+        assert link in caplog.text
         caplog.clear()
         with Catalog(team.catalog).read() as reader:
             assert [refusal.path for refusal in reader.rejections("team")] == ["inside"]
@@ -205,7 +206,7 @@ def test_files_that_vanish_with_the_catalog_keep_their_projects(
         pages = shown(team, "team") or {}
         assert {name: pages[name] for name in MANY} == {name: [] for name in MANY}
         assert pages["stays"] == [wheel("stays", "1.0")]
-    assert "team: 12 of 13 files vanished at once" in told(team)
+    assert "team: 12 of 13 files vanished in bulk" in told(team)
     shutil.copy(elsewhere / wheel("p0", "1.0"), tmp_path / "team")
     update(team)
     assert (shown(team, "team") or {})["p0"] == [wheel("p0", "1.0")]
@@ -537,9 +538,9 @@ def test_a_link_that_is_turned_to_an_empty_directory_is_no_deletion(
     (tmp_path / "team").symlink_to(tmp_path / "empty")
     if is_running:
         with watched(Watcher(team)):
-            eventually(lambda: "is empty, and not the one it was" in told(team))
+            eventually(lambda: "empty, and a different directory than before" in told(team))
     else:
-        with pytest.raises(DirectoryMissing, match="is empty, and not the one it was"):
+        with pytest.raises(DirectoryMissing, match="empty, and a different directory than before"):
             update(team)
     assert shown(team, "team") == {"private": [wheel("private", "1.0")]}
 
@@ -564,7 +565,7 @@ def test_what_is_mounted_over_files_deletes_none(
     for _ in range(2):
         list(scanner.scan())
         (text,) = scanner.troubles
-        assert f"what is mounted at {top / place} hides 1 files" in text
+        assert f"{top / place}: the file system mounted there hides 1 files" in text
         update(team)
         assert (shown(team, "team") or {})["private"] == [path.name]
     mounts.clear()
@@ -613,7 +614,7 @@ def test_a_trouble_that_has_passed_is_told_no_more(
 
     monkeypatch.setattr(watching, "_open", fail_once)
     with watched(watching):
-        eventually(lambda: "is full: free some space" in caplog.text)
+        eventually(lambda: "disk full; free some disk space" in caplog.text)
         eventually(lambda: status(lab.spec)["problems"] == [])
 
 
@@ -626,7 +627,7 @@ def test_files_behind_a_link_are_told_of_while_they_are(lab: Lab) -> None:
         eventually(lambda: lab.files("foo"))
         inside.rename(lab.packages.parent / "large")
         inside.symlink_to(lab.packages.parent / "large")
-        eventually(lambda: "1 files are behind" in str(status(lab.spec)["problems"]))
+        eventually(lambda: "1 files are unreachable" in str(status(lab.spec)["problems"]))
         inside.unlink()
         (lab.packages.parent / "large").rename(inside)
         eventually(lambda: lab.files("foo") and status(lab.spec)["problems"] == [])

@@ -30,7 +30,7 @@ def test_a_signature_that_leads_out_is_refused(lab: Lab) -> None:
     make_wheel(lab.packages, "foo", "1.0")
     (lab.packages / f"{WHEEL}.asc").symlink_to("/etc/passwd")
     lab.once()
-    assert "leaves the packages directory" in lab.refused()[f"{WHEEL}.asc"]
+    assert "leads out of the packages directory" in lab.refused()[f"{WHEEL}.asc"]
     assert lab.accepted() == {WHEEL}
     lab.once()
     page = lab.page("foo")
@@ -103,8 +103,8 @@ def test_a_stale_directory_in_the_tree_gives_way(lab: Lab) -> None:
 
 
 LIMITS = [
-    ("max_inotify_watches", 1, "of 3 directories, 2 are not followed by the system"),
-    ("max_inotify_instances", 0, "the packages directories are compared in full instead"),
+    ("max_inotify_watches", 1, "2 of 3 directories cannot be watched"),
+    ("max_inotify_instances", 0, "scanning packages directories instead"),
 ]
 
 
@@ -278,10 +278,11 @@ def test_one_state_is_for_one_layout(
         command = [sys.executable, "-m", "appliance", "serve", "-c", str(tmp_path / "other.yml")]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ended.returncode == 1
-        assert re.search(f"^pyindex: state .* is in use by .*{differs}", ended.stderr, re.MULTILINE)
+        in_use = f"^pyindex: state directory .*: in use by .*{differs}"
+        assert re.search(in_use, ended.stderr, re.MULTILINE)
         for words in CHANGING:
             assert main([*words, "-c", str(tmp_path / "other.yml")]) == 1
-            assert re.search(f"pyindex: state .* is in use by .*{differs}", capsys.readouterr().err)
+            assert re.search(in_use, capsys.readouterr().err, re.MULTILINE)
         check_alone(one)
     with watching(other), watching(other):
         pass

@@ -173,10 +173,10 @@ def refuse_not_utf8(folder: Path) -> str:
 REFUSED = [
     (refuse_truncated, "truncated or damaged"),
     (refuse_name, "not a package file"),
-    (refuse_link_out, "leaves the packages directory"),
-    (refuse_dead_link, "leads nowhere"),
+    (refuse_link_out, "leads out of the packages directory"),
+    (refuse_dead_link, "broken symbolic link"),
     (refuse_fifo, "not a regular file"),
-    (refuse_link_to_directory, "a symbolic link to a directory, which is not followed"),
+    (refuse_link_to_directory, "symbolic link to a directory, which is not followed"),
     (refuse_duplicate, "duplicate"),
     (refuse_signature, "without foo-1.0.zip beside it"),
     (refuse_directory, "named like a package file"),

@@ -276,7 +276,7 @@ def test_a_download_that_is_not_finished_waits(lab: Lab) -> None:
     note = path.with_name(f"{path.name}.aria2")
     note.write_bytes(b"note")
     lab.once()
-    assert "download is not finished" in lab.refused()[A]
+    assert "unfinished download" in lab.refused()[A]
     note.unlink()
     lab.once()
     assert lab.files("a") == [A]
@@ -299,8 +299,8 @@ def test_most_of_an_index_does_not_go_at_once(lab: Lab, capsys: pytest.CaptureFi
     lab.once()
     assert len(lab.projects()) == 20
     told = (
-        "main: 15 of 20 files vanished at once, and stay listed; if they were deleted on purpose:"
-        " pyindex confirm-deletions --index main"
+        "main: 15 of 20 files vanished in bulk, and remain listed as pending deletions; if they"
+        " were deleted intentionally, run `pyindex confirm-deletions --index main`"
     )
     assert told in status(lab.spec)["problems"]
     for number in range(30):  # however many there are meanwhile

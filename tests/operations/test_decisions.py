@@ -82,7 +82,7 @@ def test_a_reason_is_one_line_of_text(foo: Lab) -> None:
     with pytest.raises(PyindexError) as caught:
         decisions.yank(foo.spec, foo.index, WHEEL_1, "x\x1b[31m")
     assert str(caught.value) == (
-        "reason: wanted one line without control characters, got 'x\\x1b[31m'"
+        "reason: expected one line without control characters, got 'x\\x1b[31m'"
     )
     with pytest.raises(PyindexError):
         decisions.set_status(foo.spec, foo.index, "foo", "archived", "two\nlines")
@@ -96,15 +96,15 @@ def test_a_copy_that_takes_the_place_is_named(foo: Lab) -> None:
     foo.once()
     removed = [file for file, _ in decisions.remove(foo.spec, foo.index, WHEEL_2)]
     assert list(decisions.instead(foo.spec, foo.index, removed)) == [
-        f"{WHEEL_2}: the copy at copies/{WHEEL_2} is served now"
+        f"{WHEEL_2}: now served from copies/{WHEEL_2}"
     ]
 
 
 UNKNOWN = [
-    ("nothing-1.0.zip", "has no file 'nothing-1.0.zip'; a release is PROJECT==VERSION"),
-    ("bar==1.0", "has no project 'bar'"),
-    ("foo==3.0", "project foo has no release '3.0'; its newest are 1.0, 2.0"),
-    ("broken==1.0", "project broken has no release '1.0'; no file of it is accepted"),
+    ("nothing-1.0.zip", "file 'nothing-1.0.zip' not found; a release is PROJECT==VERSION"),
+    ("bar==1.0", "project 'bar' not found"),
+    ("foo==3.0", "project foo: release '3.0' not found; newest releases: 1.0, 2.0"),
+    ("broken==1.0", "project broken: release '1.0' not found; none of its files is accepted"),
 ]
 
 

@@ -85,7 +85,7 @@ def test_the_journal_is_cut_where_it_is_old(lab: Lab) -> None:
     keep = Keep(journal=timedelta(days=3))
     spec = lab.spec.model_copy(update={"keep": keep})
     age(lab, journal[0].serial, days=4)
-    assert [each.what for each in prune(spec)] == ["2 lines of the journal"]  # one has begun it
+    assert [each.what for each in prune(spec)] == ["2 journal entries"]  # one has begun it
     assert lab.journal() == journal[1:]
     age(lab, journal[-1].serial, days=4)
     list(prune(spec))

@@ -164,8 +164,8 @@ def test_a_full_disk_is_told_and_got_over(
             make_wheel(lab.packages, f"p{number}", "2.0", modules={"m": "x" * 9999})
         eventually(lambda: [r for r in caplog.records if r.levelname == "ERROR"])
         look(lab)
-        left = f"0 MB are left on the disk of {lab.spec.state}, and 64 MB are wanted"
-        assert f"{left}: free some space" in status(lab.spec)["problems"]
+        left = f"{lab.spec.state}: only 0 MB free, 64 MB required"
+        assert f"{left}; free some disk space" in status(lab.spec)["problems"]
         assert lab.files("p1")[0] == "p1-1.0-py2.py3-none-any.whl"
         filler.unlink()
         eventually(lambda: lab.files("p19") and len(lab.files("p1")) == 2)

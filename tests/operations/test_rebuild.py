@@ -282,8 +282,8 @@ def test_a_rebuild_of_a_damaged_catalog_says_what_it_could_keep(foo: Lab) -> Non
     before = foo.journal()
     spoil(foo.spec.catalog, "file")
     said = list(rebuild(foo.spec))
-    assert "1 decisions (yanks, statuses) from the decisions log" in said
-    assert "taken over: 0 files, 5 lines of the journal" in said
+    assert "recovered 1 decisions (yanks, statuses) from the decision log" in said
+    assert "recovered 0 files, 5 journal entries" in said
     assert not any("lost" in line for line in said)
     assert yanked(foo) == {WHEEL_1: "x", SDIST_1: False, WHEEL_2: False}
     assert foo.journal()[: len(before)] == before
@@ -297,8 +297,9 @@ def test_without_a_log_decisions_are_saved_from_the_damaged_catalog(foo: Lab) ->
     (foo.spec.state / "decisions.jsonl").unlink()
     spoil(foo.spec.catalog, "journal")
     said = list(rebuild(foo.spec))
-    assert "2 decisions (yanks, statuses) from what can be read of it: there was no log" in said
-    assert "history that is lost: all of it" in said
+    source = "its readable rows (no decision log)"
+    assert f"recovered 2 decisions (yanks, statuses) from {source}" in said
+    assert "lost journal entries: all" in said
     assert yanked(foo)[WHEEL_1] == "x"
 
 
@@ -322,7 +323,7 @@ def test_a_rebuild_of_a_catalog_that_is_no_database_begins_anew(foo: Lab) -> Non
     lose(foo.spec.catalog)
     foo.spec.catalog.write_bytes(b"no database at all" * 400)
     said = list(rebuild(foo.spec))
-    assert any("kept as" in line for line in said)
+    assert any("saved as" in line for line in said)
     assert len(list(foo.spec.state.glob("catalog.sqlite.damaged-*"))) >= 1
     assert foo.files("foo") == [WHEEL_1, SDIST_1, WHEEL_2]
     assert foo.journal()[0].serial > last
@@ -334,7 +335,7 @@ def test_a_decision_that_the_catalog_has_wrong_is_corrected_from_the_log(foo: La
     with closing(sqlite3.connect(foo.spec.catalog)) as connection:
         connection.execute("UPDATE yank SET filename = replace(filename, '1', '2')")
         connection.commit()
-    assert "the catalog had other decisions than the log: the log's 1 hold now" in list(
+    assert "catalog different from the decision log: using the log's 1 decisions" in list(
         rebuild(foo.spec)
     )
     assert yanked(foo) == {WHEEL_1: "x", SDIST_1: False, WHEEL_2: False}
@@ -511,7 +512,7 @@ def rescue(spec: Spec) -> Iterator[str]:
     """What a rebuild does before it looks at files."""
     for line in rebuild(spec):
         yield line
-        if line.startswith("taken over"):
+        if line.startswith("recovered") and "journal" in line:
             return
 
 

@@ -78,7 +78,7 @@ def test_a_byte_that_changed_is_named(both: Lab, capsys: pytest.CaptureFixture[s
     flip(both.packages / FOO)
     assert run(both) == 1
     first, last = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"main: {FOO}: its bytes changed: sha256 was ")
+    assert first.startswith(f"main: {FOO}: content changed: expected sha256 ")
     assert last == "2 files, 0 MB verified: 1 problems"
 
 
@@ -90,8 +90,8 @@ def test_what_the_watcher_will_see_is_no_damage(
     (both.packages / BAR).unlink()
     assert run(both) == 0
     assert capsys.readouterr().out.splitlines()[:2] == [
-        f"main: {BAR}: is gone since it was accepted: the watcher will look at it",
-        f"main: {FOO}: changed since it was accepted: the watcher will look at it",
+        f"main: {BAR}: deleted since it was accepted; the watcher will examine it",
+        f"main: {FOO}: changed since it was accepted; the watcher will examine it",
     ]
 
 
@@ -132,7 +132,7 @@ def test_catalog_and_log_are_checked(both: Lab) -> None:
     problems = [finding.problem for finding in found(both) if not finding.index]
     assert len(problems) == 3
     assert "malformed" in problems[0]
-    assert problems[1].startswith("other decisions than the catalog has")
+    assert problems[1].startswith("decisions differ from the catalog")
     assert "line 3 does not follow the one before it" in problems[2]
 
 
@@ -211,7 +211,7 @@ def test_a_directory_that_is_not_there_is_told_once(
     both.page_path("foo").unlink()
     assert run(both) == 1
     folder, page, last = capsys.readouterr().out.splitlines()
-    assert folder == f"main: packages directory {both.packages} is not there; mount it or make it"
+    assert folder == f"main: packages directory {both.packages}: not found; mount or create it"
     assert page.startswith("main: simple/foo/index.json: published page: missing")
     assert last == "0 files, 0 MB verified: 2 problems"
 

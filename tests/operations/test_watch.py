@@ -331,7 +331,7 @@ def test_a_disk_that_goes_takes_nothing_down(lab: Lab) -> None:
         eventually(lambda: (lab.spec.state / "places" / "main.json").exists())
         eventually(lambda: '"disk"' in (lab.spec.state / "places" / "main.json").read_text())
         subprocess.run(["umount", str(disk)], check=True)
-        told = f"main: no disk is mounted at {disk}, as there was; 2 files stay listed"
+        told = f"main: {disk}: disk not mounted, its 2 files remain listed"
         eventually(lambda: any(told in each for each in status(lab.spec)["problems"]))
         assert lab.files("b")
         (lab.packages / A).unlink()  # elsewhere a deletion is one
