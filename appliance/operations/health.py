@@ -1,7 +1,7 @@
-"""Whether an index can serve, and what stands in the way.
+"""Health of the indexes of a spec: whether they can serve, and their problems.
 
-It reads the state only, never a packages directory: a network file system that hangs would take a
-thread with each question. What is wrong there, the watcher reports.
+It is read from the state directory only. A packages directory on a network file system that does
+not respond would block a thread for each request; the watcher reports problems there.
 """
 
 import os
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from appliance.catalog.database import Catalog, CatalogError
 from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import PARTLY, scan_mark, vanished_mark
-from appliance.incoming.deletions import vanished
+from appliance.incoming.deletions import pending_text
 from appliance.operations.report import Report, read_report
 from appliance.operations.watchlock import is_watched
 from appliance.site.tree import PAGES, Site
@@ -23,9 +23,13 @@ _REQUIRED_MB = 64
 
 @dataclass
 class Health:
-    """Sentences on what is wrong: ``failing`` while files or pages cannot be served, ``starting``
-    until every index was scanned and published, ``degraded`` while something is served late or
-    may be wrong."""
+    """Messages about problems.
+
+    Attributes:
+        failing: Files or pages cannot be served.
+        starting: An index was not scanned and published yet.
+        degraded: Pages are published late or may be wrong.
+    """
 
     failing: list[str] = field(default_factory=list)
     starting: list[str] = field(default_factory=list)
@@ -44,44 +48,46 @@ class Health:
 
 
 def health(spec: Spec, catalog: Catalog) -> Health:
-    """The health of all indexes of ``spec``. Rejected files are not part of it."""
-    state = Health()
-    report = _watcher_report(spec, state)
+    """Return the health of all indexes of ``spec``. Rejected files are not part of it."""
+    result = Health()
+    report = _watcher_report(spec, result)
+
     try:
         with catalog.read() as reader:
             check = _CatalogCheck(spec, reader, report)
-            state.failing += check.failing()
-            state.starting += check.starting()
-            state.degraded += check.degraded()
+            result.failing += check.failing()
+            result.starting += check.starting()
+            result.degraded += check.degraded()
     except CatalogError as error:
-        state.degraded.append(str(error))
-        state.failing += _unpublished(spec, list(spec.indexes))
-    state.degraded += _shortages(spec)
-    return state
+        result.degraded.append(str(error))
+        result.failing += _unpublished(spec, list(spec.indexes))
+
+    result.degraded += _shortages(spec)
+    return result
 
 
-def _watcher_report(spec: Spec, state: Health) -> Report | None:
-    """The report of a watcher that makes progress; adds its problems, or that there is none."""
+def _watcher_report(spec: Spec, result: Health) -> Report | None:
+    """Return the report of a watcher that makes progress; add its problems to ``result``."""
     if not is_watched(spec):
-        state.degraded.append("no watcher is running; run `pyindex serve` or `pyindex watch`")
+        result.degraded.append("no watcher is running; run `pyindex serve` or `pyindex watch`")
         return None
     report = read_report(spec)
     if report is None:
         return Report(0, 0, "", {}, ())  # it has just started
     if report.is_stale:
-        state.degraded.append(
+        result.degraded.append(
             f"watcher (pid {report.pid}): no progress since {report.time}; check that the disks of"
             " the packages directories and of the state directory respond"
         )
         return None
 
-    for trouble in report.troubles:
-        (state.failing if trouble.failing else state.degraded).append(str(trouble))
+    for problem in report.problems:
+        (result.failing if problem.failing else result.degraded).append(str(problem))
     return report
 
 
 class _CatalogCheck:
-    """The problems that the catalog tells of, beside the ``report`` of a watcher if one runs."""
+    """Problems in the catalog, given the ``report`` of a watcher if one is running."""
 
     def __init__(self, spec: Spec, reader: Reader, report: Report | None) -> None:
         self._spec, self._reader, self._report = spec, reader, report
@@ -115,15 +121,15 @@ class _CatalogCheck:
             yield f"{self._unpublished_changes} changes not published yet"
         for name in self._spec.indexes:
             if files := self._reader.mark(vanished_mark(name)):
-                yield f"{name}: {vanished(self._reader, name, files)}"
+                yield f"{name}: {pending_text(self._reader, name, files)}"
 
     @property
     def _is_publishing(self) -> bool:
-        """Whether a watcher is about to publish what is missing."""
+        """Whether a watcher is about to publish changes."""
         return self._report is not None and self._unpublished_changes > 0
 
     def _pages_missing(self) -> Iterator[str]:
-        """Of the indexes that were scanned with all of their bases."""
+        """Yield a message for each index without pages that was scanned with all of its bases."""
         unscanned = set(self._unscanned)
         scanned = [
             name for name in self._spec.indexes if not unscanned & {*self._spec.lineage(name)}
@@ -139,17 +145,16 @@ def _unpublished(spec: Spec, names: list[str]) -> Iterator[str]:
 
 
 def _shortages(spec: Spec) -> Iterator[str]:
-    """What keeps changes from being taken in, a sentence each."""
+    """Yield problems of the state directory's disk that keep changes from being published."""
     try:
         free = shutil.disk_usage(spec.state).free // 1_000_000
         if os.statvfs(spec.state).f_flag & os.ST_RDONLY:
             yield f"state directory {spec.state}: mounted read-only; remount it read-write"
         elif free < _REQUIRED_MB:
-            yield (
-                f"{spec.state}: only {free} MB free, {_REQUIRED_MB} MB required;"
-                " free some disk space"
-            )
+            text = f"only {free} MB free, {_REQUIRED_MB} MB required; free some disk space"
+            yield f"{spec.state}: {text}"
+
     except FileNotFoundError:
-        pass  # nothing was published yet
+        pass  # before the first publication
     except OSError as error:
         yield f"state directory {spec.state}: {error.strerror}"

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from appliance.errors import Rejected
-from appliance.incoming import archive
+from appliance.incoming import archive, inspection
 from tests.attacks.files import (
     HOSTILE,
     METADATA,
@@ -42,9 +42,9 @@ from tests.attacks.files import (
 from tests.dist import make_sdist, make_wheel
 
 
-def inspect(path: Path) -> archive.Inspection:
+def inspect(path: Path) -> inspection.Inspection:
     with path.open("rb") as file:
-        return archive.inspect(file, path.name)
+        return inspection.inspect(file, path.name)
 
 
 def test_a_wheel_tells_everything_at_one_reading(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_wheel_tells_everything_at_one_reading(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as file:
         assert found.metadata == file.read("Foo_Bar-1.0.dist-info/METADATA")
     with path.open("rb") as file:
-        assert found.metadata == archive.read_metadata(file, path.name)
+        assert found.metadata == inspection.read_metadata(file, path.name)
 
 
 def test_a_large_file_has_the_same_digests(tmp_path: Path) -> None:
@@ -410,7 +410,7 @@ def test_members_of_an_old_file_are_not_unpacked(tmp_path: Path) -> None:
     """Nobody writes to it any more, so that only its headers are compared: that is cheap."""
     path = tmp_path / WHEEL
     rotten(path)
-    with pytest.raises(Rejected, match="checksum of .* does not match"):
+    with pytest.raises(Rejected, match=r"checksum of .* does not match"):
         inspect(path)
     os.utime(path, (1e9, 1e9))
     assert inspect(path).distribution.project == "foo"

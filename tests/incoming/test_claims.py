@@ -441,7 +441,7 @@ def test_a_file_that_is_copied_at_the_first_scan_keeps_its_project(
     scanner = Scanner(team, Catalog(team.catalog, create=True), "team")
     assert list(scanner.scan()) == [False]
     assert scanner.waiting == {path.name}
-    scanner.note_scan()
+    scanner.record_scan()
     with Catalog(team.catalog).read() as reader:
         project = reader.project("team", "private")
         assert project is not None
@@ -564,14 +564,14 @@ def test_what_is_mounted_over_files_deletes_none(
     scanner = Scanner(team, Catalog(team.catalog), "team")
     for _ in range(2):
         list(scanner.scan())
-        (text,) = scanner.troubles
+        (text,) = scanner.problems
         assert f"{top / place}: the file system mounted there hides 1 files" in text
         update(team)
         assert (shown(team, "team") or {})["private"] == [path.name]
     mounts.clear()
     (tmp_path / path.name).rename(path)
     list(scanner.scan())
-    assert scanner.troubles == []
+    assert scanner.problems == []
     mounts[place] = "8:1 /"
     path.unlink()
     list(scanner.scan())

@@ -220,7 +220,7 @@ def test_directories_that_come_are_followed(top: Path, change: Callable[[Path], 
             is_told(told, top / place / "later")
         count = sum(1 for path in (top, *top.rglob("*")) if path.is_dir())
         passed_over = 4  # as in the fixture
-        eventually(lambda: told.take(0.1) and told.followed == count - passed_over)
+        eventually(lambda: told.take(0.1) and told.watched == count - passed_over)
 
 
 def directory_removed(top: Path) -> None:
@@ -244,7 +244,7 @@ def test_directories_that_go_are_forgotten(top: Path, change: Callable[[Path], N
     with heard(top) as told:
         change(top)
         hear(told, top / "sub")
-        eventually(lambda: told.take(0.1) and told.followed == 2)
+        eventually(lambda: told.take(0.1) and told.watched == 2)
         until(told, top / "mark")
         (top.parent / "sub/deep").mkdir(parents=True, exist_ok=True)
         (top.parent / "sub/deep/file").touch()
@@ -295,7 +295,7 @@ def test_a_root_is_followed_once_it_can_be_entered(
 
     monkeypatch.setattr(INotify, "add_watch", add_watch)
     with heard(top) as told:
-        assert told.followed == 0
+        assert told.watched == 0
         shut.clear()
         eventually(lambda: told.take(0.1)[1])
         is_told(told, top / "sub/file")
@@ -307,10 +307,10 @@ def test_a_disk_that_goes_is_told(top: Path) -> None:
         (top / "other/below").mkdir()
         with heard(top) as told:
             is_told(told, top / "other/below/file")
-            assert told.followed == 6
+            assert told.watched == 6
             assert os.system(f"umount {top / 'other'}") == 0
             hear(told, top / "other")
-            eventually(lambda: told.take(0.1) and told.followed == 4)
+            eventually(lambda: told.take(0.1) and told.watched == 4)
 
 
 def test_a_directory_that_is_there_twice_is_told_twice(top: Path) -> None:
@@ -363,7 +363,7 @@ def test_links_are_not_followed(top: Path, name: str, when: str) -> None:
                 is_told(told, top / each / "file2")
             (top.parent / "outside/below/file").touch()
             (top.parent / "outside/below/file").unlink()
-            assert told.followed == 5
+            assert told.watched == 5
             assert not any(f"{place}/" in path for path in until(told, top / mark))
             place.unlink(missing_ok=True)
 
@@ -384,7 +384,7 @@ def test_a_link_on_the_way_is_not_followed(top: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr("appliance.incoming.events.open_without_links", swap)
         (top.parent / "came").rename(top / "sub")
         hear(told, top / "sub")
-        eventually(lambda: told.take(0.1) and told.followed == 2)
+        eventually(lambda: told.take(0.1) and told.watched == 2)
         until(told, top / "mark")
         (top.parent / "sub/deep/deeper/file").touch()
         assert until(told, top / "mark2") == set()
@@ -425,9 +425,9 @@ def test_what_the_system_loses_is_told_as_everything(
             (top / "file2").rename(top / "file")
         (top / "sub").rename(top / "a")
         (top / "b/c").mkdir(parents=True)
-        assert told.followed == 5
+        assert told.watched == 5
         may_read.set()
-        eventually(lambda: told.take(0.1)[1] and told.followed == 7)
+        eventually(lambda: told.take(0.1)[1] and told.watched == 7)
         is_told(told, top / "a/deep/file")
         is_told(told, top / "b/c/file")
 
@@ -447,16 +447,16 @@ def test_a_limit_of_watches_leaves_the_others(top: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(INotify, "add_watch", add_watch)
     with heard(top) as told:
-        assert told.trouble is None
-        assert told.followed == 3
+        assert told.problem is None
+        assert told.watched == 3
         is_told(told, top / "file2")
         (top / "a/b").mkdir(parents=True)
         hear(told, top / "a/b")
-        assert told.followed == 3
+        assert told.watched == 3
         watches.clear()
         (top / "c/d").mkdir(parents=True)
         is_told(told, top / "c/d/file")
-        assert told.followed == 5
+        assert told.watched == 5
 
 
 def test_what_keeps_it_from_following_is_told_until_it_is_over(
@@ -472,12 +472,12 @@ def test_what_keeps_it_from_following_is_told_until_it_is_over(
         patch.setattr(events, "INotify", fail)
         told = Events([top])
         told.__enter__()
-        eventually(lambda: told.trouble is not None)
-        assert told.is_heard
-        assert told.followed is None
+        eventually(lambda: told.problem is not None)
+        assert told.is_watched
+        assert told.watched is None
     try:
         eventually(lambda: told.take(0.1)[1])
-        assert told.trouble is None
+        assert told.problem is None
         is_told(told, top / "file2")
     finally:
         told.__exit__()
@@ -501,7 +501,7 @@ def test_two_directories_are_told_apart(top: Path) -> None:
     with heard(top, top.parent / "outside", top.parent / "absent") as told:
         is_told(told, top / "sub/deep/file")
         is_told(told, top.parent / "outside/below/file")
-        assert told.followed == 7
+        assert told.watched == 7
 
 
 # --- many at once --------------------------------------------------------------------------------
@@ -540,6 +540,6 @@ def test_what_is_renamed_again_and_again_is_followed_in_the_end(top: Path) -> No
         for turn in range(200):
             place = place.rename(top / f"turn{turn}")
             (place / f"in{turn}/below").mkdir(parents=True)
-        eventually(lambda: told.take(0.1) and told.followed == 5 + 400)
+        eventually(lambda: told.take(0.1) and told.watched == 5 + 400)
         for turn in range(0, 200, 20):
             is_told(told, place / f"in{turn}/below/file")

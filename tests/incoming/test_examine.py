@@ -20,7 +20,7 @@ import pytest
 from appliance.catalog.database import Catalog
 from appliance.catalog.metadata import KeptMetadata
 from appliance.errors import PyindexError, Rejected
-from appliance.incoming import archive, examiner, postponed, processes
+from appliance.incoming import examiner, inspection, postponed, processes
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.entries import Entry
 from appliance.incoming.examine import LIMITS, examine_all, read_metadata
@@ -478,7 +478,7 @@ def answer_of(lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Exception) -> tu
     def fail(*_: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(archive, "inspect", fail)
+    monkeypatch.setattr(inspection, "inspect", fail)
     make_wheel(lab.packages, "foo", "1.0")
     [entry] = PackagesDirectory(lab.packages).walk()
     return examiner._examine(Work(str(lab.packages), [entry], LIMITS), entry), entry

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from appliance.incoming.entries import Entry
-from appliance.incoming.outcomes import Accepted, Changing, Gone, MetadataRead
+from appliance.incoming.outcomes import Accepted, Changing, Deleted, MetadataRead
 from appliance.incoming.processes import ExaminerProcess
-from appliance.incoming.protocol import Answer, NonsenseError, decode, encode, rejection
+from appliance.incoming.protocol import Answer, InvalidAnswerError, decode, encode, rejection
 from appliance.index.model import Code, File
 
 ENTRY = Entry("sub/foo-1.0.tar.gz", 10, 5_000_000_999, 7)
@@ -38,7 +38,7 @@ ANSWERS = [
     Answer(rejection(ENTRY, Code.FAILED, "for\nsome reason"), trace="Traceback …"),
     Answer(rejection(ENTRY, Code.UNREADABLE, "cannot be read", retry=True)),
     Answer(Changing(ENTRY.path)),
-    Answer(Gone(ENTRY.path)),
+    Answer(Deleted(ENTRY.path)),
     Answer(MetadataRead(b"Name: Foo\n")),
     Answer(MetadataRead(None)),
 ]
@@ -85,7 +85,7 @@ def test_facts_that_no_file_has_are_nonsense(lie: dict[str, Any]) -> None:
     """What reaches the catalog can be in a page, in a path and in a log."""
     fields = json.loads(encode(Answer(Accepted(FILE))))
     fields["file"] |= lie
-    with pytest.raises(NonsenseError):
+    with pytest.raises(InvalidAnswerError):
         decode(json.dumps(fields).encode(), ENTRY)
 
 
@@ -94,7 +94,7 @@ def test_a_fact_that_is_lacking_is_nonsense(name: str) -> None:
     """Nothing has a default."""
     fields = json.loads(encode(Answer(Accepted(FILE))))
     del fields["file"][name]
-    with pytest.raises(NonsenseError):
+    with pytest.raises(InvalidAnswerError):
         decode(json.dumps(fields).encode(), ENTRY)
 
 

@@ -95,7 +95,7 @@ def test_a_copy_that_takes_the_place_is_named(foo: Lab) -> None:
     make_wheel(foo.packages / "copies", "foo", "2.0", modules={"m": "other"})
     foo.once()
     removed = [file for file, _ in decisions.remove(foo.spec, foo.index, WHEEL_2)]
-    assert list(decisions.instead(foo.spec, foo.index, removed)) == [
+    assert list(decisions.answers_after_removal(foo.spec, foo.index, removed)) == [
         f"{WHEEL_2}: now served from copies/{WHEEL_2}"
     ]
 
