@@ -107,7 +107,7 @@ def test_prune_keeps_unpublished_entries(lab: Lab) -> None:
         change.note("test", 0)
     age(lab, lab.journal()[-1].serial, days=9999)
     list(prune(lab.spec))
-    assert [change.action for change in lab.journal()] == ["removed", "test"]  # not the accepted file
+    assert [change.action for change in lab.journal()] == ["removed", "test"]  # not "added"
 
 
 def age(lab: Lab, serial: int, days: int) -> None:
