@@ -54,8 +54,8 @@ class Deletions:
         self.mounts = Mounts(spec, index, directory)
         self.pending: set[str] = set()
         self.problems: list[str] = []
-        self._unmounted: set[str] = set()  # with files
-        self._covering: set[str] = set()  # that hide files
+        self._unmounted: set[str] = set()  # missing disks with files
+        self._covering: set[str] = set()  # mount points that hide files
 
     def begin(self) -> None:
         """Forget the problems of the last scan."""

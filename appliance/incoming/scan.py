@@ -82,7 +82,7 @@ class Scanner:
         """Messages about missing files that the last scan did not remove."""
         return self._deletions.problems
 
-    def missing(self) -> list[str]:
+    def missing_mounts(self) -> list[str]:
         """Return the paths of missing disks, see :meth:`Mounts.missing`."""
         return self._deletions.mounts.missing()
 

@@ -203,6 +203,6 @@ def _identity(directory: PackagesDirectory) -> object:
 def _mounts(scanner: Scanner) -> object:
     """Return the mount points, and the missing disks: one may have been mounted meanwhile."""
     try:
-        return mounts_below(scanner.directory.root), scanner.missing()
+        return mounts_below(scanner.directory.root), scanner.missing_mounts()
     except (OSError, PyindexError):
         return None

@@ -490,9 +490,9 @@ def test_watcher_reads_confirmation_for_missing_disk(
     lab.once()
     mounts.clear()
     scanner = Scanner(lab.spec, lab.catalog, lab.index)
-    assert scanner.missing() == ["disk"]
+    assert scanner.missing_mounts() == ["disk"]
     confirm_deletions(lab.spec, lab.index)
-    assert scanner.missing() == []
+    assert scanner.missing_mounts() == []
 
 
 # --- found by attacks ---------------------------------------------------------------------------
@@ -662,7 +662,7 @@ def test_record_of_mounts_is_rewritten(lab: Lab, monkeypatch: pytest.MonkeyPatch
     mounts.clear()
     file = lab.spec.state / "places" / f"{lab.index}.json"
     file.unlink()
-    assert scanner.missing() == ["disk"]
+    assert scanner.missing_mounts() == ["disk"]
     list(scanner.scan())
     assert "disk" in file.read_text()
 
