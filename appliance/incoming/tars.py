@@ -5,7 +5,7 @@ import gzip
 import lzma
 import tarfile
 from collections.abc import Callable
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from appliance.errors import Rejected
 
@@ -54,7 +54,7 @@ class _Members:
 
     def __init__(self, stream: "_ForwardStream") -> None:
         self._stream = stream
-        self._archive: tarfile.TarFile | None = None
+        self._archive: Any = None  # a TarFile, whose `members` typeshed lacks
 
     def next(self) -> tarfile.TarInfo | None:
         """Return the next member, or ``None`` at the end."""

@@ -224,7 +224,7 @@ def test_file_is_rejected_after_two_kills(lab: Lab) -> None:
     os.kill(worker(path), signal.SIGKILL)
     looking.join()
     (reason,) = found.rejected.values()
-    assert reason.startswith("examiner killed twice (SIGKILL): free some memory")
+    assert reason.startswith("examiner killed twice (SIGKILL); free some memory")
     assert (found.rejection().code, found.rejection().retry) == (Code.KILLED, True)
     assert found.accepted == ["zzz-1.0-py2.py3-none-any.whl"]
 

@@ -197,7 +197,7 @@ def test_who_removes_the_last_file_is_told_who_answers_then(tmp_path: Path) -> N
     make_wheel(tmp_path / "staging", "ours", "1.0")
     update(both)
     removed = [file for file, _ in decisions.remove(both, "staging", "ours==1.0")]
-    assert list(decisions.instead(both, "staging", removed)) == [
+    assert list(decisions.answers_after_removal(both, "staging", removed)) == [
         "ours: no files remain in staging, so its base main answers; to keep the name, run"
         " `pyindex status-set --index staging ours archived`"
     ]
