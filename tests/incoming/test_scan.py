@@ -264,7 +264,7 @@ def test_missing_directory_keeps_pages(lab: Lab) -> None:
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     lab.packages.rename(lab.packages.with_name("elsewhere"))
-    with pytest.raises(Exception, match="is not there"):
+    with pytest.raises(Exception, match="not found; mount or create it"):
         lab.once()
     assert lab.files("foo") == ["foo-1.0-py2.py3-none-any.whl"]
 
