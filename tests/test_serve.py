@@ -376,7 +376,7 @@ def test_a_directory_that_is_away_is_served_on(
     assert "main: 1 projects, 1 files" in out
     code, out, error = command("verify", "-d", packages, *state)
     assert (code, error) == (1, told)
-    assert f"packages directory {packages} is not there" in out
+    assert f"packages directory {packages}: not found" in out
     code, _, error = command("confirm-deletions", "-d", packages, *state)
     assert (code, error.startswith(told)) == (1, True)
     assert "not found; mount or create it" in error

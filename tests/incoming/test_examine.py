@@ -543,7 +543,7 @@ def test_read_metadata_uses_examiner(lab: Lab) -> None:
             METADATA + "Requires-Python: yes\n",
             "invalid Requires-Python 'yes'",
         ),
-        ((METADATA + "Author: Gr\xfc\xdfe\n").encode("latin-1"), "its metadata is not UTF-8"),
+        ((METADATA + "Author: Gr\xfc\xdfe\n").encode("latin-1"), "metadata is not UTF-8"),
     ],
 )
 def test_omitted_fields_are_logged(
