@@ -69,9 +69,7 @@ def test_everything_that_reads_works(published: Lab, capsys: pytest.CaptureFixtu
         assert command(lab, "status") == 1
         told = capsys.readouterr().out
         assert "main: 1 projects, 1 files" in told
-        assert (
-            f"problem: state {lab.spec.state} is on a file system that is mounted read-only" in told
-        )
+        assert f"problem: state directory {lab.spec.state}: mounted read-only" in told
         assert command(lab, "verify") == 0
         assert "1 files, 0 MB verified: 0 problems" in capsys.readouterr().out
         assert command(lab, "yank", WHEEL) == 1

@@ -125,7 +125,7 @@ def test_a_file_that_the_owner_may_not_move_stays(place: Path) -> None:
         assert done.returncode == 1
         assert (
             f"{service.packages}: permission denied: owned by uid 0, used by uid 65534;"
-            " delete the file there as a user who may"
+            " delete the file as a user with write permission"
         ) in done.stderr
     assert list((service.state / "trash").iterdir()) == []
     assert (service.packages / WHEEL).exists()
@@ -221,8 +221,8 @@ def test_a_read_only_state_is_named(place: Path, command: tuple[str, ...]) -> No
         done = service.run(*command)
         assert done.returncode == 1
         assert done.stderr == (
-            f"pyindex: state {service.state}: Read-only file system: {service.state}: file"
-            " system is mounted read-only; nothing was changed\n"
+            f"pyindex: state directory {service.state}: Read-only file system, nothing was changed;"
+            f" {service.state}: file system is mounted read-only\n"
         )
         assert (service.packages / WHEEL).exists()
     finally:

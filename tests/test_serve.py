@@ -376,13 +376,13 @@ def test_a_directory_that_is_away_is_served_on(
     assert "main: 1 projects, 1 files" in out
     code, out, error = command("verify", "-d", packages, *state)
     assert (code, error) == (1, told)
-    assert f"packages directory {packages} is not there" in out
+    assert f"packages directory {packages}: not found" in out
     code, _, error = command("confirm-deletions", "-d", packages, *state)
     assert (code, error.startswith(told)) == (1, True)
-    assert "is not there; mount it or make it" in error
+    assert "not found; mount or create it" in error
     with serving(tmp_path, packages, *state, makes=False) as server:
         assert b"foo-1.0" in (server.get("/simple/foo/") or b"")
-        eventually(lambda: "is not there; mount it" in server.log.read_text())
+        eventually(lambda: "not found; mount" in server.log.read_text())
         away.rename(packages)
         eventually(lambda: server.get(f"/packages/{path.name}"))
         make_wheel(packages, "bar", "1.0")

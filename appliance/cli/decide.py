@@ -68,7 +68,7 @@ def _remove(arguments: argparse.Namespace) -> int:
     removed = decisions.remove(spec, index, arguments.what)
     for file, trash in removed:
         print(f"{file.filename} -> {trash}")
-    for sentence in decisions.instead(spec, index, (file for file, _ in removed)):
+    for sentence in decisions.answers_after_removal(spec, index, (file for file, _ in removed)):
         print(sentence, file=sys.stderr)
     return 0
 

@@ -1,15 +1,15 @@
-"""Opening a file below a directory so that no symbolic link leads out of it."""
+"""Opening files child a directory so that no symbolic link leads out of it."""
 
 import errno
 import os
 
 
 def open_beneath(root: str, path: str) -> int:
-    """Open the file at the relative ``path`` for reading, without blocking; returns a descriptor.
+    """Open the file at the relative ``path`` for reading, without blocking; return a descriptor.
 
-    No symbolic link leads out of the directory ``root``, however it is replaced meanwhile: each
-    step is opened from the one before without following links. A link to a place inside ``root``
-    is resolved first. Raises ``OSError``: ``ELOOP`` for what leads out.
+    No symbolic link leads out of the directory ``root``, even if one is placed meanwhile: each
+    component is opened from the one before without following links. A link to a path inside
+    ``root`` is resolved first. Raises ``OSError``, with ``ELOOP`` for a link that leads out.
     """
     try:
         return open_without_links(root, path)
@@ -24,17 +24,18 @@ def open_beneath(root: str, path: str) -> int:
 
 
 def open_without_links(root: str, path: str) -> int:
-    """As :func:`open_beneath`, if no component of ``path`` is a symbolic link."""
+    """Open a file as :func:`open_beneath` does, if no component of ``path`` is a symbolic link."""
     *directories, name = path.split("/")
-    above = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    parent = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for directory in directories:
-            below = os.open(
-                directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above
+            child = os.open(
+                directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent
             )
-            os.close(above)
-            above = below
+            os.close(parent)
+            parent = child
+
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        return os.open(name, flags, dir_fd=above)
+        return os.open(name, flags, dir_fd=parent)
     finally:
-        os.close(above)
+        os.close(parent)

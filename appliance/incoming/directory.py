@@ -1,5 +1,5 @@
-"""An operator's packages directory: walked, and asked what is at a path. Nothing is written there,
-and no file is opened."""
+"""The operator's packages directory: walking it, and reading the status of paths. No file is opened
+or written."""
 
 import contextlib
 import errno
@@ -24,16 +24,16 @@ from appliance.incoming.entries import (
 from appliance.index.model import Code
 from appliance.text import has_controls, printable
 
-_LARGEST = (1 << 63) - 1  # that a catalog can hold, of a time or an inode
-_LINKED = "a symbolic link to a directory, which is not followed"
-_BROKEN = "a symbolic link that leads nowhere"
+_LARGEST = (1 << 63) - 1  # time or inode that fits into the catalog
+_LINKED = "symbolic link to a directory, which is not followed"
+_BROKEN = "broken symbolic link"
 _NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 @dataclass(slots=True)
 class Walked:
-    """What a walk met beside the entries that it yields: how many directories, the paths that are
-    ignored, and those of files that are still being downloaded."""
+    """Result of a walk beside its entries: the number of directories, the ignored paths, and the
+    paths of files that are still being downloaded."""
 
     directories: int = 0
     ignored: list[str] = field(default_factory=list)
@@ -41,67 +41,69 @@ class Walked:
 
 
 class DirectoryMissing(PyindexError):
-    """The packages directory is not there; what was published of it stays."""
+    """The packages directory does not exist; its published pages stay."""
 
 
 class PackagesDirectory:
-    """A packages directory. Paths in it are relative, with ``/``.
+    """Packages directory. Paths in it are relative, with ``/``.
 
     Attributes:
-        given: Its path as the spec has it.
-        root: The same without symbolic links.
+        spec_path: Its path in the spec.
+        root: The same path without symbolic links.
     """
 
     def __init__(self, path: Path) -> None:
-        self.given, self.root = path, Path(os.path.realpath(path))  # a loop of links, too
-        self._text = "" if str(self.root) == "/" else str(self.root)
+        self.spec_path = path
+        self.root = Path(os.path.realpath(path))  # which raises nothing for a loop of links
+        self._prefix = "" if str(self.root) == "/" else str(self.root)
 
     def locate(self, path: str) -> Path:
-        """The absolute path of the relative one; :class:`Rejected` if that leads out."""
+        """Return the absolute path of a relative one. Raises :class:`Rejected` if it leads out."""
         if path.startswith("/") or ".." in path.split("/") or "\0" in path:
-            raise Rejected("a path outside the packages directory")
+            raise Rejected("path outside the packages directory")
         return self.root / path
 
     def relative(self, path: Path | str) -> str | None:
-        """The path in the directory that an absolute one means, or of the directory above what the
-        catalog has under another name (see :func:`printable`); ``None`` if it lies elsewhere or is
-        hidden."""
+        """Return the relative path of an absolute one; ``None`` if it is outside or hidden.
+
+        The path ends before a name that the catalog has in another spelling (see
+        :func:`printable`).
+        """
         try:
-            parts = Path(path).relative_to(self.root).parts
+            components = Path(path).relative_to(self.root).parts
         except ValueError:
             return None
-        if any(part.startswith(".") for part in parts):
+        if any(name.startswith(".") for name in components):
             return None
-        return "/".join(takewhile(lambda part: not has_controls(part), parts))
+        return "/".join(takewhile(lambda name: not has_controls(name), components))
 
     def walk(self, walked: Walked | None = None) -> Iterator[Entry]:
-        """Everything in the directory, in the order of the paths' bytes, which is the order that a
-        catalog has them in; each file as it is when its turn comes.
+        """Yield all entries in the order of their paths' bytes, as in the catalog; each with its
+        status at that moment.
 
-        Hidden and ignored names are passed over; directories behind symbolic links are not
-        followed. Raises :class:`DirectoryMissing` if the directory itself cannot be read.
+        Hidden and ignored names are skipped; symbolic links to directories are not followed. Raises
+        :class:`DirectoryMissing` if the directory itself cannot be read.
         """
         return self._entries_below("", Walked() if walked is None else walked)
 
     def entries(self, path: str) -> Iterator[Entry]:
-        """What is at ``path`` and below it now: nothing, one entry, or a tree of them; otherwise as
-        :meth:`walk`."""
+        """Yield the entries at and below ``path``, as :meth:`walk` does."""
         if not path:
             yield from self.walk()
             return
 
-        parts = path.split("/")
-        for depth, name in enumerate(parts, 1):
-            current, is_last = "/".join(parts[:depth]), depth == len(parts)
+        components = path.split("/")
+        for depth, name in enumerate(components, 1):
+            current, is_last = "/".join(components[:depth]), depth == len(components)
             try:
                 is_directory = stat.S_ISDIR(self.locate(current).lstat().st_mode)
             except (FileNotFoundError, NotADirectoryError):
-                self.identity()  # whether the packages directory itself is there
+                self.identity()  # raises if the packages directory itself is missing
                 return
-            except PermissionError as error:  # of the directory that it is in
+            except PermissionError as error:  # for the directory above
                 if depth == 1:
                     raise self._missing(error) from None
-                yield unreadable("/".join(parts[: depth - 1]) + "/", error)
+                yield unreadable("/".join(components[: depth - 1]) + "/", error)
                 return
             except OSError as error:
                 yield unreadable(current, error)
@@ -110,29 +112,29 @@ class PackagesDirectory:
             if name.startswith(".") or is_ignored(name, is_directory):
                 return
             if is_last or not is_directory or invalid_directory(current):
-                yield from self._at(current, is_directory)
+                yield from self._entries_at(current, is_directory)
                 return
 
-    def _at(self, path: str, is_directory: bool) -> Iterator[Entry]:
+    def _entries_at(self, path: str, is_directory: bool) -> Iterator[Entry]:
         if is_directory:
             yield from self._entries_below(path, Walked())
         elif entry := self._entry(path):
             yield entry
 
     def entry(self, path: str) -> Entry | None:
-        """The file at ``path``, if there is one that can be served."""
+        """Return the entry of a file that can be served; ``None`` if ``path`` has none."""
         entry = self._entry(path)
         return None if entry is None or entry.problem is not None else entry
 
     def link_above(self, path: str) -> str | None:
-        """The first symbolic link that stands where a directory on the way to ``path`` would be."""
-        parts = path.split("/")
-        above = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
-        links = (each for each in above if os.path.islink(f"{self._text}/{each}"))  # noqa: PTH114 - raises nothing
+        """Return the first directory above ``path`` that is a symbolic link, or ``None``."""
+        components = path.split("/")
+        parents = ("/".join(components[:depth]) for depth in range(1, len(components)))
+        links = (each for each in parents if os.path.islink(f"{self._prefix}/{each}"))  # noqa: PTH114 - raises nothing
         return next(links, None)
 
     def identity(self) -> tuple[int, int]:
-        """Device and inode of the directory itself. Raises :class:`DirectoryMissing`."""
+        """Return device and inode of the directory. Raises :class:`DirectoryMissing`."""
         try:
             status = self.root.stat()
         except OSError as error:
@@ -142,28 +144,28 @@ class PackagesDirectory:
         return status.st_dev, status.st_ino
 
     def is_empty(self, path: str = "") -> bool:
-        """Whether there is nothing at all in it, or in a directory of it, not even a hidden file;
-        a new disk has a ``lost+found``."""
+        """Return whether the directory at ``path`` has no entry, not even a hidden one, except the
+        ``lost+found`` of a new disk."""
         with os.scandir(self.root / path) as entries:
             return all(entry.name == "lost+found" for entry in entries)
 
-    def ignored(self, most: int) -> list[str]:
-        """Paths that are passed over as no packages, of the first ``most`` names or so."""
+    def ignored(self, limit: int) -> list[str]:
+        """Return ignored paths, among about the first ``limit`` names."""
         walked = Walked()
-        for _ in islice(self._paths_below("", walked), most):
+        for _ in islice(self._paths_below("", walked), limit):
             pass
         return walked.ignored
 
     def _missing(self, error: OSError) -> DirectoryMissing:
         if isinstance(error, FileNotFoundError):
-            text = f"packages directory {self.root} is not there; mount it or make it"
+            text = f"packages directory {self.root}: not found; mount or create it"
             return DirectoryMissing(text)
         return DirectoryMissing(f"packages directory {self.root}: {error.strerror}")
 
     # --- walking -------------------------------------------------------------------------------
 
     def _entries_below(self, top: str, walked: Walked) -> Iterator[Entry]:
-        """What is below the directory ``top``, or an entry for it if it is not gone into."""
+        """Yield entries below the directory ``top``, or one for it if it must not be entered."""
         for path in self._paths_below(top, walked):
             if isinstance(path, Entry):
                 yield path
@@ -171,7 +173,7 @@ class PackagesDirectory:
                 yield entry
 
     def _paths_below(self, top: str, walked: Walked) -> Iterator[str | Entry]:
-        """Paths of what is no directory, and an entry for each directory that is not gone into."""
+        """Yield the paths of files, and an entry for each directory that cannot be entered."""
         levels = [[(top, True)] if top else self._list("", walked)]
         while levels:
             if not levels[-1]:
@@ -189,17 +191,17 @@ class PackagesDirectory:
                 except DirectoryMissing:
                     raise
                 except OSError as error:
-                    if error.errno not in _NO_DIRECTORY:  # it was one a moment ago
+                    if error.errno not in _NO_DIRECTORY:  # else it was replaced meanwhile
                         yield unreadable(f"{path}/", error)
 
     def _list(self, prefix: str, walked: Walked) -> list[tuple[str, bool]]:
-        """Paths in the directory ``prefix``, the last first, with whether they are directories.
-        Raises ``OSError``, :class:`DirectoryMissing` for the packages directory itself."""
+        """Return the paths in the directory ``prefix`` in reverse order, each with whether it is a
+        directory. Raises ``OSError``, and :class:`DirectoryMissing` for the packages directory."""
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if prefix else 0)
         try:
-            directory = os.open(f"{self._text}/{prefix}", flags)
+            directory = os.open(f"{self._prefix}/{prefix}", flags)
             try:
-                os.stat(".", dir_fd=directory)  # whether what is in it can be looked at
+                os.stat(".", dir_fd=directory)  # whether entries in it can be examined
                 names = list(self._names(directory, prefix, walked))
             finally:
                 os.close(directory)
@@ -215,13 +217,13 @@ class PackagesDirectory:
     def _names(
         self, directory: int, prefix: str, walked: Walked
     ) -> Iterator[tuple[str, str, bool]]:
-        """Sort key, name and whether it is a directory, of what a directory has."""
+        """Yield the sort key of each name, the name, and whether it is a directory."""
         with os.scandir(directory) as entries:
             for entry in entries:
                 name, is_directory = entry.name, False
                 if name.startswith("."):
                     continue
-                with contextlib.suppress(OSError):  # what is wrong with it is told in its turn
+                with contextlib.suppress(OSError):  # :meth:`_entry` reports the error
                     is_directory = entry.is_dir(follow_symlinks=False)
                 if is_ignored(name, is_directory):
                     walked.ignored.append(printable(prefix + name))
@@ -234,36 +236,36 @@ class PackagesDirectory:
     # --- one path ------------------------------------------------------------------------------
 
     def _entry(self, path: str) -> Entry | None:
-        """What is at ``path``, which is not a directory, if anything is there."""
+        """Return the entry at ``path``, which is not a directory, or ``None``."""
         if reason := invalid_path(path):
             return invalid(path, reason)
         try:
-            status = own = os.lstat(f"{self._text}/{path}")
+            status = link = os.lstat(f"{self._prefix}/{path}")
             reason = None
-            if stat.S_ISLNK(own.st_mode):
-                status, reason = self._follow(path, own)
+            if stat.S_ISLNK(link.st_mode):
+                status, reason = self._follow_link(path, link)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             return unreadable(path, error)
 
         if reason is None and not stat.S_ISREG(status.st_mode):
-            is_link = status is not own and stat.S_ISDIR(status.st_mode)
+            is_link = status is not link and stat.S_ISDIR(status.st_mode)
             reason = _LINKED if is_link else "not a regular file"
         problem = Problem(Code.INVALID, reason) if reason else None
         mtime_ns = max(-_LARGEST, min(status.st_mtime_ns, _LARGEST))
         return Entry(path, status.st_size, mtime_ns, status.st_ino & _LARGEST, problem)
 
-    def _follow(self, path: str, own: os.stat_result) -> tuple[os.stat_result, str | None]:
-        """The status of what a symbolic link leads to; or its own, and why that is no file."""
+    def _follow_link(self, path: str, link: os.stat_result) -> tuple[os.stat_result, str | None]:
+        """Return the status of a symbolic link's target; or that of the link, and a reason."""
         try:
             target = (self.root / path).resolve(strict=True)
             if not target.is_relative_to(self.root):
-                return own, "a symbolic link that leaves the packages directory"
+                return link, "symbolic link that leads out of the packages directory"
             return target.stat(), None
         except RuntimeError:
-            return own, _BROKEN
+            return link, _BROKEN
         except OSError as error:
             if error.errno in _NO_DIRECTORY:
-                return own, _BROKEN
+                return link, _BROKEN
             raise

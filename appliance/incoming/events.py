@@ -1,4 +1,4 @@
-"""What the system tells of some directories and of all below them (inotify(7))."""
+"""File system events of directories and of all directories below them (inotify(7))."""
 
 import contextlib
 import errno
@@ -13,48 +13,50 @@ from inotify_simple import INotify, flags
 from appliance.incoming.beneath import open_without_links
 from appliance.incoming.entries import is_entered
 
-# After so many paths at once it is better to look at everything.
+# With more paths than these, a full scan costs less.
 _MANY_PATHS = 4000
 _RETRY_SECONDS = 1.0
 _TICK_SECONDS = 0.1
-# What happens within so long is told together: the same again and again is told once, and a small
-# file that is copied is looked at when all of it is there, not before.
+# Events within this time are reported together: repeated ones once, and a small file that is copied
+# when it is complete, not before.
 _GATHER_SECONDS = 0.02
-# To follow the directories anew, where the system cannot, takes one part in twenty of the time.
+# After a failure, the pause before watches are set again is so many times the time that it took.
 _REST = 19
 _MASK = int(
     flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO  # names in a directory
-    | flags.MODIFY | flags.CLOSE_WRITE | flags.ATTRIB  # what they stand for
+    | flags.MODIFY | flags.CLOSE_WRITE | flags.ATTRIB  # the files that they name
     | flags.DELETE_SELF | flags.MOVE_SELF  # the directory itself
     | flags.ONLYDIR | flags.DONT_FOLLOW | flags.EXCL_UNLINK
 )  # fmt: skip
 _OVERFLOW, _IGNORED, _DIRECTORY = int(flags.Q_OVERFLOW), int(flags.IGNORED), int(flags.ISDIR)
-_GONE, _ATTRIBUTES = int(flags.DELETE | flags.MOVED_FROM), int(flags.ATTRIB)
-_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_DELETED, _ATTRIBUTES = int(flags.DELETE | flags.MOVED_FROM), int(flags.ATTRIB)
+_PROCESS_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Events:
-    """What happens below some directories, heard by a thread of its own: to begin to follow many
-    takes long, and one that hangs must not hold up the others' news.
+    """File system events below some directories, read by a thread: setting many watches takes long,
+    and a directory that hangs must not delay the events of others.
 
     Attributes:
-        trouble: What keeps the system from following; it is tried again.
-        followed: How many directories are followed; ``None`` if that has not begun. It may be fewer
-            than there are, if the system has no more watches (``fs.inotify.max_user_watches``).
+        problem: The error that keeps the system from watching; the thread retries.
+        watched: The number of watched directories; ``None`` before the thread has set the watches.
+            It is lower than the number of directories if the system has no more watches
+            (``fs.inotify.max_user_watches``).
     """
 
     def __init__(self, roots: Iterable[Path]) -> None:
         self._roots = [str(root) for root in roots if root.is_dir()]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._patience = time.monotonic() + _RETRY_SECONDS
-        self._lock = threading.Lock()  # of what the two threads share, which is all that follows
-        self._news = threading.Event()
+        self._deadline = time.monotonic() + _RETRY_SECONDS
+
+        self._lock = threading.Lock()  # for the attributes below, which both threads use
+        self._has_events = threading.Event()
         self._paths = set[str]()
-        self._look_at_all = False
-        self._is_following = False
-        self.trouble: Exception | None = None
-        self.followed: int | None = None
+        self._is_scan_needed = False
+        self._is_watching = False
+        self.problem: Exception | None = None
+        self.watched: int | None = None
 
     def __enter__(self) -> "Events":
         if self._roots:
@@ -67,227 +69,251 @@ class Events:
             self._thread.join(_RETRY_SECONDS)
 
     @property
-    def is_heard(self) -> bool:
-        """Whether there is no use in waiting any longer until the system follows all."""
-        is_late = time.monotonic() > self._patience
-        return self._is_following or is_late or not self._roots or self.trouble is not None
+    def is_watched(self) -> bool:
+        """Whether all directories are watched, or waiting for that has no use any more."""
+        is_late = time.monotonic() > self._deadline
+        return self._is_watching or is_late or not self._roots or self.problem is not None
 
     def take(self, seconds: float) -> tuple[set[str], bool]:
-        """The paths where something happened since the last time, waiting so long for the first;
-        and whether everything is to be looked at: the system has begun to follow, so that what was
-        before is not among them, or more happened than is kept.
+        """Return the paths of all events since the last call, and whether a full scan is needed.
 
-        What is at and below a path has to be looked at: of directories that are new nothing else
-        is told. Names that are not UTF-8 are as :func:`os.fsdecode` gives them.
+        Waits up to ``seconds`` for the first event. A full scan is needed when the system has begun
+        to watch, as it reports no earlier changes, and after too many events to keep.
+
+        Scan the paths and all that is below them: of a new directory there is one event only. Names
+        that are not UTF-8 are as :func:`os.fsdecode` gives them.
         """
-        self._news.wait(seconds)
+        self._has_events.wait(seconds)
         with self._lock:
-            self._news.clear()
+            self._has_events.clear()
             paths, self._paths = self._paths, set()
-            look_at_all, self._look_at_all = self._look_at_all, False
-        return paths, look_at_all
+            is_scan_needed, self._is_scan_needed = self._is_scan_needed, False
+        return paths, is_scan_needed
 
     # --- in the thread -------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._stop.wait(self._follow())
+            self._stop.wait(self._watch())
 
-    def _follow(self) -> float:
-        """Follow all until that cannot go on; returns how long to wait before it is tried again."""
-        began, took = time.monotonic(), None
+    def _watch(self) -> float:
+        """Watch all directories until that fails; return the pause before the next attempt."""
+        began, seconds = time.monotonic(), None
         try:
             with INotify() as inotify:
                 tree = _Tree(inotify, self._roots, self._stop)
-                took = time.monotonic() - began
-                self._begin(tree)
-                again_at = time.monotonic() + _RETRY_SECONDS
-                while not self._stop.is_set():
-                    if heard := tree.hear(_TICK_SECONDS):
-                        self._stop.wait(_GATHER_SECONDS)
-                        heard |= tree.hear(0.0)
-                    self._put(heard, tree)
-                    if time.monotonic() >= again_at:
-                        again_at = time.monotonic() + _RETRY_SECONDS
-                        if tree.follow_roots():
-                            self._begin(tree)
-        except _Overflow:  # directories may have come and gone: all is followed anew
-            return max(_TICK_SECONDS, took or 0.0)
+                seconds = time.monotonic() - began
+                self._report_watching(tree)
+                self._read_events(tree)
+
+        except _Overflow:  # directories may have been created or deleted: all watches are set again
+            return max(_TICK_SECONDS, seconds or 0.0)
         except Exception as error:  # another system than Linux, or a limit of this one
-            took = time.monotonic() - began if took is None else took
-            with self._lock:
-                self.trouble = error.with_traceback(None)  # which would hold all that was followed
-                self._is_following, self.followed = False, None
-            return max(_RETRY_SECONDS, _REST * took)
+            if seconds is None:
+                seconds = time.monotonic() - began
+            self._report_problem(error)
+            return max(_RETRY_SECONDS, _REST * seconds)
         return 0.0
 
-    def _begin(self, tree: "_Tree") -> None:
-        with self._lock:
-            self.trouble, self._is_following, self.followed = None, True, tree.count
-            self._look_at_all = True
-            self._news.set()
+    def _read_events(self, tree: "_Tree") -> None:
+        """Add events until the end; from time to time watch roots that could not be entered."""
+        retry_at = time.monotonic() + _RETRY_SECONDS
+        while not self._stop.is_set():
+            if paths := tree.read_events(_TICK_SECONDS):
+                self._stop.wait(_GATHER_SECONDS)
+                paths |= tree.read_events(0.0)
+            self._add(paths, tree)
 
-    def _put(self, paths: set[str], tree: "_Tree") -> None:
+            if time.monotonic() >= retry_at:
+                retry_at = time.monotonic() + _RETRY_SECONDS
+                if tree.watch_roots():
+                    self._report_watching(tree)
+
+    def _report_watching(self, tree: "_Tree") -> None:
         with self._lock:
-            self.followed = tree.count
+            self.problem, self._is_watching, self.watched = None, True, tree.count
+            self._is_scan_needed = True
+            self._has_events.set()
+
+    def _report_problem(self, error: Exception) -> None:
+        with self._lock:
+            self.problem = error.with_traceback(None)  # which would keep the tree in memory
+            self._is_watching, self.watched = False, None
+
+    def _add(self, paths: set[str], tree: "_Tree") -> None:
+        with self._lock:
+            self.watched = tree.count
             self._paths |= paths
             if len(self._paths) > _MANY_PATHS:
                 self._paths.clear()
-                self._look_at_all = True
+                self._is_scan_needed = True
             if paths:
-                self._news.set()
+                self._has_events.set()
 
 
 class _Overflow(Exception):
-    """More happened than the system keeps (``fs.inotify.max_queued_events``)."""
+    """More events than the system keeps (``fs.inotify.max_queued_events``)."""
 
 
 class _Directory:
-    """One that is followed. There may be a hundred thousand."""
+    """Watched directory, in a tree. There may be a hundred thousand of them."""
 
-    __slots__ = ("above", "below", "name", "watch")
+    __slots__ = ("children", "name", "parent", "watch")
 
-    def __init__(self, above: "_Directory | None", name: str, watch: int = 0) -> None:
-        self.above, self.name, self.watch = above, name, watch
-        self.below: dict[str, _Directory] | None = None  # most have none
+    def __init__(self, parent: "_Directory | None", name: str, watch: int = 0) -> None:
+        self.parent, self.name, self.watch = parent, name, watch
+        self.children: dict[str, _Directory] | None = None  # most have none
 
-    def parts(self) -> list[str]:
-        """The names on the way to it; the first is the path of a whole tree."""
-        names, each = list[str](), self
-        while each.above is not None:
-            names.append(each.name)
-            each = each.above
+    def components(self) -> list[str]:
+        """Return the names on the way to the directory; the first is the path of a root."""
+        names, directory = list[str](), self
+        while directory.parent is not None:
+            names.append(directory.name)
+            directory = directory.parent
         names.reverse()
         return names
 
 
 class _Tree:
-    """The directories that an inotify instance follows.
+    """The directories that an inotify instance watches.
 
-    A watch is set before the directory is listed, so that what comes in meanwhile is told or found.
-    It belongs to the directory, not to its path: whatever comes under a name is followed anew, and
-    what was below a name that went is forgotten. Paths come after that, when nothing is missed any
-    more. No symbolic link is followed: the system has one watch for a directory, whose events would
-    come under the path of the link from then on.
+    A watch is set before its directory is listed, so that a file which is created meanwhile is
+    reported or listed. It belongs to the directory, not to its path: a directory that comes under a
+    known name gets a watch of its own, and those below a name that was removed are dropped. Paths
+    are reported after that, when no event can be missed any more.
+
+    Symbolic links are not followed: the system has one watch for a directory, and would report all
+    its events under the path of the link from then on.
     """
 
     def __init__(self, inotify: INotify, roots: Iterable[str], stop: threading.Event) -> None:
         self._inotify, self._stop = inotify, stop
-        # By watch; where a directory is mounted a second time it is there twice.
-        self._at: dict[int, tuple[_Directory, ...]] = {}
+        # A directory that is mounted a second time is twice under one watch.
+        self._by_watch: dict[int, tuple[_Directory, ...]] = {}
         self._top = _Directory(None, "")
         self.count = 0
         self._roots = ["" if root == "/" else root for root in roots]
-        self.follow_roots()
+        self.watch_roots()
 
-    def follow_roots(self) -> bool:
-        """Follow the roots that could not be entered until now; returns whether any can."""
+    def watch_roots(self) -> bool:
+        """Watch the roots that could not be entered before; return whether one can be now."""
         before = self.count
         for root in self._roots:
-            if root not in (self._top.below or ()):
-                self._follow(self._top, root)
+            if root not in (self._top.children or ()):
+                self._watch_below(self._top, root)
         return self.count > before
 
-    def hear(self, seconds: float) -> set[str]:
-        """Paths where something happened, waiting so long for the first. Raises ``_Overflow``."""
-        heard = set[str]()
+    def read_events(self, seconds: float) -> set[str]:
+        """Return paths of events, waiting up to ``seconds`` for one. Raises ``_Overflow``."""
+        paths = set[str]()
         for watch, mask, _, name in self._inotify.read(timeout=int(seconds * 1000)):
             if mask & _OVERFLOW:
                 raise _Overflow
-            for directory in self._at.get(watch, ()):
-                if directory.watch:  # it was not forgotten for the one before
-                    self._notice(directory, mask, name, heard)
-        return heard
+            for directory in self._by_watch.get(watch, ()):
+                if directory.watch:  # handling the one before has not dropped it
+                    self._handle(directory, mask, name, paths)
+        return paths
 
-    def _notice(self, directory: _Directory, mask: int, name: str, heard: set[str]) -> None:
-        root, *parts = directory.parts()
-        if mask & _IGNORED:  # it was deleted, or unmounted
-            self._forget(directory)
+    def _handle(self, directory: _Directory, mask: int, name: str, paths: set[str]) -> None:
+        """Change the watches after an event, and add its path to ``paths``."""
+        if mask & _IGNORED:  # the directory was deleted or unmounted
+            self._drop(directory)
         elif not name:
-            heard.add("/".join((root, *parts)) or "/")
-            if mask & _ATTRIBUTES and directory.above is self._top:
-                self._follow(self._top, root)
+            root, *components = directory.components()
+            paths.add("/".join((root, *components)) or "/")
+            if mask & _ATTRIBUTES and directory.parent is self._top:
+                self._watch_below(self._top, root)
         elif not name.startswith("."):
-            parts.append(name)
-            if mask & _DIRECTORY:
-                known = (directory.below or {}).get(name)
-                if known and mask & _GONE:
-                    self._forget(known)
-                # Another may have taken its place: one rename can exchange two (renameat2(2)).
-                # A mode that was changed may let us in.
-                if is_entered("/".join(parts)):
-                    self._follow(directory, name)
-            heard.add("/".join((root, *parts)))
+            self._handle_name(directory, mask, name, paths)
 
-    def _follow(self, above: _Directory, name: str) -> None:
-        """Follow a directory and all below it, as far as that is not done yet."""
-        levels = [(above, [name])]
+    def _handle_name(self, directory: _Directory, mask: int, name: str, paths: set[str]) -> None:
+        root, *components = directory.components()
+        components.append(name)
+        if mask & _DIRECTORY:
+            known = (directory.children or {}).get(name)
+            if known and mask & _DELETED:
+                self._drop(known)
+            # Another directory may have the name now: one rename can exchange two (renameat2(2)).
+            # A change of the mode may permit entering it.
+            if is_entered("/".join(components)):
+                self._watch_below(directory, name)
+        paths.add("/".join((root, *components)))
+
+    def _watch_below(self, parent: _Directory, name: str) -> None:
+        """Watch a directory and all below it, except those that are watched already."""
+        levels = [(parent, [name])]
         while levels and not self._stop.is_set():
-            above, names = levels[-1]
+            parent, names = levels[-1]
             if not names:
                 levels.pop()
-            elif (directory := self._watch(above, names.pop())) is not None:
+            elif (directory := self._watch(parent, names.pop())) is not None:
                 try:
-                    levels.append((directory, self._unknown(directory)))
+                    levels.append((directory, self._unwatched_names(directory)))
                 except OSError as error:
-                    self._forget(directory)
-                    _pass_over(error)
+                    self._drop(directory)
+                    _raise_process_limit(error)
 
-    def _watch(self, above: _Directory, name: str) -> _Directory | None:
-        """Let the system follow one directory; ``None`` if it cannot."""
-        known = (above.below or {}).get(name)
-        directory = _Directory(above, name)
+    def _watch(self, parent: _Directory, name: str) -> _Directory | None:
+        """Set the watch of one directory; return ``None`` if the system cannot."""
+        known = (parent.children or {}).get(name)
+        directory = _Directory(parent, name)
         try:
-            directory.watch = self._inotify.add_watch("/".join(directory.parts()) or "/", _MASK)
+            path = "/".join(directory.components()) or "/"
+            directory.watch = self._inotify.add_watch(path, _MASK)
         except OSError as error:
             if known:
-                self._forget(known)
-            _pass_over(error)
+                self._drop(known)
+            _raise_process_limit(error)
             return None
+
         if known and known.watch == directory.watch:
             return known
         if known:
-            self._forget(known)
-        if above.below is None:
-            above.below = {}
-        above.below[name] = directory
-        self._at[directory.watch] = (*self._at.get(directory.watch, ()), directory)
-        self.count += 1
+            self._drop(known)
+        self._insert(parent, directory)
         return directory
 
-    def _unknown(self, directory: _Directory) -> list[str]:
-        """The names of directories in one, of those that are not followed yet. Raises ``OSError``,
-        if a link has taken its place or that of one above it, too."""
-        root, *parts = directory.parts()
-        descriptor = open_without_links(root or "/", "/".join(parts) or ".")
+    def _insert(self, parent: _Directory, directory: _Directory) -> None:
+        if parent.children is None:
+            parent.children = {}
+        parent.children[directory.name] = directory
+        same = self._by_watch.get(directory.watch, ())
+        self._by_watch[directory.watch] = (*same, directory)
+        self.count += 1
+
+    def _unwatched_names(self, directory: _Directory) -> list[str]:
+        """Return the names of directories in ``directory`` that are not watched yet.
+
+        Raises ``OSError``, also if a symbolic link has replaced the directory or one above it.
+        """
+        root, *components = directory.components()
+        descriptor = open_without_links(root or "/", "/".join(components) or ".")
         try:
-            os.stat(".", dir_fd=descriptor)  # whether what is in it can be looked at
-            with os.scandir(descriptor) as found:
-                return [
-                    entry.name
-                    for entry in found
-                    if _is_directory(entry)
-                    and entry.name not in (directory.below or ())
-                    and is_entered("/".join((*parts, entry.name)))
-                ]
+            os.stat(".", dir_fd=descriptor)  # whether the entries in it can be examined
+            with os.scandir(descriptor) as entries:
+                names = [entry.name for entry in entries if _is_directory(entry)]
         finally:
             os.close(descriptor)
 
-    def _forget(self, directory: _Directory) -> None:
-        """Follow a directory no more, nor any below it."""
-        if directory.above and directory.above.below:
-            directory.above.below.pop(directory.name, None)
+        new = [name for name in names if name not in (directory.children or ())]
+        return [name for name in new if is_entered("/".join((*components, name)))]
+
+    def _drop(self, directory: _Directory) -> None:
+        """Remove the watches of a directory and of all below it."""
+        if directory.parent and directory.parent.children:
+            directory.parent.children.pop(directory.name, None)
+
         directories = [directory]
         while directories:
-            each = directories.pop()
-            directories += (each.below or {}).values()
-            others = tuple(other for other in self._at.pop(each.watch, ()) if other is not each)
-            if others:
-                self._at[each.watch] = others
+            dropped = directories.pop()
+            directories += (dropped.children or {}).values()
+            same = self._by_watch.pop(dropped.watch, ())
+            if others := tuple(other for other in same if other is not dropped):
+                self._by_watch[dropped.watch] = others
             else:
-                with contextlib.suppress(OSError):  # the system let go of it first
-                    self._inotify.rm_watch(each.watch)
-            each.watch = 0
+                with contextlib.suppress(OSError):  # the system has removed it before
+                    self._inotify.rm_watch(dropped.watch)
+            dropped.watch = 0
             self.count -= 1
 
 
@@ -297,8 +323,8 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
     return False
 
 
-def _pass_over(error: OSError) -> None:
-    """What cannot be entered, or is there no more, is left out, and what is beyond the number of
-    watches (``ENOSPC``); what is wrong with this process is raised."""
-    if error.errno in _OURS:
+def _raise_process_limit(error: OSError) -> None:
+    """Raise an error that is about this process. A directory that cannot be entered or does not
+    exist any more, or that exceeds the number of watches (``ENOSPC``), is skipped."""
+    if error.errno in _PROCESS_LIMITS:
         raise error

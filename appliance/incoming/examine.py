@@ -1,7 +1,7 @@
-"""Files examined in other processes, so that none can stop whoever asks.
+"""Examination of files in other processes, so that no file can stop the caller.
 
-A process that is killed, or silent for too long, is replaced, and the file that it was at is
-rejected with the reason; every other file is examined all the same.
+A process that is killed, or silent for too long, is replaced, and the file that it was examining is
+rejected with the reason. The other files are examined by its replacement.
 """
 
 import contextlib
@@ -20,11 +20,11 @@ from appliance.errors import PyindexError, Rejected
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.entries import Entry
 from appliance.incoming.outcomes import Accepted, MetadataRead, Outcome, Pending
-from appliance.incoming.processes import Chunk, ExaminerProcess, idle_or_new, keep, name_of_end
+from appliance.incoming.processes import Chunk, ExaminerProcess, describe_exit, idle_or_new, keep
 from appliance.incoming.protocol import (
     Answer,
+    InvalidAnswerError,
     Limits,
-    NonsenseError,
     Work,
     decode,
     rejection,
@@ -35,10 +35,10 @@ log = logging.getLogger(__name__)
 
 LIMITS = Limits()
 KeepMetadata = Callable[[File, bytes | None], None]
-"""What is to be done with the core metadata of a file that was examined, ``None`` if it has none.
-It is not handed on with the outcome: those that wait for an earlier one would fill the memory."""
+"""Function that stores the core metadata of an examined file, ``None`` if it has none. The metadata
+is not part of the outcome: outcomes that wait for an earlier one would fill the memory."""
 
-# Less than this is examined by one process sooner than others would have started.
+# One process examines less than this before others would have started.
 _FEW_FILES = 64
 _FEW_BYTES = 64 * 1024 * 1024
 _CHUNK_FILES = 50
@@ -46,9 +46,9 @@ _CHUNK_BYTES = 16 * 1024 * 1024
 _CHUNKS_AHEAD = 40
 _HEARTBEAT_SECONDS = 0.5
 _STARTS = 3
-_TRIED_AGAIN = (
-    "if memory is short, free some; it is tried again at the next start, when the file is touched,"
-    " and now and then"
+_RETRY_ADVICE = (
+    "free some memory if the system is short of it; retried at the next start, when the file is"
+    " touched, and periodically"
 )
 _ERROR = re.compile(r"\s*([\w.]+Error: .*)")
 
@@ -60,21 +60,22 @@ def examine_all(
     keep_metadata: KeepMetadata,
     limits: Limits = LIMITS,
 ) -> Iterator[Iterator[Outcome | Pending]]:
-    """The outcome for each of ``entries`` of a packages directory, in their order; and
-    :class:`Pending` now and then while one takes long.
+    """Yield the outcomes for ``entries`` of a packages directory, in their order; and
+    :class:`Pending` twice a second while one takes long.
 
-    ``keep_metadata`` is called for each file before its outcome is there; what it raises is raised.
+    ``keep_metadata`` is called for each accepted file before its outcome is yielded, and may raise.
     Raises :class:`PyindexError` if no process can be started.
     """
     run = _Run(directory, entries, keep_metadata, limits)
     try:
-        yield (each for each in run.outcomes() if not isinstance(each, MetadataRead))
+        outcomes = run.outcomes()
+        yield (each for each in outcomes if not isinstance(each, MetadataRead))
     finally:
         run.close()
 
 
 def read_metadata(directory: PackagesDirectory, path: str, limits: Limits = LIMITS) -> bytes | None:
-    """The core metadata inside the package file at ``path``, byte for byte; ``None`` if it has
+    """Return the core metadata in the package file at ``path``, byte for byte; ``None`` if it has
     none. Raises :class:`Rejected` or ``OSError`` if it cannot be read."""
     entry = directory.entry(path)
     if entry is None:
@@ -93,7 +94,7 @@ def read_metadata(directory: PackagesDirectory, path: str, limits: Limits = LIMI
 
 
 class _Run:
-    """One call of :func:`examine_all`."""
+    """One call of :func:`examine_all` or :func:`read_metadata`."""
 
     def __init__(
         self,
@@ -103,9 +104,9 @@ class _Run:
         limits: Limits,
     ) -> None:
         self._directory, self._limits = directory, limits
-        self._keep_metadata = keep_metadata  # without it nothing else is asked for
+        self._keep_metadata = keep_metadata  # None: request the metadata only
         few = len(entries) < _FEW_FILES and sum(entry.size for entry in entries) < _FEW_BYTES
-        self._wanted = 1 if few else os.cpu_count() or 1
+        self._process_count = 1 if few else os.cpu_count() or 1
         self._chunks = _chunks(entries, 1 if few else _CHUNK_FILES)
         self._ordered: deque[Chunk] = deque()
         self._backlog: deque[Chunk] = deque()
@@ -113,7 +114,7 @@ class _Run:
         self._failures = 0
 
     def outcomes(self) -> Iterator[Outcome | MetadataRead | Pending]:
-        """Outcomes in order, a bounded number of chunks at work or waiting."""
+        """Yield outcomes in order, with a bounded number of chunks in progress or waiting."""
         self._assign()
         while self._ordered:
             while self._ordered[0].unanswered:
@@ -125,45 +126,46 @@ class _Run:
             yield from (chunk.outcomes[number] for number in range(len(chunk.entries)))
 
     def close(self) -> None:
-        """Keep a process for the next call; end the others, whatever they do."""
+        """Keep one idle process for the next call; kill the others."""
         for process in self._processes:
             if process.chunks or not keep(process):
                 process.kill()
         self._processes.clear()
 
-    # --- giving work ---------------------------------------------------------------------------
+    # --- assigning work ------------------------------------------------------------------------
 
     def _assign(self) -> None:
-        """Give the processes as much as they can take, and start those that are lacking."""
+        """Give work to the processes until all are full, and start missing ones."""
         while len(self._ordered) < _CHUNKS_AHEAD and (chunk := next(self._chunks, None)):
             self._ordered.append(chunk)
             self._backlog.append(chunk)
 
         while self._backlog:
             process = min(self._processes, key=lambda each: len(each.chunks), default=None)
-            if process is None or (process.chunks and len(self._processes) < self._wanted):
+            if process is None or (process.chunks and len(self._processes) < self._process_count):
                 process = idle_or_new()
                 self._processes.append(process)
-            elif process.is_full(_CHUNKS_AHEAD // self._wanted or 1):
+            elif process.is_full(_CHUNKS_AHEAD // self._process_count or 1):
                 return
+
             chunk = self._backlog.popleft()
-            process.give(chunk, self._work(chunk))
+            process.assign(chunk, self._work(chunk))
 
     def _work(self, chunk: Chunk) -> Work:
         entries = [chunk.entries[number] for number in chunk.unanswered]
         root = str(self._directory.root)
         return Work(root, entries, self._limits, metadata_only=self._keep_metadata is None)
 
-    # --- taking answers ------------------------------------------------------------------------
+    # --- reading answers -----------------------------------------------------------------------
 
     def _advance(self, seconds: float) -> bool:
-        """Wait for answers that long at most; returns whether there were any."""
+        """Wait for answers up to ``seconds``; return whether there were any."""
         is_answered = False
         for process in self._ready(seconds):
             lines, is_alive = process.exchange()
             for line in lines:
                 is_answered = True
-                is_alive = self._take(process, line) and is_alive
+                is_alive = self._record_answer(process, line) and is_alive
             if not is_alive:
                 self._discard(process)
 
@@ -173,7 +175,7 @@ class _Run:
         return is_answered
 
     def _ready(self, seconds: float) -> set[ExaminerProcess]:
-        """The processes that something can be read from or written to, waiting for the first."""
+        """Wait for processes that can be read from or written to, and return them."""
         poll = select.poll()
         processes: dict[int, ExaminerProcess] = {}
         for process in self._processes:
@@ -182,21 +184,22 @@ class _Run:
                 processes[descriptor] = process
         return {processes[descriptor] for descriptor, _ in poll.poll(seconds * 1000)}
 
-    def _take(self, process: ExaminerProcess, line: bytes) -> bool:
-        """Note the answer of a process for the file that is next; ``False`` if it makes no sense,
-        or nothing was asked."""
+    def _record_answer(self, process: ExaminerProcess, line: bytes) -> bool:
+        """Record the answer of a process for its next file; return ``False`` if the answer is
+        invalid, or the process has no work."""
         if not process.chunks:
             return False
         chunk = process.chunks[0]
         number = chunk.unanswered[0]
         entry = chunk.entries[number]
+
         try:
             answer = decode(line, entry)
-        except NonsenseError as error:
+        except InvalidAnswerError as error:
             log.error("%s: %s", entry.path, error)
             return False
 
-        self._tell(entry, answer)
+        self._log_answer(entry, answer)
         if self._keep_metadata is not None and isinstance(answer.outcome, Accepted):
             self._keep_metadata(answer.outcome.file, answer.metadata)
         chunk.outcomes[number] = answer.outcome
@@ -207,7 +210,7 @@ class _Run:
         self._failures = 0
         return True
 
-    def _tell(self, entry: Entry, answer: Answer) -> None:
+    def _log_answer(self, entry: Entry, answer: Answer) -> None:
         path = self._directory.root / entry.path
         for note in answer.notes:
             log.warning("%s: %s", path, note)
@@ -217,41 +220,41 @@ class _Run:
     # --- processes that do not answer ----------------------------------------------------------
 
     def _check_silence(self, process: ExaminerProcess) -> None:
-        """Kill a process that is at one file for too long without using its CPU seconds up: the
-        disk does not answer, which may pass."""
+        """Kill a process that examines one file for too long without reaching its limit of CPU
+        time: its disk does not respond, which may be temporary."""
         if not process.chunks:
             return
         chunk, number = process.current()
         size = chunk.entries[chunk.unanswered[0] if number is None else number].size
         allowed = self._limits.wait(size)
-        if time.monotonic() - process.heard_at > allowed:
+        if time.monotonic() - process.last_event > allowed:
             process.kill()
             if number is not None:
-                reason = f"examining it takes more than {allowed:.0f} s: does the disk answer?"
+                reason = f"examination takes more than {allowed:.0f} s: the disk may not respond"
                 self._reject(chunk, number, Code.STALLED, reason, retry=True)
             self._replace(process, is_blameless=number is not None)
 
     def _discard(self, process: ExaminerProcess) -> None:
-        """Find out of what a process died, and whether the file that it was at is to blame."""
+        """Kill and replace a process that failed, and reject the file that caused it."""
         chunk, number = process.current() if process.chunks else (None, None)
         returncode = process.kill()
         if chunk is not None and number is not None:
             self._blame(chunk, number, returncode)
-            if process.last_words:
-                log.error("the process that examines files said:\n%s", process.last_words)
+            if process.errors:
+                log.error("the examiner wrote to standard error:\n%s", process.errors)
         self._replace(process, is_blameless=number is not None)
 
     def _blame(self, chunk: Chunk, number: int, returncode: int | None) -> None:
-        """Reject the file at which a process died, if that was the file's fault or not the first
-        time."""
+        """Reject the file at which a process died, if the file used too much CPU time, or if it is
+        the second process that died there."""
         if returncode == -signal.SIGXCPU:
             seconds = self._limits.cpu(chunk.entries[number].size)
-            reason = f"examining it takes more than {seconds} s of CPU"
+            reason = f"examination takes more than {seconds} s of CPU"
             self._reject(chunk, number, Code.COSTLY, reason)
         elif number in chunk.killed:
-            # Perhaps by the system, since memory was short; perhaps for what is in the file.
-            how = name_of_end(returncode)
-            reason = f"the process that examined it was killed twice ({how}): {_TRIED_AGAIN}"
+            # Perhaps by the system, for lack of memory; perhaps because of the file.
+            how = describe_exit(returncode)
+            reason = f"examiner killed twice ({how}); {_RETRY_ADVICE}"
             self._reject(chunk, number, Code.KILLED, reason, retry=True)
         else:
             chunk.killed.add(number)
@@ -263,33 +266,33 @@ class _Run:
         chunk.unanswered.remove(number)
 
     def _replace(self, process: ExaminerProcess, is_blameless: bool) -> None:
-        """Let another process do what is left of the work of one that is gone."""
+        """Give the remaining work of a process that has ended to another."""
         self._processes.remove(process)
         self._backlog.extendleft(chunk for chunk in reversed(process.chunks) if chunk.unanswered)
         process.chunks.clear()
         self._failures = 0 if is_blameless else self._failures + 1
         if self._failures == _STARTS:
             raise PyindexError(
-                f"the process that examines files does not start ({sys.executable}):"
-                f" {_errors(process.last_words) or 'is there memory for it?'}"
+                f"examiner process: {sys.executable} does not start:"
+                f" {_summary(process.errors) or 'no error output, perhaps out of memory'}"
             )
 
 
-def _chunks(entries: Sequence[Entry], most: int) -> Iterator[Chunk]:
-    """Portions of work, of many small files or of one large."""
+def _chunks(entries: Sequence[Entry], limit: int) -> Iterator[Chunk]:
+    """Yield chunks of many small files, or of one large file."""
     chunk: list[Entry] = []
     size = 0
     for entry in entries:
         chunk.append(entry)
         size += entry.size
-        if len(chunk) >= most or size >= _CHUNK_BYTES:
+        if len(chunk) >= limit or size >= _CHUNK_BYTES:
             yield Chunk(chunk, size, unanswered=list(range(len(chunk))))
             chunk, size = [], 0
     if chunk:
         yield Chunk(chunk, size, unanswered=list(range(len(chunk))))
 
 
-def _errors(words: str) -> str:
-    """The first and the last error of what an interpreter wrote before its end, on one line."""
-    errors = _ERROR.findall(words) or words.split("\n")[-1:]
+def _summary(output: str) -> str:
+    """Return the first and the last error in the output of an interpreter, on one line."""
+    errors = _ERROR.findall(output) or output.split("\n")[-1:]
     return "; ".join(dict.fromkeys([errors[0], errors[-1]]))

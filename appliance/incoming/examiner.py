@@ -1,8 +1,8 @@
-"""The process that examines files: it reads what strangers wrote, so it has limits, and writes
-nothing but its answers.
+"""The examiner, a process that examines files. It reads untrusted bytes, so it has limits, and
+writes only its answers.
 
-:mod:`appliance.incoming.processes` starts it; :mod:`appliance.incoming.protocol` says what goes in
-and out. It ends with whoever started it.
+:mod:`appliance.incoming.processes` starts it; :mod:`appliance.incoming.protocol` has the formats of
+its work and answers. It ends with the process that started it.
 """
 
 import hashlib
@@ -21,33 +21,36 @@ from pathlib import Path
 from typing import IO
 
 from appliance.errors import Rejected
-from appliance.incoming import archive
+from appliance.incoming import archive, inspection
 from appliance.incoming.beneath import open_beneath
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.entries import Entry
-from appliance.incoming.outcomes import Accepted, Changing, Gone, MetadataRead
+from appliance.incoming.outcomes import Accepted, Changing, Deleted, MetadataRead
 from appliance.incoming.protocol import Answer, Limits, Work, encode, rejection, upload_time
 from appliance.index.model import Code, File
 from appliance.index.names import SIGNATURE
 
 _UNLIMITED = resource.RLIM_INFINITY
-# Answers are sent together up to so many bytes, and with the last of a portion of work: to wake
-# whoever reads them costs more than to write them.
-_TOGETHER_BYTES = 256 * 1024
+# Answers are sent when they have so many bytes, and at the end of a chunk of work: waking the
+# reader costs more than writing.
+_BUFFER_BYTES = 256 * 1024
 
 
 def main(progress: int) -> None:
-    """Do work from stdin until it ends; ``progress`` is a descriptor that gets a byte for each
-    file that is begun, so that it is known at which one this process came to its end."""
-    # Who started it decides when it ends, not a signal to all processes of a service or terminal.
+    """Examine the files of all work from stdin.
+
+    ``progress`` is a descriptor to which a byte is written before each file, so that the parent
+    knows which file the process was examining when it died.
+    """
+    # The parent decides when it ends, not a signal to all processes of a service or terminal.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.set_blocking(2, False)  # nobody reads it before the end: what is too much is lost
+    os.set_blocking(2, False)  # read after the end only; more than a pipe holds is dropped
 
     waiting: queue.SimpleQueue[Work] = queue.SimpleQueue()
     answers = os.dup(1)
-    os.dup2(2, 1)  # so that nothing that is printed is taken for an answer
+    os.dup2(2, 1)  # so that no other output can be mistaken for an answer
     threading.Thread(target=_receive, args=(sys.stdin.buffer, waiting), daemon=True).start()
     while True:
         _examine_all(waiting.get(), progress, answers)
@@ -56,40 +59,40 @@ def main(progress: int) -> None:
 def _receive(stdin: IO[bytes], waiting: "queue.SimpleQueue[Work]") -> None:
     try:
         while True:
-            waiting.put(pickle.load(stdin))  # noqa: S301 - of the process that started this one
+            waiting.put(pickle.load(stdin))  # noqa: S301 - from the parent process
     finally:
-        os._exit(0)  # it is gone, or wants this to end, in the midst of whatever it is
+        os._exit(0)  # the parent has ended or closed the pipe
 
 
 def _examine_all(work: Work, progress: int, answers: int) -> None:
-    """Examine each file of a portion of work, and answer for it."""
+    """Examine each file of a chunk of work, and send the answers."""
     _limit(resource.RLIMIT_AS, work.limits.memory)
-    together = b""
+    buffer = b""
     for entry in work.entries:
         _limit(resource.RLIMIT_CPU, _seconds_used() + work.limits.cpu(entry.size))
         os.write(progress, b".")
-        together += encode(_examine(work, entry))
-        if len(together) > _TOGETHER_BYTES:
-            _send(answers, together)
-            together = b""
-    _send(answers, together)
+        buffer += encode(_examine(work, entry))
+        if len(buffer) > _BUFFER_BYTES:
+            _send(answers, buffer)
+            buffer = b""
+    _send(answers, buffer)
     _limit(resource.RLIMIT_CPU, _UNLIMITED)
 
 
 def _send(answers: int, lines: bytes) -> None:
-    rest = memoryview(lines)
+    remaining = memoryview(lines)
     try:
-        while rest:
-            rest = rest[os.write(answers, rest) :]
+        while remaining:
+            remaining = remaining[os.write(answers, remaining) :]
     except BrokenPipeError:
-        os._exit(0)  # nobody waits for it any more
+        os._exit(0)  # the parent has ended
 
 
-def _limit(what: int, value: int) -> None:
-    _, most = resource.getrlimit(what)
-    if most != _UNLIMITED and (value == _UNLIMITED or value > most):
-        value = most
-    resource.setrlimit(what, (value, most))
+def _limit(limit: int, value: int) -> None:
+    _, hard = resource.getrlimit(limit)
+    if hard != _UNLIMITED and (value == _UNLIMITED or value > hard):
+        value = hard
+    resource.setrlimit(limit, (value, hard))
 
 
 def _seconds_used() -> int:
@@ -97,20 +100,21 @@ def _seconds_used() -> int:
 
 
 def _examine(work: Work, entry: Entry) -> Answer:
-    """The answer for one file, whatever it does to whoever reads it."""
+    """Return the answer for one file, whatever error reading it raises."""
     try:
         return _read(work, entry)
+
     except archive.UnexpectedError as error:
         trace = "".join(traceback.format_exception(error))
         return Answer(rejection(entry, Code.FAILED, str(error)), trace=trace)
-    except archive.ChangingError:
+    except inspection.ChangingError:
         return Answer(Changing(entry.path))
     except Rejected as error:
         return Answer(rejection(entry, Code.INVALID, str(error)))
     except FileNotFoundError:
-        return Answer(Gone(entry.path))
+        return Answer(Deleted(entry.path))
     except OSError as error:
-        # It may pass, and no time of the file tell it.
+        # The error may be temporary, without a change of the file's mtime at its end.
         return Answer(rejection(entry, Code.UNREADABLE, _explain(error), retry=True))
     except MemoryError:
         return Answer(rejection(entry, Code.COSTLY, memory_reason(work.limits)))
@@ -124,24 +128,24 @@ def _read(work: Work, entry: Entry) -> Answer:
         return Answer(rejection(entry, entry.problem.code, entry.problem.reason))
     with _open(work.root, entry) as file:
         if work.metadata_only:
-            return Answer(MetadataRead(archive.read_metadata(file, _filename(entry))))
-        inspection = archive.inspect(file, _filename(entry))
+            return Answer(MetadataRead(inspection.read_metadata(file, _filename(entry))))
+        inspected = inspection.inspect(file, _filename(entry))
 
-    if inspection.size != entry.size:
-        return Answer(Changing(entry.path))  # another file than the one that was seen
-    metadata = inspection.metadata
+    if inspected.size != entry.size:
+        return Answer(Changing(entry.path))  # another file than the one that was listed
+    metadata = inspected.metadata
     if metadata is None:
-        metadata = inspection.unpublished
-    accepted = Accepted(_file(work.root, entry, inspection))
-    return Answer(accepted, metadata, inspection.notes)
+        metadata = inspected.unpublished
+    accepted = Accepted(_file(work.root, entry, inspected))
+    return Answer(accepted, metadata, inspected.notes)
 
 
 def memory_reason(limits: Limits) -> str:
-    return f"examining it takes more than {limits.memory >> 20} MiB of memory"
+    return f"examination takes more than {limits.memory >> 20} MiB of memory"
 
 
 def _open(root: str, entry: Entry) -> IO[bytes]:
-    """The file, if it is one: a pipe or a link may have come in its place since it was seen."""
+    """Open the file. Raises :class:`Rejected` if a pipe or a device has replaced it."""
     descriptor = open_beneath(root, entry.path)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -155,7 +159,7 @@ def _filename(entry: Entry) -> str:
 
 def _explain(error: OSError) -> str:
     if error.errno in (ELOOP, ENOTDIR):
-        return "a symbolic link that leaves the packages directory"
+        return "symbolic link that leads out of the packages directory"
     return f"cannot be read: {error.strerror}"
 
 
@@ -166,28 +170,30 @@ def _is_signed(root: str, entry: Entry) -> bool:
             return False
         return PackagesDirectory(Path(root)).entry(path) is not None
     except OSError:
-        return False  # the next scan tells it
+        return False  # the next scan reports it
 
 
-def _file(root: str, entry: Entry, inspection: archive.Inspection) -> File:
-    distribution, metadata = inspection.distribution, inspection.metadata
+def _file(root: str, entry: Entry, inspected: inspection.Inspection) -> File:
+    distribution, metadata = inspected.distribution, inspected.metadata
+    core_metadata = None if metadata is None else hashlib.sha256(metadata).hexdigest()
+
     return File(
         path=entry.path,
         filename=distribution.filename,
         project=distribution.project,
-        name=inspection.name,
+        name=inspected.name,
         version=distribution.version,
         kind=distribution.kind,
         python_version=distribution.python_version,
-        size=inspection.size,
+        size=inspected.size,
         mtime_ns=entry.mtime_ns,
         inode=entry.inode,
-        sha256=inspection.sha256,
-        md5=inspection.md5,
-        blake2b_256=inspection.blake2b_256,
+        sha256=inspected.sha256,
+        md5=inspected.md5,
+        blake2b_256=inspected.blake2b_256,
         upload_time=upload_time(entry),
-        requires_python=inspection.requires_python,
-        summary=inspection.summary,
-        core_metadata=None if metadata is None else hashlib.sha256(metadata).hexdigest(),
+        requires_python=inspected.requires_python,
+        summary=inspected.summary,
+        core_metadata=core_metadata,
         signature=_is_signed(root, entry),
     )

@@ -1,5 +1,5 @@
-"""The single entry point of files: examined, compared with the catalog, and accepted or rejected
-there with a line of the journal. Nothing is published here."""
+"""Intake: files are examined, checked against the catalog, and accepted or rejected there, with an
+entry in the journal. Nothing is published here."""
 
 import logging
 import time
@@ -19,14 +19,14 @@ from appliance.spec import Spec
 
 log = logging.getLogger(__name__)
 
-# One transaction: long enough to share its cost, short enough that pages appear as it goes.
+# Limits of one transaction: large enough to share its cost, small enough to publish pages early.
 _FILES = 1000
 _SECONDS = 1.0
 
 
 class Intake:
-    """Takes files of one packages directory into its index. ``may_be_there`` tells of a path
-    whether its file may be there, although nobody has examined it yet."""
+    """Accepts files of one packages directory into its index. ``may_exist`` returns whether there
+    may be a file at a path that was not examined yet."""
 
     def __init__(
         self,
@@ -34,43 +34,44 @@ class Intake:
         catalog: Catalog,
         index: str,
         directory: PackagesDirectory,
-        may_be_there: Callable[[str], bool],
+        may_exist: Callable[[str], bool],
     ) -> None:
         self._catalog, self._index, self._directory = catalog, index, directory
         self._kept = KeptMetadata(spec.state)
-        self._may_be_there = may_be_there
+        self._may_exist = may_exist
 
     def accept(
         self, entries: list[Entry], replaced: Sequence[str] = (), expected: Sequence[str] = ()
     ) -> Iterator[list[str]]:
-        """Accept or reject the files at ``entries``, in that order where two have one name. In the
-        same transaction as the first that is accepted, or else at the end, forget what was at the
-        paths ``replaced``, and remember that at the paths ``expected`` files are coming which may
-        be of the same projects.
+        """Accept or reject the files at ``entries``, in this order if two have the same name.
 
-        Yields after each transaction, so that its files can be published before the next, the
-        paths of those that are to be examined again later. Their metadata is kept, durably, before
-        the catalog has them. Raises ``OSError`` if the state cannot be written.
+        The transaction of the first accepted file, or else the last, also removes the files at the
+        paths ``replaced`` from the catalog, and records the paths ``expected`` as unreachable: they
+        will have files that may be of the same projects.
+
+        Yields after each transaction, so that its files can be published before the next: the paths
+        of files that must be examined again later. The metadata of files is durable before the
+        catalog has them. Raises ``OSError`` if the state directory is not writable.
         """
-        promised = self._promised(entries)
+        known = self._known_metadata(entries)
         with self._kept.batch() as batch:
 
             def keep(file: File, metadata: bytes | None) -> None:
-                if promised.get(file.path) != file.core_metadata or file.core_metadata is None:
+                if known.get(file.path) != file.core_metadata or file.core_metadata is None:
                     self._keep(batch, file, metadata)
 
             with examine_all(self._directory, entries, keep) as outcomes:
-                while part := list(_take_part(outcomes)):
+                while group := list(_next_group(outcomes)):
                     batch.commit()
-                    has_files = any(isinstance(each, Accepted) for each in part)
-                    yield self._commit(part, replaced if has_files else (), expected)
+                    has_files = any(isinstance(each, Accepted) for each in group)
+                    yield self._commit(group, replaced if has_files else (), expected)
                     replaced = () if has_files else replaced
         if replaced:
             yield self._commit([], replaced, expected)
 
-    def _promised(self, entries: Sequence[Entry]) -> dict[str, str | None]:
-        """The digests of metadata that the catalog has for files at these paths: what is published
-        or kept already need not be written again."""
+    def _known_metadata(self, entries: Sequence[Entry]) -> dict[str, str | None]:
+        """Return the digests of metadata in the catalog by path: such metadata is published or kept
+        already, and need not be written again."""
         with self._catalog.read() as reader:
             if not reader.files_after(self._index, limit=1):
                 return {}
@@ -91,41 +92,40 @@ class Intake:
         replaced: Sequence[str],
         expected: Sequence[str],
     ) -> list[str]:
-        """One transaction. Returns the paths of files that are to be examined again."""
+        """Commit one transaction; return the paths of files that must be examined again."""
         files = [each.file for each in outcomes if isinstance(each, Accepted)]
-        rejected = self._unknown([each for each in outcomes if isinstance(each, Rejection)])
+        rejected = self._new_rejections([each for each in outcomes if isinstance(each, Rejection)])
         changing = [each.path for each in outcomes if isinstance(each, Changing)]
         if not files and not rejected and not replaced:
-            return changing  # what cannot be read is tried again and again, and costs nothing
+            return changing  # a file that cannot be read is retried often; no transaction for it
 
         with self._catalog.change() as change:
-            # A deletion that is not in the catalog yet waits for us, or is seen here.
+            # A deletion that is not in the catalog yet waits for this transaction, or shows here.
             files, changed = self._unchanged(files)
             paths = [file.path for file in files] + [each.path for each in rejected]
             known = {(each.path, each.reason) for each in change.rejections_at(self._index, paths)}
             change.remove(self._index, replaced)
             change.remember(self._index, expected if replaced else ())
 
-            files, duplicates = self._without_namesakes(change, files)
+            files, duplicates = self._without_duplicates(change, files)
             change.reject(self._index, rejected + duplicates)
             duplicates += change.add(self._index, files)
             overwritten, freed = change.replaced, change.freed
             accepted = change.accepted_at(self._index, changed)
 
-        self._forget_metadata({each.path for each in duplicates} | (set(changed) - accepted))
-        self._log(
-            overwritten, [e for e in rejected + duplicates if (e.path, e.reason) not in known]
-        )
+        self._remove_metadata({each.path for each in duplicates} | (set(changed) - accepted))
+        new = [each for each in rejected + duplicates if (each.path, each.reason) not in known]
+        self._log(overwritten, new)
         return changing + changed + freed
 
-    def _unknown(self, rejected: Sequence[Rejection]) -> list[Rejection]:
-        """Without those that the catalog has already."""
+    def _new_rejections(self, rejected: Sequence[Rejection]) -> list[Rejection]:
+        """Return the rejections that the catalog does not have yet."""
         with self._catalog.read() as reader:
             known = set(reader.rejections_at(self._index, [each.path for each in rejected]))
         return [each for each in rejected if each not in known]
 
     def _unchanged(self, files: Sequence[File]) -> tuple[list[File], list[str]]:
-        """Those that are as they were when they were examined, and the paths of the others."""
+        """Return the files that have not changed since the examination, and the paths of others."""
         unchanged, changed = [], []
         for file in files:
             entry = self._directory.entry(file.path)
@@ -135,30 +135,30 @@ class Intake:
                 changed.append(file.path)
         return unchanged, changed
 
-    def _without_namesakes(
+    def _without_duplicates(
         self, change: Writer, files: Sequence[File]
     ) -> tuple[list[File], list[Rejection]]:
-        """Without files of a name that another was published with before the catalog was lost: its
-        turn to be examined comes."""
+        """Separate files from duplicates of files that were published before the catalog was lost
+        and were not examined yet."""
         unseen = change.unseen_named(self._index, [file.filename for file in files])
         others = {
             file.path: path
             for file in files
             if (path := unseen.get(file.filename, file.path)) != file.path
-            if self._may_be_there(path)
+            if self._may_exist(path)
         }
         rejected = [duplicate(file, others[file.path]) for file in files if file.path in others]
         return [file for file in files if file.path not in others], rejected
 
-    def _forget_metadata(self, paths: set[str]) -> None:
+    def _remove_metadata(self, paths: set[str]) -> None:
         for path in paths:
             self._kept.remove(self._index, path)
 
     def _log(self, overwritten: Sequence[Change], rejected: Sequence[Rejection]) -> None:
         for change in overwritten:
             log.warning(
-                "%s: %s has other bytes than before: clients that keep the old ones refuse it; a"
-                " changed file wants another version or build tag",
+                "%s: %s: content changed under the same name, so that clients with the old digest"
+                " reject it; give a changed file another version or build tag",
                 self._index,
                 change.path,
             )
@@ -166,8 +166,8 @@ class Intake:
             log_rejection(self._index, each)
 
 
-def _take_part(outcomes: Iterator[Outcome | Pending]) -> Iterator[Outcome | Pending]:
-    """The outcomes for one transaction."""
+def _next_group(outcomes: Iterator[Outcome | Pending]) -> Iterator[Outcome | Pending]:
+    """Yield the outcomes for one transaction."""
     end = time.monotonic() + _SECONDS
     for count, each in enumerate(outcomes, 1):
         yield each
@@ -176,5 +176,5 @@ def _take_part(outcomes: Iterator[Outcome | Pending]) -> Iterator[Outcome | Pend
 
 
 def log_rejection(index: str, rejection: Rejection) -> None:
-    """Log it once, when it is found out; `pyindex status` shows it as long as it is true."""
+    """Log a new rejection; `pyindex status` lists it as long as it is true."""
     log.warning("%s: rejected %s: %s", index, rejection.path, rejection.reason)

@@ -1,4 +1,4 @@
-"""The disks that a packages directory was on: what was on one that is away was not deleted."""
+"""Mount points of a packages directory: files on an unmounted disk were not deleted."""
 
 import json
 import re
@@ -15,14 +15,14 @@ _MOUNTS = Path("/proc/self/mountinfo")  # Linux only
 
 
 @dataclass(frozen=True)
-class _Remembered:
-    """What was mounted when a packages directory was last scanned.
+class _Record:
+    """Mount points at the last scan of a packages directory.
 
     Attributes:
-        root: Its path as the spec has it.
+        root: The path of the directory in the spec.
         identity: Its device and inode; empty before the first scan.
-        mounts: What was mounted at and below it, by path, ``""`` for the directory itself.
-        covered: Those of these paths over whose files something was mounted.
+        mounts: The file systems mounted at and below it, by path, ``""`` for the directory itself.
+        covered: The paths at which a mounted file system hides files in the catalog.
     """
 
     root: str
@@ -32,18 +32,18 @@ class _Remembered:
 
 
 class Mounts:
-    """The mount points at and below the packages directory of an index, as they were when it was
-    last scanned in full. They are remembered in ``<state>/places``."""
+    """Mount points at and below the packages directory of an index when it was last scanned. They
+    are recorded in ``<state>/places``."""
 
     def __init__(self, spec: Spec, index: str, directory: PackagesDirectory) -> None:
         self._file = spec.state / "places" / f"{index}.json"
         self._directory = directory
-        self._remembered: _Remembered | None = None
-        self._read: tuple[int, int] | None = None  # the file that this was read from
+        self._record: _Record | None = None
+        self._status: tuple[int, int] | None = None  # of the file when it was read
 
     def missing(self) -> list[str]:
-        """The directories on which there was a disk that is not there: they are no mount points
-        now, or others with nothing in them. ``""`` is the packages directory itself."""
+        """Return the paths of missing disks: former mount points where no file system is mounted
+        now, or an empty one. ``""`` is the packages directory itself."""
         before, now = self._load(), mounts_below(self._directory.root)
         missing = [
             path
@@ -56,29 +56,29 @@ class Mounts:
         return missing
 
     def covered(self) -> list[str]:
-        """The directories over which something is mounted that hides files of ours."""
+        """Return the paths at which a mounted file system hides files in the catalog."""
         now = mounts_below(self._directory.root)
         return [path for path in self._load().covered if path in now]
 
-    def note(self, has_files: Callable[[str], bool]) -> set[str]:
-        """Remember what is mounted now, beside all that was, as files on it are about to be
-        accepted; and of what is new whether it hides files that were there. Returns where nothing
-        is mounted any more."""
+    def record_new(self, has_files: Callable[[str], bool]) -> set[str]:
+        """Record new mount points, before files on them are accepted, and whether they hide files;
+        return the paths at which no file system is mounted any more."""
         before, now = self._load(), mounts_below(self._directory.root)
         new = now.keys() - before.mounts.keys() if before.identity else set()
         covered = {*self.covered(), *(path for path in new if has_files(path))}
         self._save(replace(before, mounts=now | before.mounts, covered=sorted(covered)))
         return before.mounts.keys() - now.keys()
 
-    def remember(self, missing: Set[str], forgotten: Set[str], covered: Sequence[str]) -> None:
-        """Remember the packages directory as it is now, with what is mounted below it. What is
-        ``missing`` stays as it was; what is ``forgotten`` is not, unless it is back; the paths
-        ``covered`` still hide something."""
+    def record_all(self, missing: Set[str], forgotten: Set[str], covered: Sequence[str]) -> None:
+        """Record the present mount points at the end of a scan.
+
+        Those at the paths ``missing`` stay recorded; those at ``forgotten`` do not, unless they are
+        mounted again; those at ``covered`` still hide files."""
         before, now = self._load(), mounts_below(self._directory.root)
         mounts = {path: mount for path, mount in before.mounts.items() if path not in forgotten}
         mounts |= {path: mount for path, mount in now.items() if path not in missing}
         identity = before.identity if "" in missing else list(self._directory.identity())
-        self._save(_Remembered(str(self._directory.given), identity, mounts, list(covered)))
+        self._save(_Record(str(self._directory.spec_path), identity, mounts, list(covered)))
 
     def _is_empty(self, path: str) -> bool:
         try:
@@ -88,32 +88,32 @@ class Mounts:
 
     # --- the file ------------------------------------------------------------------------------
 
-    def _save(self, remembered: _Remembered) -> None:
-        if remembered == self._load() and self._status() is not None:
+    def _save(self, record: _Record) -> None:
+        if record == self._load() and self._file_status() is not None:
             return
         make_directory(self._file.parent)
         with Batch() as batch:
-            batch.write(self._file, json.dumps(asdict(remembered)).encode())
-        self._remembered, self._read = remembered, self._status()
+            batch.write(self._file, json.dumps(asdict(record)).encode())
+        self._record, self._status = record, self._file_status()
 
-    def _load(self) -> _Remembered:
-        status = self._status()
-        # Another process may have written it; if it was removed, we know better.
-        if self._remembered is None or status not in (None, self._read):
-            self._remembered, self._read = self._parsed(), status
-        return self._remembered
+    def _load(self) -> _Record:
+        status = self._file_status()
+        # Another process may have written it; if it was removed, the record in memory holds.
+        if self._record is None or status not in (None, self._status):
+            self._record, self._status = self._read(), status
+        return self._record
 
-    def _parsed(self) -> _Remembered:
-        """What the file says, if it can be read, and is of this directory."""
-        # A link that is turned is another directory in the same place.
-        roots = [str(self._directory.given), str(self._directory.root)]
+    def _read(self) -> _Record:
+        """Read the file; return an empty record if it is damaged or about another directory."""
+        # A symbolic link with a new target is another directory at the same path.
+        roots = [str(self._directory.spec_path), str(self._directory.root)]
         try:
-            remembered = _parse(json.loads(self._file.read_bytes()))
+            record = _parse(json.loads(self._file.read_bytes()))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return _Remembered(roots[0])
-        return remembered if remembered.root in roots else _Remembered(roots[0])
+            return _Record(roots[0])
+        return record if record.root in roots else _Record(roots[0])
 
-    def _status(self) -> tuple[int, int] | None:
+    def _file_status(self) -> tuple[int, int] | None:
         try:
             status = self._file.stat()
         except OSError:
@@ -122,8 +122,10 @@ class Mounts:
 
 
 def mounts_below(root: Path) -> dict[str, str]:
-    """What is mounted at ``root`` and below it, by the path from there: device and the directory of
-    it that is seen (proc_pid_mountinfo(5)). No file system is asked, since one may hang."""
+    """Return the file systems mounted at and below ``root``, by path relative to it: the device and
+    the mounted directory of it (proc_pid_mountinfo(5)).
+
+    No file system is accessed, since one may hang."""
     try:
         lines = _MOUNTS.read_bytes().splitlines()
     except OSError:
@@ -142,8 +144,8 @@ def mounts_below(root: Path) -> dict[str, str]:
     return mounts
 
 
-def _parse(fields: Any) -> _Remembered:
-    return _Remembered(
+def _parse(fields: Any) -> _Record:
+    return _Record(
         root=str(fields["root"]),
         identity=[int(number) for number in fields["identity"]],
         mounts={str(path): str(mount) for path, mount in fields["mounts"].items()},

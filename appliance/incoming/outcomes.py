@@ -1,4 +1,4 @@
-"""What comes of examining a file, and of offering it to an index."""
+"""Outcomes of the examination of a file."""
 
 from dataclasses import dataclass
 
@@ -7,36 +7,35 @@ from appliance.index.model import File, Rejection
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A file that is fit for an index: whether it comes in is for the catalog to say."""
+    """File that passed the examination; the catalog decides whether it is a duplicate."""
 
     file: File
 
 
 @dataclass(frozen=True, slots=True)
 class Changing:
-    """Somebody is writing to the file at ``path``, or has put another in its place: it is to be
-    examined again later."""
+    """File at ``path`` that changed during the examination; examine it again later."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
-    """There is no file at ``path`` any more."""
+class Deleted:
+    """File at ``path`` that does not exist any more."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class MetadataRead:
-    """The core metadata inside a file of which nothing else was asked, ``None`` if it has none."""
+    """Core metadata inside a file, if nothing else was requested; ``None`` if it has none."""
 
     metadata: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The next outcome takes long: whoever waits can do something else meanwhile, or stop."""
+    """Sign that the next outcome takes long: the caller can do other work meanwhile, or stop."""
 
 
-Outcome = Accepted | Rejection | Changing | Gone
+Outcome = Accepted | Rejection | Changing | Deleted

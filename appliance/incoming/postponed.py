@@ -1,5 +1,5 @@
-"""Files that are examined later: those that somebody may still be writing to, and those at which
-the processes that examined them were killed."""
+"""Files that are examined later: those that are still being written, and those whose examiner was
+killed."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,15 +10,16 @@ from appliance.incoming.entries import Entry
 from appliance.index.model import Code, Stat
 
 QUIET_SECONDS = 0.25
-"""A file is examined when nobody has written to it for this long ..."""
-# ... which its mtime shows at first sight, unless that is so near that the clocks may differ.
+"""A file is examined when it has not changed for this long."""
+# The mtime of a file that was not observed before shows that, unless it is so recent that clocks
+# may differ.
 _RECENT_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """How a file was when it was last seen to change, by the monotonic clock; without ``stat`` it
+class _Change:
+    """Last observed change of a file, at a time of the monotonic clock; ``stat`` is ``None`` if it
     changed while it was examined."""
 
     stat: Stat | None
@@ -27,40 +28,41 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Pause:
-    """Until when a file is not examined, by the monotonic clock, and for how long after that."""
+    """Pause in the examination of a file, until a time of the monotonic clock; ``seconds`` is the
+    length of the next one."""
 
     until: float
     seconds: float
 
 
 class Postponed:
-    """The files of one index that are examined later; ``pause`` is the first pause, in seconds,
-    between two attempts at a file at which processes were killed."""
+    """Files of one index that are examined later. ``pause`` is the first pause, in seconds, before
+    a file whose examiner was killed is examined again."""
 
     def __init__(self, catalog: Catalog, index: str, pause: float) -> None:
         self._catalog, self._index, self._pause = catalog, index, pause
-        self._written: dict[str, _Seen] = {}
+        self._written: dict[str, _Change] = {}
         self._paused: dict[str, _Pause] = {}
 
     @property
     def written(self) -> frozenset[str]:
-        """Paths of files that somebody may still be writing to; compare them again soon."""
+        """Paths of files that are still being written; compare them again soon."""
         return frozenset(self._written)
 
     def add(self, path: str) -> None:
-        """Note a file that changed while it was examined."""
-        self._written[path] = _Seen(None, 0.0)
+        """Add a file that changed while it was examined."""
+        self._written[path] = _Change(None, 0.0)
 
     def forget(self, new: Sequence[Entry], covers: Callable[[str], bool]) -> None:
-        """Forget what is not ``new`` any more, of the paths that somebody has just compared."""
+        """Forget files that are not ``new`` any more, of the paths that were compared."""
         paths = {entry.path for entry in new}
         for path in self.written - paths:
             if covers(path):
                 del self._written[path]
 
     def is_settled(self, entry: Entry, is_event: bool) -> bool:
-        """Whether nobody seems to be writing to a file, judged by two looks at it; ``is_event``
-        says that the system has just told of it, so that it may be half written."""
+        """Return whether a file has not changed for some time. ``is_event`` means that the system
+        has reported a change of it, so that its mtime alone does not show that."""
         now, before = time.monotonic(), self._written.get(entry.path)
         if entry.problem is not None:
             is_settled = True
@@ -76,15 +78,18 @@ class Postponed:
         if is_settled:
             self._written.pop(entry.path, None)
         elif before is None or before.stat != entry.stat:
-            self._written[entry.path] = _Seen(entry.stat, now)
+            self._written[entry.path] = _Change(entry.stat, now)
         return is_settled
 
     def without_paused(
         self, entries: Sequence[Entry], known: Mapping[str, Stat | None]
     ) -> list[Entry]:
-        """Without files at which processes were killed, while their pauses last: what takes all the
-        memory of the system shall not do so every minute. The others' pauses begin anew, and are
-        twice as long. ``known`` is what the catalog has at these paths."""
+        """Return the entries without files whose examiner was killed, during their pauses.
+
+        A file whose examination takes all the memory of the system must not do so every minute. At
+        the end of a pause a new one begins, twice as long. ``known`` is the stat of each path in
+        the catalog.
+        """
         retried = [each.path for each in entries if known.get(each.path, each.stat) is None]
         if not retried and not self._paused:
             return list(entries)

@@ -1,6 +1,8 @@
-"""Child processes that examine files: started, given work, heard, killed; one is kept for the next
-file. What a process may take of CPU and memory is limited by the system, see
-:mod:`appliance.incoming.examiner`. Nothing here waits for one without an end."""
+"""Child processes that examine files: starting them, exchanging work and answers, killing them.
+
+One idle process is kept for the next file. The system limits their CPU time and memory, see
+:mod:`appliance.incoming.examiner`. No function here waits for a process without a limit.
+"""
 
 import atexit
 import contextlib
@@ -22,18 +24,22 @@ from appliance.incoming.entries import Entry
 from appliance.incoming.outcomes import MetadataRead, Outcome
 from appliance.incoming.protocol import MAX_ANSWER, Work
 
-# What may wait in one process, so that it has work while the answers of others are used.
+# Work that may wait in one process, so that it is busy while answers of others are used.
 _AHEAD_BYTES = 64 * 1024 * 1024
 _PIPE_BYTES = 1024 * 1024
-# One that a file has taken over may write faster than it is read: others have their turn, too.
+# A process under the control of a hostile file may write without end: reading from it is limited.
 _READS = 2 * MAX_ANSWER // _PIPE_BYTES
-_DEATH_SECONDS = 1.0
+_KILL_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class Chunk:
-    """A portion of work, of ``size`` bytes. ``unanswered`` are the numbers of those ``entries``
-    without an outcome, ``killed`` of those at which a process was when it was killed once."""
+    """Portion of work, of ``size`` bytes.
+
+    Attributes:
+        unanswered: The numbers of the ``entries`` that have no outcome yet.
+        killed: The numbers of those that a process was examining when it was killed.
+    """
 
     entries: list[Entry]
     size: int
@@ -43,14 +49,13 @@ class Chunk:
 
 
 class ExaminerProcess:
-    """A process that examines files.
+    """Process that examines files.
 
     Attributes:
-        chunks: What it was given and has not answered yet.
-        answered: How many files it has answered for.
-        heard_at: When it last gave a sign of life, by the monotonic clock.
-        last_words: What it had written on standard error when it was killed: if it could not
-            start, why.
+        chunks: The work that it has not answered yet.
+        answered: The number of files that it has answered for.
+        last_event: The time of its last answer or progress, by the monotonic clock.
+        errors: Its output on standard error when it was killed; the reason if it could not start.
     """
 
     def __init__(self) -> None:
@@ -76,8 +81,8 @@ class ExaminerProcess:
 
         self.chunks: deque[Chunk] = deque()
         self.answered = self._begun = 0
-        self.heard_at = 0.0
-        self.last_words = ""
+        self.last_event = 0.0
+        self.errors = ""
         self._outgoing = b""
         self._incoming = b""
         _all.add(self)
@@ -88,30 +93,30 @@ class ExaminerProcess:
 
     @property
     def is_closed(self) -> bool:
-        """Whether its pipes are: by the collector, if it was garbage until it was kept."""
+        """Whether its pipes are closed, perhaps by the garbage collector before it was kept."""
         return self._stdin.closed
 
-    def is_full(self, most: int) -> bool:
-        """Whether it has ``most`` chunks, or so many bytes that it needs no more for now."""
+    def is_full(self, limit: int) -> bool:
+        """Return whether it has ``limit`` chunks, or enough bytes to be busy for some time."""
         size = sum(chunk.size for chunk in self.chunks)
-        return len(self.chunks) >= most or (len(self.chunks) >= 2 and size > _AHEAD_BYTES)
+        return len(self.chunks) >= limit or (len(self.chunks) >= 2 and size > _AHEAD_BYTES)
 
-    def give(self, chunk: Chunk, work: Work) -> None:
-        """Let it do ``work``, which is what is unanswered of ``chunk``."""
+    def assign(self, chunk: Chunk, work: Work) -> None:
+        """Send ``work`` to the process: the unanswered entries of ``chunk``."""
         if not self.chunks:
-            self.heard_at = time.monotonic()
+            self.last_event = time.monotonic()
         self.chunks.append(chunk)
         self._outgoing += pickle.dumps(work)
         self._write()
 
     def events(self) -> Iterator[tuple[int, int]]:
-        """What to wait for: a descriptor, and the event of it."""
+        """Yield the descriptors to poll, each with its events."""
         yield self._stdout.fileno(), select.POLLIN
         if self._outgoing:
             yield self._stdin.fileno(), select.POLLOUT
 
     def exchange(self) -> tuple[list[bytes], bool]:
-        """Read and write what is possible now: the answers, and whether the process lives."""
+        """Read and write without waiting; return answers, and whether the process is alive."""
         self._write()
         is_alive = True
         for _ in range(_READS):
@@ -128,16 +133,16 @@ class ExaminerProcess:
 
         *lines, self._incoming = self._incoming.split(b"\n")
         if lines:
-            self.heard_at = time.monotonic()
+            self.last_event = time.monotonic()
         return lines, is_alive and len(self._incoming) <= MAX_ANSWER
 
     def current(self) -> tuple[Chunk, int | None]:
-        """The chunk that the process is at, and the number of the entry in it; ``None`` if it has
-        not begun with one."""
+        """Return the chunk that the process is working on, and the number of the entry in it;
+        ``None`` if it has not begun with one."""
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self._progress, 4096):
                 self._begun += len(data)
-                self.heard_at = time.monotonic()
+                self.last_event = time.monotonic()
         chunk = self.chunks[0]
         begun = self._begun - self.answered
         return chunk, chunk.unanswered[begun - 1] if 0 < begun <= len(chunk.unanswered) else None
@@ -148,19 +153,19 @@ class ExaminerProcess:
                 self._outgoing = self._outgoing[os.write(self._stdin.fileno(), self._outgoing) :]
 
     def kill(self) -> int | None:
-        """End it now, whatever it does; returns how it ended, if it did."""
+        """Kill the process; return its exit status, or ``None`` if it does not end."""
         self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # a disk that hangs holds it
-            self._process.wait(_DEATH_SECONDS)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # its disk does not respond
+            self._process.wait(_KILL_SECONDS)
         if not self.is_closed:
             with contextlib.suppress(BlockingIOError):
-                words = os.read(self._stderr.fileno(), 65_536)
-                self.last_words = words.decode(errors="replace").strip()
+                output = os.read(self._stderr.fileno(), 65_536)
+                self.errors = output.decode(errors="replace").strip()
         self.close()
         return self._process.returncode
 
     def close(self) -> None:
-        """Let go of it: it ends when it sees that."""
+        """Close the pipes, which ends the process."""
         _all.discard(self)
         for stream in (self._stdin, self._stdout, self._stderr):
             with contextlib.suppress(OSError):
@@ -174,8 +179,8 @@ _PROGRAM = "import sys; from appliance.incoming.examiner import main; main(int(s
 
 
 def _start(progress: int) -> "subprocess.Popen[bytes]":
-    # Nothing is imported from where the caller stands, or from the packages directory: not the
-    # interpreter's -m or -c, not a relative PYTHONPATH.
+    # Nothing is imported from the working directory or the packages directory: neither by the
+    # interpreter's -m or -c, nor by a relative PYTHONPATH.
     return subprocess.Popen(
         [sys.executable, "-P", "-c", _PROGRAM, str(progress)],
         stdin=subprocess.PIPE,
@@ -189,8 +194,8 @@ def _start(progress: int) -> "subprocess.Popen[bytes]":
     )
 
 
-def name_of_end(returncode: int | None) -> str:
-    """How a process ended: the name of the signal that killed it, or its status."""
+def describe_exit(returncode: int | None) -> str:
+    """Return the name of the signal that killed a process, or its exit status."""
     if returncode is None or returncode >= 0:
         return f"exit {returncode}"
     with contextlib.suppress(ValueError):
@@ -198,21 +203,21 @@ def name_of_end(returncode: int | None) -> str:
     return f"signal {-returncode}"
 
 
-# --- the one that is kept ------------------------------------------------------------------------
+# --- the idle process ----------------------------------------------------------------------------
 
-# So that a file that is dropped need not wait for the start of a process.
+# A new file need not wait until a process has started.
 _idle: list[ExaminerProcess] = []
 _all: "weakref.WeakSet[ExaminerProcess]" = weakref.WeakSet()
 _lock = threading.Lock()
 
 
 def idle_or_new() -> ExaminerProcess:
-    """A process without work."""
+    """Return a process without work."""
     return _take_idle() or ExaminerProcess()
 
 
 def keep(process: ExaminerProcess) -> bool:
-    """Keep a process without work for :func:`idle_or_new`, unless there is one already."""
+    """Keep a process without work for :func:`idle_or_new`; return ``False`` if there is one."""
     with _lock:
         if not _idle:
             _idle.append(process)
@@ -221,7 +226,7 @@ def keep(process: ExaminerProcess) -> bool:
 
 
 def close_idle() -> None:
-    """End the process that is kept."""
+    """Kill the idle process."""
     while (process := _take_idle()) is not None:
         process.kill()
 
@@ -235,8 +240,8 @@ def _take_idle() -> ExaminerProcess | None:
     return process
 
 
-def _forget() -> None:
-    """In a fork, which would hold the pipes of its parent's processes open, and answer for it."""
+def _close_in_fork() -> None:
+    """Close all processes in a fork: it would keep the pipes of its parent open."""
     global _lock
     _lock = threading.Lock()
     _idle.clear()
@@ -244,5 +249,5 @@ def _forget() -> None:
         process.close()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_close_in_fork)
 atexit.register(close_idle)

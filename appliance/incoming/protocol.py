@@ -1,7 +1,7 @@
-"""What a process that examines files is given, and what it may answer.
+"""The work that is sent to an examiner, and its answers.
 
-Work goes to it as pickles. Its answers are lines of JSON, one for each file: the process has read
-what strangers wrote, so that an answer may say anything, and is made a value here or nowhere.
+Work is sent as pickles. Answers are lines of JSON, one for each file. The examiner has read
+untrusted bytes, so its answers are not trusted either: :func:`decode` checks all of their fields.
 """
 
 import base64
@@ -14,7 +14,7 @@ from typing import Any
 
 from appliance.errors import PyindexError
 from appliance.incoming.entries import Entry
-from appliance.incoming.outcomes import Accepted, Changing, Gone, MetadataRead, Outcome
+from appliance.incoming.outcomes import Accepted, Changing, Deleted, MetadataRead, Outcome
 from appliance.index.model import Code, File, Rejection
 from appliance.index.names import is_name, normalize
 from appliance.text import has_controls
@@ -25,8 +25,8 @@ MAX_ANSWER = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What examining one file may cost: seconds of CPU and of waiting, more for large files, and
-    bytes of memory."""
+    """Limits of the examination of one file: seconds of CPU time and of waiting, more for large
+    files, and bytes of memory."""
 
     cpu_seconds: int = 20
     cpu_bytes_a_second: int = 4_000_000
@@ -43,8 +43,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Files below the directory ``root`` to examine in turn; with ``metadata_only`` nothing but
-    their metadata is asked for."""
+    """Files below the directory ``root`` to examine; with ``metadata_only`` their metadata is
+    requested only."""
 
     root: str
     entries: list[Entry]
@@ -54,8 +54,8 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one file: its outcome, the core metadata inside it if it is accepted, and for
-    the log ``notes``, and the ``trace`` of an error."""
+    """Answer for one file: its outcome, its core metadata if it is accepted, and for the log
+    ``notes`` and the ``trace`` of an error."""
 
     outcome: Outcome | MetadataRead
     metadata: bytes | None = None
@@ -63,12 +63,12 @@ class Answer:
     trace: str | None = None
 
 
-class NonsenseError(PyindexError):
-    """A process answered what no process of ours does."""
+class InvalidAnswerError(PyindexError):
+    """An answer that no intact examiner gives."""
 
 
 def encode(answer: Answer) -> bytes:
-    """An answer as a line of JSON."""
+    """Encode an answer as a line of JSON."""
     outcome = answer.outcome
     fields: dict[str, Any] = {"kind": _KINDS[type(outcome)], "notes": answer.notes}
     if isinstance(outcome, Accepted):
@@ -84,7 +84,7 @@ def encode(answer: Answer) -> bytes:
 
 
 def decode(line: bytes, entry: Entry) -> Answer:
-    """The answer for the file at ``entry`` in a line of JSON. Raises :class:`NonsenseError`."""
+    """Decode the answer for the file at ``entry``. Raises :class:`InvalidAnswerError`."""
     try:
         fields = json.loads(line)
         return Answer(
@@ -94,21 +94,21 @@ def decode(line: bytes, entry: Entry) -> Answer:
             trace=None if fields.get("trace") is None else str(fields["trace"]),
         )
     except (ValueError, TypeError, AttributeError, LookupError) as error:
-        raise NonsenseError(f"nonsense from a process that examines files: {error}") from error
+        raise InvalidAnswerError(f"invalid answer from an examiner: {error}") from error
 
 
 # --- outcomes ------------------------------------------------------------------------------------
 
 
 def rejection(entry: Entry, code: Code, reason: str, retry: bool = False) -> Rejection:
-    """The rejection of the file at ``entry``."""
+    """Return a rejection of the file at ``entry``."""
     return Rejection(entry.path, code, reason, entry.size, entry.mtime_ns, entry.inode, retry)
 
 
 def _rejected(entry: Entry, fields: dict[str, Any]) -> Rejection:
     reason, retry = fields["reason"], fields["retry"]
     if not isinstance(reason, str) or not isinstance(retry, bool):
-        raise TypeError("a reason and a truth value were expected")
+        raise TypeError("expected a reason and a boolean")
     return rejection(entry, Code(fields["code"]), reason, retry)
 
 
@@ -121,21 +121,21 @@ _KINDS: dict[type, str] = {
     Accepted: "accepted",
     Rejection: "rejected",
     Changing: "changing",
-    Gone: "gone",
+    Deleted: "gone",
     MetadataRead: "metadata",
 }
 _OUTCOMES: dict[str, Callable[[Entry, dict[str, Any]], Outcome | MetadataRead]] = {
     "accepted": lambda entry, fields: Accepted(_file(entry, fields["file"])),
     "rejected": _rejected,
     "changing": lambda entry, _: Changing(entry.path),
-    "gone": lambda entry, _: Gone(entry.path),
+    "gone": lambda entry, _: Deleted(entry.path),
     "metadata": lambda _, fields: MetadataRead(_metadata(fields)),
 }
 
 
 # --- a file that is accepted ---------------------------------------------------------------------
 
-# What a file says of itself; whoever asked knows where it is and when it was written.
+# The facts in a file; its path and mtime are those of the entry.
 _TEXTS = ("filename", "project", "name", "version", "kind", "python_version")
 _OPTIONAL_TEXTS = ("requires_python", "summary")
 _DIGESTS = ("sha256", "blake2b_256", "md5")
@@ -146,22 +146,22 @@ _LATEST = 253_402_300_799_000_000  # microseconds: the end of the year 9999
 
 
 def _file(entry: Entry, facts: dict[str, Any]) -> File:
-    """The file at ``entry``, given what it says of itself. Raises ``ValueError``, ``TypeError`` or
-    ``LookupError`` for what cannot be in a catalog, on a page or in a path."""
+    """Return the file at ``entry`` with ``facts``. Raises ``ValueError``, ``TypeError`` or
+    ``LookupError`` for facts that cannot be in a catalog, on a page or in a path."""
     facts = {name: facts[name] for name in _FACTS}
     optional = [facts[name] for name in _OPTIONAL_TEXTS if facts[name] is not None]
-    texts = "".join([*(facts[name] for name in _TEXTS), *optional])  # TypeError if one is no text
+    texts = "".join([*(facts[name] for name in _TEXTS), *optional])  # TypeError unless all are text
     if has_controls(texts):
         raise ValueError(f"control characters: {texts!r}")
     if facts["filename"] != entry.path.rpartition("/")[2] or not _is_normal(facts["project"]):
-        raise ValueError(f"another file or no project: {facts['filename']}, {facts['project']}")
+        raise ValueError(f"file name or project: {facts['filename']!r}, {facts['project']!r}")
 
     if not _THREE_DIGESTS.fullmatch(" ".join([facts[name] for name in _DIGESTS])):
-        raise ValueError("no digests")
+        raise ValueError("invalid digests")
     if facts["core_metadata"] is not None and not _SHA256.fullmatch(facts["core_metadata"]):
-        raise ValueError("no digest of the metadata")
+        raise ValueError("invalid digest of the metadata")
     if not isinstance(facts["signature"], bool):
-        raise TypeError("neither signed nor unsigned")
+        raise TypeError("expected a boolean for signature")
 
     return File(
         path=entry.path,
@@ -175,10 +175,10 @@ def _file(entry: Entry, facts: dict[str, Any]) -> File:
 
 @lru_cache(maxsize=1024)
 def _is_normal(project: str) -> bool:
-    """Whether a name is normalised: the pages of the project are in a directory of that name."""
+    """Return whether a name is normalized: it names the directory of the project's pages."""
     return is_name(project) and normalize(project) == project
 
 
 def upload_time(entry: Entry) -> int:
-    """When the file was written, in whole microseconds since the epoch; bounded."""
+    """Return the mtime of a file in microseconds since the epoch, from 1970 to the year 9999."""
     return min(max(0, entry.mtime_ns // 1000), _LATEST)

@@ -1,5 +1,5 @@
-"""Brings the catalog up to a packages directory, or to a part of it: what is new comes in, what was
-deleted goes."""
+"""Scans: updating the catalog from a packages directory, or from paths in it. New files are
+accepted or rejected, deleted files are removed."""
 
 from collections.abc import Generator, Iterator, Sequence, Set
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from appliance.catalog.database import Catalog
 from appliance.catalog.readiness import FULLY, PARTLY, scan_mark
 from appliance.errors import PyindexError
-from appliance.incoming.comparison import Comparison, Part, is_package
+from appliance.incoming.comparison import Comparison, Section, is_package
 from appliance.incoming.deletions import Deletions
 from appliance.incoming.directory import PackagesDirectory, Walked
 from appliance.incoming.entries import Entry, complete_name
@@ -19,42 +19,42 @@ from appliance.spec import Spec
 
 EVERYTHING = frozenset({""})
 
-# New files are accepted together up to so many, since to begin costs something.
+# New files that are accepted together: each beginning has a cost.
 _TOGETHER = 20_000
 
 
 @dataclass
 class _Progress:
-    """How far a scan has come.
+    """Progress of a scan.
 
     Attributes:
-        new: Files that are to be accepted next.
-        parts: The parts that they were found in.
-        gone: Paths of what seems to be gone.
+        new: Files to accept next.
+        sections: The sections of these files.
+        missing: The paths of missing files.
         has_unreadable: Whether there are directories that cannot be read.
     """
 
     new: list[Entry] = field(default_factory=list)
-    parts: list[Part] = field(default_factory=list)
-    gone: set[str] = field(default_factory=set)
+    sections: list[Section] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
     has_unreadable: bool = False
 
     def drop(self) -> None:
-        """Leave what is not accepted yet to the next scan."""
-        self.new, self.parts = [], []
+        """Leave files that are not accepted yet to the next scan."""
+        self.new, self.sections = [], []
 
 
 class Scanner:
-    """Brings the catalog up to what is in one index's packages directory.
+    """Updates the catalog from one index's packages directory.
 
-    ``confirmed`` says that whatever is gone was deleted, however much it is.
+    With ``confirmed`` all missing files were deleted, however many they are.
 
     Attributes:
-        walked: What the last scan met that came to its end.
-        seen: How many entries, of the scan that runs or of the last.
-        pauses: Whether a scan is about to take something for a deletion: that it moved may be told
-            by the system until it goes on.
-        is_noted: Whether the catalog knows that the packages directory was scanned in full.
+        walked: The walk of the last complete scan.
+        seen: The number of entries of the current or the last scan.
+        pauses: Whether a scan is about to remove files: events may show before its next step that
+            they were moved.
+        is_recorded: Whether the catalog knows that the packages directory was scanned in full.
     """
 
     def __init__(self, spec: Spec, catalog: Catalog, index: str, confirmed: bool = False) -> None:
@@ -63,105 +63,104 @@ class Scanner:
         self.walked = Walked()
         self.seen = 0
         self.pauses = False
-        self.is_noted = False
-        self._is_partial = False  # the last scan could not see all there may be
+        self.is_recorded = False
+        self._is_partial = False  # the last scan could not read all directories
 
         self._comparison = Comparison(catalog, index, self.directory)
         self._deletions = Deletions(spec, catalog, index, self.directory, confirmed)
-        self._intake = Intake(spec, catalog, index, self.directory, self._may_be_there)
+        self._intake = Intake(spec, catalog, index, self.directory, self._may_exist)
         self._postponed = Postponed(catalog, index, spec.server.reconcile.total_seconds())
         self._signatures = Signatures(catalog, index, self.directory)
 
     @property
     def waiting(self) -> frozenset[str]:
-        """Paths of files that somebody may still be writing to; scan them again soon."""
+        """Paths of files that are still being written; scan them again soon."""
         return self._postponed.written
 
     @property
-    def troubles(self) -> list[str]:
-        """What the last scan did not take for deletions, in words."""
-        return self._deletions.troubles
+    def problems(self) -> list[str]:
+        """Messages about missing files that the last scan did not remove."""
+        return self._deletions.problems
 
-    def missing(self) -> list[str]:
-        """The directories whose disk is away, see :meth:`Mounts.missing`."""
+    def missing_mounts(self) -> list[str]:
+        """Return the paths of missing disks, see :meth:`Mounts.missing`."""
         return self._deletions.mounts.missing()
 
-    # --- a part of the directory ---------------------------------------------------------------
+    # --- paths in the directory ----------------------------------------------------------------
 
     def scan_paths(
         self,
         paths: Set[str] = EVERYTHING,
         is_event: bool = False,
-        again: bool = False,
+        reread: bool = False,
         removes: bool = True,
     ) -> Generator[None, None, None]:
-        """Compare the packages directory at and below ``paths`` with the catalog.
+        """Compare the packages directory at and below ``paths`` with the catalog, and update that.
 
-        ``is_event`` says that the system told of these paths, so that their files may be half
-        written; ``again`` examines every file again; unless it ``removes``, what is gone is left
-        for a scan, as it may have moved to where no event comes from. Yields after each
-        transaction. Raises :class:`DirectoryMissing` if the directory is not there, and then
-        changes nothing.
+        With ``is_event`` the system has reported events of these paths, so that their files may be
+        incomplete; with ``reread`` every file is examined again; unless it ``removes``, missing
+        files remain until a full scan, as they may have moved to a directory that is not watched.
+        Yields after each transaction. Raises :class:`DirectoryMissing` before any change.
         """
         if "" in paths:
-            yield from (None for _ in self.scan(again))
+            yield from (None for _ in self.scan(reread))
             return
 
         paths = paths | {complete_name(path) for path in paths}
         paths = paths | {path + SIGNATURE for path in paths if is_package(path)}
-        part = self._comparison.part_at(paths)
-        new, gone = self._compare(part, again)
-        settled = [each for each in new if again or self._postponed.is_settled(each, is_event)]
+        section = self._comparison.section_at(paths)
+        new, missing = self._compare(section, reread)
+        settled = [each for each in new if reread or self._postponed.is_settled(each, is_event)]
 
-        gone = gone - self._deletions.pending if removes else set()
-        if gone := {path for path in gone if self._comparison.is_gone(path)}:
-            yield from self._remove(gone, [entry.path for entry in settled], is_full_scan=False)
+        missing = missing - self._deletions.pending if removes else set()
+        if missing := {path for path in missing if self._comparison.is_missing(path)}:
+            yield from self._remove(missing, [entry.path for entry in settled], is_full_scan=False)
         yield from self._accept(settled)
         if removes:
             yield from self._replace_pending()
-        self._signatures.match(part, self._comparison.signed_at(paths))
+        self._signatures.match(section, self._comparison.signed_at(paths))
         yield
 
-    # --- all of it -----------------------------------------------------------------------------
+    # --- the whole directory -------------------------------------------------------------------
 
-    def scan(self, again: bool = False) -> Generator[bool, None, None]:
-        """Compare the whole packages directory with the catalog, in the order of its paths and in
-        slices.
+    def scan(self, reread: bool = False) -> Generator[bool, None, None]:
+        """Compare the whole packages directory with the catalog, in slices in the order of paths,
+        and update the catalog.
 
-        Yields after each slice, ``True`` if the catalog has changed. What is gone is removed at the
-        end: it may have moved to where the scan comes later. Otherwise as :meth:`scan_paths`.
+        Yields after each slice, ``True`` if the catalog has changed. Missing files are removed at
+        the end, as they may have moved to a later path. Otherwise as :meth:`scan_paths`.
         """
         self.pauses = False
         self._deletions.check_mounted()
-        unmounted = self._deletions.mounts.note(self._deletions.has_files)
+        unmounted = self._deletions.mounts.record_new(self._deletions.has_files)
 
         walked, progress = Walked(), _Progress()
-        yield from self._scan_slices(walked, progress, again)
-        if gone := {path for path in progress.gone if self._comparison.is_gone(path)}:
+        yield from self._scan_slices(walked, progress, reread)
+        if missing := {path for path in progress.missing if self._comparison.is_missing(path)}:
             self.pauses = True
             yield False
             self.pauses = False
 
         self._deletions.begin()
-        yield from (True for _ in self._remove(gone, [], is_full_scan=True))
-        has_unknown = self._deletions.remember_mounts(unmounted)
+        yield from (True for _ in self._remove(missing, [], is_full_scan=True))
+        has_unknown = self._deletions.record_mounts(unmounted)
         self._is_partial = progress.has_unreadable or has_unknown
-        yield from self._journal_missed()
+        yield from self._record_missing()
         self.walked = walked
 
     def _scan_slices(
-        self, walked: Walked, progress: _Progress, again: bool
+        self, walked: Walked, progress: _Progress, reread: bool
     ) -> Generator[bool, None, None]:
         self.seen, after, failure = 0, "", None
         for entries, upto in self._comparison.slices(walked):
             try:
-                part = self._comparison.part_between(entries, after, upto, walked)
-                is_last = self._add(progress, part, again) or upto is None
+                section = self._comparison.section_between(entries, after, upto, walked)
+                is_last = self._add(progress, section, reread) or upto is None
                 if is_last or len(progress.new) >= _TOGETHER:
                     yield from self._accept_progress(progress)
             except (OSError, PyindexError):
                 raise
-            except Exception as error:  # a bug of ours that something in this slice brings out
+            except Exception as error:  # a bug that shows in this slice
                 failure = failure or error
                 progress.drop()
 
@@ -172,81 +171,85 @@ class Scanner:
         if failure is not None:
             raise failure
 
-    def _add(self, progress: _Progress, part: Part, again: bool) -> bool:
-        """Add what differs in a part; returns whether nothing in it is to be accepted now."""
-        new, gone = self._compare(part, again)
-        if not again:
-            new = self._postponed.without_paused(new, part.known)
-        settled = [each for each in new if again or self._postponed.is_settled(each, False)]
-        progress.gone |= gone
+    def _add(self, progress: _Progress, section: Section, reread: bool) -> bool:
+        """Add the differences of a section; return whether it has no file to accept now."""
+        new, missing = self._compare(section, reread)
+        if not reread:
+            new = self._postponed.without_paused(new, section.known)
+        settled = [each for each in new if reread or self._postponed.is_settled(each, False)]
+
+        progress.missing |= missing
         progress.new += settled
-        progress.parts.append(part)
+        progress.sections.append(section)
         return not settled
 
     def _accept_progress(self, progress: _Progress) -> Iterator[bool]:
         new, progress.new = progress.new, []
         yield from (True for _ in self._accept(new))
-        for part in progress.parts:
-            self._signatures.match(part, part.signed)
-        progress.parts = []
+        for section in progress.sections:
+            self._signatures.match(section, section.signed)
+        progress.sections = []
 
-    def _journal_missed(self) -> Iterator[bool]:
-        """Let projects have pages of which the scan saw nothing but what is remembered."""
+    def _record_missing(self) -> Iterator[bool]:
+        """Record projects in the journal that have unreachable files only, to publish pages."""
         with self._catalog.read() as reader:
-            is_missed = bool(reader.pageless(self.index))
-        if is_missed:
+            has_pageless = bool(reader.pageless(self.index))
+        if has_pageless:
             with self._catalog.change() as change:
                 change.miss(self.index)
             yield True
 
-    def note_scan(self) -> bool:
-        """Note in the catalog that the packages directory was scanned, in full or in part. What was
-        known in full once stays so: files in what cannot be read now stay listed. Returns whether
-        the catalog did not know it yet."""
+    def record_scan(self) -> bool:
+        """Record in the catalog that the packages directory was scanned, in full or in part; return
+        whether that is new.
+
+        A directory that was scanned in full stays so: known files in unreadable directories remain
+        listed.
+        """
         mark = scan_mark(self._spec, self.index)
         with self._catalog.read() as reader:
             before = reader.mark(mark)
         waiting = sorted(self.waiting) if before != FULLY else []
-        if waiting:  # what is being copied keeps its name from the bases, too
+        if waiting:  # a file that is being copied claims its project, too
             with self._catalog.change() as change:
                 change.remember(self.index, waiting)
                 change.count()
                 change.miss(self.index)
 
         now = FULLY if before == FULLY or not self._is_partial else PARTLY
-        self.is_noted = now == FULLY
+        self.is_recorded = now == FULLY
         if now != before:
             self._catalog.set_mark(mark, now)
         return now != before
 
-    # --- what comes in and goes ----------------------------------------------------------------
+    # --- changes -------------------------------------------------------------------------------
 
-    def _compare(self, part: Part, again: bool) -> tuple[list[Entry], Set[str]]:
-        """What is new or changed in a part, and the paths of what seems to be gone."""
-        difference = self._comparison.compare(part, again)
-        self._deletions.restore(difference.away | part.entries.keys())
-        self._postponed.forget(difference.new, part.covers)
-        return difference.new, difference.gone
+    def _compare(self, section: Section, reread: bool) -> tuple[list[Entry], Set[str]]:
+        """Return new and changed entries of a section, and the paths of missing files."""
+        difference = self._comparison.compare(section, reread)
+        self._deletions.restore(difference.moved | section.entries.keys())
+        self._postponed.forget(difference.new, section.covers)
+        return difference.new, difference.missing
 
     def _accept(
         self, entries: list[Entry], replaced: Sequence[str] = (), expected: Sequence[str] = ()
     ) -> Iterator[None]:
         if not entries:
             return
-        # No file comes in from a disk that is not remembered.
-        self._deletions.mounts.note(self._deletions.has_files)
+        # The mount point of a file is recorded before the file is accepted.
+        self._deletions.mounts.record_new(self._deletions.has_files)
         for changing in self._intake.accept(entries, replaced, expected):
             for path in changing:
                 self._postponed.add(path)
             yield
 
     def _remove(
-        self, gone: Set[str], expected: Sequence[str], is_full_scan: bool
+        self, missing: Set[str], expected: Sequence[str], is_full_scan: bool
     ) -> Iterator[None]:
-        """Remove what is no longer there. A file that was rejected as a duplicate of one of these
-        takes its place in the same transaction; what is ``expected``, or is still being written,
-        keeps the projects meanwhile."""
-        deletion = self._deletions.judge(gone, is_full_scan)
+        """Remove deleted files. A duplicate that was rejected because of one of them replaces it in
+        the same transaction; files that are ``expected`` or being written claim their projects
+        meanwhile."""
+        deletion = self._deletions.judge(missing, is_full_scan)
         expected = sorted({*expected, *self.waiting} - deletion.paths)
         if deletion.successors:
             yield from self._accept(deletion.successors, sorted(deletion.paths), expected)
@@ -257,17 +260,17 @@ class Scanner:
             yield
 
     def _replace_pending(self) -> Iterator[None]:
-        """Let files that came elsewhere take the place of pending deletions."""
+        """Accept duplicates that replace pending deletions."""
         deletion = self._deletions.pending_successors()
         if deletion.successors:
             yield from self._accept(deletion.successors, sorted(deletion.paths))
             self._deletions.restore(deletion.paths)
 
-    def _may_be_there(self, path: str) -> bool:
-        """Whether a file that nobody has examined may be at ``path``."""
-        if self._deletions.may_be_there(path):
+    def _may_exist(self, path: str) -> bool:
+        """Return whether there may be a file at ``path`` that was not examined yet."""
+        if self._deletions.may_exist(path):
             return True
-        return not self._comparison.is_gone(path) and self.directory.link_above(path) is None
+        return not self._comparison.is_missing(path) and self.directory.link_above(path) is None
 
 
 def _is_unreadable_directory(entry: Entry) -> bool:

@@ -1,9 +1,9 @@
-"""Detached signatures beside package files: which files have one, and which sign nothing."""
+"""Detached signatures beside package files, and rejections of those without a file."""
 
 from collections.abc import Set
 
 from appliance.catalog.database import Catalog
-from appliance.incoming.comparison import Part, filename, signed_by
+from appliance.incoming.comparison import Section, filename, signed_by
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.entries import Entry
 from appliance.incoming.intake import log_rejection
@@ -13,19 +13,19 @@ from appliance.index.names import SIGNATURE
 
 
 class Signatures:
-    """The signatures of one index."""
+    """Signatures of one index."""
 
     def __init__(self, catalog: Catalog, index: str, directory: PackagesDirectory) -> None:
         self._catalog, self._index, self._directory = catalog, index, directory
 
-    def match(self, part: Part, signed: Set[str]) -> None:
-        """Note which files of a part have a signature beside them, given those that had one, and
-        reject signatures without their file."""
-        signatures = part.signatures()
+    def match(self, section: Section, signed: Set[str]) -> None:
+        """Record which files of a section have a signature beside them, and reject signatures
+        without their file. ``signed`` are the paths of files that had one before."""
+        signatures = section.signatures()
         new = {
             signed_by(path): entry
             for path, entry in signatures.items()
-            if signed_by(path) not in signed or path in part.known
+            if signed_by(path) not in signed or path in section.known
         }
         removed = {
             path
@@ -40,8 +40,8 @@ class Signatures:
         orphans = [
             _orphan(entry)
             for path, entry in new.items()
-            if path not in accepted and part.known.get(entry.path) != entry.stat
-            if path in rejected or self._directory.entry(path) is None  # else it is about to come
+            if path not in accepted and section.known.get(entry.path) != entry.stat
+            if path in rejected or self._directory.entry(path) is None  # else accepted next
         ]
         if accepted or removed or orphans:
             self._commit({path: new[path] for path in sorted(accepted)}, removed, orphans)
@@ -59,5 +59,5 @@ class Signatures:
 
 
 def _orphan(entry: Entry) -> Rejection:
-    reason = f"a signature without {filename(signed_by(entry.path))} beside it"
+    reason = f"signature without {filename(signed_by(entry.path))} beside it"
     return rejection(entry, Code.UNSIGNED, reason)

@@ -21,11 +21,10 @@ _COPY = re.compile(r"catalog-([0-9a-f]{8})-([0-9]{8}T[0-9]{6})\.sqlite")
 
 
 def backup(spec: Spec) -> Path:
-    """Write a copy of the catalog as it is at one moment, and remove copies of it beyond
-    ``backup.keep``. Whatever else is in the directory stays.
+    """Write a copy of the catalog, remove copies beyond ``backup.keep``, and return its path.
 
-    The copy is whole, checked and durable when it appears. Returns its path; raises
-    :class:`CatalogError` or ``OSError``.
+    The copy is a snapshot, and complete, checked and durable when it appears. Other files in the
+    directory stay. Raises :class:`CatalogError` or ``OSError``.
     """
     owner = _owner(spec, _number(spec))
     directory = spec.backup.directory
@@ -33,14 +32,15 @@ def backup(spec: Spec) -> Path:
     new = directory / f"catalog-{owner}-{stamp()}.sqlite"
     copy_durably(spec.catalog, new)
 
-    earlier = [copy for whose, copy in _copies(directory) if whose == owner and copy != new]
+    copies = list(_copies(directory))
+    earlier = [copy for other, copy in copies if other == owner and copy != new]
     for old in earlier[: max(0, len(earlier) + 1 - spec.backup.keep)]:
         old.unlink()
     return new
 
 
 def _number(spec: Spec) -> int:
-    """The number by which copies of this catalog are known."""
+    """Return the number that identifies copies of this catalog."""
     catalog = Catalog(spec.catalog)
     with catalog.read() as reader:
         number = reader.mark("backup")
@@ -51,16 +51,16 @@ def _number(spec: Spec) -> int:
 
 
 def _owner(spec: Spec, number: int) -> str:
-    """Eight hex digits that tell whose backups are.
+    """Return eight hex digits that identify the owner of backups.
 
-    They are of the state's path, and of a number in the catalog: hosts that share a disk for their
-    backups have the same paths.
+    They depend on the path of the state directory and on a number in the catalog, as hosts that
+    share a disk for their backups have the same paths.
     """
     return hashlib.sha256(os.fsencode(f"{number} {spec.state.resolve()}")).hexdigest()[:8]
 
 
 def _copies(directory: Path) -> Iterator[tuple[str, Path]]:
-    """The backups in a directory, the oldest first, each with whose it is."""
+    """Yield the backups in a directory with their owners, the oldest first."""
     with contextlib.suppress(OSError):
         matches = [(_COPY.fullmatch(path.name), path) for path in directory.iterdir()]
         named = [(match, path) for match, path in matches if match is not None]
@@ -70,7 +70,7 @@ def _copies(directory: Path) -> Iterator[tuple[str, Path]]:
 
 
 def last_backup_serial(spec: Spec) -> int:
-    """The serial of the newest backup of a catalog that was at this path; 0 if there is none."""
+    """Return the serial of the newest backup of a catalog at this path; 0 if there is none."""
     newest = dict(_copies(spec.backup.directory))
     return max((_serial(spec, owner, copy) for owner, copy in newest.items()), default=0)
 
@@ -83,15 +83,15 @@ def _serial(spec: Spec, owner: str, copy: Path) -> int:
             (serial,) = connection.execute("SELECT max(serial) FROM journal").fetchone()
     except sqlite3.DatabaseError:
         return 0
-    is_sound = isinstance(serial, int) and 0 <= serial < schema.SERIALS
-    return serial if is_sound and _owner(spec, number) == owner else 0
+    is_valid = isinstance(serial, int) and 0 <= serial < schema.SERIALS
+    return serial if is_valid and _owner(spec, number) == owner else 0
 
 
 # --- copies of a catalog as files ---------------------------------------------------------------
 
 
 def copy_durably(catalog: Path, target: Path) -> None:
-    """Make a sound copy of a catalog at ``target``, which appears whole and is durable then. Raises
+    """Write a checked copy of a catalog to ``target`` atomically and durably. Raises
     :class:`CatalogError` or ``OSError``."""
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
@@ -104,7 +104,7 @@ def copy_durably(catalog: Path, target: Path) -> None:
 
 
 def copy_catalog(source: Path, target: Path) -> None:
-    """Make a sound copy of a catalog as it is at this moment, of mode 0640. Raises
+    """Write a checked snapshot of a catalog to ``target``, with mode 0640. Raises
     :class:`CatalogError`."""
     if not source.exists():
         raise CatalogError(f"{source}: no such file")

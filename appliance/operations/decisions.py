@@ -1,5 +1,5 @@
-"""What people decide about files and projects; each decision is logged and published when it
-returns."""
+"""Decisions of operators about files and projects: yank, remove, set a status. Each is logged and
+published when its function returns."""
 
 import contextlib
 import os
@@ -22,71 +22,71 @@ from appliance.operations.update import Update
 from appliance.spec import Spec
 from appliance.text import has_controls
 
-_ROOM = 64 * 1024
+_REQUIRED_BYTES = 64 * 1024
 
 
-def yank(spec: Spec, index: str, what: str, reason: str | None) -> list[str]:
-    """Yank the files that ``what`` names (see :func:`matching`), or undo it with ``None``.
+def yank(spec: Spec, index: str, name: str, reason: str | None) -> list[str]:
+    """Yank files by their name or release (see :func:`matching`); ``None`` as reason undoes it.
 
-    Returns the names of the files that changed; raises :class:`NotFound` if there are none, and
-    :class:`PyindexError` for a reason that cannot be shown.
+    Returns the names of the files that changed. Raises :class:`NotFound` if there are none, and
+    :class:`PyindexError` for a reason with control characters.
     """
     _check(reason)
     catalog = _open(spec)
     with catalog.change() as change:
-        names = [file.filename for file in matching(change, spec, index, what)]
-        changed = [name for name in names if change.yank(index, name, reason)]
+        names = [file.filename for file in matching(change, spec, index, name)]
+        changed = [each for each in names if change.yank(index, each, reason)]
     _publish(spec, catalog)
     return changed
 
 
-def remove(spec: Spec, index: str, what: str) -> list[tuple[File, str]]:
-    """Move the files that ``what`` names to the trash; returns them and their places there.
+def remove(spec: Spec, index: str, name: str) -> list[tuple[File, str]]:
+    """Move files to the trash by their name or release; return them with their paths there.
 
-    Raises :class:`PyindexError` for one that cannot be moved: nothing of it is in the trash then,
-    and files that were moved before it are gone from the index.
+    Raises :class:`PyindexError` for a file that cannot be moved. It is not in the trash then; files
+    that were moved before it are removed from the index.
     """
     catalog = _open(spec)
     with catalog.read() as reader:
-        files = matching(reader, spec, index, what)
+        files = matching(reader, spec, index, name)
 
     moved: list[tuple[File, str]] = []
     try:
         for file in files:
             moved.append((file, _move(spec, index, file)))
     except PyindexError as error:
-        done = f"; moved already: {', '.join(file.path for file, _ in moved)}" if moved else ""
+        done = f"; already moved: {', '.join(file.path for file, _ in moved)}" if moved else ""
         raise PyindexError(f"{error}{done}") from None
     finally:
         if moved:
-            _forget(spec, catalog, index, [file for file, _ in moved])
+            _forget_files(spec, catalog, index, [file for file, _ in moved])
     return moved
 
 
 def _move(spec: Spec, index: str, file: File) -> str:
-    """Move a file to the trash, with its signature; returns its path there."""
+    """Move a file and its signature to the trash; return the path of the file there."""
     path = PackagesDirectory(spec.indexes[index].packages).locate(file.path)
     try:
         target = discard(path, spec.trash)
     except OSError as error:
         raise PyindexError(f"{path}: {error.strerror}; {_advice(path.parent)}") from None
     if file.signature:
-        with contextlib.suppress(OSError):  # alone it is listed, and signs nothing
+        with contextlib.suppress(OSError):  # it is rejected as a signature without its file
             discard(path.with_name(path.name + SIGNATURE), spec.trash)
     return str(target)
 
 
 def _advice(directory: Path) -> str:
-    """Why a file cannot be taken out of ``directory``, and what to do."""
-    why = unwritable(directory) or f"this runs as user {os.geteuid()}"
+    """Return why files in ``directory`` cannot be moved, and what to do."""
+    problem = unwritable(directory) or f"running as uid {os.geteuid()}"
     return (
-        f"{why}; delete the file there as a user who may, and the index forgets it,"
+        f"{problem}; delete the file as a user with write permission,"
         " or hide it with `pyindex yank`"
     )
 
 
-def _forget(spec: Spec, catalog: Catalog, index: str, files: list[File]) -> None:
-    """Take moved files out of the index, and let in what only they kept out."""
+def _forget_files(spec: Spec, catalog: Catalog, index: str, files: list[File]) -> None:
+    """Remove moved files from the index, and accept duplicates that were rejected for them."""
     with catalog.change() as change:
         change.remove(index, [file.path for file in files])
         duplicates = change.free(index, {file.filename for file in files})
@@ -95,78 +95,82 @@ def _forget(spec: Spec, catalog: Catalog, index: str, files: list[File]) -> None
     _publish(spec, catalog)
 
 
-def instead(spec: Spec, index: str, files: Iterable[File]) -> Iterator[str]:
-    """Sentences on the files and projects that readers get instead of ``files``."""
+def answers_after_removal(spec: Spec, index: str, files: Iterable[File]) -> Iterator[str]:
+    """Yield messages about the files and projects that clients get after a removal of ``files``."""
     files = list(files)
     with Catalog(spec.catalog).read() as reader:
         for file in files:
             if copy := reader.file(index, file.filename):
-                yield f"{file.filename}: the copy at {copy.path} is served now"
+                yield f"{file.filename}: now served from {copy.path}"
         for name in sorted({file.project for file in files}):
-            shown = ready_index(reader, spec, index).project(name)
-            if shown is not None and shown.index != index:
+            answer = ready_index(reader, spec, index).project(name)
+            if answer is not None and answer.index != index:
                 yield (
-                    f"{name}: {index} has no file of it any more, so {shown.index} answers for it;"
-                    f" `pyindex status-set --index {index} {name} archived` keeps the name"
+                    f"{name}: no files remain in {index}, so its base {answer.index} answers; to"
+                    f" keep the name, run `pyindex status-set --index {index} {name} archived`"
                 )
 
 
 def set_status(spec: Spec, index: str, project: str, status: str, reason: str | None) -> None:
-    """Set a project's status (PEP 792); raises :class:`NotFound` for an unknown project, and
-    :class:`PyindexError` for a reason that cannot be shown."""
+    """Set a project's status (PEP 792). Raises :class:`NotFound` for an unknown project, and
+    :class:`PyindexError` for a reason with control characters."""
     _check(reason)
     catalog = _open(spec)
     with catalog.change() as change:
-        if not change.last_serials([index], [normalize(project)]):  # one that has gone is known
+        if not change.last_serials([index], [normalize(project)]):  # also of a deleted one
             _project(change, spec, index, project)
         change.set_status(index, normalize(project), status, reason or None)
     _publish(spec, catalog)
 
 
-def matching(reader: Reader, spec: Spec, index: str, what: str) -> list[File]:
-    """The files that ``what`` names: one by its file name, or a release by ``PROJECT==VERSION``."""
-    name, exact, version = what.partition("==")
+def matching(reader: Reader, spec: Spec, index: str, name: str) -> list[File]:
+    """Return files by name: one by its file name, or those of a release by ``PROJECT==VERSION``.
+
+    Raises :class:`NotFound`.
+    """
+    project_name, exact, version = name.partition("==")
     if not exact:
-        file = reader.file(index, what)
+        file = reader.file(index, name)
         if file is None:
-            raise NotFound(f"index {index} has no file {what!r}; a release is PROJECT==VERSION")
+            raise NotFound(f"index {index}: file {name!r} not found; a release is PROJECT==VERSION")
         return [file]
-    project = _project(reader, spec, index, name.strip())
+
+    project = _project(reader, spec, index, project_name.strip())
     files = project.release(version.strip())
     if not files:
         known = ", ".join(project.versions[-10:])
-        has = f"its newest are {known}" if known else "no file of it is accepted"
-        raise NotFound(f"project {project.name} has no release {version.strip()!r}; {has}")
+        hint = f"newest releases: {known}" if known else "none of its files is accepted"
+        raise NotFound(f"project {project.name}: release {version.strip()!r} not found; {hint}")
     return files
 
 
 def _project(reader: Reader, spec: Spec, index: str, name: str) -> Project:
-    """The index's own project; :class:`NotFound` says which base has it, if one does."""
+    """Return a project of the index. Raises :class:`NotFound`, which names a base that has it."""
     project = reader.project(index, normalize(name))
     if project is None:
         base = ready_index(reader, spec, index).project(normalize(name))
-        hint = f"; it is in {base.index}: --index {base.index}" if base else ""
-        raise NotFound(f"index {index} has no project {name!r}{hint}")
+        hint = f"; found in {base.index}, pass --index {base.index}" if base else ""
+        raise NotFound(f"index {index}: project {name!r} not found{hint}")
     return project
 
 
 def _check(reason: str | None) -> None:
     if has_controls(reason or ""):
-        raise PyindexError(f"reason: wanted one line without control characters, got {reason!r}")
+        raise PyindexError(f"reason: expected one line without control characters, got {reason!r}")
 
 
 def _open(spec: Spec) -> Catalog:
-    """The catalog, to decide something in it. :class:`PyindexError` says why nothing can be
-    decided: a decision that is committed must be logged and published, too."""
+    """Open the catalog for a decision. Raises :class:`PyindexError` if the state directory is not
+    writable: a decision that is committed must be logged and published, too."""
     try:
         with tempfile.TemporaryFile(dir=spec.state) as file:
-            file.write(bytes(_ROOM))
+            file.write(bytes(_REQUIRED_BYTES))
     except FileNotFoundError:
-        pass  # no catalog either, which is what is told
+        pass  # no catalog either, which open_catalog reports
     except OSError as error:
         raise PyindexError(
-            f"state {spec.state}: {error.strerror}: {unwritable(spec.state) or 'free some space'};"
-            " nothing was changed"
+            f"state directory {spec.state}: {error.strerror}, nothing was changed;"
+            f" {unwritable(spec.state) or 'free some disk space'}"
         ) from None
     return open_catalog(spec)
 

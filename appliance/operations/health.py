@@ -1,7 +1,7 @@
-"""Whether an index can serve, and what stands in the way.
+"""Health of the indexes of a spec: whether they can serve, and their problems.
 
-It reads the state only, never a packages directory: a network file system that hangs would take a
-thread with each question. What is wrong there, the watcher reports.
+It is read from the state directory only. A packages directory on a network file system that does
+not respond would block a thread for each request; the watcher reports problems there.
 """
 
 import os
@@ -12,20 +12,24 @@ from dataclasses import dataclass, field
 from appliance.catalog.database import Catalog, CatalogError
 from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import PARTLY, scan_mark, vanished_mark
-from appliance.incoming.deletions import vanished
+from appliance.incoming.deletions import pending_text
 from appliance.operations.report import Report, read_report
 from appliance.operations.watchlock import is_watched
 from appliance.site.tree import PAGES, Site
 from appliance.spec import Spec
 
-_WANTED_MB = 64
+_REQUIRED_MB = 64
 
 
 @dataclass
 class Health:
-    """Sentences on what is wrong: ``failing`` while files or pages cannot be served, ``starting``
-    until every index was scanned and published, ``degraded`` while something is served late or
-    may be wrong."""
+    """Messages about problems.
+
+    Attributes:
+        failing: Files or pages cannot be served.
+        starting: An index was not scanned and published yet.
+        degraded: Pages are published late or may be wrong.
+    """
 
     failing: list[str] = field(default_factory=list)
     starting: list[str] = field(default_factory=list)
@@ -44,44 +48,46 @@ class Health:
 
 
 def health(spec: Spec, catalog: Catalog) -> Health:
-    """The health of all indexes of ``spec``. Rejected files are not part of it."""
-    state = Health()
-    report = _watcher_report(spec, state)
+    """Return the health of all indexes of ``spec``. Rejected files are not part of it."""
+    result = Health()
+    report = _watcher_report(spec, result)
+
     try:
         with catalog.read() as reader:
             check = _CatalogCheck(spec, reader, report)
-            state.failing += check.failing()
-            state.starting += check.starting()
-            state.degraded += check.degraded()
+            result.failing += check.failing()
+            result.starting += check.starting()
+            result.degraded += check.degraded()
     except CatalogError as error:
-        state.degraded.append(str(error))
-        state.failing += _unpublished(spec, list(spec.indexes))
-    state.degraded += _shortages(spec)
-    return state
+        result.degraded.append(str(error))
+        result.failing += _unpublished(spec, list(spec.indexes))
+
+    result.degraded += _shortages(spec)
+    return result
 
 
-def _watcher_report(spec: Spec, state: Health) -> Report | None:
-    """The report of a watcher that makes progress; adds its problems, or that there is none."""
+def _watcher_report(spec: Spec, result: Health) -> Report | None:
+    """Return the report of a watcher that makes progress; add its problems to ``result``."""
     if not is_watched(spec):
-        state.degraded.append("no watcher is running: run `pyindex serve` or `pyindex watch`")
+        result.degraded.append("no watcher is running; run `pyindex serve` or `pyindex watch`")
         return None
     report = read_report(spec)
     if report is None:
         return Report(0, 0, "", {}, ())  # it has just started
     if report.is_stale:
-        state.degraded.append(
-            f"the watcher makes no progress since {report.time} (process {report.pid}): a packages"
-            " directory or the state hangs, or it was stopped"
+        result.degraded.append(
+            f"watcher (pid {report.pid}): no progress since {report.time}; check that the disks of"
+            " the packages directories and of the state directory respond"
         )
         return None
 
-    for trouble in report.troubles:
-        (state.failing if trouble.failing else state.degraded).append(str(trouble))
+    for problem in report.problems:
+        (result.failing if problem.failing else result.degraded).append(str(problem))
     return report
 
 
 class _CatalogCheck:
-    """The problems that the catalog tells of, beside the ``report`` of a watcher if one runs."""
+    """Problems in the catalog, given the ``report`` of a watcher if one is running."""
 
     def __init__(self, spec: Spec, reader: Reader, report: Report | None) -> None:
         self._spec, self._reader, self._report = spec, reader, report
@@ -91,7 +97,7 @@ class _CatalogCheck:
     def failing(self) -> Iterator[str]:
         if self._report is None:
             for name in self._unscanned:
-                yield f"{name}: its packages directory was never scanned in full"
+                yield f"{name}: packages directory never scanned completely"
         if not self._is_publishing:
             yield from self._pages_missing()
 
@@ -108,22 +114,22 @@ class _CatalogCheck:
         for name in self._spec.indexes:
             if self._reader.mark(scan_mark(self._spec, name)) == PARTLY:
                 yield (
-                    f"{name}: a part of its packages directory could not be read yet, so that no"
-                    " base answers in its place: see `pyindex status`"
+                    f"{name}: parts of the packages directory not read yet, so that no base answers"
+                    " for missing projects; run `pyindex status`"
                 )
         if self._unpublished_changes > 0:
-            yield f"{self._unpublished_changes} changes are not published yet"
+            yield f"{self._unpublished_changes} changes not published yet"
         for name in self._spec.indexes:
             if files := self._reader.mark(vanished_mark(name)):
-                yield f"{name}: {vanished(self._reader, name, files)}"
+                yield f"{name}: {pending_text(self._reader, name, files)}"
 
     @property
     def _is_publishing(self) -> bool:
-        """Whether a watcher is about to publish what is missing."""
+        """Whether a watcher is about to publish changes."""
         return self._report is not None and self._unpublished_changes > 0
 
     def _pages_missing(self) -> Iterator[str]:
-        """Of the indexes that were scanned with all of their bases."""
+        """Yield a message for each index without pages that was scanned with all of its bases."""
         unscanned = set(self._unscanned)
         scanned = [
             name for name in self._spec.indexes if not unscanned & {*self._spec.lineage(name)}
@@ -135,21 +141,20 @@ def _unpublished(spec: Spec, names: list[str]) -> Iterator[str]:
     site = Site(spec)
     for name in names:
         if not (site.simple(name) / PAGES[0]).is_file():
-            yield f"{name}: nothing is published yet"
+            yield f"{name}: nothing published yet"
 
 
 def _shortages(spec: Spec) -> Iterator[str]:
-    """What keeps changes from being taken in, a sentence each."""
+    """Yield problems of the state directory's disk that keep changes from being published."""
     try:
-        left = shutil.disk_usage(spec.state).free // 1_000_000
+        free = shutil.disk_usage(spec.state).free // 1_000_000
         if os.statvfs(spec.state).f_flag & os.ST_RDONLY:
-            yield f"state {spec.state} is on a file system that is mounted read-only"
-        elif left < _WANTED_MB:
-            yield (
-                f"{left} MB are left on the disk of {spec.state}, and {_WANTED_MB} MB are wanted:"
-                " free some space"
-            )
+            yield f"state directory {spec.state}: mounted read-only; remount it read-write"
+        elif free < _REQUIRED_MB:
+            text = f"only {free} MB free, {_REQUIRED_MB} MB required; free some disk space"
+            yield f"{spec.state}: {text}"
+
     except FileNotFoundError:
-        pass  # nothing was published yet
+        pass  # before the first publication
     except OSError as error:
-        yield f"state {spec.state}: {error.strerror}"
+        yield f"state directory {spec.state}: {error.strerror}"

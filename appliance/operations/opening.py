@@ -1,14 +1,14 @@
-"""The catalog of a spec as whoever writes to it opens it: made if it is missing, with a serial that
-nobody saw and the decisions that were made before.
+"""Opening the catalog of a spec for changes: a missing one is created, with a serial that was never
+used and with the decisions in the decision log.
 
-Readers hold serials for what never runs backwards, and a page's ETag is its serial and its size
-(see :func:`appliance.site.tree.page_time`). A catalog that began at 1 again would give other
-bytes an ETag of before, and mirrors would wait for a serial that is long past. So a new catalog
-begins after everything that tells of an older one, and after the clock: whole units of ten seconds
-since 2026, which an index outruns only by more changes than that from its start on.
+Clients rely on serials that never decrease, and the ETag of a page consists of its serial and size
+(see :func:`appliance.site.tree.page_time`). A catalog that began at 1 again would give other bytes
+an old ETag, and mirrors would wait for a serial that has long passed. So a new catalog begins after
+the serials of published pages, decision log and backups, and after the clock: units of ten seconds
+since 2026, which an index exceeds only with more changes than that since its start.
 
-What remains: an index that did, and then lost state, pages, log and backups all together, begins
-at serials it has had. There are 3.2 million units a year, and room for 80 million serials.
+An index that did exceed it, and lost state directory, pages, log and backups together, reuses
+serials. There are 3.2 million units a year, and room for 80 million serials.
 """
 
 import contextlib
@@ -33,24 +33,24 @@ log = logging.getLogger(__name__)
 
 _START = 1_767_225_600  # 2026-01-01T00:00:00Z
 _UNIT_SECONDS = 10
-_LATEST = 60_000_000  # of the clock: a wrong one must leave room for changes
+_LATEST = 60_000_000  # limit of the clock: a wrong one must leave room for changes
 _PATHS = 10_000  # at a time
 _LISTED = re.compile(rb'"_last-serial": ?([0-9]{1,8})\b')
 
 
 def open_catalog(spec: Spec, create: bool = False) -> Catalog:
-    """The catalog, brought up to what is known beside it: serials that were published, decisions
-    that were logged. The log in turn is brought up to the catalog.
+    """Open the catalog; advance it to the published serial and the logged decisions, and append
+    missing decisions to the log.
 
-    ``create`` makes a missing one. Raises :class:`CatalogError`; a log that cannot be written is
-    logged, as it stops decisions only, which say so themselves.
+    ``create`` creates a missing catalog. Raises :class:`CatalogError`. A decision log that cannot
+    be written is only logged: it prevents decisions, which report it themselves.
     """
     known = max(published(spec), _logged(spec))
     catalog = Catalog(spec.catalog, create)
     with catalog.read() as reader:
         last = reader.serial()
     if last < known or (create and last == 0):
-        _catch_up(spec, catalog, known)
+        _advance_serial(spec, catalog, known)
     try:
         with catalog.read() as reader:
             decisionlog.follow(spec.state, reader)
@@ -60,8 +60,8 @@ def open_catalog(spec: Spec, create: bool = False) -> Catalog:
 
 
 def _logged(spec: Spec) -> int:
-    """The last serial of the decisions log. One that cannot be read is no reason not to serve, but
-    one not to begin anew without its decisions."""
+    """Return the last serial of the decision log. An unreadable log is an error only without a
+    catalog: a new one needs its decisions."""
     try:
         return decisionlog.last_serial(spec.state)
     except OSError as error:
@@ -71,24 +71,25 @@ def _logged(spec: Spec) -> int:
         return 0
 
 
-def _catch_up(spec: Spec, catalog: Catalog, known: int) -> None:
-    """Let a catalog that is new, or older than what is known, go on after that."""
+def _advance_serial(spec: Spec, catalog: Catalog, known: int) -> None:
+    """Advance a catalog that is new, or older than the ``known`` serial, with decisions from the
+    log."""
     logged = decisionlog.read(spec.state)
     beginning = max(known, clock(), last_backup_serial(spec))
     with catalog.change() as change:
         last = change.serial()
         if last >= known and last > 0:
-            return  # somebody else was faster
+            return  # another process was faster
         decisions = logged.decided(since=last)
         change.decide(decisions)
         note = change.note("recovered" if last else "begun", known if last else beginning)
-        remember_published(spec, change)
+        record_published(spec, change)
 
     if known or len(decisions):
         log.warning(
-            "%s: %s; it goes on at serial %d, and %d decisions came from %s",
+            "%s: %s; continuing at serial %d with %d decisions from %s",
             catalog.path,
-            f"older than what is published or logged, at serial {last}" if last else "was missing",
+            f"older than pages or decision log, at serial {last}" if last else "was missing",
             note.serial,
             len(decisions),
             decisionlog.NAME,
@@ -97,41 +98,42 @@ def _catch_up(spec: Spec, catalog: Catalog, known: int) -> None:
             log.warning("%s", problem)
 
 
-def remember_published(spec: Spec, change: Writer) -> None:
-    """Let a catalog that cannot know all files know the paths of those that are published: one that
-    is not there now may be lost with its disk, and has its name before another with the same."""
+def record_published(spec: Spec, change: Writer) -> None:
+    """Record the paths of published files as unreachable in a catalog that may not know all files:
+    one may be on a missing disk, and has precedence over another file of its name."""
     site = Site(spec)
     try:
         site.check()
     except PyindexError:
-        return  # it is somebody else's; who writes there says so
+        return  # a tree of another program; the publisher reports it
     for index in spec.indexes:
         paths = atomic.files_below(site.marker(index, ""))
-        while part := list(islice(paths, _PATHS)):
-            paths_of = [path for path in part if not path.endswith(SIGNATURE)]
-            change.remember(index, [path for path in paths_of if not has_controls(path)])
+        while batch := list(islice(paths, _PATHS)):
+            files = [path for path in batch if not path.endswith(SIGNATURE)]
+            change.remember(index, [path for path in files if not has_controls(path)])
     change.count()
 
 
-def evidence(spec: Spec) -> int:
-    """The serial that a new catalog must begin after."""
+def last_known_serial(spec: Spec) -> int:
+    """Return the serial that a new catalog must begin after."""
     logged = decisionlog.last_serial(spec.state)
     return max(published(spec), logged, last_backup_serial(spec), clock())
 
 
 def clock() -> int:
-    """Whole units of ten seconds since 2026; 0 before, and bounded."""
+    """Return the time in units of ten seconds since 2026, from 0 to a limit."""
     units = max(0, int(time.time() - _START) // _UNIT_SECONDS)
     if units > _LATEST:
-        log.warning("the clock says %s: serials begin as if it were 2045", time.strftime("%Y"))
+        year = time.strftime("%Y")
+        log.warning("system clock: year %s, serials begin as in 2045; correct the clock", year)
     return min(units, _LATEST)
 
 
 def published(spec: Spec) -> int:
-    """The serial of the project list that is published; 0 if there is none."""
+    """Return the serial of the published project list; 0 if there is none."""
     page = Site(spec).simple(spec.root) / PAGES[2]
     with contextlib.suppress(OSError), page.open("rb") as file:
-        found = _LISTED.search(file.read(200))
-        if found and int(found[1]) < schema.SERIALS:
-            return int(found[1])
+        match = _LISTED.search(file.read(200))
+        if match and int(match[1]) < schema.SERIALS:
+            return int(match[1])
     return tree.last_serial(spec)

@@ -1,4 +1,4 @@
-"""What a watcher cannot do: each problem is logged when it begins, and known until it ends."""
+"""Problems of a watcher: each is logged when it begins, and reported until it ends."""
 
 import contextlib
 import errno
@@ -8,35 +8,36 @@ from pathlib import Path
 
 from appliance.errors import PyindexError
 from appliance.incoming.directory import DirectoryMissing
-from appliance.operations.report import Trouble
+from appliance.operations.report import Problem
 
 log = logging.getLogger(__name__)
 
 
 class Problems:
-    """The problems of one watcher, by keys such as ``scan main``; ``state`` is the directory of the
-    catalog and the pages."""
+    """Problems of one watcher by keys such as ``scan main``; ``state`` is the state directory."""
 
     def __init__(self, state: Path) -> None:
         self._state = state
-        self._current: dict[str, Trouble] = {}
+        self._current: dict[str, Problem] = {}
         self._logged: dict[str, object] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self._current
 
     @property
-    def current(self) -> Collection[Trouble]:
-        """Those that have not ended."""
+    def current(self) -> Collection[Problem]:
+        """The problems that have not ended."""
         return self._current.values()
 
     @contextlib.contextmanager
     def catching(
-        self, what: str, index: str | None = None, is_ended: bool = True
+        self, task: str, index: str | None = None, is_ended: bool = True
     ) -> Iterator[list[Exception]]:
-        """Whatever goes wrong is a problem until ``what`` succeeds, if that means that it
-        ``is_ended``; the exception is put into the list. A watcher must not die of any."""
-        key, raised = f"{what} {index or ''}".rstrip(), list[Exception]()
+        """Catch any exception of a task, as a watcher must not die of one; append it to the list.
+
+        It is a problem until the task succeeds, if success means that the problem ``is_ended``.
+        """
+        key, raised = f"{task} {index or ''}".rstrip(), list[Exception]()
         try:
             yield raised
         except Exception as error:
@@ -47,33 +48,33 @@ class Problems:
                 self.end(key)
 
     def _add(self, key: str, index: str | None, error: Exception) -> None:
-        text = self._explained(error)
+        text = self._explain(error)
         kind = (type(error), getattr(error, "errno", None) or text)
         if key not in self._current or self._logged.get(key) != kind:
             is_expected = isinstance(error, OSError | PyindexError)
             write = log.error if is_expected else log.exception
-            write("%s; keeping what is published, retrying", text)
+            write("%s; keeping published pages; retrying", text)
         self._logged[key] = kind
-        self._current[key] = Trouble(index, isinstance(error, DirectoryMissing), text)
+        self._current[key] = Problem(index, isinstance(error, DirectoryMissing), text)
 
-    def _explained(self, error: Exception) -> str:
+    def _explain(self, error: Exception) -> str:
         if not isinstance(error, OSError):
             return str(error) if isinstance(error, PyindexError) else repr(error)
         if error.errno == errno.ENOSPC:
-            return f"the disk of {self._state} is full: free some space"
+            return f"state directory {self._state}: disk full; free some disk space"
         if str(error.filename or "").startswith(f"{self._state}/"):
-            return f"state {self._state} cannot be written: {error}"
+            return f"state directory {self._state}: not writable: {error}"
         return str(error)
 
     def set(self, key: str, text: str, index: str | None = None) -> None:
-        """A problem that does not pass by itself; it is logged once as long as it is the same."""
+        """Set a problem that is not an exception. It is logged once while its text is the same."""
         if self._logged.get(key) != text:
             log.error("%s", text if index is None else f"{index}: {text}")
         self._logged[key] = text
-        self._current[key] = Trouble(index, False, text)
+        self._current[key] = Problem(index, False, text)
 
     def replace(self, prefix: str, texts: Mapping[str, str], index: str) -> None:
-        """Set the problems ``texts``, by their keys, in the place of all that begin so."""
+        """Set the problems ``texts`` by their keys, and end others whose keys have the prefix."""
         for key in [key for key in self._current if key.startswith(prefix) and key not in texts]:
             self.end(key)
         for key, text in texts.items():
@@ -83,5 +84,5 @@ class Problems:
         self._current.pop(key, None)
 
     def clear(self) -> None:
-        """End all: what was in the way may not be any more."""
+        """End all problems; those that remain are set again."""
         self._current.clear()

@@ -1,5 +1,5 @@
-"""What only grows, cut back to what ``keep`` in the spec says. Nothing is removed but what has a
-name that we give, and was made longer ago than that."""
+"""Pruning of trash, replaced catalogs, unfinished files and journal, by ``keep`` in the spec. Only
+files whose names pyindex gives are removed."""
 
 import os
 import re
@@ -18,21 +18,22 @@ from appliance.operations.stamps import seconds
 from appliance.operations.trash import TRASHED
 from appliance.spec import Spec
 
-_UNFINISHED_FOR = timedelta(days=1)
-# The mark that has the serial up to which the journal's lines are gone.
+_UNFINISHED_AGE = timedelta(days=1)
+# The mark of the serial up to which the journal was pruned.
 FORGOTTEN = "forgotten"
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What was removed, or would be."""
+    """Removed item, or one that a dry run would remove; its size in bytes."""
 
     what: str
     size: int = 0
 
 
 def prune(spec: Spec, dry_run: bool = False) -> Iterator[Removed]:
-    """Remove what is older than the spec keeps it; with ``dry_run`` only tell what it would be."""
+    """Remove items that are older than the spec keeps them, and yield them; with ``dry_run`` yield
+    them only."""
     now = time.time()
     old = [
         *_named(spec.trash, TRASHED, now - spec.keep.trash.total_seconds()),
@@ -47,42 +48,42 @@ def prune(spec: Spec, dry_run: bool = False) -> Iterator[Removed]:
         yield Removed(str(path), size)
 
     catalog = open_catalog(spec)
-    lines = _journal(catalog, now - spec.keep.journal.total_seconds(), dry_run)
+    lines = _prune_journal(catalog, now - spec.keep.journal.total_seconds(), dry_run)
     if lines:
-        yield Removed(f"{lines} lines of the journal")
+        yield Removed(f"{lines} journal entries")
     if not dry_run:
         catalog.compact()
 
 
-def _named(folder: Path, form: re.Pattern[str], before: float) -> Iterator[Path]:
-    """Files of a directory whose names have a form of ours, with a time before ``before``."""
-    for entry in _files(folder):
-        if match := form.fullmatch(entry.name):
-            made = seconds(match[1])
-            if made is not None and made < before:
+def _named(directory: Path, pattern: re.Pattern[str], before: float) -> Iterator[Path]:
+    """Yield files whose names match a pattern, with a time before ``before``."""
+    for entry in _files(directory):
+        if match := pattern.fullmatch(entry.name):
+            created = seconds(match[1])
+            if created is not None and created < before:
                 yield Path(entry.path)
 
 
-def _unfinished(folder: Path, now: float) -> Iterator[Path]:
-    for entry in _files(folder):
+def _unfinished(directory: Path, now: float) -> Iterator[Path]:
+    for entry in _files(directory):
         age = now - entry.stat(follow_symlinks=False).st_mtime
-        if UNFINISHED.fullmatch(entry.name) and age > _UNFINISHED_FOR.total_seconds():
+        if UNFINISHED.fullmatch(entry.name) and age > _UNFINISHED_AGE.total_seconds():
             yield Path(entry.path)
 
 
-def _files(folder: Path) -> list[os.DirEntry[str]]:
+def _files(directory: Path) -> list[os.DirEntry[str]]:
     try:
-        return [entry for entry in os.scandir(folder) if not entry.is_dir(follow_symlinks=False)]
+        return [entry for entry in os.scandir(directory) if not entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
 
 
-def _journal(catalog: Catalog, before: float, dry_run: bool) -> int:
-    """Forget lines older than ``before``: not the last, nor what is not published yet. Returns
-    how many."""
+def _prune_journal(catalog: Catalog, before: float, dry_run: bool) -> int:
+    """Remove journal entries older than ``before``, except unpublished ones and the last; return
+    their number."""
     with catalog.read() as reader:
         if decisionlog.is_behind(decisionlog.read(catalog.path.parent), reader):
-            return 0  # it could not be written, and these lines are all there is
+            return 0  # the log could not be written: the journal has the only copy
         published = min(reader.mark("pages"), reader.mark("lists"), reader.serial() - 1)
         count, last = reader.older(int(before * 1_000_000), published)
     if count and not dry_run:

@@ -1,4 +1,4 @@
-"""The catalog built anew, from package files, the decisions log and what can be read of the old."""
+"""Rebuilding the catalog from package files, decision log, and readable rows of a damaged one."""
 
 import time
 from collections.abc import Iterator
@@ -12,25 +12,25 @@ from appliance.catalog.journal import DECIDING
 from appliance.catalog.writer import Writer
 from appliance.index.model import Change, Decisions
 from appliance.operations import opening
-from appliance.operations.replace import alone, damage, install
+from appliance.operations.replace import damage, exclusive_replacement, install
 from appliance.operations.update import update
 from appliance.spec import Spec
 from appliance.text import has_controls
 
-_NOTES = ("begun", "recovered", "rebuilt", "restored")  # of the whole, see Writer.note
-# A journal runs ahead of what is published and logged by no more changes than this.
+# Actions of entries about the whole catalog, see Writer.note.
+_NOTES = ("begun", "recovered", "rebuilt", "restored")
+# A journal is ahead of published pages and decision log by no more changes than this.
 _AHEAD = 1_000_000
 
 
 def rebuild(spec: Spec, accept_changes: bool = False) -> Iterator[str]:
-    """Read every package file again, correct the catalog, write every page.
+    """Read every package file again, correct the catalog, and rewrite every page.
 
-    A damaged catalog is set aside first. Its decisions come from the log, what is known of the
-    files from the rows that can be read. A file whose bytes changed while its size, mtime and inode
-    did not is refused, unless ``accept_changes``. Yields lines that say what was done, and what is
-    lost.
+    A damaged catalog is replaced first, with decisions from the log and files from its readable
+    rows. A file whose bytes changed without a change of size, mtime and inode is rejected, unless
+    ``accept_changes``. Yields messages about recovered and lost data.
     """
-    with alone(spec):
+    with exclusive_replacement(spec):
         if spec.catalog.exists() and (problem := damage(spec.catalog)):
             yield f"catalog {spec.catalog}: {problem}"
             yield from _rescue(spec)
@@ -38,7 +38,7 @@ def rebuild(spec: Spec, accept_changes: bool = False) -> Iterator[str]:
     catalog = opening.open_catalog(spec, create=True)
     with catalog.change() as change:
         change.count()
-    yield from _agree(spec, catalog)
+    yield from _reconcile_decisions(spec, catalog)
 
     if accept_changes:
         with catalog.change() as change:
@@ -48,9 +48,9 @@ def rebuild(spec: Spec, accept_changes: bool = False) -> Iterator[str]:
 
 
 def _rescue(spec: Spec) -> Iterator[str]:
-    """Put a new catalog in the place of a damaged one, with all that is known of it."""
+    """Replace a damaged catalog with a new one that has its recovered data."""
     logged = decisionlog.read(spec.state)
-    begin_after = opening.evidence(spec)
+    begin_after = opening.last_known_serial(spec)
     saved = _Saved.read(spec.catalog, begin_after + _AHEAD)
     decisions = saved.decisions(logged)
 
@@ -62,33 +62,33 @@ def _rescue(spec: Spec) -> Iterator[str]:
             change.note("rebuilt", begin_after)
             for index in spec.indexes:
                 change.remember(index, saved.paths_without_files(index))
-            opening.remember_published(spec, change)
+            opening.record_published(spec, change)
 
-    yield f"the damaged catalog is kept as {install(spec, fill, 'damaged')}"
+    yield f"damaged catalog saved as {install(spec, fill, 'damaged')}"
     yield from logged.problems
-    source = "the decisions log" if logged.lines else "what can be read of it: there was no log"
-    yield f"{len(decisions)} decisions (yanks, statuses) from {source}"
-    yield f"taken over: {len(saved.paths)} files, {len(saved.journal)} lines of the journal"
+    source = "the decision log" if logged.lines else "its readable rows (no decision log)"
+    yield f"recovered {len(decisions)} decisions (yanks, statuses) from {source}"
+    yield f"recovered {len(saved.paths)} files, {len(saved.journal)} journal entries"
     known = max(opening.published(spec), logged.serial)
-    if unread := list(_unread(saved.journal, known)):
-        yield f"history that is lost: {', '.join(unread)}"
+    if lost := list(_unread_entries(saved.journal, known)):
+        yield f"lost journal entries: {', '.join(lost)}"
 
 
 @dataclass(frozen=True)
 class _Saved:
-    """Rows of a damaged catalog, by their tables; ``held`` are those of files that were refused or
-    not seen."""
+    """Readable rows of a damaged catalog by table; ``unlisted`` are those of rejected and
+    unreachable files."""
 
     files: list[salvage.Row]
     projects: list[salvage.Row]
     journal: list[salvage.Row]
     yanks: list[salvage.Row]
     marks: list[salvage.Row]
-    held: list[salvage.Row]
+    unlisted: list[salvage.Row]
 
     @classmethod
     def read(cls, catalog: Path, latest: int) -> "_Saved":
-        """What can be read, and makes sense; no serial is after ``latest``."""
+        """Read the valid rows of a catalog, with no serial after ``latest``."""
         rows = {table: salvage.salvage(catalog, table).rows for table in schema.metadata.tables}
         return cls(
             files=salvage.files(rows["file"]),
@@ -96,22 +96,22 @@ class _Saved:
             journal=salvage.journal(rows["journal"], latest),
             yanks=salvage.yanks(rows["yank"]),
             marks=[row for row in rows["mark"] if row["name"] == "backup"],
-            held=rows["refused"] + rows["unseen"],
+            unlisted=rows["refused"] + rows["unseen"],
         )
 
     @property
     def paths(self) -> set[tuple[str, str]]:
-        """Index and path of each file."""
+        """Index and path of each accepted file."""
         return {(row["index"], row["path"]) for row in self.files}
 
     def paths_without_files(self, index: str) -> list[str]:
-        """The paths at which one index had what no page lists."""
-        paths = [row["path"] for row in self.held if row["index"] == index]
+        """Return the paths of rejected and unreachable files of an index."""
+        paths = [row["path"] for row in self.unlisted if row["index"] == index]
         return [path for path in paths if not has_controls(path)]
 
     def decisions(self, log: decisionlog.Log) -> Decisions:
-        """The decisions of the log, and those after it of the journal; without a log those that
-        rows tell."""
+        """Return the decisions of the log and later ones of the journal; without a log those in
+        other tables."""
         if not log.lines:
             return _decisions_of(self.yanks, self.projects)
         decisions = log.decided()
@@ -125,7 +125,7 @@ class _Saved:
         return decisions
 
     def write(self, change: Writer) -> None:
-        """Insert all but the decisions."""
+        """Insert all rows except decisions."""
         active = {"status": "active", "status_reason": None}
         change.put("file", self.files)
         change.put("project", [row | active for row in self.projects])
@@ -134,7 +134,7 @@ class _Saved:
 
 
 def _decisions_of(yanks: list[salvage.Row], projects: list[salvage.Row]) -> Decisions:
-    """The decisions that rows of the catalog tell."""
+    """Return the decisions in rows of the catalog."""
     return Decisions(
         True,
         {(row["index"], row["filename"]): row["reason"] for row in yanks},
@@ -146,11 +146,12 @@ def _decisions_of(yanks: list[salvage.Row], projects: list[salvage.Row]) -> Deci
     )
 
 
-def _unread(journal: list[salvage.Row], known: int) -> Iterator[str]:
-    """Which parts of the history could not be read, given that there was a serial ``known``."""
+def _unread_entries(journal: list[salvage.Row], known: int) -> Iterator[str]:
+    """Describe journal entries that could not be read, up to the ``known`` serial."""
     if not journal:
-        yield "all of it"
+        yield "all"
         return
+
     journal = sorted(journal, key=lambda row: row["serial"])
     first, last = journal[0], journal[-1]
     if first["serial"] > 1 and first["action"] not in _NOTES:
@@ -158,17 +159,17 @@ def _unread(journal: list[salvage.Row], known: int) -> Iterator[str]:
     between = sum(
         row["serial"] - before["serial"] - 1
         for before, row in pairwise(journal)
-        if row["action"] not in _NOTES  # which leaves serials out
+        if row["action"] not in _NOTES  # before which serials are skipped
     )
     if between > 0:
-        yield f"{between} lines before serial {last['serial']}"
+        yield f"{between} before serial {last['serial']}"
     if known > last["serial"]:
         yield f"after serial {last['serial']}"
 
 
-def _agree(spec: Spec, catalog: Catalog) -> Iterator[str]:
-    """Where catalog and log differ in what was decided, the log is right if its chain is whole: a
-    damaged character of a name shows nowhere else."""
+def _reconcile_decisions(spec: Spec, catalog: Catalog) -> Iterator[str]:
+    """Replace decisions that differ from those of an intact log: damage of one character in a name
+    shows nowhere else."""
     with catalog.change() as change:
         log = decisionlog.read(spec.state)
         if not log.lines or decisionlog.is_behind(log, change):
@@ -183,13 +184,14 @@ def _agree(spec: Spec, catalog: Catalog) -> Iterator[str]:
 
     yield from log.problems
     if log.problems:
-        yield "the decisions log is not whole, and differs from the catalog: the catalog's hold"
+        yield "decision log damaged and different from the catalog: using the catalog's decisions"
     else:
         count = len(log.decided().holding())
-        yield f"the catalog had other decisions than the log: the log's {count} hold now"
+        yield f"catalog different from the decision log: using the log's {count} decisions"
 
 
 def counts(spec: Spec, catalog: Catalog) -> Iterator[str]:
+    """Yield a message with the number of projects and files of each index."""
     with catalog.read() as reader:
         for index in spec.indexes:
             projects, files = reader.counts(index)

@@ -1,4 +1,4 @@
-"""Published pages and markers that somebody removed, written again."""
+"""Repair of the published tree: pages and markers that are missing are written again."""
 
 import logging
 import time
@@ -11,16 +11,16 @@ from appliance.spec import Spec
 
 log = logging.getLogger(__name__)
 
-# It takes one part in a hundred of a core, as slow scans do.
+# It uses a hundredth of a core, as slow scans do.
 _REST = 99
 
 
 class Repair:
-    """Compares what is published with the catalog, a portion at a time, again and again."""
+    """Compares the published tree with the catalog, one batch at a time, repeatedly."""
 
     def __init__(self, spec: Spec, catalog: Catalog, update: Update) -> None:
         self._spec, self._catalog, self._update = spec, catalog, update
-        self._portions = self._compare()
+        self._batches = self._compare()
         self._due = 0.0
 
     @property
@@ -28,12 +28,12 @@ class Repair:
         return time.monotonic() >= self._due
 
     def step(self) -> None:
-        """Compare the next portion, and write again what is missing."""
+        """Compare the next batch, and write missing pages and markers again."""
         now, began = time.monotonic(), time.thread_time()
         try:
-            differences = next(self._portions, None)
+            differences = next(self._batches, None)
             if differences is None:
-                self._portions = self._compare()
+                self._batches = self._compare()
                 now += self._spec.server.reconcile.total_seconds()
             else:
                 self._write(differences)
@@ -41,10 +41,12 @@ class Repair:
             self._due = now + _REST * (time.thread_time() - began)
 
     def _write(self, differences: Sequence[Difference]) -> None:
-        for each in differences:
-            log.warning("%s: %s: %s; written again", each.index, each.path, each.problem)
+        for difference in differences:
+            log.warning(
+                "%s: %s: %s; rewritten", difference.index, difference.path, difference.problem
+            )
         if differences:
-            self._update.write_again({(each.index, each.project) for each in differences})
+            self._update.rewrite({(each.index, each.project) for each in differences})
 
     def _compare(self) -> Iterator[Sequence[Difference]]:
         for index in self._spec.indexes:

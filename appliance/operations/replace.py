@@ -1,4 +1,4 @@
-"""One catalog in the place of another, as files: the one until then is kept beside it."""
+"""Replacement of the catalog file; the previous catalog is saved beside it."""
 
 import contextlib
 import os
@@ -16,14 +16,14 @@ from appliance.operations.stamps import STAMP, unused
 from appliance.spec import Spec
 
 REPLACED = re.compile(rf"catalog\.sqlite\.(?:damaged|replaced)-{STAMP}(?:-wal|-shm)?")
-"""Names that :func:`kept_path` gives, and those of the logs beside."""
+"""Names that :func:`saved_path` gives, and those of SQLite's files beside them."""
 UNFINISHED = re.compile(r"\.catalog[-.0-9a-zA-Z]*\.[0-9a-f]{16}(?:-wal|-shm|-journal)?")
-"""Names of what a kill left of a catalog or a backup that was being written."""
+"""Names of unfinished catalogs and backups, of a process that was killed."""
 
 
 @contextmanager
-def alone(spec: Spec) -> Iterator[None]:
-    """One process at a time puts another catalog in place."""
+def exclusive_replacement(spec: Spec) -> Iterator[None]:
+    """Hold the lock for a replacement: one process at a time replaces the catalog."""
     make_directory(spec.state)
     with locked(spec.state / "recover.lock"):
         yield
@@ -31,8 +31,8 @@ def alone(spec: Spec) -> Iterator[None]:
 
 @contextmanager
 def temporary_catalog(spec: Spec) -> Iterator[Path]:
-    """A path in the state directory for a catalog that is not one yet; what is there is removed at
-    the end."""
+    """Provide a path in the state directory for an unfinished catalog, which is removed at the
+    end."""
     path = spec.state / f".catalog.{secrets.token_hex(8)}"
     try:
         yield path
@@ -41,41 +41,44 @@ def temporary_catalog(spec: Spec) -> Iterator[Path]:
             unlink(path.with_name(path.name + suffix))
 
 
-def install(spec: Spec, fill: Callable[[Catalog], None], why: str) -> Path:
-    """Let ``fill`` write a new catalog, and put it in place when it is whole; what was there is
-    kept, and cannot be opened perhaps: returns where. ``why`` is a word of its name."""
-    kept = kept_path(spec.catalog, why)
+def install(spec: Spec, fill: Callable[[Catalog], None], reason: str) -> Path:
+    """Let ``fill`` write a new catalog, and replace the present one atomically.
+
+    Returns the path at which the previous catalog is saved, if there was one; ``reason`` is a word
+    in its name.
+    """
+    saved = saved_path(spec.catalog, reason)
     with temporary_catalog(spec) as path:
         catalog = Catalog(path, create=True)
         fill(catalog)
         catalog.close()
         sync(spec.state)
 
-        # The old log first: it must never be taken for the log of the new catalog.
+        # The old WAL first: SQLite must never read it as that of the new catalog.
         for suffix in ("-wal", "-shm"):
-            part = spec.catalog.with_name(spec.catalog.name + suffix)
+            companion = spec.catalog.with_name(spec.catalog.name + suffix)
             with contextlib.suppress(FileNotFoundError):
-                part.rename(kept.with_name(kept.name + suffix))
+                companion.rename(saved.with_name(saved.name + suffix))
         with contextlib.suppress(FileNotFoundError):
-            os.link(spec.catalog, kept)
+            os.link(spec.catalog, saved)
         path.replace(spec.catalog)
         sync(spec.state)
-    return kept
+    return saved
 
 
-def kept_path(catalog: Path, why: str) -> Path:
-    """An unused path beside a catalog, for what it was until now."""
-    return unused(lambda stamp: catalog.with_name(f"{catalog.name}.{why}-{stamp}"))
+def saved_path(catalog: Path, reason: str) -> Path:
+    """Return an unused path beside a catalog, to save it there."""
+    return unused(lambda stamp: catalog.with_name(f"{catalog.name}.{reason}-{stamp}"))
 
 
 def damage(catalog: Path) -> str | None:
-    """What is wrong with a catalog: as a database, or in any row of it."""
+    """Return the first problem of a catalog as a database or in a row; ``None`` if it is intact."""
     try:
         Catalog(catalog).check()
     except CatalogError as error:
         return str(error).removeprefix(f"catalog {catalog}: ")
     if not salvage.has_our_tables(catalog):
-        return "malformed: its tables are not as they were made"
+        return "malformed: unexpected table definitions"
     for table in schema.metadata.tables:
         if problems := salvage.salvage(catalog, table).problems:
             return problems[0]

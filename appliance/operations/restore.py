@@ -1,4 +1,4 @@
-"""A backup put in the place of the catalog."""
+"""Restoring a backup: its content replaces that of the catalog."""
 
 import contextlib
 import sqlite3
@@ -15,7 +15,13 @@ from appliance.errors import PyindexError
 from appliance.operations import opening
 from appliance.operations.backup import copy_catalog, copy_durably
 from appliance.operations.rebuild import counts
-from appliance.operations.replace import alone, damage, install, kept_path, temporary_catalog
+from appliance.operations.replace import (
+    damage,
+    exclusive_replacement,
+    install,
+    saved_path,
+    temporary_catalog,
+)
 from appliance.operations.update import update
 from appliance.operations.watchlock import is_watched
 from appliance.spec import Spec
@@ -24,21 +30,21 @@ _OF_INDEXES = ("file", "project", "yank")
 
 
 def restore(spec: Spec, copy: Path) -> Iterator[str]:
-    """Put what a backup has in the place of all that the catalog has, in one transaction, and bring
-    it and the pages up to the folder.
+    """Replace the content of the catalog with that of a backup in one transaction, then update
+    catalog and pages from the packages directories.
 
-    The catalog until then is kept beside it. Yields lines that say what was done; raises
-    :class:`PyindexError` while the index runs and for a backup of other indexes,
-    :class:`CatalogError` for what is no backup.
+    The previous catalog is saved beside it. Yields messages about what was done. Raises
+    :class:`PyindexError` while a watcher is running and for a backup of other indexes,
+    :class:`CatalogError` for a file that is no backup.
     """
     if is_watched(spec):
-        raise PyindexError("the index is running; stop it, restore, and start it again")
+        raise PyindexError("a watcher is running; stop it, restore, and start it again")
 
     make_directory(spec.state)
-    with alone(spec), temporary_catalog(spec) as temporary:
+    with exclusive_replacement(spec), temporary_catalog(spec) as temporary:
         copy_catalog(copy.absolute(), temporary)
         _check_indexes(spec, copy, temporary)
-        Catalog(temporary, create=True).close()  # which brings it up to this version
+        Catalog(temporary, create=True).close()  # which migrates it
         yield from _replace(spec, temporary)
 
     catalog = Catalog(spec.catalog)
@@ -50,50 +56,49 @@ def restore(spec: Spec, copy: Path) -> Iterator[str]:
 
 
 def _replace(spec: Spec, copy: Path) -> Iterator[str]:
-    """Let the catalog have what ``copy`` has; where there is none to be opened, make one."""
+    """Replace the content of the catalog, or the catalog itself if it cannot be opened."""
 
-    def take_over(catalog: Catalog, at_least: int) -> None:
-        def remember(change: Writer) -> None:
-            opening.remember_published(spec, change)
+    def replace_rows(catalog: Catalog, at_least: int) -> None:
+        def record(change: Writer) -> None:
+            opening.record_published(spec, change)
 
-        catalog.take_over(copy, "restored", at_least, remember)
+        catalog.take_over(copy, "restored", at_least, record)
 
     def fill(catalog: Catalog) -> None:
-        take_over(catalog, opening.evidence(spec))
+        replace_rows(catalog, opening.last_known_serial(spec))
 
     if not spec.catalog.exists():
         install(spec, fill, "replaced")
         return
 
     known = max(opening.published(spec), decisionlog.last_serial(spec.state))
-    kept = kept_path(spec.catalog, "replaced")
+    saved = saved_path(spec.catalog, "replaced")
     try:
-        copy_durably(spec.catalog, kept)
+        copy_durably(spec.catalog, saved)
     except CatalogError:
         if damage(spec.catalog) is None:
-            raise  # the disk is full, say
-        kept = install(spec, fill, "replaced")
+            raise  # a full disk, for example
+        saved = install(spec, fill, "replaced")
     else:
-        take_over(Catalog(spec.catalog, create=True), known)
-    yield f"the catalog until now is kept as {kept}"
+        replace_rows(Catalog(spec.catalog, create=True), known)
+    yield f"previous catalog saved as {saved}"
 
 
-def _check_indexes(spec: Spec, copy: Path, read: Path) -> None:
-    """Refuse a copy of other indexes; one that left the spec is known to the catalog until now."""
+def _check_indexes(spec: Spec, copy: Path, temporary: Path) -> None:
+    """Raise an error for a copy of indexes that neither spec nor catalog have."""
     known = set(spec.indexes)
     with contextlib.suppress(CatalogError):
         known |= _indexes(spec.catalog)
-    found = _indexes(read)
-    if others := sorted(found - known):
+    copied = _indexes(temporary)
+    if others := sorted(copied - known):
         raise PyindexError(
-            f"{copy} is of other indexes: it has {', '.join(sorted(found))}, the spec"
-            f" {', '.join(spec.indexes)}; to restore it all the same, give the spec"
-            f" {', '.join(others)} too"
+            f"{copy}: backup of other indexes: it has {', '.join(sorted(copied))}, the spec"
+            f" {', '.join(spec.indexes)}; to restore it, add {', '.join(others)} to the spec"
         )
 
 
 def _indexes(catalog: Path) -> set[str]:
-    """The indexes that a catalog has anything of."""
+    """Return the names of the indexes in a catalog."""
     query = " UNION ".join(f'SELECT "index" FROM "{table}"' for table in _OF_INDEXES)  # noqa: S608
     try:
         with closing(connect_to_read(catalog)) as connection:

@@ -1,30 +1,30 @@
-"""Names that carry the local time at which they were given, such as ``20261128T195530``."""
+"""Time stamps in names: the local time, such as ``20261128T195530``."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 STAMP = r"([0-9]{8}T[0-9]{6})(?:\.[0-9]+)?"
-"""What :func:`unused` puts into a name, as a pattern; its group is the time."""
-_FORM = "%Y%m%dT%H%M%S"
+"""Pattern of the stamps that :func:`unused` puts into names; its group is the time."""
+_FORMAT = "%Y%m%dT%H%M%S"
 
 
 def stamp() -> str:
-    """The time now."""
-    return time.strftime(_FORM)
+    """Return the stamp of the present time."""
+    return time.strftime(_FORMAT)
 
 
 def seconds(text: str) -> float | None:
-    """The time that a stamp tells, in seconds since the epoch; ``None`` if it is none."""
+    """Return the time of a stamp in seconds since the epoch; ``None`` if it is invalid."""
     try:
-        return time.mktime(time.strptime(text, _FORM))
+        return time.mktime(time.strptime(text, _FORMAT))
     except (ValueError, OverflowError):
         return None
 
 
 def unused(name: Callable[[str], Path]) -> Path:
-    """The first of the paths which ``name`` makes of a stamp, and a number behind it, that nothing
-    has."""
+    """Return the first path without a file: ``name`` makes it of a stamp, if necessary with a
+    number."""
     now = stamp()
     stamps = (now, *(f"{now}.{number}" for number in range(1, 1000)))
     return next(path for each in stamps if not _exists(path := name(each)))

@@ -11,21 +11,21 @@ from appliance.atomic import sync_paths, unlink
 from appliance.operations.stamps import STAMP, unused
 
 TRASHED = re.compile(rf"\.?{STAMP}-.+")
-"""Names that :func:`discard` gives, and those of what it had not moved yet."""
+"""Names that :func:`discard` gives, and those of unfinished copies."""
 
 
 def discard(file: Path, trash: Path) -> Path:
-    """Move ``file`` into the directory ``trash``, under a name that was not used yet.
+    """Move ``file`` into the directory ``trash`` under an unused name; return its path there.
 
-    The file is whole in one place or the other at every moment; trash may be another file system.
-    No symbolic link is followed to it: ``file.parent`` is a real path.
-    Raises ``OSError`` for a file that may not be moved: then nothing of it is in the trash.
+    The file is complete at one of both paths at every moment; the trash may be on another file
+    system. No symbolic link is followed: ``file.parent`` is a real path. Raises ``OSError`` for a
+    file that cannot be moved; it is not in the trash then.
     """
     trash.mkdir(0o750, parents=True, exist_ok=True)
     directory = os.open(file.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         opened = f"/proc/self/fd/{directory}"
-        if os.readlink(opened) != str(file.parent):  # by way of a link that somebody has put there
+        if os.readlink(opened) != str(file.parent):  # a symbolic link on the way
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(file.parent))
         target = _discard(Path(opened, file.name), trash)
     finally:
@@ -35,7 +35,7 @@ def discard(file: Path, trash: Path) -> Path:
 
 
 def _discard(file: Path, trash: Path) -> Path:
-    if stat.S_ISDIR(os.lstat(file).st_mode):  # in the place of the file
+    if stat.S_ISDIR(os.lstat(file).st_mode):  # which replaced the file
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
     target = unused(lambda stamp: trash / f"{stamp}-{file.name}")
     try:

@@ -1,5 +1,5 @@
-"""Catalog and pages brought up to the packages directories: what the watcher does all the time, and
-other operations once."""
+"""Updates of catalog and pages from the packages directories, by the watcher continuously, by other
+operations once."""
 
 import logging
 import time
@@ -18,12 +18,12 @@ from appliance.spec import Spec
 log = logging.getLogger(__name__)
 
 LISTS_SECONDS = 1.0
-"""How often project lists are written while there are changes."""
-_PATIENCE_SECONDS = 10.0  # with files that are being written, where no watcher goes on
+"""Interval at which project lists are written while there are changes."""
+_MAX_WAIT_SECONDS = 10.0  # for files that are being written
 
 
 class Update:
-    """Publishes as changes are made: pages at once, project lists once a second."""
+    """Publishes changes of the catalog: pages at once, project lists once a second."""
 
     def __init__(self, spec: Spec, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -32,66 +32,68 @@ class Update:
 
     @property
     def is_list_due(self) -> bool:
-        """Whether the project lists were written a second ago, or earlier."""
+        """Whether the project lists are at least a second old."""
         return time.monotonic() - self._lists_at >= LISTS_SECONDS
 
     def expect_lists(self) -> None:
-        """Write the lists at the next publication, however soon that is."""
+        """Write the lists at the next publication, even within a second."""
         self._lists_at = 0.0
 
-    def publish(self, again: bool = False) -> None:
-        """Publish what has changed, if anything has, or ``again``; lists if they are due. Raises as
-        :meth:`Publisher.publish` does."""
+    def publish(self, force: bool = False) -> None:
+        """Publish changes, with ``force`` even if there are none; and lists if they are due.
+
+        Raises as :meth:`Publisher.publish` does.
+        """
         with self._catalog.read() as reader:
             is_behind = reader.serial() != reader.mark("pages")
-        if is_behind or again:
+        if is_behind or force:
             self._publisher.publish()
         if self.is_list_due:
             self._lists_at = time.monotonic()
             self._publisher.publish_lists()
 
     def publish_pages(self) -> None:
-        """Publish what has changed, without lists."""
+        """Publish changes, without lists."""
         self._publisher.publish()
 
     def publish_steps(self, scan: Generator[bool | None, None, None]) -> None:
-        """Take the steps of a scan, and publish after each that changed something. A scan that
-        cannot be published is closed at once: it has processes."""
+        """Run the steps of a scan, and publish after each that made changes. A scan whose changes
+        cannot be published is closed at once, as it has processes."""
         with closing(scan) as steps:
             for has_changed in steps:
                 if has_changed is not False:
                     self.publish()
 
     def finish(self, everything: bool = False) -> None:
-        """Publish all that has changed, lists too; with ``everything`` every page."""
+        """Publish all changes and lists; with ``everything`` all pages."""
         self._publisher.publish(everything)
         self._publisher.publish_lists()
 
-    def write_again(self, projects: Collection[tuple[str, str]]) -> None:
-        """Write pages and markers of projects, given as index and name, once more."""
+    def rewrite(self, projects: Collection[tuple[str, str]]) -> None:
+        """Rewrite pages and markers of projects, given as index and name."""
         self._publisher.mend(projects)
 
     def scan(self, scanner: Scanner, reread: bool = False) -> None:
-        """Scan a packages directory in full, and wait for files that are being written; those that
-        are not finished in some seconds are left out.
+        """Scan a packages directory in full, and wait some seconds for files that are being
+        written; then skip them.
 
         With ``reread`` every file is examined again. Raises :class:`DirectoryMissing`.
         """
         self.publish_steps(scanner.scan(reread))
-        end = time.monotonic() + _PATIENCE_SECONDS
+        end = time.monotonic() + _MAX_WAIT_SECONDS
         while scanner.waiting and time.monotonic() < end:
             time.sleep(QUIET_SECONDS)
             self.publish_steps(scanner.scan_paths(scanner.waiting, is_event=True))
 
         for path in sorted(scanner.waiting):
-            log.warning("%s: %s is being written to, and was left out", scanner.index, path)
-        for text in scanner.troubles:
+            log.warning("%s: skipped %s: still being written to", scanner.index, path)
+        for text in scanner.problems:
             log.error("%s: %s", scanner.index, text)
-        scanner.note_scan()
+        scanner.record_scan()
 
 
 def prepare(spec: Spec) -> Catalog:
-    """The catalog, made if it is missing, once it is known that the published tree is ours. Raises
+    """Check that the published tree belongs to pyindex, then open or create the catalog. Raises
     :class:`PyindexError`."""
     site = Site(spec)
     site.check()
@@ -123,16 +125,16 @@ def update(spec: Spec, reread: bool = False, rewrite: bool = False) -> None:
 
 
 def confirm_deletions(spec: Spec, index: str) -> int:
-    """Take for deleted what is gone from the packages directory of ``index``, however much it is,
-    and publish that; returns how many files."""
+    """Remove all missing files of ``index`` from the catalog, however many they are, and publish
+    that; return their number."""
     catalog = Catalog(spec.catalog)
     with catalog.read() as reader:
-        since, unseen = reader.serial(), reader.unseen(index)
+        serial, unreachable = reader.serial(), reader.unseen(index)
 
     job = Update(spec, catalog)
     job.publish_steps(Scanner(spec, catalog, index, confirmed=True).scan())
     job.finish()
 
     with catalog.read() as reader:
-        removed = reader.left(since)
-        return sum(1 for each, _ in removed if each == index) + unseen - reader.unseen(index)
+        removed = sum(1 for name, _ in reader.left(serial) if name == index)
+        return removed + unreachable - reader.unseen(index)

@@ -1,5 +1,5 @@
-"""Everything read and compared with what is known of it; nothing but the place to go on from is
-written."""
+"""Verification: all files and the published tree are read and compared with the catalog. Only a
+bookmark of the progress is written."""
 
 import contextlib
 import hashlib
@@ -30,8 +30,8 @@ _SAVE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it was. ``is_damage`` is false for what the watcher will see: a file
-    whose size or mtime changed, too, or that is gone."""
+    """Difference between a file or page and the catalog. ``is_damage`` is false for a change that
+    the watcher handles: another size or mtime, or a deleted file."""
 
     index: str
     path: str
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Verification:
-    """How far it has come, and what it has found."""
+    """Progress of a verification, with its findings."""
 
     indexes: list[str]
     index: str
@@ -58,34 +58,34 @@ class Verification:
 def verify(
     spec: Spec, indexes: Sequence[str], restart: bool = False
 ) -> Generator[Verification, None, None]:
-    """Compare every accepted file of ``indexes`` with the catalog, its ``.metadata`` too, after the
-    catalog and the decisions log themselves; then pages and markers with the catalog.
+    """Check the catalog and the decision log, then compare every accepted file of ``indexes`` and
+    its ``.metadata`` with the catalog, then the published tree.
 
-    Yields the same :class:`Verification` after each file, and now and then. One that was
-    interrupted goes on where it was, unless ``restart``. Raises :class:`CatalogError` if the
-    catalog cannot be read at all.
+    Yields the same :class:`Verification` after each file, and during other steps. An interrupted
+    verification is resumed, unless ``restart``. Raises :class:`CatalogError` if the catalog cannot
+    be read.
     """
     catalog, bookmark = Catalog(spec.catalog), _Bookmark(spec.state / "verify.json")
-    so_far = None if restart else bookmark.read(list(indexes))
-    so_far = so_far or Verification(list(indexes), indexes[0])
-    so_far.findings = [each for each in so_far.findings if each.index and each.path]
-    so_far.findings += _state_findings(spec, catalog)
+    progress = None if restart else bookmark.read(list(indexes))
+    progress = progress or Verification(list(indexes), indexes[0])
+    progress.findings = [each for each in progress.findings if each.index and each.path]
+    progress.findings += _state_findings(spec, catalog)
 
     try:
-        for index in indexes[indexes.index(so_far.index) :]:
-            if index != so_far.index:
-                so_far.index, so_far.path = index, ""
-            for _ in _IndexVerifier(spec, catalog, index).steps(so_far):
-                bookmark.save_sometimes(so_far)
-                yield so_far
+        for index in indexes[indexes.index(progress.index) :]:
+            if index != progress.index:
+                progress.index, progress.path = index, ""
+            for _ in _IndexVerifier(spec, catalog, index).steps(progress):
+                bookmark.save_sometimes(progress)
+                yield progress
         bookmark.is_needed = False
-        yield so_far
+        yield progress
     finally:
-        bookmark.close(so_far)
+        bookmark.close(progress)
 
 
 def _state_findings(spec: Spec, catalog: Catalog) -> Iterator[Finding]:
-    """What is wrong with the catalog itself, and with the decisions log."""
+    """Yield problems of the catalog itself and of the decision log."""
     try:
         catalog.check()
     except CatalogError as error:
@@ -94,9 +94,9 @@ def _state_findings(spec: Spec, catalog: Catalog) -> Iterator[Finding]:
     try:
         with catalog.read() as reader:
             log = decisionlog.read(spec.state)
-            differs = log.lines and log.decided().holding() != reader.decisions()
-            if differs and not decisionlog.is_behind(log, reader):
-                text = "other decisions than the catalog has; `pyindex rebuild` says which hold"
+            is_different = log.lines and log.decided().holding() != reader.decisions()
+            if is_different and not decisionlog.is_behind(log, reader):
+                text = "decisions differ from the catalog; run `pyindex rebuild`"
                 yield Finding("", decisionlog.NAME, text)
     except OSError as error:
         yield Finding("", decisionlog.NAME, f"cannot be read: {error.strerror}")
@@ -106,7 +106,7 @@ def _state_findings(spec: Spec, catalog: Catalog) -> Iterator[Finding]:
 
 
 class _IndexVerifier:
-    """Compares the files of one index, and what is published of it, with the catalog."""
+    """Compares the files and the published tree of one index with the catalog."""
 
     def __init__(self, spec: Spec, catalog: Catalog, index: str) -> None:
         self._catalog, self._index = catalog, index
@@ -114,25 +114,25 @@ class _IndexVerifier:
         self._site, self._kept = Site(spec), KeptMetadata(spec.state)
         self._comparison = Comparison(spec, catalog, index)
 
-    def steps(self, so_far: Verification) -> Iterator[None]:
-        """Add what is found to ``so_far``, beginning after its path; yields after each file, and
-        now and then."""
-        absent = list(self._directory_findings())
-        so_far.findings += absent
-        for file in () if absent else self._files(so_far.path):
-            so_far.findings += self._file_findings(file)
-            so_far.path = file.path
-            so_far.files, so_far.bytes = so_far.files + 1, so_far.bytes + file.size
+    def steps(self, progress: Verification) -> Iterator[None]:
+        """Add findings to ``progress``, beginning after its path; yield after each file, and during
+        other steps."""
+        missing = list(self._directory_findings())
+        progress.findings += missing
+        for file in () if missing else self._files(progress.path):
+            progress.findings += self._file_findings(file)
+            progress.path = file.path
+            progress.files, progress.bytes = progress.files + 1, progress.bytes + file.size
             yield
 
-        known = set(so_far.findings)  # of an earlier verification, which was interrupted
+        known = set(progress.findings)  # of the interrupted verification
         for finding in self._published_findings():
             if finding is not None and finding not in known:
-                so_far.findings.append(finding)
+                progress.findings.append(finding)
             yield
 
     def _directory_findings(self) -> Iterator[Finding]:
-        """That the packages directory itself is not there."""
+        """Yield a finding if the packages directory itself is missing."""
         try:
             self._directory.identity()
         except DirectoryMissing as error:
@@ -155,38 +155,44 @@ class _IndexVerifier:
             return []
         with self._catalog.read() as reader:
             is_current = reader.file_at(self._index, file.path) == file
-        return findings if is_current else []  # it has just been accepted anew, or is gone
+        return findings if is_current else []  # else it was just accepted again, or deleted
 
     def _content_findings(self, file: File) -> Iterator[Finding]:
         try:
-            descriptor = open_beneath(str(self._directory.root), file.path)
-            with os.fdopen(descriptor, "rb") as content:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    yield self._changed(file, "is no regular file any more")
-                    return
-                digest = hashlib.file_digest(content, "sha256").hexdigest()
-                status = os.fstat(descriptor)
+            digest, status = self._read_digest(file.path)
         except (FileNotFoundError, NotADirectoryError):
-            yield self._changed(file, "is gone")
+            yield self._changed(file, "deleted")
         except OSError as error:
             yield Finding(self._index, file.path, f"cannot be read: {error.strerror}")
         else:
-            if digest != file.sha256:
-                yield self._other_bytes(file, digest, status)
+            if digest is None:
+                yield self._changed(file, "no longer a regular file")
+            elif digest != file.sha256:
+                yield self._other_content(file, digest, status)
 
-    def _other_bytes(self, file: File, digest: str, status: os.stat_result) -> Finding:
-        """It is damage unless size or mtime changed, too."""
+    def _read_digest(self, path: str) -> tuple[str | None, os.stat_result]:
+        """Return the digest and the status of a file; ``None`` for no regular file."""
+        descriptor = open_beneath(str(self._directory.root), path)
+        with os.fdopen(descriptor, "rb") as content:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return None, status
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+            return digest, os.fstat(descriptor)
+
+    def _other_content(self, file: File, digest: str, status: os.stat_result) -> Finding:
+        """Return a finding for other content: damage, unless size or mtime changed, too."""
         if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
             return self._changed(file, "changed")
-        text = f"its bytes changed: sha256 was {file.sha256}, is {digest}"
+        text = f"content changed: expected sha256 {file.sha256}, got {digest}"
         return Finding(self._index, file.path, text)
 
-    def _changed(self, file: File, what: str) -> Finding:
-        text = f"{what} since it was accepted: the watcher will look at it"
+    def _changed(self, file: File, change: str) -> Finding:
+        text = f"{change} since it was accepted; the watcher will examine it"
         return Finding(self._index, file.path, text, is_damage=False)
 
     def _metadata_findings(self, file: File) -> Iterator[Finding]:
-        """What the page promises of the file's metadata (PEP 658)."""
+        """Yield a finding if the metadata differs from the digest on the page (PEP 658)."""
         if file.core_metadata is None:
             return
         try:
@@ -196,39 +202,39 @@ class _IndexVerifier:
         else:
             if hashlib.sha256(content).hexdigest() == file.core_metadata:
                 return
-            problem = "its bytes changed"
-        text = f"published metadata: {problem}; `pyindex rebuild` writes it again"
+            problem = "content changed"
+        text = f"published metadata: {problem}; run `pyindex rebuild` to rewrite it"
         yield Finding(self._index, file.path, text)
 
     def _read_metadata(self, path: str) -> bytes:
-        """The metadata of a file; that of a quarantined project is kept apart."""
+        """Read the metadata of a file; that of a quarantined project is stored elsewhere."""
         try:
             return Path(self._site.metadata(self._index, path)).read_bytes()
         except FileNotFoundError:
             return Path(self._kept.path(self._index, path)).read_bytes()
 
-    # --- what is published ---------------------------------------------------------------------
+    # --- the published tree --------------------------------------------------------------------
 
     def _published_findings(self) -> Iterator[Finding | None]:
-        """What readers lack, or see though it is not there; ``None`` now and then."""
-        for each in self._comparison.lists():
-            yield self._unlike(each)
-        for portion in self._comparison.lacking(whole=True):
+        """Yield missing and extra entries of the published tree; ``None`` between them."""
+        for difference in self._comparison.lists():
+            yield self._published_finding(difference)
+        for batch in self._comparison.lacking(whole=True):
             yield None
-            for each in portion:
-                if not each.path.endswith(METADATA):  # its bytes were compared
-                    yield self._unlike(each)
-        for each in self._comparison.superfluous():
-            yield self._unlike(each, "removes it")
+            for difference in batch:
+                if not difference.path.endswith(METADATA):  # which was compared before
+                    yield self._published_finding(difference)
+        for difference in self._comparison.superfluous():
+            yield self._published_finding(difference, "remove it")
 
-    def _unlike(self, difference: Difference, what: str = "writes it again") -> Finding:
-        text = f"{difference.problem}; `pyindex rebuild` {what}"
+    def _published_finding(self, difference: Difference, action: str = "rewrite it") -> Finding:
+        text = f"{difference.problem}; run `pyindex rebuild` to {action}"
         return Finding(self._index, difference.path, text)
 
 
 class _Bookmark:
-    """Where an interrupted verification goes on, in the file ``path``. What cannot be saved makes
-    the next one begin anew."""
+    """Bookmark of an interrupted verification, in the file ``path``. If it cannot be saved, the
+    next verification begins with the first file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -236,29 +242,29 @@ class _Bookmark:
         self.is_needed = True
 
     def read(self, indexes: list[str]) -> Verification | None:
-        """What was saved, if it is of the same indexes and makes sense."""
+        """Return the saved verification, or ``None`` if it is invalid or of other indexes."""
         try:
             data: dict[str, Any] = json.loads(self._path.read_bytes())
             findings = [Finding(**each) for each in data.pop("findings")]
             saved = Verification(**data, findings=findings)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
-        is_ours = saved.indexes == indexes and saved.index in indexes
-        return saved if is_ours and isinstance(saved.path, str) else None
+        is_valid = saved.indexes == indexes and saved.index in indexes
+        return saved if is_valid and isinstance(saved.path, str) else None
 
-    def save_sometimes(self, so_far: Verification) -> None:
+    def save_sometimes(self, progress: Verification) -> None:
         if time.monotonic() - self._saved_at > _SAVE_SECONDS:
-            self._save(so_far)
+            self._save(progress)
             self._saved_at = time.monotonic()
 
-    def close(self, so_far: Verification) -> None:
-        """Remove the file, or save where an interrupted verification is."""
+    def close(self, progress: Verification) -> None:
+        """Remove the file, or save an interrupted verification."""
         if self.is_needed:
-            self._save(so_far)
+            self._save(progress)
             return
         with contextlib.suppress(OSError):
             unlink(self._path)
 
-    def _save(self, so_far: Verification) -> None:
+    def _save(self, progress: Verification) -> None:
         with contextlib.suppress(OSError), Batch() as batch:
-            batch.write(self._path, json.dumps(asdict(so_far)).encode())
+            batch.write(self._path, json.dumps(asdict(progress)).encode())

@@ -1,4 +1,4 @@
-"""The watcher: scans what the system says has changed in packages directories, and publishes."""
+"""The watcher: scans changed paths of packages directories, and publishes changes."""
 
 import contextlib
 import logging
@@ -25,28 +25,28 @@ _MOUNTS_SECONDS = 1.0
 
 
 class Watcher:
-    """Watches all packages directories of a spec; what ``pyindex serve`` and ``watch`` run."""
+    """Watcher of all packages directories of a spec, for ``pyindex serve`` and ``watch``."""
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
         self._stopping = threading.Event()
         self._problems = Problems(spec.state)
         self._reporter = Reporter(spec)
-        self._watched: int | None = None  # directories
+        self._watched: int | None = None  # number of directories
         self._unwatched = 0
         self._is_ready = False
         self._indexes: list[WatchedIndex] = []
-        # Readers have a catalog from here on; what is wrong is logged when it is needed.
+        # Workers need a catalog from the start; :meth:`run` reports errors.
         with contextlib.suppress(OSError, PyindexError):
             prepare(spec)
 
     def stop(self) -> None:
-        """Let :meth:`run` come to its end soon."""
+        """Make :meth:`run` return soon."""
         self._stopping.set()
 
     def run(self) -> None:
-        """Watch the packages directories until :meth:`stop`. Whatever goes wrong on the way is
-        logged once, leaves what was published as it is, and is tried again."""
+        """Watch the packages directories until :meth:`stop`. After an error, which is logged once,
+        published pages stay, and the watcher retries."""
         while not self._stopping.is_set():
             with self._problems.catching("watch"):
                 self._open()
@@ -57,39 +57,34 @@ class Watcher:
                 self._stopping.wait(RETRY_SECONDS)
 
     def _open(self) -> None:
-        """Begin with what is there now: directories may be others under the same names."""
+        """Open catalog and directories again: they may have been replaced."""
         self._catalog = prepare(self._spec)
         self._update = Update(self._spec, self._catalog)
         self._repair = Repair(self._spec, self._catalog, self._update)
+        self._indexes = [self._open_index(index) for index in self._spec.indexes]
+
+    def _open_index(self, index: str) -> WatchedIndex:
+        scanner = Scanner(self._spec, self._catalog, index)
         seconds = self._spec.server.reconcile.total_seconds()
-        self._indexes = [
-            WatchedIndex(
-                Scanner(self._spec, self._catalog, index),
-                self._update,
-                self._problems,
-                seconds,
-                self._stopping,
-            )
-            for index in self._spec.indexes
-        ]
+        return WatchedIndex(scanner, self._update, self._problems, seconds, self._stopping)
 
     def _watch(self, events: Events) -> None:
-        """Go on until something is another under the same name."""
+        """Run until the catalog, a directory or a mount point was replaced."""
         self._problems.clear()
         identities = Identities(self._spec, [each.scanner for each in self._indexes])
         if not identities.are_as_opened():
             return
 
         while not self._stopping.is_set() and identities.are_unchanged():
-            is_urgent = events.is_heard and any(each.is_urgent for each in self._indexes)
+            is_urgent = events.is_watched and any(each.is_urgent for each in self._indexes)
             self._read_events(events, 0.0 if is_urgent else TICK_SECONDS)
-            if events.is_heard:
+            if events.is_watched:
                 for index in self._indexes:
                     index.step(self._watches_all)
                 self._count_watched()
 
             if not is_urgent and self._repair.is_due:
-                with self._problems.catching("tend"):
+                with self._problems.catching("repair"):
                     self._repair.step()
             if self._update.is_list_due:
                 with self._problems.catching("publish"):
@@ -101,59 +96,58 @@ class Watcher:
 
     @property
     def _watches_all(self) -> bool:
-        """Whether the system tells of all directories, so that what goes here and comes there is
-        heard of together."""
+        """Whether all directories are watched, so that both paths of a moved file have events."""
         return self._watched is not None and self._unwatched <= 0
 
     def _read_events(self, events: Events, seconds: float) -> None:
-        """Wait for events and share them out."""
-        paths, is_everything = events.take(seconds)
-        self._watched = events.followed
-        if events.trouble is None:
+        """Wait for events, and give them to the indexes."""
+        paths, is_scan_needed = events.take(seconds)
+        self._watched = events.watched
+        if events.problem is None:
             self._problems.end("events")
         else:
-            text = f"{events.trouble}; the packages directories are compared in full instead"
+            text = f"file system events: {events.problem}; scanning packages directories instead"
             self._problems.set("events", text)
 
         for index in self._indexes:
-            if is_everything:
+            if is_scan_needed:
                 index.request_scan()
-            if not self._watches_all or index.scanner.troubles:
+            if not self._watches_all or index.scanner.problems:
                 index.expect_scan(RETRY_SECONDS)
             index.add_events(paths)
 
     def _count_watched(self) -> None:
-        """Report when the system watches fewer directories than there are, after two scans in
-        turn: it may just be about to."""
-        ended = [each.take_ended() for each in self._indexes]
+        """Report that directories are not watched, if that is true after two successive scans: the
+        watches of new directories are set with a delay."""
+        ended = [each.pop_ended() for each in self._indexes]
         if not any(ended) or not all(each.is_scanned for each in self._indexes):
             return
 
         directories = sum(each.scanner.walked.directories for each in self._indexes)
         missing = 0 if self._watched is None else directories - self._watched
         if missing <= 0:
-            self._problems.end("unheard")
+            self._problems.end("unwatched")
         elif self._unwatched > 0:
             self._problems.set(
-                "unheard",
-                f"of {directories} directories, {missing} are not followed by the system: what"
-                " changes there shows when all is compared, which may take long; raise"
-                " fs.inotify.max_user_watches by sysctl, and restart",
+                "unwatched",
+                f"{missing} of {directories} directories cannot be watched, so that changes in"
+                " them are published late, by the next scan; raise fs.inotify.max_user_watches"
+                " with sysctl, and restart",
             )
         self._unwatched = missing
 
     # --- reports -------------------------------------------------------------------------------
 
     def _report(self) -> None:
-        """Report how far the scans are, and when all is known."""
+        """Report the progress of the scans, and when all indexes have been scanned."""
         progress = {each.index: each.progress for each in self._indexes}
         self._reporter.beat(progress, self._problems.current)
         if self._is_ready:
             return
 
-        if not all(each.is_marked or each.has_failed for each in self._indexes):
+        if not all(each.is_recorded or each.has_failed for each in self._indexes):
             seen = sum(each.seen for each in progress.values())
-            # The first scan may take longer than a start may.
+            # The first scan may take longer than the start timeout of the service.
             notify(f"STATUS=scanning: {seen} names so far", "EXTEND_TIMEOUT_USEC=60000000")
             return
 
@@ -167,8 +161,10 @@ class Watcher:
 
 
 class Identities:
-    """What must stay as it is for a watcher to go on: watches belong to a directory, not to its
-    name, and are not set on what is mounted later; connections belong to a file."""
+    """Identities of the catalog file, the packages directories and their mount points.
+
+    When one changes, the watcher starts again: watches belong to a directory, not to its path, and
+    cover no file system that is mounted later; connections belong to a file."""
 
     def __init__(self, spec: Spec, scanners: list[Scanner]) -> None:
         self._spec, self._scanners = spec, scanners
@@ -177,14 +173,14 @@ class Identities:
         self._before = self._now()
 
     def are_as_opened(self) -> bool:
-        """Whether neither the catalog was lost nor a link was turned since they were opened."""
+        """Return whether the catalog exists and the packages directories have their real paths."""
         directories = [scanner.directory for scanner in self._scanners]
         return self._spec.catalog.exists() and all(
-            os.path.realpath(each.given) == str(each.root) for each in directories
+            os.path.realpath(each.spec_path) == str(each.root) for each in directories
         )
 
     def are_unchanged(self) -> bool:
-        """Whether they are as when this was made."""
+        """Return whether the identities have not changed since the construction."""
         return self._now() == self._before
 
     def _now(self) -> list[object]:
@@ -192,21 +188,21 @@ class Identities:
         with contextlib.suppress(OSError):
             catalog = self._spec.catalog.stat().st_ino
         if time.monotonic() - self._mounts_at >= _MOUNTS_SECONDS:
-            self._mounts = [_disks(scanner) for scanner in self._scanners]
+            self._mounts = [_mounts(scanner) for scanner in self._scanners]
             self._mounts_at = time.monotonic()
         return [catalog, self._mounts, *(_identity(each.directory) for each in self._scanners)]
 
 
 def _identity(directory: PackagesDirectory) -> object:
     try:
-        return os.path.realpath(directory.given), directory.identity()
+        return os.path.realpath(directory.spec_path), directory.identity()
     except (OSError, PyindexError):
         return None
 
 
-def _disks(scanner: Scanner) -> object:
-    """What is mounted, and where a disk is away: one that came and went between two looks, too."""
+def _mounts(scanner: Scanner) -> object:
+    """Return the mount points, and the missing disks: one may have been mounted meanwhile."""
     try:
-        return mounts_below(scanner.directory.root), scanner.missing()
+        return mounts_below(scanner.directory.root), scanner.missing_mounts()
     except (OSError, PyindexError):
         return None

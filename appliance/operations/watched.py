@@ -1,4 +1,4 @@
-"""One index as the watcher has it: events of its packages directory, and its scans, in steps."""
+"""One index in the watcher: events of its packages directory, and its scans, in steps."""
 
 import contextlib
 import threading
@@ -15,24 +15,25 @@ from appliance.operations.update import Update
 RETRY_SECONDS = 1.0
 TICK_SECONDS = 0.1
 _LONGEST_RETRY_SECONDS = 8.0
-# A scan at full speed lets others have their turn after so long.
+# A scan at full speed yields to other indexes after this time.
 _TURN_SECONDS = 0.05
-# Otherwise it takes one part in a hundred of a core.
+# Other scans use a hundredth of a core.
 _REST = 99
-# A file that seems to be written when an index is first scanned holds it up so long.
+# A file that is being written delays the end of the first scan by up to this time.
 _SETTLE_SECONDS = 2.0
-# In this time events of what has moved are read, and what they name is scanned.
+# Within this time the events of moved files are read, and their paths scanned.
 _MOVE_SECONDS = 3 * TICK_SECONDS
 
 
 class WatchedIndex:
-    """Scans what events name, and now and then all: network file systems tell nothing.
+    """Scans the paths of events, and periodically the whole directory, as network file systems
+    report no events.
 
     ``update`` publishes each change; ``seconds`` is the time between two full scans. Steps end
     early when ``stopping`` is set.
 
     Attributes:
-        is_marked: Whether the catalog knows that the index was scanned.
+        is_recorded: Whether the catalog knows that the index was scanned.
         has_failed: Whether the last scan failed.
     """
 
@@ -45,17 +46,17 @@ class WatchedIndex:
         stopping: threading.Event,
     ) -> None:
         self.scanner = scanner
-        self.is_marked = self.has_failed = False
+        self.is_recorded = self.has_failed = False
         self._update, self._problems, self._stopping = update, problems, stopping
         self._seconds = seconds
-        self._paths: set[str] = set()  # that events named
+        self._paths: set[str] = set()  # of events
         self._paths_at = 0.0
         self._scan: Generator[bool, None, None] | None = None
         self._is_requested, self._at_full_speed = True, True
         self._scan_at = self._due = 0.0
         self._failures = 0
         self._scanned_at: float | None = None  # when the first scan ended
-        self._has_ended = False  # a scan, since it was last asked
+        self._has_ended = False  # a scan, since the last call of pop_ended
 
     @property
     def index(self) -> str:
@@ -63,43 +64,43 @@ class WatchedIndex:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether a scan runs at full speed, or is about to."""
+        """Whether a scan is running at full speed, or requested."""
         return (self._scan is not None and self._at_full_speed) or self._is_requested
 
     @property
     def is_scanned(self) -> bool:
-        """Whether a scan has come to its end."""
+        """Whether a scan has ended."""
         return self._scanned_at is not None
 
     @property
     def progress(self) -> Progress:
-        return Progress(self.is_marked, self.scanner.seen)
+        return Progress(self.is_recorded, self.scanner.seen)
 
-    def take_ended(self) -> bool:
-        """Whether a scan has come to its end since the last call."""
+    def pop_ended(self) -> bool:
+        """Return whether a scan has ended since the last call."""
         has_ended, self._has_ended = self._has_ended, False
         return has_ended
 
     def request_scan(self) -> None:
-        """Scan everything, at full speed."""
+        """Request a full scan at full speed."""
         self._is_requested = True
 
     def expect_scan(self, seconds: float = 0.0) -> None:
-        """Scan everything slowly, beginning so soon or earlier."""
+        """Begin a slow full scan within ``seconds``."""
         self._due = min(self._due, time.monotonic() + seconds)
 
     def add_events(self, paths: Set[str]) -> None:
-        """Note absolute paths that events named, of this packages directory or of another."""
+        """Add absolute paths of events, of this or another packages directory."""
         directory = self.scanner.directory
         relative = {path for each in paths if (path := directory.relative(each)) is not None}
-        if "" in relative:  # the directory itself, perhaps again and again
+        if "" in relative:  # the directory itself, perhaps often
             relative.discard("")
             self.expect_scan()
         self._paths |= relative
 
     def step(self, watches_all: bool) -> None:
-        """Scan what events named first, then a part of everything; ``watches_all`` says that what
-        goes here and comes there is told of together."""
+        """Scan the paths of events, then a slice of the full scan. ``watches_all`` means that both
+        paths of a moved file have events."""
         now = time.monotonic()
         if now >= self._paths_at and (self._paths or self.scanner.waiting):
             self._paths_at = now + TICK_SECONDS
@@ -113,20 +114,20 @@ class WatchedIndex:
                 self._abandon_scan(raised[0])
 
         with self._problems.catching("mark", self.index):
-            self._note_scan()
+            self._record_scan()
 
-    # --- what events named ---------------------------------------------------------------------
+    # --- paths of events -----------------------------------------------------------------------
 
     def _scan_events(self, watches_all: bool) -> bool:
-        """Scan what events named and what is being written; returns whether all went well."""
-        # What waits is as good as named: should this fail, all of it is scanned again.
+        """Scan the paths of events and of unfinished files; return whether that succeeded."""
+        # After a failure all of them are scanned again.
         self._paths |= self.scanner.waiting
         paths = frozenset(self._paths)
-        with self._problems.catching("look", self.index) as raised:
+        with self._problems.catching("paths", self.index) as raised:
             self._scan_paths(paths, watches_all)
             self._paths -= paths
 
-        # The problem is logged: the others shall not wait for the one path that brings it out.
+        # The problem is logged. Other paths must not wait for the one that causes it.
         for path in paths if raised and len(paths) > 1 else ():
             with contextlib.suppress(Exception):
                 self._scan_paths(frozenset({path}), watches_all)
@@ -141,12 +142,12 @@ class WatchedIndex:
             for _ in steps:
                 self._publish()
                 if self._stopping.is_set():
-                    return  # what is left is found at the next start
+                    return  # the next start scans the remaining paths
 
-    # --- everything ----------------------------------------------------------------------------
+    # --- full scans ----------------------------------------------------------------------------
 
     def _continue_scan(self) -> None:
-        """Go on with the scan, or begin one that is due."""
+        """Continue the scan, or begin one that is due."""
         now = time.monotonic()
         if self._scan is None:
             if not self.is_urgent and now < self._due:
@@ -176,22 +177,22 @@ class WatchedIndex:
         self._at_full_speed, self._is_requested = self._is_requested, False
         self._due = time.monotonic() + self._seconds
         self._scan = self.scanner.scan()
-        self._publish(again=True)
+        self._publish(force=True)
 
     def _end_scan(self) -> None:
         self._scan, self._failures, self.has_failed = None, 0, False
-        self.scanner.is_noted = False  # someone may have doubted it since
+        self.scanner.is_recorded = False  # another process may have changed that
         self._scanned_at = self._scanned_at or time.monotonic()
         self._has_ended = True
         self._problems.end(f"scan {self.index}")
         prefix = f"missing {self.index} "
-        texts = {prefix + text: text for text in self.scanner.troubles}
+        texts = {prefix + text: text for text in self.scanner.problems}
         self._problems.replace(prefix, texts, self.index)
         self._publish()
 
     def _abandon_scan(self, error: Exception) -> None:
-        """Begin anew after a growing pause. What only we can mend is tried again at the next scan
-        that is due."""
+        """Drop a scan that failed, and begin another after a growing pause; after a bug, not before
+        the next one is due."""
         if self._scan is not None:
             self._scan.close()
             self._scan = None
@@ -201,21 +202,21 @@ class WatchedIndex:
         self._failures += 1
         self.has_failed = True
 
-    def _note_scan(self) -> None:
-        """Note that the index was scanned in full, so that what it lacks is known to be absent."""
-        if self._scanned_at is None or (self.is_marked and self.scanner.is_noted):
+    def _record_scan(self) -> None:
+        """Record that the index was scanned, so that missing projects are known to be absent."""
+        if self._scanned_at is None or (self.is_recorded and self.scanner.is_recorded):
             return
         now = time.monotonic()
         if self.scanner.waiting and now < self._scanned_at + _SETTLE_SECONDS:
             return
 
-        is_news = self.scanner.note_scan()
-        self.is_marked = True
-        if is_news:
+        is_new = self.scanner.record_scan()
+        self.is_recorded = True
+        if is_new:
             self._update.expect_lists()
-            self._publish(again=True)
+            self._publish(force=True)
 
-    def _publish(self, again: bool = False) -> None:
-        """Publish what has changed; trouble with it holds up no scan."""
+    def _publish(self, force: bool = False) -> None:
+        """Publish changes; an error does not stop the scan."""
         with self._problems.catching("publish"):
-            self._update.publish(again)
+            self._update.publish(force)

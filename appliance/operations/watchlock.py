@@ -1,4 +1,4 @@
-"""The lock of a watcher, ``<state>/watch.lock``: whether one runs, and what it publishes."""
+"""The lock of a watcher, ``<state>/watch.lock``: whether one is running, and for which layout."""
 
 import contextlib
 import json
@@ -12,15 +12,16 @@ from appliance.locks import share_lock, try_lock
 from appliance.site.layout import described
 from appliance.spec import Spec
 
-# How often to try for the lock, and the pause: who asks whether a watcher runs has it for a moment.
+# Attempts to get the lock, and the pause: :func:`is_watched` holds it for a moment.
 _TRIES, _PAUSE_SECONDS = 5, 0.02
 
 
 @contextlib.contextmanager
 def watching(spec: Spec) -> Iterator[None]:
-    """Hold the lock as a watcher; it ends with the process, however that ends.
+    """Hold the lock as a watcher; the system releases it when the process ends.
 
-    Raises :class:`PyindexError` if another publishes something else for the same state.
+    Raises :class:`PyindexError` if another watcher publishes another layout to the same state
+    directory.
     """
     make_directory(spec.state)
     with (spec.state / "watch.lock").open("a+") as file:
@@ -35,19 +36,19 @@ def watching(spec: Spec) -> Iterator[None]:
 
 
 def check_alone(spec: Spec) -> None:
-    """Raise :class:`PyindexError` if a watcher is running that publishes something else for the
-    same state."""
+    """Raise :class:`PyindexError` if a watcher publishes another layout to the same state
+    directory."""
     try:
         file = (spec.state / "watch.lock").open()
     except OSError:
-        return  # who may not read it learns it when the pages are asked for
+        return  # a user without permission gets an error for the pages
     with file:
         if not _is_free(file):
             _check_same(spec, file)
 
 
 def is_watched(spec: Spec) -> bool:
-    """Whether a watcher is running."""
+    """Return whether a watcher is running."""
     try:
         with (spec.state / "watch.lock").open() as file:
             return not try_lock(file)
@@ -56,7 +57,7 @@ def is_watched(spec: Spec) -> bool:
 
 
 def _is_free(file: IO[str]) -> bool:
-    """Lock a file that no watcher has locked; returns whether that was possible."""
+    """Lock a file unless a watcher has locked it; return whether that was possible."""
     for _ in range(_TRIES):
         if try_lock(file):
             return True
@@ -65,22 +66,22 @@ def _is_free(file: IO[str]) -> bool:
 
 
 def _check_same(spec: Spec, file: IO[str]) -> None:
-    """What the holder of the lock on ``file`` has written there is of the same layout."""
+    """Raise :class:`PyindexError` if the layout that a watcher wrote to ``file`` is another."""
     share_lock(file)
     file.seek(0)
-    text, ours = file.read(), described(spec)
+    text, local = file.read(), described(spec)
     try:
-        theirs: dict[str, str] = dict(json.loads(text))
+        other: dict[str, str] = dict(json.loads(text))
     except (ValueError, TypeError):
-        return  # of an older version, which says less
+        return  # of an older version, without layout
 
     differences = [
-        f"{what} is {theirs.get(what, 'another')} there and {ours.get(what, 'another')} here"
-        for what in {**ours, **theirs}
-        if theirs.get(what) != ours.get(what)
+        f"{key} is {other.get(key, 'another')} there and {local.get(key, 'another')} here"
+        for key in {**local, **other}
+        if other.get(key) != local.get(key)
     ]
     if differences:
         raise PyindexError(
-            f"state {spec.state} is in use by a server that publishes something else:"
-            f" {'; '.join(differences)}: end that server, or choose another state"
+            f"state directory {spec.state}: in use by a watcher with another configuration"
+            f" ({', '.join(differences)}); stop that watcher, or choose another state directory"
         )

@@ -22,7 +22,7 @@ INFO = "foo-1.0.dist-info"
 METADATA = "Metadata-Version: 2.1\nName: foo\nVersion: 1.0\n"
 DAMAGED = "truncated or damaged archive"
 AMBIGUOUS = "ambiguous zip archive"
-CONTRADICTION = "its zip64 end records contradict each other"
+CONTRADICTION = "zip64 end records that contradict each other"
 
 Make = Callable[[Path], object]
 
@@ -417,7 +417,7 @@ def long_name(path: Path) -> None:
 
 
 def global_pax(keywords: int, value: str, members: int) -> Make:
-    """Records for all members, which tarfile applies to each."""
+    """Records global tar header, which tarfile applies to each."""
 
     def make(path: Path) -> None:
         records = _pax({f"k{number}": value for number in range(keywords)})
@@ -487,9 +487,9 @@ HOSTILE = [
     _file("foo-1.0.win32-py2.7.exe", content(b"MZ"), DAMAGED),
     _file("foo-1.0.win32-py2.7.msi", content(b"MZ"), "not an MSI"),
     # The end of a zip.
-    _file(WHEEL, huge_directory, "zip directory is larger than 16 MiB"),
+    _file(WHEEL, huge_directory, "zip directory larger than 16 MiB"),
     _file(WHEEL, hidden_end, DAMAGED),
-    _file(WHEEL, zip64(bytes(17 << 20)), "zip directory is larger than 16 MiB"),
+    _file(WHEEL, zip64(bytes(17 << 20)), "zip directory larger than 16 MiB"),
     _file(WHEEL, zip64(bytes(17 << 20), end_length=100), CONTRADICTION),
     _file(WHEEL, zip64(end_length=100), CONTRADICTION),
     _file(WHEEL, zip64(position=1 << 40), CONTRADICTION),
@@ -498,30 +498,30 @@ HOSTILE = [
     _file(WHEEL, zip64(length=1 << 40, position=1 << 40), CONTRADICTION),
     _file(WHEEL, zip64(length=-10, offset=10), DAMAGED),
     _file(WHEEL, content(b"PK\6\7" + bytes(16) + b"PK\5\6" + bytes(18)), CONTRADICTION),
-    _file(WHEEL, followed(wheel(), b"GARBAGE"), f"{AMBIGUOUS}: something follows the end"),
-    _file(WHEEL, two_ends, f"{AMBIGUOUS}: it has two ends"),
-    _file(WHEEL, joined, f"{AMBIGUOUS}: its directory is not where its end record says"),
-    _file(WHEEL, miscounted, f"{AMBIGUOUS}: its directory is not as long as"),
+    _file(WHEEL, followed(wheel(), b"GARBAGE"), f"{AMBIGUOUS}: data after the end"),
+    _file(WHEEL, two_ends, f"{AMBIGUOUS}: two end records"),
+    _file(WHEEL, joined, f"{AMBIGUOUS}: directory not at the offset in the end record"),
+    _file(WHEEL, miscounted, f"{AMBIGUOUS}: length of the directory differs"),
     # Members that are two things.
-    _file(WHEEL, two_names, "'foo/good.py' has another name before its data"),
-    _file("foo-1.0.zip", two_names, "'foo/good.py' has another name before its data"),
-    _file(WHEEL, second_name, "'foo/good.py' has a second name"),
-    _file(WHEEL, two_sizes, "'foo/good.py' has another size or checksum before its data"),
-    _file(WHEEL, two_methods, "'foo/good.py' is packed in another way before its data"),
-    _file(WHEEL, overlapping, "overlaps what follows it"),
-    _file(WHEEL, unlisted, f"{AMBIGUOUS}: something stands before its first member"),
-    _file(WHEEL, gap, f"there is something between '{INFO}/RECORD' and what follows it"),
+    _file(WHEEL, two_names, "local header of 'foo/good.py' has another name"),
+    _file("foo-1.0.zip", two_names, "local header of 'foo/good.py' has another name"),
+    _file(WHEEL, second_name, "second name of 'foo/good.py' in its extra fields"),
+    _file(WHEEL, two_sizes, "local header of 'foo/good.py' has another size or checksum"),
+    _file(WHEEL, two_methods, "local header of 'foo/good.py' has other flags or compression"),
+    _file(WHEEL, overlapping, "overlaps the next member or the directory"),
+    _file(WHEEL, unlisted, f"{AMBIGUOUS}: data before the first member"),
+    _file(WHEEL, gap, f"unexpected data behind '{INFO}/RECORD'"),
     _file(
         WHEEL,
         content(whole(("foo.py", b"good = 1\n"), ("foo.py", b"evil = 1\n"))),
-        f"{AMBIGUOUS}: it has two members 'foo.py' that differ",
+        f"{AMBIGUOUS}: two members named 'foo.py' with different content",
     ),
-    _file(WHEEL, wheel_with("foo\n.py"), "has control characters"),
+    _file(WHEEL, wheel_with("foo\n.py"), "control characters in the member name"),
     # Half a download, and a bad disk.
-    _file(WHEEL, preallocated(4000), f"{DAMAGED}: 'foo/big.bin' is not what its checksum says"),
-    _file(WHEEL, preallocated(4000, mtime=1e9), "'foo/big.bin' is not what its checksum says"),
-    _file(WHEEL, headless, f"{DAMAGED}: no member where its directory says"),
-    _file(WHEEL, rotten, f"{DAMAGED}: 'foo/good.py' is not what its checksum says"),
+    _file(WHEEL, preallocated(4000), f"{DAMAGED}: checksum of 'foo/big.bin'"),
+    _file(WHEEL, preallocated(4000, mtime=1e9), "checksum of 'foo/big.bin' does not match"),
+    _file(WHEEL, headless, f"{DAMAGED}: no member at the offset of"),
+    _file(WHEEL, rotten, f"{DAMAGED}: checksum of 'foo/good.py'"),
     # What is not a wheel.
     _file(WHEEL, lambda path: a_zip(path, {"foo.py": b""}), "without a .dist-info/METADATA"),
     _file(WHEEL, wheel_without("METADATA"), "without a .dist-info/METADATA"),
@@ -529,39 +529,39 @@ HOSTILE = [
     _file(WHEEL, wheel_without("RECORD"), "without a .dist-info/RECORD"),
     _file(WHEEL, wheel_with("bar-1.dist-info/METADATA"), "more than one .dist-info directory"),
     _file(WHEEL, wheel_with("foo-1.0.DIST-INFO/x"), "more than one .dist-info directory"),
-    _file(WHEEL, wheel_with(f"{INFO}/Metadata"), "Metadata is METADATA on some systems"),
-    _file(WHEEL, wheel_with(f"{INFO}/record"), "record is RECORD on some systems"),
-    _file(WHEEL, wheel_with(f"{INFO}\\METADATA"), "METADATA is METADATA on some systems"),
-    _file(WHEEL, wheel_with(f"{INFO}//METADATA"), "is another one when it is unpacked"),
-    _file(WHEEL, wheel_with(f"{INFO}/./RECORD"), "is another one when it is unpacked"),
-    _file(WHEEL, wheel_with("./foo.py"), "is another one when it is unpacked"),
-    _file(WHEEL, wheel(info="bar-1.0.dist-info"), "is not the .dist-info of foo 1.0"),
-    _file(WHEEL, wheel(info="foo-2.0.dist-info"), "is not the .dist-info of foo 1.0"),
-    _file(WHEEL, wheel(info="foo-1.0.Dist-Info"), "is not the .dist-info of foo 1.0"),
+    _file(WHEEL, wheel_with(f"{INFO}/Metadata"), "Metadata' is read as METADATA"),
+    _file(WHEEL, wheel_with(f"{INFO}/record"), "record' is read as RECORD"),
+    _file(WHEEL, wheel_with(f"{INFO}\\METADATA"), "METADATA' is read as METADATA"),
+    _file(WHEEL, wheel_with(f"{INFO}//METADATA"), "is unpacked under another name"),
+    _file(WHEEL, wheel_with(f"{INFO}/./RECORD"), "is unpacked under another name"),
+    _file(WHEEL, wheel_with("./foo.py"), "is unpacked under another name"),
+    _file(WHEEL, wheel(info="bar-1.0.dist-info"), "is not that of foo 1.0"),
+    _file(WHEEL, wheel(info="foo-2.0.dist-info"), "is not that of foo 1.0"),
+    _file(WHEEL, wheel(info="foo-1.0.Dist-Info"), "is not that of foo 1.0"),
     # Paths.
-    _file(WHEEL, wheel_with("/etc/passwd"), "outside its folder"),
-    _file(WHEEL, wheel_with("a/../../x"), "outside its folder"),
-    _file(WHEEL, wheel_with("..\\x"), "outside its folder"),
-    _file(WHEEL, wheel_with("a/../.."), "outside its folder"),
+    _file(WHEEL, wheel_with("/etc/passwd"), "outside the target directory"),
+    _file(WHEEL, wheel_with("a/../../x"), "outside the target directory"),
+    _file(WHEEL, wheel_with("..\\x"), "outside the target directory"),
+    _file(WHEEL, wheel_with("a/../.."), "outside the target directory"),
     _file(WHEEL, wheel_with("a/../x"), "'a/../x' has .. in its path"),
-    _file(SDIST, tar_member("/etc/passwd"), "outside its folder"),
-    _file(SDIST, tar_member("foo-1.0/../../x"), "outside its folder"),
+    _file(SDIST, tar_member("/etc/passwd"), "outside the target directory"),
+    _file(SDIST, tar_member("foo-1.0/../../x"), "outside the target directory"),
     _file(SDIST, tar_member("foo-1.0/tests/../x"), "has .. in its path"),
     # Bombs.
     _file(WHEEL, a_bomb, "unpacks to more than"),
-    _file(WHEEL, a_liar, "another size or checksum before its data"),
+    _file(WHEEL, a_liar, "has another size or checksum"),
     _file(SDIST, a_tar_bomb, "unpacks to more than"),
-    _file(SDIST, a_header_bomb, "claims to be larger"),
+    _file(SDIST, a_header_bomb, "tar header larger than"),
     # Tar headers.
-    _file(SDIST, gnu_sparse, f"{DAMAGED}: a tar header cannot be read"),
+    _file(SDIST, gnu_sparse, f"{DAMAGED}: unreadable tar header"),
     _file(SDIST, sparse, "sparse member"),
     _file(SDIST, pax_sparse("1,2,x"), DAMAGED),
     _file(SDIST, pax_digits, "a number of more than 128 digits"),
-    _file(SDIST, large_pax, "claims to be larger than 64 KiB"),
-    _file(SDIST, long_name, "claims to be larger than 64 KiB"),
-    _file(SDIST, global_pax(4000, "x", 20_000), "for all members"),
-    _file(SDIST, global_pax(10, "x" * 1000, 20_000), "for all members"),
-    _file(SDIST, pax_chain, "claims to be larger than 64 KiB"),
+    _file(SDIST, large_pax, "tar header larger than 64 KiB"),
+    _file(SDIST, long_name, "tar header larger than 64 KiB"),
+    _file(SDIST, global_pax(4000, "x", 20_000), "global tar header"),
+    _file(SDIST, global_pax(10, "x" * 1000, 20_000), "global tar header"),
+    _file(SDIST, pax_chain, "tar header larger than 64 KiB"),
     _file(SDIST, many_members, "more than 200,000 members"),
     _file(SDIST, two_pkg_infos, "more than one metadata file"),
     # Metadata.
@@ -590,11 +590,11 @@ HOSTILE = [
     _file(
         "evilname-1.0.tar.gz",
         tar_member("evilname-1.0/PKG-INFO", pkg_info(METADATA)),
-        "its PKG-INFO says foo, its file name evilname 1.0",
+        "PKG-INFO says foo, the file name evilname 1.0",
     ),
     _file(
         "evilname-1.0-py2.7.egg",
         lambda path: a_zip(path, {"EGG-INFO/PKG-INFO": METADATA}),
-        "its PKG-INFO says foo, its file name evilname 1.0",
+        "PKG-INFO says foo, the file name evilname 1.0",
     ),
 ]

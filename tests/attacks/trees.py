@@ -304,7 +304,7 @@ TREES = [
     Tree("10,000 empty files", many_empty),
     Tree("2,000 directories", many_directories),
     Tree("junk", junk),
-    Tree("a file of a tebibyte without bytes", sparse, {f"sparse{WHEEL}": "a sparse file"}),
+    Tree("a file of a tebibyte without bytes", sparse, {f"sparse{WHEEL}": "sparse file"}),
     Tree("a directory that is renamed", wide_and_renamed, served=(f"turn19/turned7{WHEEL}",)),
 ]  # fmt: skip
 

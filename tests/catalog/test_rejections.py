@@ -17,7 +17,7 @@ from tests.dist import make_wheel
 OLD = [
     ("a-1.zip", "duplicate: the index already has this file name, at x/a-1.zip", 5, None),
     ("b-1.zip", "content changed since it was accepted", 6, "0" * 64),
-    ("c-1.zip", "the process that examined it was killed twice", -2, None),
+    ("c-1.zip", "examiner killed twice", -2, None),
     ("d-1.zip", "cannot be read: Permission denied", -1, None),
     ("e-1.zip", "truncated or damaged archive", 7, None),
 ]

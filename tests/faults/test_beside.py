@@ -118,7 +118,7 @@ class Story:
             together.append(ended)
             self.killed += ended.was_killed
             assert "Traceback" not in ended.err, f"{ended}"
-            absent = ended.argv[0] == "remove" and "has no project" in ended.err
+            absent = ended.argv[0] == "remove" and ": project '" in ended.err
             assert ended.code == 0 or absent or (number == 0 and ended.was_killed), f"{ended}"
         self.note(together)
 

@@ -22,14 +22,14 @@ from tests.wholeness import look, package_files
 WORDS = {
     "EIO": "Input/output error",
     "ESTALE": "Stale file handle",
-    "ENOSPC": "No space left|free some disk space|free some space",
+    "ENOSPC": "No space left|free some (disk )?space",
     "EMFILE": "Too many open files",
     "EROFS": "Read-only file system",
 }
 CATALOG = r"catalog \S+/catalog.sqlite: "
 # An interpreter that cannot read a directory or a file of its modules goes on without: what it says
 # then is that there is no such module.
-UNREAD = r"the process that examines files does not start \(\S+\): [^\n]*(\w+Error: |Fatal Python)"
+UNREAD = r"examiner process: \S+ does not start: [^\n]*(\w+Error: |Fatal Python)"
 TOUCHED = {"p3-1.0", "p4-2.0", "p5-1.0", "p6-1.0", "p7-1.0", "p0-3.0"}
 
 

@@ -1,4 +1,4 @@
-"""What is read of a package file, and what is refused."""
+"""Inspection of package files: accepted forms, rejected files."""
 
 import bz2
 import gzip
@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from appliance.errors import Rejected
-from appliance.incoming import archive
+from appliance.incoming import archive, inspection
 from tests.attacks.files import (
     HOSTILE,
     METADATA,
@@ -42,13 +42,14 @@ from tests.attacks.files import (
 from tests.dist import make_sdist, make_wheel
 
 
-def inspect(path: Path) -> archive.Inspection:
+def inspect(path: Path) -> inspection.Inspection:
     with path.open("rb") as file:
-        return archive.inspect(file, path.name)
+        return inspection.inspect(file, path.name)
 
 
-def test_a_wheel_tells_everything_at_one_reading(tmp_path: Path) -> None:
-    """Digests, metadata byte for byte, Requires-Python and summary come from the file itself."""
+def test_inspect_returns_digests_and_metadata(tmp_path: Path) -> None:
+    """One reading of a wheel gives digests, Requires-Python, summary, and metadata byte for
+    byte."""
     path = make_wheel(tmp_path, "Foo.Bar", "1.0", requires_python=">=3.6", summary="A thing")
     found = inspect(path)
     content = path.read_bytes()
@@ -60,11 +61,11 @@ def test_a_wheel_tells_everything_at_one_reading(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as file:
         assert found.metadata == file.read("Foo_Bar-1.0.dist-info/METADATA")
     with path.open("rb") as file:
-        assert found.metadata == archive.read_metadata(file, path.name)
+        assert found.metadata == inspection.read_metadata(file, path.name)
 
 
-def test_a_large_file_has_the_same_digests(tmp_path: Path) -> None:
-    """A file that is not held in memory is hashed all the same."""
+def test_inspect_hashes_large_file(tmp_path: Path) -> None:
+    """A file that is too large for memory has the right digests."""
     path = tmp_path / WHEEL
     noise = random.Random(1).randbytes(17 * 1024 * 1024)
     a_zip(path, {**wheel_members(), "foo.bin": noise}, zipfile.ZIP_STORED)
@@ -82,7 +83,7 @@ SDISTS = [
 
 
 @pytest.mark.parametrize(("name", "mode"), SDISTS)
-def test_an_sdist_of_any_compression_is_read(tmp_path: Path, name: str, mode: str) -> None:
+def test_inspect_reads_sdist_of_each_compression(tmp_path: Path, name: str, mode: str) -> None:
     """PKG-INFO at the top of the archive gives Requires-Python and summary."""
     info = METADATA.encode() + b"Requires-Python: >=2.7\nSummary: old\n"
     path = a_tar(tmp_path / name, {"foo-1.0/a.py": b"", "foo-1.0/PKG-INFO": info}, mode)
@@ -90,8 +91,8 @@ def test_an_sdist_of_any_compression_is_read(tmp_path: Path, name: str, mode: st
     assert (found.requires_python, found.summary, found.metadata) == (">=2.7", "old", None)
 
 
-def test_an_sdist_without_metadata_is_taken_by_its_name(tmp_path: Path) -> None:
-    """Archives older than PKG-INFO are not lost."""
+def test_inspect_accepts_sdist_without_metadata(tmp_path: Path) -> None:
+    """An archive older than PKG-INFO is accepted by its file name."""
     path = a_tar(tmp_path / "foo-1.0.tar.gz", {"foo-1.0/setup.py": b""})
     assert inspect(path).distribution.project == "foo"
 
@@ -108,10 +109,11 @@ STATIC = [
 
 
 @pytest.mark.parametrize(("version", "dynamic", "static"), STATIC)
-def test_only_static_metadata_of_an_sdist_is_published(
+def test_sdist_publishes_only_static_metadata(
     tmp_path: Path, version: str, dynamic: str, static: bool
 ) -> None:
-    """PEP 643: from version 2.2 on, what is not marked dynamic will be so in the wheel."""
+    """Metadata of an sdist is published from version 2.2 on, unless fields are dynamic (PEP
+    643)."""
     info = f"Metadata-Version: {version}\nName: foo\nVersion: 1.0\n{dynamic}".encode()
     path = a_tar(tmp_path / "foo-1.0.tar.gz", {"foo-1.0/PKG-INFO": info})
     assert inspect(path).metadata == (info if static else None)
@@ -128,13 +130,13 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(("field", "summary"), FIELDS)
-def test_a_field_is_one_line_of_text(tmp_path: Path, field: str, summary: str | None) -> None:
-    """Folded fields are joined, and what old tools write for nothing is nothing."""
+def test_summary_is_one_line(tmp_path: Path, field: str, summary: str | None) -> None:
+    """The summary is one line: folded lines are joined, empty values and UNKNOWN are omitted."""
     assert inspect(a_wheel(tmp_path, METADATA + field)).summary == summary
 
 
-def test_a_project_is_spelled_as_its_metadata_does(tmp_path: Path) -> None:
-    """The file name's underscores are only an escape."""
+def test_metadata_gives_spelling_of_project(tmp_path: Path) -> None:
+    """The project's name is spelled as in the metadata, not as in the file name."""
     path = make_sdist(tmp_path, "bx-python", "0.7.3")
     assert inspect(path).name == "bx-python"
 
@@ -187,8 +189,8 @@ ODD: list[tuple[str, Make]] = [
 
 
 @pytest.mark.parametrize(("name", "make"), ODD)
-def test_what_pip_reads_is_taken_in(tmp_path: Path, name: str, make: Make) -> None:
-    """Rare forms are no faults, nor is what follows a whole archive."""
+def test_inspect_accepts_unusual_archives(tmp_path: Path, name: str, make: Make) -> None:
+    """Unusual forms that pip installs are accepted, also with bytes after a complete archive."""
     path = tmp_path / name
     make(path)
     assert inspect(path).distribution.project == "foo"
@@ -201,10 +203,8 @@ def test_what_pip_reads_is_taken_in(tmp_path: Path, name: str, make: Make) -> No
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda hostile: hostile.name)
-def test_a_hostile_archive_is_refused_in_little_memory(
-    tmp_path: Path, hostile: HostileFile
-) -> None:
-    """Bombs, liars and cripples get a reason, and never more memory than their bounds."""
+def test_inspect_rejects_hostile_archive(tmp_path: Path, hostile: HostileFile) -> None:
+    """A hostile archive is rejected with its reason, within the memory limit."""
     path = hostile.write(tmp_path)
     tracemalloc.start()
     try:
@@ -219,8 +219,8 @@ def test_a_hostile_archive_is_refused_in_little_memory(
 
 
 @pytest.mark.parametrize("suffix", [WHEEL, "foo-1.0.tar.gz"])
-def test_a_file_cut_anywhere_is_refused(tmp_path: Path, suffix: str) -> None:
-    """A half-copied archive is never taken for a whole one, wherever the copying stands."""
+def test_inspect_rejects_truncated_file(tmp_path: Path, suffix: str) -> None:
+    """An archive is rejected wherever it is truncated."""
     make = make_wheel if suffix == WHEEL else make_sdist
     whole = make(tmp_path, "foo", "1.0").read_bytes()
     path = tmp_path / suffix
@@ -249,10 +249,10 @@ EITHER = settings(deadline=None, suppress_health_check=list(HealthCheck), max_ex
     st.lists(st.tuples(st.integers(0, 1 << 16), st.binary(min_size=1, max_size=9)), max_size=4),
     st.integers(0, 40),
 )
-def test_damage_never_does_more_than_get_refused(
+def test_inspect_handles_any_damage(
     tmp_path: Path, kind: tuple[str, Make], damage: list[tuple[int, bytes]], cut: int
 ) -> None:
-    """Whatever a damaged disk makes of an archive, reading it ends well or with a reason."""
+    """A damaged archive is accepted or rejected, without another error."""
     name, make = kind
     path = tmp_path / name
     make(path)
@@ -269,10 +269,10 @@ def test_damage_never_does_more_than_get_refused(
     st.lists(st.tuples(st.integers(0, 2047), st.binary(min_size=1, max_size=9)), max_size=4),
     st.booleans(),
 )
-def test_headers_of_a_tar_never_do_more_than_get_refused(
+def test_inspect_handles_any_tar_header(
     tmp_path: Path, kind: tuple[str, Make], damage: list[tuple[int, bytes]], checked: bool
 ) -> None:
-    """Also under a compression that is whole, with a checksum that says that all is well."""
+    """A tar with damaged headers is accepted or rejected, even with a valid checksum."""
     name, _ = kind
     records = b"30 GNU.sparse.map=1,2\n28 GNU.sparse.size=1\n"
     pax = tarfile.TarInfo("pax")
@@ -296,8 +296,8 @@ def test_headers_of_a_tar_never_do_more_than_get_refused(
 
 @EITHER
 @given(st.sampled_from([name for name, _ in WHOLE]), st.binary(max_size=600))
-def test_noise_is_refused(tmp_path: Path, name: str, noise: bytes) -> None:
-    """Bytes that are no archive end with a reason."""
+def test_inspect_handles_random_bytes(tmp_path: Path, name: str, noise: bytes) -> None:
+    """Random bytes are rejected with a reason."""
     path = tmp_path / name
     path.write_bytes(noise)
     refused_or_read(path)
@@ -305,8 +305,8 @@ def test_noise_is_refused(tmp_path: Path, name: str, noise: bytes) -> None:
 
 @EITHER
 @given(st.one_of(st.binary(max_size=300), st.text(max_size=300).map(str.encode)))
-def test_any_metadata_is_read_or_refused(tmp_path: Path, text: bytes) -> None:
-    """Whatever stands where fields should."""
+def test_inspect_handles_any_metadata(tmp_path: Path, text: bytes) -> None:
+    """Any bytes as metadata are read or rejected, without another error."""
     wheel(METADATA.encode() + text)(tmp_path / WHEEL)
     refused_or_read(tmp_path / WHEEL)
 
@@ -333,21 +333,20 @@ AGREEING = [
 
 @pytest.mark.parametrize(("filename", "version", "shown"), AGREEING)
 @pytest.mark.parametrize("info", ["file", "metadata"])
-def test_a_wheel_whose_versions_clients_take_for_one_is_accepted(
+def test_inspect_accepts_equal_versions(
     tmp_path: Path, filename: str, version: str, shown: str, info: str
 ) -> None:
-    """Dashes are underscores in file names, a local version may stand in the name only. The page
-    shows the release that the file name says, as clients read it there."""
+    """Versions that clients treat as equal agree; the page shows the one of the file name."""
     spelled = filename.split("-")[1] if info == "file" else version.replace("-", "_")
     text = f"Metadata-Version: 2.1\nName: foo\nVersion: {version}\n"
     wheel(text, info=f"foo-{spelled}.dist-info")(tmp_path / filename)
     assert inspect(tmp_path / filename).distribution.version == shown
 
 
-def test_a_local_version_within_is_another_release(tmp_path: Path) -> None:
-    """What is built for one machine is not what the file name says."""
+def test_inspect_rejects_local_version_of_metadata_only(tmp_path: Path) -> None:
+    """A local version in the metadata only is another release."""
     wheel(METADATA.replace("1.0", "1.0+cu130"))(tmp_path / WHEEL)
-    with pytest.raises(Rejected, match=r"METADATA says foo 1\.0\+cu130, its file name foo 1\.0"):
+    with pytest.raises(Rejected, match=r"METADATA says foo 1\.0\+cu130, the file name foo 1\.0"):
         inspect(tmp_path / WHEEL)
 
 
@@ -367,15 +366,15 @@ SAME_PROJECT = [
 
 
 @pytest.mark.parametrize(("filename", "name"), SAME_PROJECT)
-def test_an_sdist_is_of_the_project_that_it_says(tmp_path: Path, filename: str, name: str) -> None:
-    """In any spelling, or in none, as the oldest do."""
+def test_inspect_accepts_spellings_of_project(tmp_path: Path, filename: str, name: str) -> None:
+    """An sdist may spell its project differently, or omit it."""
     info = f"Metadata-Version: 1.0\nName: {name}\nVersion: 1.0\n".encode()
     path = a_tar(tmp_path / filename, {"x/PKG-INFO": info})
     assert inspect(path).distribution.filename == filename
 
 
-def test_metadata_that_is_not_utf8_is_not_published(tmp_path: Path) -> None:
-    """pip dies of it (PEP 566 wants UTF-8); the file itself installs."""
+def test_metadata_without_utf8_is_not_published(tmp_path: Path) -> None:
+    """Metadata that is not UTF-8 is not published, as pip fails on it; the file is accepted."""
     raw = METADATA.encode() + "Author: Grüße\n".encode("latin-1")
     wheel(raw)(tmp_path / WHEEL)
     found = inspect(tmp_path / WHEEL)
@@ -392,25 +391,25 @@ SPECIFIERS = [
 
 
 @pytest.mark.parametrize(("wanted", "offered"), SPECIFIERS)
-def test_requires_python_that_no_client_parses_is_not_offered(
+def test_invalid_requires_python_is_omitted(
     tmp_path: Path, wanted: str, offered: str | None
 ) -> None:
-    """uv leaves out a file whose requirement it cannot read; without one it is installed."""
+    """An invalid Requires-Python is omitted, since uv ignores a file with one."""
     wheel(METADATA + f"Requires-Python: {wanted}\n")(tmp_path / WHEEL)
     assert inspect(tmp_path / WHEEL).requires_python == offered
 
 
-def test_a_summary_is_cut_for_lists(tmp_path: Path) -> None:
-    """A page of all projects is no place for an essay."""
+def test_summary_is_truncated(tmp_path: Path) -> None:
+    """A long summary is truncated for the page of all projects."""
     wheel(METADATA + "Summary: " + "x" * 5000 + "\n")(tmp_path / WHEEL)
     assert inspect(tmp_path / WHEEL).summary == "x" * 2048
 
 
-def test_members_of_an_old_file_are_not_unpacked(tmp_path: Path) -> None:
-    """Nobody writes to it any more, so that only its headers are compared: that is cheap."""
+def test_old_file_is_not_unpacked(tmp_path: Path) -> None:
+    """The members of an old file are not unpacked: only its headers are compared."""
     path = tmp_path / WHEEL
     rotten(path)
-    with pytest.raises(Rejected, match="is not what its checksum says"):
+    with pytest.raises(Rejected, match=r"checksum of .* does not match"):
         inspect(path)
     os.utime(path, (1e9, 1e9))
     assert inspect(path).distribution.project == "foo"

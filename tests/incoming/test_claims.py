@@ -1,5 +1,5 @@
-"""No base answers for a project while its own index has a file that may be of it, or had one that
-nobody said was deleted (dependency confusion)."""
+"""Claims: no base answers for a project while its own index has, or may have, a file of it
+(dependency confusion)."""
 
 import errno
 import os
@@ -53,11 +53,13 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("filename", "projects"), NAMES)
-def test_what_a_file_may_be_of(filename: str, projects: list[str]) -> None:
+def test_possible_projects_of_file(filename: str, projects: list[str]) -> None:
+    """A file name gives each project that its file may belong to."""
     assert list(possible(f"some-9.9/{filename}")) == projects
 
 
-def test_one_name_is_not_of_any_number_of_projects() -> None:
+def test_possible_projects_are_limited() -> None:
+    """The number of projects that one file name claims is limited."""
     assert len(possible(f"a{'-1' * 50}.zip")) == 11
 
 
@@ -73,10 +75,11 @@ def told(given: Spec) -> str:
 
 
 @pytest.mark.parametrize(("filename", "projects"), [each for each in NAMES if each[1]])
-def test_a_refused_file_keeps_each_project_that_it_may_be_of(
+def test_rejected_file_claims_possible_projects(
     team: Spec, tmp_path: Path, filename: str, projects: list[str]
 ) -> None:
-    """However its name is split; when it is gone the base answers."""
+    """A rejected file claims each project that its name may mean; after its deletion the base
+    answers."""
     for name in projects:
         make_sdist(tmp_path / "main", name, "99.0")
     (tmp_path / "team" / filename).write_bytes(b"no archive")
@@ -88,10 +91,8 @@ def test_a_refused_file_keeps_each_project_that_it_may_be_of(
     assert all((shown(team, "team") or {})[name] for name in projects)
 
 
-def test_a_file_that_is_spoilt_keeps_the_project_of_its_metadata(
-    team: Spec, tmp_path: Path
-) -> None:
-    """Its name may say another one."""
+def test_damaged_file_claims_project_of_metadata(team: Spec, tmp_path: Path) -> None:
+    """A damaged file claims the project of its former metadata, even if its name means another."""
     make_wheel(tmp_path / "main", "foo-bar", "9.0")
     path = make_sdist(tmp_path / "team", "foo-bar", "final")
     path = path.rename(tmp_path / "team" / "foo-bar-final.tar.gz")
@@ -102,11 +103,11 @@ def test_a_file_that_is_spoilt_keeps_the_project_of_its_metadata(
     assert (shown(team, "team") or {})["foo-bar"] == []
 
 
-def test_a_directory_that_gives_way_to_a_link_keeps_its_projects(
+def test_files_behind_link_claim_projects(
     team: Spec, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its files are off the pages, refused ones keep theirs as well; all come back when it is a
-    directory again; when the link goes they are gone."""
+    """Files behind a new symbolic link leave the pages and claim their projects, until the
+    directory returns or the link is deleted."""
     inside = tmp_path / "team" / "inside"
     (inside / "deep").mkdir(parents=True)
     make_wheel(inside, "private", "1.0")
@@ -123,7 +124,8 @@ def test_a_directory_that_gives_way_to_a_link_keeps_its_projects(
     for _ in range(2):
         update(team)
         assert shown(team, "team") == {name: [] for name in own}
-        assert f"team: 3 files are behind {inside}, which is a symbolic link now" in caplog.text
+        link = f"team: {inside}: now a symbolic link, which is not followed, so that 3 files"
+        assert link in caplog.text
         caplog.clear()
         with Catalog(team.catalog).read() as reader:
             assert [refusal.path for refusal in reader.rejections("team")] == ["inside"]
@@ -143,8 +145,8 @@ def test_a_directory_that_gives_way_to_a_link_keeps_its_projects(
     assert shown(team, "team") == {name: [wheel(name, "9.0")] for name in own}
 
 
-def test_a_link_to_where_the_directory_is_now_keeps_nothing(lab: Lab) -> None:
-    """Whichever of the two is heard of first."""
+def test_link_to_moved_directory_claims_nothing(lab: Lab) -> None:
+    """A symbolic link to the moved directory claims nothing, whichever event is read first."""
     old, new = lab.packages / "old", lab.packages / "new"
     old.mkdir()
     make_wheel(old, "foo", "1.0")
@@ -186,10 +188,11 @@ LOSSES: list[Callable[[Spec], None]] = [lambda given: lose(given.catalog), damag
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=["lost", "damaged", "restored"])
-def test_files_that_vanish_with_the_catalog_keep_their_projects(
+def test_files_lost_with_catalog_claim_projects(
     team: Spec, tmp_path: Path, loss: Callable[[Spec], None]
 ) -> None:
-    """They are told, until somebody says that they were deleted, or they are back."""
+    """Files that vanish with the catalog claim their projects, until they return or their deletion
+    is confirmed."""
     for name in MANY:
         make_wheel(tmp_path / "team", name, "1.0")
         make_wheel(tmp_path / "main", name, "9.0")
@@ -205,7 +208,7 @@ def test_files_that_vanish_with_the_catalog_keep_their_projects(
         pages = shown(team, "team") or {}
         assert {name: pages[name] for name in MANY} == {name: [] for name in MANY}
         assert pages["stays"] == [wheel("stays", "1.0")]
-    assert "team: 12 of 13 files vanished at once" in told(team)
+    assert "team: 12 of 13 files vanished in bulk" in told(team)
     shutil.copy(elsewhere / wheel("p0", "1.0"), tmp_path / "team")
     update(team)
     assert (shown(team, "team") or {})["p0"] == [wheel("p0", "1.0")]
@@ -215,9 +218,9 @@ def test_files_that_vanish_with_the_catalog_keep_their_projects(
     assert "vanished" not in told(team)
 
 
-def test_the_same_of_two_files_with_one_name_is_served_after_a_loss(lab: Lab) -> None:
-    """That which was published, and not the first of the folder; the other one when that is gone
-    as well."""
+def test_published_duplicate_is_served_after_loss(lab: Lab) -> None:
+    """After the loss of the catalog the published one of two files with the same name is served;
+    the other one after its deletion."""
     for part in ("a", "b"):
         (lab.packages / part).mkdir()
     first = make_wheel(lab.packages / "b", "foo", "1.0", summary="published")
@@ -236,8 +239,9 @@ def test_the_same_of_two_files_with_one_name_is_served_after_a_loss(lab: Lab) ->
     assert lab.refused() == {}
 
 
-def test_what_is_remembered_is_not_told_of_as_refused(lab: Lab) -> None:
-    """Nobody has looked at it; when it was, the journal has one line of it."""
+def test_unreachable_file_is_not_rejected(lab: Lab) -> None:
+    """An unreachable file is not reported as rejected; after its examination the journal has one
+    entry."""
     make_wheel(lab.packages, "foo", "1.0")
     make_wheel(lab.packages, "bar", "1.0")
     lab.once()
@@ -254,16 +258,16 @@ def test_what_is_remembered_is_not_told_of_as_refused(lab: Lab) -> None:
     assert lines == [("added", "foo"), ("cleared", "bar")]
 
 
-def test_a_release_that_is_taken_back_knows_one_claim(lab: Lab) -> None:
-    """What an older version reads of it, and no more, is as it was."""
+def test_older_version_reads_one_claim(lab: Lab) -> None:
+    """An older version reads one claim of a file, as before."""
     (lab.packages / "foo-2-1.tar.gz").write_bytes(b"no archive")
     lab.once()
     with closing(sqlite3.connect(lab.spec.catalog)) as connection:
         assert connection.execute("SELECT project FROM claim").fetchall() == [("foo",)]
 
 
-def test_a_catalog_of_before_learns_what_else_files_may_be_of(team: Spec, tmp_path: Path) -> None:
-    """As it is opened, refused files are looked at again."""
+def test_migration_adds_claims(team: Spec, tmp_path: Path) -> None:
+    """The migration of an older catalog adds claims: rejected files are examined again."""
     for name in ("foo", "foo-2"):
         make_wheel(tmp_path / "main", name, "9.0")
     (tmp_path / "team" / "foo-2-1.tar.gz").write_bytes(b"no archive")
@@ -280,10 +284,11 @@ def test_a_catalog_of_before_learns_what_else_files_may_be_of(team: Spec, tmp_pa
 # --- found by reading ---------------------------------------------------------------------------
 
 
-def test_a_disk_that_is_away_with_the_catalog_keeps_refused_names(
+def test_missing_disk_claims_rejected_names(
     team: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Although what was accepted there is remembered: what was refused is not."""
+    """While a disk and the catalog are missing, no base answers for files that were rejected
+    there."""
     disk = tmp_path / "team" / "disk"
     disk.mkdir()
     make_wheel(disk, "other", "1.0")
@@ -326,10 +331,8 @@ def spoilt(lab: Lab, old: Path, new: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [copied, renamed_without_a_catalog, spoilt])
-def test_a_file_comes_in_where_another_of_its_name_is_of_no_use(
-    lab: Lab, step: Callable[[Lab, Path, Path], None]
-) -> None:
-    """Behind a link, or damaged."""
+def test_file_replaces_useless_duplicate(lab: Lab, step: Callable[[Lab, Path, Path], None]) -> None:
+    """A file is accepted if the other file of its name is damaged or behind a symbolic link."""
     old, new = lab.packages / "old", lab.packages / "new"
     old.mkdir()
     make_wheel(old, "foo", "1.0")
@@ -340,8 +343,8 @@ def test_a_file_comes_in_where_another_of_its_name_is_of_no_use(
     assert f"new/{wheel('foo', '1.0')}" not in lab.refused()
 
 
-def test_a_directory_that_is_renamed_while_the_catalog_is_lost_is_no_loss(lab: Lab) -> None:
-    """Its files have other paths, and all of them come in."""
+def test_directory_renamed_while_catalog_is_lost(lab: Lab) -> None:
+    """All files of a directory are accepted that was renamed while the catalog was lost."""
     old = lab.packages / "old"
     old.mkdir()
     for name in MANY:
@@ -356,8 +359,9 @@ def test_a_directory_that_is_renamed_while_the_catalog_is_lost_is_no_loss(lab: L
     assert confirm_deletions(lab.spec, lab.index) == 0
 
 
-def test_accepting_changes_is_no_deletion(team: Spec, tmp_path: Path) -> None:
-    """Files that vanished with a damaged catalog are kept, whatever else is accepted."""
+def test_accepting_changes_confirms_no_deletion(team: Spec, tmp_path: Path) -> None:
+    """Accepting changed bytes does not confirm the deletion of files that vanished with a damaged
+    catalog."""
     for name in MANY:
         make_wheel(tmp_path / "team", name, "1.0")
         make_wheel(tmp_path / "main", name, "9.0")
@@ -370,8 +374,8 @@ def test_accepting_changes_is_no_deletion(team: Spec, tmp_path: Path) -> None:
     assert confirm_deletions(team, "team") == len(MANY)
 
 
-def test_files_behind_a_link_keep_their_projects_over_damage(team: Spec, tmp_path: Path) -> None:
-    """A catalog that is made anew from a damaged one knows them still."""
+def test_rebuild_keeps_claims_of_files_behind_link(team: Spec, tmp_path: Path) -> None:
+    """Files behind a symbolic link claim their projects after a rebuild of a damaged catalog."""
     inside = tmp_path / "team" / "inside"
     inside.mkdir()
     make_wheel(inside, "private", "1.0")
@@ -385,8 +389,8 @@ def test_files_behind_a_link_keep_their_projects_over_damage(team: Spec, tmp_pat
     assert shown(team, "team") == {"private": []}
 
 
-def test_a_copy_of_a_version_before_is_restored_with_all_claims(team: Spec, tmp_path: Path) -> None:
-    """It is brought up before it is taken over."""
+def test_restore_migrates_claims(team: Spec, tmp_path: Path) -> None:
+    """A backup of an older version is migrated before its rows are copied."""
     make_wheel(tmp_path / "main", "foo-2", "9.0")
     (tmp_path / "team" / "foo-2-1.tar.gz").write_bytes(b"no archive")
     update(team)
@@ -402,11 +406,11 @@ def test_a_copy_of_a_version_before_is_restored_with_all_claims(team: Spec, tmp_
     assert shown(team, "team") == {"foo": [], "foo-2": []}
 
 
-def test_no_base_answers_while_a_copy_is_restored(
+def test_no_base_answers_during_restore(
     team: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For what was refused since, as the copy knows nothing of it: readers keep the old pages until
-    all was scanned, and if the packages directory is away."""
+    """While a backup is restored, pages stay and no base answers for a file rejected since, even
+    without the packages directory."""
     make_wheel(tmp_path / "team", "x", "1.0")
     make_wheel(tmp_path / "main", "private", "9.0")
     update(team)
@@ -430,17 +434,15 @@ def test_no_base_answers_while_a_copy_is_restored(
     assert shown(team, "team") == before
 
 
-def test_a_file_that_is_copied_at_the_first_scan_keeps_its_project(
-    team: Spec, tmp_path: Path
-) -> None:
-    """As no base answered for it before, none does until it is whole."""
+def test_unfinished_file_claims_project_at_first_scan(team: Spec, tmp_path: Path) -> None:
+    """A file that is being written during the first scan claims its project."""
     make_wheel(tmp_path / "main", "private", "9.0")
     path = make_wheel(tmp_path / "team", "private", "1.0")
     os.utime(path)
     scanner = Scanner(team, Catalog(team.catalog, create=True), "team")
     assert list(scanner.scan()) == [False]
     assert scanner.waiting == {path.name}
-    scanner.note_scan()
+    scanner.record_scan()
     with Catalog(team.catalog).read() as reader:
         project = reader.project("team", "private")
         assert project is not None
@@ -451,8 +453,8 @@ def test_a_file_that_is_copied_at_the_first_scan_keeps_its_project(
         assert reader.project("team", "private") is None
 
 
-def test_a_duplicate_keeps_the_other_project_that_it_may_be_of(lab: Lab) -> None:
-    """Two files of one name may be of two projects."""
+def test_duplicate_claims_other_project(lab: Lab) -> None:
+    """A duplicate claims the other project that its name may mean."""
     for part, name, version in (("a", "foo", "2-1"), ("b", "foo-2", "1")):
         (lab.packages / part).mkdir()
         made = make_sdist(lab.packages / part, name, version)
@@ -463,8 +465,8 @@ def test_a_duplicate_keeps_the_other_project_that_it_may_be_of(lab: Lab) -> None
     assert lab.page("foo-2") is not None
 
 
-def test_claims_that_a_release_taken_back_left_go_with_a_rebuild(lab: Lab) -> None:
-    """An older version knew nothing of the table."""
+def test_rebuild_drops_stale_claims(lab: Lab) -> None:
+    """A rebuild drops claims that an older version left behind."""
     bad = lab.packages / "foo-2-1.tar.gz"
     bad.write_bytes(b"no archive")
     lab.once()
@@ -477,10 +479,10 @@ def test_claims_that_a_release_taken_back_left_go_with_a_rebuild(lab: Lab) -> No
     assert lab.projects() == []
 
 
-def test_a_confirmation_is_heard_by_a_watcher_that_waits_for_a_disk(
+def test_watcher_reads_confirmation_for_missing_disk(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It looks at what was remembered of the disks once more."""
+    """A watcher that waits for a disk reads the confirmation of another process."""
     disk = lab.packages / "disk"
     disk.mkdir()
     mounts = {"disk": "8:1 /"}
@@ -488,18 +490,16 @@ def test_a_confirmation_is_heard_by_a_watcher_that_waits_for_a_disk(
     lab.once()
     mounts.clear()
     scanner = Scanner(lab.spec, lab.catalog, lab.index)
-    assert scanner.missing() == ["disk"]
+    assert scanner.missing_mounts() == ["disk"]
     confirm_deletions(lab.spec, lab.index)
-    assert scanner.missing() == []
+    assert scanner.missing_mounts() == []
 
 
 # --- found by attacks ---------------------------------------------------------------------------
 
 
-def test_a_file_that_is_coming_keeps_the_project_of_one_that_goes(
-    team: Spec, tmp_path: Path
-) -> None:
-    """An upgrade by `cp` and `rm`: the new file has to settle first."""
+def test_new_file_claims_project_of_deleted_file(team: Spec, tmp_path: Path) -> None:
+    """An upgrade by `cp` and `rm` keeps the project claimed while the new file is settling."""
     old = make_wheel(tmp_path / "team", "private", "1.0")
     make_wheel(tmp_path / "main", "private", "9.0")
     update(team)
@@ -522,10 +522,8 @@ def test_a_file_that_is_coming_keeps_the_project_of_one_that_goes(
 
 
 @pytest.mark.parametrize("is_running", [True, False])
-def test_a_link_that_is_turned_to_an_empty_directory_is_no_deletion(
-    tmp_path: Path, is_running: bool
-) -> None:
-    """The packages directory may be a link, and the disk behind it not be mounted yet."""
+def test_link_to_empty_directory_deletes_nothing(tmp_path: Path, is_running: bool) -> None:
+    """A packages directory that is a symbolic link to an unmounted disk loses no files."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "empty").mkdir()
     (tmp_path / "team").symlink_to(tmp_path / "disk")
@@ -537,19 +535,19 @@ def test_a_link_that_is_turned_to_an_empty_directory_is_no_deletion(
     (tmp_path / "team").symlink_to(tmp_path / "empty")
     if is_running:
         with watched(Watcher(team)):
-            eventually(lambda: "is empty, and not the one it was" in told(team))
+            eventually(lambda: "empty, and a different directory than before" in told(team))
     else:
-        with pytest.raises(DirectoryMissing, match="is empty, and not the one it was"):
+        with pytest.raises(DirectoryMissing, match="empty, and a different directory than before"):
             update(team)
     assert shown(team, "team") == {"private": [wheel("private", "1.0")]}
 
 
 @pytest.mark.parametrize("place", ["sub", ""])
-def test_what_is_mounted_over_files_deletes_none(
+def test_mount_over_files_deletes_none(
     team: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    """They stay listed and are told of until it is unmounted, or somebody confirms that they are
-    gone."""
+    """Files below a new mount point remain listed and reported, until it is unmounted or the
+    deletion is confirmed."""
     top = tmp_path / "team"
     (top / "sub").mkdir()
     path = make_wheel(top / "sub", "private", "1.0")
@@ -563,14 +561,14 @@ def test_what_is_mounted_over_files_deletes_none(
     scanner = Scanner(team, Catalog(team.catalog), "team")
     for _ in range(2):
         list(scanner.scan())
-        (text,) = scanner.troubles
-        assert f"what is mounted at {top / place} hides 1 files" in text
+        (text,) = scanner.problems
+        assert f"{top / place}: the file system mounted there hides 1 files" in text
         update(team)
         assert (shown(team, "team") or {})["private"] == [path.name]
     mounts.clear()
     (tmp_path / path.name).rename(path)
     list(scanner.scan())
-    assert scanner.troubles == []
+    assert scanner.problems == []
     mounts[place] = "8:1 /"
     path.unlink()
     list(scanner.scan())
@@ -579,14 +577,16 @@ def test_what_is_mounted_over_files_deletes_none(
     assert (shown(team, "team") or {})["private"] == [wheel("private", "9.0")]
 
 
-def test_a_loop_of_links_is_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_loop_of_links_is_missing_directory(tmp_path: Path) -> None:
+    """A loop of symbolic links counts as a missing packages directory."""
     (tmp_path / "packages").symlink_to("packages")
     with pytest.raises(DirectoryMissing, match="Too many levels of symbolic links"):
         PackagesDirectory(tmp_path / "packages").identity()
 
 
-def test_what_goes_is_left_for_a_scan_where_not_all_is_heard(lab: Lab) -> None:
-    """It may have moved to where nothing is heard from."""
+def test_deletion_waits_for_scan_without_all_watches(lab: Lab) -> None:
+    """A missing file remains until a full scan if not all directories are watched: it may have
+    moved."""
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     (lab.packages / "deep").mkdir()
@@ -598,10 +598,10 @@ def test_what_goes_is_left_for_a_scan_where_not_all_is_heard(lab: Lab) -> None:
     assert [change.action for change in lab.journal()] == ["added", "moved"]
 
 
-def test_a_trouble_that_has_passed_is_told_no_more(
+def test_problem_ends_after_success(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What kept the watcher from its work at first, once it works."""
+    """A problem at the start of the watcher is not reported any more when it works."""
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     watching = Watcher(lab.spec)
@@ -613,12 +613,12 @@ def test_a_trouble_that_has_passed_is_told_no_more(
 
     monkeypatch.setattr(watching, "_open", fail_once)
     with watched(watching):
-        eventually(lambda: "is full: free some space" in caplog.text)
+        eventually(lambda: "disk full; free some disk space" in caplog.text)
         eventually(lambda: status(lab.spec)["problems"] == [])
 
 
-def test_files_behind_a_link_are_told_of_while_they_are(lab: Lab) -> None:
-    """Not only when all is scanned the next time."""
+def test_files_behind_link_are_reported(lab: Lab) -> None:
+    """Files behind a symbolic link are reported as long as it exists, without a full scan."""
     inside = lab.packages / "inside"
     inside.mkdir()
     make_wheel(inside, "foo", "1.0")
@@ -626,14 +626,14 @@ def test_files_behind_a_link_are_told_of_while_they_are(lab: Lab) -> None:
         eventually(lambda: lab.files("foo"))
         inside.rename(lab.packages.parent / "large")
         inside.symlink_to(lab.packages.parent / "large")
-        eventually(lambda: "1 files are behind" in str(status(lab.spec)["problems"]))
+        eventually(lambda: "1 files are unreachable" in str(status(lab.spec)["problems"]))
         inside.unlink()
         (lab.packages.parent / "large").rename(inside)
         eventually(lambda: lab.files("foo") and status(lab.spec)["problems"] == [])
 
 
-def test_copies_take_the_place_of_what_vanished(lab: Lab) -> None:
-    """`cp -r old new; rm -r old`, as `mv` to another disk does: no file is asked about."""
+def test_copies_replace_vanished_files(lab: Lab) -> None:
+    """`cp -r old new; rm -r old`, as `mv` to another disk does, needs no confirmation."""
     old, new = lab.packages / "old", lab.packages / "new"
     old.mkdir()
     for name in MANY:
@@ -652,10 +652,8 @@ def test_copies_take_the_place_of_what_vanished(lab: Lab) -> None:
     assert lab.accepted() == {f"new/{wheel(name, '1.0')}" for name in MANY}
 
 
-def test_what_is_remembered_of_disks_is_written_again(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Somebody may remove the file while a disk is away."""
+def test_record_of_mounts_is_rewritten(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record of mount points that was deleted is written again."""
     (lab.packages / "disk").mkdir()
     mounts = {"disk": "8:1 /"}
     monkeypatch.setattr(mountinfo, "mounts_below", lambda root: dict(mounts))
@@ -664,15 +662,13 @@ def test_what_is_remembered_of_disks_is_written_again(
     mounts.clear()
     file = lab.spec.state / "places" / f"{lab.index}.json"
     file.unlink()
-    assert scanner.missing() == ["disk"]
+    assert scanner.missing_mounts() == ["disk"]
     list(scanner.scan())
     assert "disk" in file.read_text()
 
 
-def test_a_move_that_is_heard_while_a_scan_ends_is_no_deletion(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is gone when all was compared is let go after what happened was heard."""
+def test_move_during_scan_is_no_deletion(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan removes missing files only after the events of its duration were read."""
     old, new = lab.packages / "z", lab.packages / "a"
     old.mkdir()
     make_wheel(old, "foo", "1.0")
@@ -681,7 +677,7 @@ def test_a_move_that_is_heard_while_a_scan_ends_is_no_deletion(
     walk = PackagesDirectory.walk
 
     def rename_behind(self: PackagesDirectory, tally: Walked | None = None) -> Iterator[Entry]:
-        """The scan has passed where it goes to, and finds nothing where it was."""
+        """Move a file to a path that the scan has passed."""
         old.rename(new)
         return iter(())
 

@@ -1,4 +1,4 @@
-"""The packages directory: what may be opened in it."""
+"""The packages directory: opening files, and paths in it."""
 
 import os
 from pathlib import Path
@@ -29,8 +29,8 @@ def root(tmp_path: Path) -> Path:
     ("path", "content"),
     [("a", "a"), ("sub/deep/b", "b"), ("inside", "b"), ("sub/up", "a"), ("directory/deep/b", "b")],
 )
-def test_what_lies_in_the_directory_is_opened(root: Path, path: str, content: str) -> None:
-    """A file, and a link that stays inside, in any directory."""
+def test_open_beneath_opens_files_inside(root: Path, path: str, content: str) -> None:
+    """A file, and a symbolic link that stays inside, are opened in any directory."""
     with os.fdopen(open_beneath(str(root), path)) as file:
         assert file.read() == content
 
@@ -38,8 +38,8 @@ def test_what_lies_in_the_directory_is_opened(root: Path, path: str, content: st
 @pytest.mark.parametrize(
     "path", ["outside", "elsewhere/secret", "loop", "loop/a", "absent", "a/b", "sub/absent"]
 )
-def test_nothing_else_is_opened(root: Path, path: str) -> None:
-    """A link that leads out, whichever step of the path it is, and what is not there."""
+def test_open_beneath_opens_nothing_outside(root: Path, path: str) -> None:
+    """A symbolic link that leads out is not opened, at whichever component of the path."""
     with pytest.raises(OSError, match=r"Errno (2|20|40)\b"):
         os.close(open_beneath(str(root), path))
 
@@ -56,8 +56,9 @@ RELATIVE = [
 
 
 @pytest.mark.parametrize(("path", "relative"), RELATIVE)
-def test_what_an_absolute_path_means(root: Path, path: str, relative: str | None) -> None:
-    """The same path in the folder; of a name that is shown otherwise, the directory it is in."""
+def test_relative_path_of_absolute_one(root: Path, path: str, relative: str | None) -> None:
+    """An absolute path gives a relative one; with an unprintable name, that of the directory
+    above."""
     assert PackagesDirectory(root).relative(f"{root}/{path}") == relative
 
 
@@ -66,8 +67,8 @@ NOT_ENTERED = [".a", "a/.b", "lost+found", "a/@eaDir", "x.whl", "a/x.tar.gz", "a
 NOT_ENTERED += ["a\\b", "d/" * 600]
 
 
-def test_what_a_walk_does_not_go_into(tmp_path: Path) -> None:
-    """It is known by its path alone; the walk does as it says."""
+def test_is_entered_agrees_with_walk(tmp_path: Path) -> None:
+    """A walk enters the directories that is_entered permits by their paths."""
     assert [path for path in (*ENTERED, *NOT_ENTERED) if is_entered(path)] == ENTERED
     for path in (*ENTERED, *NOT_ENTERED[:-1]):
         (tmp_path / path).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Whatever happens below a directory is told, and nothing of what links lead to."""
+"""Events: each change below a directory is reported, none behind symbolic links."""
 
 import ctypes
 import errno
@@ -23,7 +23,7 @@ EXCHANGE = 2  # renameat2(2)
 
 @pytest.fixture
 def top(tmp_path: Path) -> Path:
-    """A directory with others in it, some of which nobody goes into, and one beside it."""
+    """A directory with others in it, some of which are not entered, and one beside it."""
     top = tmp_path.resolve() / "packages"
     for place in ("sub/deep/deeper", "other", ".hidden", "lost+found", "x.whl", "caf\udce9"):
         (top / place).mkdir(parents=True)
@@ -33,27 +33,27 @@ def top(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def heard(*roots: Path) -> Iterator[Events]:
-    """What happens below directories, from when all of them are followed."""
-    with Events(roots) as told:
-        eventually(lambda: told.take(0.1)[1])
-        yield told
+def watching(*roots: Path) -> Iterator[Events]:
+    """Events below directories, from when all of them are watched."""
+    with Events(roots) as reported:
+        eventually(lambda: reported.take(0.1)[1])
+        yield reported
 
 
-def hear(told: Events, path: Path) -> None:
-    """Wait until a path is told, or one that it is below."""
-    wanted = {str(path), *map(str, path.parents)}
-    eventually(lambda: wanted & told.take(0.1)[0])
+def wait_for(reported: Events, path: Path) -> None:
+    """Wait until a path or one above it is reported."""
+    expected = {str(path), *map(str, path.parents)}
+    eventually(lambda: expected & reported.take(0.1)[0])
 
 
-def is_told(told: Events, path: Path) -> None:
-    """What happens in a directory is told as just that, once what was before is told."""
+def check_reported(reported: Events, path: Path) -> None:
+    """Wait until an event of a file is reported with the path of the file."""
 
-    def tells() -> bool:
+    def is_reported() -> bool:
         path.touch()
-        return str(path) in told.take(0.1)[0]
+        return str(path) in reported.take(0.1)[0]
 
-    eventually(tells)
+    eventually(is_reported)
     path.unlink()
 
 
@@ -72,7 +72,7 @@ def write(top: Path) -> Path:
 
 
 def write_on(top: Path) -> Path:
-    """By somebody who keeps it open."""
+    """Write to a file without closing it."""
     descriptor = os.open(top / "file", os.O_WRONLY)
     os.write(descriptor, b"more")
     return top / "file"
@@ -142,11 +142,11 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda each: str(each.__name__))
-def test_every_kind_of_change_is_told(top: Path, change: Callable[[Path], Path]) -> None:
-    """By its own path."""
-    with heard(top) as told:
+def test_each_change_is_reported(top: Path, change: Callable[[Path], Path]) -> None:
+    """Each kind of change is reported with its own path."""
+    with watching(top) as reported:
         path = str(change(top))
-        eventually(lambda: path in told.take(0.1)[0])
+        eventually(lambda: path in reported.take(0.1)[0])
 
 
 # --- directories that come and go ----------------------------------------------------------------
@@ -209,18 +209,17 @@ APPEAR = [
 
 
 @pytest.mark.parametrize("change", APPEAR, ids=lambda each: str(each.__name__))
-def test_directories_that_come_are_followed(top: Path, change: Callable[[Path], None]) -> None:
-    """What is made in ``a/b/c`` at once is told, and what is made there later; how many are
-    followed is right after each."""
-    with heard(top) as told:
+def test_new_directories_are_watched(top: Path, change: Callable[[Path], None]) -> None:
+    """New directories are watched, also ``a/b/c`` created at once, and their number is right."""
+    with watching(top) as reported:
         change(top)
         (top / "a/b/c/file").touch()
-        hear(told, top / "a/b/c/file")
+        wait_for(reported, top / "a/b/c/file")
         for place in ("a", "a/b", "a/b/c"):
-            is_told(told, top / place / "later")
+            check_reported(reported, top / place / "later")
         count = sum(1 for path in (top, *top.rglob("*")) if path.is_dir())
         passed_over = 4  # as in the fixture
-        eventually(lambda: told.take(0.1) and told.followed == count - passed_over)
+        eventually(lambda: reported.take(0.1) and reported.watched == count - passed_over)
 
 
 def directory_removed(top: Path) -> None:
@@ -239,30 +238,28 @@ def directory_becomes_a_link(top: Path) -> None:
 @pytest.mark.parametrize(
     "change", [directory_removed, directory_moved_out, directory_becomes_a_link]
 )
-def test_directories_that_go_are_forgotten(top: Path, change: Callable[[Path], None]) -> None:
-    """That they went is told, and nothing of what happens in them where they are now."""
-    with heard(top) as told:
+def test_removed_directories_are_dropped(top: Path, change: Callable[[Path], None]) -> None:
+    """A removed directory is reported, and nothing in it after that."""
+    with watching(top) as reported:
         change(top)
-        hear(told, top / "sub")
-        eventually(lambda: told.take(0.1) and told.followed == 2)
-        until(told, top / "mark")
+        wait_for(reported, top / "sub")
+        eventually(lambda: reported.take(0.1) and reported.watched == 2)
+        until(reported, top / "mark")
         (top.parent / "sub/deep").mkdir(parents=True, exist_ok=True)
         (top.parent / "sub/deep/file").touch()
-        assert until(told, top / "mark2") == set()
+        assert until(reported, top / "mark2") == set()
 
 
-def until(told: Events, mark: Path) -> set[str]:
-    """What is told beside a file that is made now, up to when that is told."""
+def until(reported: Events, mark: Path) -> set[str]:
+    """Return the other paths that are reported before a file that is created now."""
     paths = set[str]()
     mark.touch()
-    eventually(lambda: paths.update(told.take(0.1)[0]) or str(mark) in paths)  # type: ignore[func-returns-value]
+    eventually(lambda: paths.update(reported.take(0.1)[0]) or str(mark) in paths)  # type: ignore[func-returns-value]
     return {path for path in paths if not path.startswith(str(mark.parent / "mark"))}
 
 
-def test_a_directory_is_followed_once_it_can_be_entered(
-    top: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """chmod is enough."""
+def test_directory_is_watched_after_chmod(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory is watched as soon as its mode permits it."""
     shut = {str(top / "other")}
     real = INotify.add_watch
 
@@ -272,19 +269,17 @@ def test_a_directory_is_followed_once_it_can_be_entered(
         return real(self, path, mask)
 
     monkeypatch.setattr(INotify, "add_watch", add_watch)
-    with heard(top) as told:
+    with watching(top) as reported:
         (top / "other/below").mkdir()
-        assert until(told, top / "mark") == set()
+        assert until(reported, top / "mark") == set()
         shut.clear()
         (top / "other").chmod(0o755)
-        hear(told, top / "other")
-        is_told(told, top / "other/below/file")
+        wait_for(reported, top / "other")
+        check_reported(reported, top / "other/below/file")
 
 
-def test_a_root_is_followed_once_it_can_be_entered(
-    top: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing tells of it, so it is tried again; then everything is to be looked at."""
+def test_root_is_watched_after_retry(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A root without permission is retried; then a full scan is requested."""
     shut = [str(top)]
     real = INotify.add_watch
 
@@ -294,37 +289,37 @@ def test_a_root_is_followed_once_it_can_be_entered(
         return real(self, path, mask)
 
     monkeypatch.setattr(INotify, "add_watch", add_watch)
-    with heard(top) as told:
-        assert told.followed == 0
+    with watching(top) as reported:
+        assert reported.watched == 0
         shut.clear()
-        eventually(lambda: told.take(0.1)[1])
-        is_told(told, top / "sub/file")
+        eventually(lambda: reported.take(0.1)[1])
+        check_reported(reported, top / "sub/file")
 
 
-def test_a_disk_that_goes_is_told(top: Path) -> None:
-    """By the path that it was at."""
+def test_unmount_is_reported(top: Path) -> None:
+    """An unmounted disk is reported by the path of its mount point."""
     with tmpfs(top / "other"):
         (top / "other/below").mkdir()
-        with heard(top) as told:
-            is_told(told, top / "other/below/file")
-            assert told.followed == 6
+        with watching(top) as reported:
+            check_reported(reported, top / "other/below/file")
+            assert reported.watched == 6
             assert os.system(f"umount {top / 'other'}") == 0
-            hear(told, top / "other")
-            eventually(lambda: told.take(0.1) and told.followed == 4)
+            wait_for(reported, top / "other")
+            eventually(lambda: reported.take(0.1) and reported.watched == 4)
 
 
-def test_a_directory_that_is_there_twice_is_told_twice(top: Path) -> None:
-    """Bind mounts are no links: a file has two paths, and stays at one when the other goes."""
+def test_bind_mount_is_reported_twice(top: Path) -> None:
+    """A directory with two mount points is reported with both paths."""
     if os.system(f"mount --bind {top / 'sub'} {top / 'other'} 2>/dev/null") != 0:
         pytest.skip("needs the right to mount")
     try:
-        with heard(top) as told:
+        with watching(top) as reported:
             (top / "sub/deep/file").touch()
-            places, seen = {str(top / each / "deep/file") for each in ("sub", "other")}, set[str]()
-            eventually(lambda: seen.update(told.take(0.1)[0]) or places <= seen)  # type: ignore[func-returns-value]
+            paths, seen = {str(top / each / "deep/file") for each in ("sub", "other")}, set[str]()
+            eventually(lambda: seen.update(reported.take(0.1)[0]) or paths <= seen)  # type: ignore[func-returns-value]
             (top / "sub/deep").rename(top / "sub/renamed")
             for place in ("sub", "other"):
-                is_told(told, top / place / "renamed/deeper/file")
+                check_reported(reported, top / place / "renamed/deeper/file")
     finally:
         assert os.system(f"umount --lazy {top / 'other'}") == 0
 
@@ -344,15 +339,15 @@ LINKS = {
 @pytest.mark.parametrize("when", ["before", "later", "within"])
 @pytest.mark.parametrize("name", LINKS)
 def test_links_are_not_followed(top: Path, name: str, when: str) -> None:
-    """What happens is told by the paths of the directories, whatever links lead to them, and when
-    the link is gone, too; nothing of what is only behind a link."""
+    """Changes are reported with the paths of directories, never with those of symbolic links to
+    them."""
     place, target = top / LINKS[name][0], LINKS[name][1]
     if when == "before":
         place.symlink_to(target)
-    with heard(top) as told:
+    with watching(top) as reported:
         if when == "later":
             place.symlink_to(target)
-            hear(told, place)
+            wait_for(reported, place)
         if when == "within":  # a directory that comes
             (top / "sub").rename(top.parent / "sub")
             place = top / "sub" / "link"
@@ -360,16 +355,16 @@ def test_links_are_not_followed(top: Path, name: str, when: str) -> None:
             (top.parent / "sub").rename(top / "sub")
         for mark in ("mark", "mark2"):
             for each in ("", "sub", "sub/deep", "sub/deep/deeper", "other"):
-                is_told(told, top / each / "file2")
+                check_reported(reported, top / each / "file2")
             (top.parent / "outside/below/file").touch()
             (top.parent / "outside/below/file").unlink()
-            assert told.followed == 5
-            assert not any(f"{place}/" in path for path in until(told, top / mark))
+            assert reported.watched == 5
+            assert not any(f"{place}/" in path for path in until(reported, top / mark))
             place.unlink(missing_ok=True)
 
 
-def test_a_link_on_the_way_is_not_followed(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even one that takes a directory's place just before that is listed."""
+def test_link_in_path_is_not_followed(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A symbolic link that replaces a directory just before it is listed is not followed."""
     real = open_without_links
 
     def swap(root: str, path: str) -> int:
@@ -378,37 +373,33 @@ def test_a_link_on_the_way_is_not_followed(top: Path, monkeypatch: pytest.Monkey
             (top / "sub").symlink_to("../sub")
         return real(root, path)
 
-    with heard(top) as told:
+    with watching(top) as reported:
         shutil.move(top / "sub", top.parent / "came")
-        hear(told, top / "sub")
+        wait_for(reported, top / "sub")
         monkeypatch.setattr("appliance.incoming.events.open_without_links", swap)
         (top.parent / "came").rename(top / "sub")
-        hear(told, top / "sub")
-        eventually(lambda: told.take(0.1) and told.followed == 2)
-        until(told, top / "mark")
+        wait_for(reported, top / "sub")
+        eventually(lambda: reported.take(0.1) and reported.watched == 2)
+        until(reported, top / "mark")
         (top.parent / "sub/deep/deeper/file").touch()
-        assert until(told, top / "mark2") == set()
+        assert until(reported, top / "mark2") == set()
 
 
 # --- limits --------------------------------------------------------------------------------------
 
 
-def test_more_than_is_kept_is_told_as_everything(
-    top: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Names are not collected without end."""
+def test_many_events_request_scan(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After too many events to keep, a full scan is requested."""
     monkeypatch.setattr(events, "_MANY_PATHS", 10)
-    with heard(top) as told:
+    with watching(top) as reported:
         for number in range(100):
             (top / f"file{number}").touch()
-        eventually(lambda: told.take(0)[1])
-        is_told(told, top / "last")
+        eventually(lambda: reported.take(0)[1])
+        check_reported(reported, top / "last")
 
 
-def test_what_the_system_loses_is_told_as_everything(
-    top: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its queue ran over: directories that came meanwhile are followed all the same."""
+def test_overflow_requests_scan(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an overflow of the queue a full scan is requested, and new directories are watched."""
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     if most > 100_000:
         pytest.skip("the system keeps too many to lose one")
@@ -418,23 +409,22 @@ def test_what_the_system_loses_is_told_as_everything(
         may_read.wait()
         return real(self, timeout=timeout)
 
-    with heard(top) as told:
+    with watching(top) as reported:
         monkeypatch.setattr(INotify, "read", read)
         for _ in range(most // 2 + 1):
             (top / "file").rename(top / "file2")
             (top / "file2").rename(top / "file")
         (top / "sub").rename(top / "a")
         (top / "b/c").mkdir(parents=True)
-        assert told.followed == 5
+        assert reported.watched == 5
         may_read.set()
-        eventually(lambda: told.take(0.1)[1] and told.followed == 7)
-        is_told(told, top / "a/deep/file")
-        is_told(told, top / "b/c/file")
+        eventually(lambda: reported.take(0.1)[1] and reported.watched == 7)
+        check_reported(reported, top / "a/deep/file")
+        check_reported(reported, top / "b/c/file")
 
 
-def test_a_limit_of_watches_leaves_the_others(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as the system allows are followed, and their number is known; one that is given
-    back goes to the next directory that comes."""
+def test_limit_of_watches_keeps_other_watches(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the limit of watches the others stay; a released watch is used for the next directory."""
     real, watches = INotify.add_watch, set[int]()
 
     def add_watch(self: INotify, path: str, mask: int) -> int:
@@ -446,23 +436,21 @@ def test_a_limit_of_watches_leaves_the_others(top: Path, monkeypatch: pytest.Mon
         return watch
 
     monkeypatch.setattr(INotify, "add_watch", add_watch)
-    with heard(top) as told:
-        assert told.trouble is None
-        assert told.followed == 3
-        is_told(told, top / "file2")
+    with watching(top) as reported:
+        assert reported.problem is None
+        assert reported.watched == 3
+        check_reported(reported, top / "file2")
         (top / "a/b").mkdir(parents=True)
-        hear(told, top / "a/b")
-        assert told.followed == 3
+        wait_for(reported, top / "a/b")
+        assert reported.watched == 3
         watches.clear()
         (top / "c/d").mkdir(parents=True)
-        is_told(told, top / "c/d/file")
-        assert told.followed == 5
+        check_reported(reported, top / "c/d/file")
+        assert reported.watched == 5
 
 
-def test_what_keeps_it_from_following_is_told_until_it_is_over(
-    top: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A limit of instances, or another system."""
+def test_problem_is_reported_until_it_ends(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A problem of inotify is reported until it ends."""
 
     def fail(*_arguments: object) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -470,45 +458,45 @@ def test_what_keeps_it_from_following_is_told_until_it_is_over(
     monkeypatch.setattr(events, "_RETRY_SECONDS", 0.1)
     with monkeypatch.context() as patch:
         patch.setattr(events, "INotify", fail)
-        told = Events([top])
-        told.__enter__()
-        eventually(lambda: told.trouble is not None)
-        assert told.is_heard
-        assert told.followed is None
+        reported = Events([top])
+        reported.__enter__()
+        eventually(lambda: reported.problem is not None)
+        assert reported.is_watched
+        assert reported.watched is None
     try:
-        eventually(lambda: told.take(0.1)[1])
-        assert told.trouble is None
-        is_told(told, top / "file2")
+        eventually(lambda: reported.take(0.1)[1])
+        assert reported.problem is None
+        check_reported(reported, top / "file2")
     finally:
-        told.__exit__()
+        reported.__exit__()
 
 
-def test_nothing_is_left_open(top: Path) -> None:
-    """However often it begins and ends."""
+def test_no_descriptor_is_leaked(top: Path) -> None:
+    """No file descriptor is leaked by starting and stopping."""
 
     def instances() -> list[str]:
         links = map(os.path.realpath, Path("/proc/self/fd").iterdir())
         return [link for link in links if link.endswith(":inotify")]
 
     for _ in range(20):
-        with heard(top, top.parent / "outside"):
+        with watching(top, top.parent / "outside"):
             pass
     eventually(lambda: not instances())
 
 
-def test_two_directories_are_told_apart(top: Path) -> None:
-    """Each by its own path; one that is not there is nobody's trouble."""
-    with heard(top, top.parent / "outside", top.parent / "absent") as told:
-        is_told(told, top / "sub/deep/file")
-        is_told(told, top.parent / "outside/below/file")
-        assert told.followed == 7
+def test_two_roots_are_reported_separately(top: Path) -> None:
+    """Changes in two roots have their own paths; a missing root is no problem."""
+    with watching(top, top.parent / "outside", top.parent / "absent") as reported:
+        check_reported(reported, top / "sub/deep/file")
+        check_reported(reported, top.parent / "outside/below/file")
+        assert reported.watched == 7
 
 
 # --- many at once --------------------------------------------------------------------------------
 
 
-def test_no_file_in_new_directories_is_missed(top: Path) -> None:
-    """For each there is a path that is told when it is there already."""
+def test_no_file_in_new_directory_is_missed(top: Path) -> None:
+    """Each file in new directories is below a path that is reported after its creation."""
     made = list[str]()
 
     def storm() -> None:
@@ -519,27 +507,27 @@ def test_no_file_in_new_directories_is_missed(top: Path) -> None:
             made.append(str(place / "file"))
 
     def covers() -> bool:
-        paths, look_at_all = told.take(0.1)
+        paths, is_scan_needed = reported.take(0.1)
         for file in made.copy():
-            if look_at_all or paths & {file, *map(str, Path(file).parents)}:
+            if is_scan_needed or paths & {file, *map(str, Path(file).parents)}:
                 covered.add(file)
         return len(covered) == 200
 
     covered = set[str]()
-    with heard(top) as told:
+    with watching(top) as reported:
         thread = threading.Thread(target=storm)
         thread.start()
         eventually(covers)
         thread.join()
 
 
-def test_what_is_renamed_again_and_again_is_followed_in_the_end(top: Path) -> None:
-    """At the path that it has then, with what came into it meanwhile."""
-    with heard(top) as told:
+def test_renamed_directory_is_watched(top: Path) -> None:
+    """A directory that is renamed many times is watched at its last path."""
+    with watching(top) as reported:
         place = top / "sub"
         for turn in range(200):
             place = place.rename(top / f"turn{turn}")
             (place / f"in{turn}/below").mkdir(parents=True)
-        eventually(lambda: told.take(0.1) and told.followed == 5 + 400)
+        eventually(lambda: reported.take(0.1) and reported.watched == 5 + 400)
         for turn in range(0, 200, 20):
-            is_told(told, place / f"in{turn}/below/file")
+            check_reported(reported, place / f"in{turn}/below/file")

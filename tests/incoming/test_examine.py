@@ -1,4 +1,4 @@
-"""Files are looked at in processes with limits: whatever one does, only that file is refused."""
+"""Examination in processes with limits: a hostile file costs no other file."""
 
 import errno
 import gc
@@ -20,7 +20,7 @@ import pytest
 from appliance.catalog.database import Catalog
 from appliance.catalog.metadata import KeptMetadata
 from appliance.errors import PyindexError, Rejected
-from appliance.incoming import archive, examiner, postponed, processes
+from appliance.incoming import examiner, inspection, postponed, processes
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.entries import Entry
 from appliance.incoming.examine import LIMITS, examine_all, read_metadata
@@ -131,32 +131,31 @@ def worker(path: Path) -> int:
     return found[-1]
 
 
-# --- what a file may cost ------------------------------------------------------------------------
+# --- limits --------------------------------------------------------------------------------------
 
 
-def test_a_file_that_takes_too_much_cpu_is_refused(lab: Lab) -> None:
-    """The system ends its process; every other file of the same portion is accepted."""
+def test_costly_file_is_rejected(lab: Lab) -> None:
+    """A file beyond the CPU limit is rejected; the other files of its chunk are accepted."""
     make_wheel(lab.packages, "aaa", "1.0")
     endless(lab)
     make_wheel(lab.packages, "zzz", "1.0")
     found = Examination(lab, replace(PATIENT, cpu_seconds=1, cpu_bytes_a_second=1 << 50)).of()
-    assert found.rejected == {"slow-1.0.tar.gz": "examining it takes more than 1 s of CPU"}
+    assert found.rejected == {"slow-1.0.tar.gz": "examination takes more than 1 s of CPU"}
     assert found.accepted == ["aaa-1.0-py2.py3-none-any.whl", "zzz-1.0-py2.py3-none-any.whl"]
 
 
-def test_a_file_that_takes_too_much_memory_is_refused(lab: Lab) -> None:
-    """So is one whose directory alone needs more than its process may have."""
+def test_file_beyond_memory_limit_is_rejected(lab: Lab) -> None:
+    """A file beyond the memory limit is rejected."""
     many = {f"foo/{number:06}": b"" for number in range(190_000)}
     a_zip(lab.packages / WHEEL, {**wheel_members(), **many})
     make_wheel(lab.packages, "zzz", "1.0")
     found = Examination(lab, replace(PATIENT, memory=200 << 20)).of()
-    assert found.rejected == {WHEEL: "examining it takes more than 200 MiB of memory"}
+    assert found.rejected == {WHEEL: "examination takes more than 200 MiB of memory"}
     assert found.accepted == ["zzz-1.0-py2.py3-none-any.whl"]
 
 
-def test_a_file_at_which_its_process_hangs_is_refused_for_now(lab: Lab) -> None:
-    """A process that does nothing is given up, as where a network disk does not answer; the file
-    is looked at again with the folder."""
+def test_stalled_file_is_rejected_for_now(lab: Lab) -> None:
+    """A file whose examiner hangs is rejected for now, and examined again by the next scan."""
     path = endless(lab)
     make_wheel(lab.packages, "zzz", "1.0")
     found = Examination(lab, replace(PATIENT, wait_seconds=2, wait_bytes_a_second=1 << 50))
@@ -164,13 +163,16 @@ def test_a_file_at_which_its_process_hangs_is_refused_for_now(lab: Lab) -> None:
     looking.start()
     os.kill(worker(path), signal.SIGSTOP)
     looking.join()
-    assert found.rejected == {path.name: "examining it takes more than 2 s: does the disk answer?"}
+    assert found.rejected == {
+        path.name: "examination takes more than 2 s: the disk may not respond"
+    }
     assert (found.rejection().code, found.rejection().retry) == (Code.STALLED, True)
     assert found.accepted == ["zzz-1.0-py2.py3-none-any.whl"]
 
 
-def test_no_hostile_file_stops_the_others(lab: Lab) -> None:
-    """All at once: each is refused for its own reason within the limits, the good one is there."""
+def test_hostile_files_do_not_stop_others(lab: Lab) -> None:
+    """Hostile files are rejected for their own reasons, within the limits; a good file is
+    accepted."""
     for number, hostile in enumerate(HOSTILE):
         directory = lab.packages / f"{number:03}"
         directory.mkdir()
@@ -191,8 +193,8 @@ def test_no_hostile_file_stops_the_others(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("count", [3, 200])
-def test_a_killed_process_costs_no_file(lab: Lab, count: int) -> None:
-    """What it was at is looked at once more; whoever killed it meant the process, not the file."""
+def test_killed_examiner_costs_no_file(lab: Lab, count: int) -> None:
+    """The file of a killed examiner is examined again."""
     path = endless(lab, "aaa-1.0.tar.gz")
     for number in range(count):
         make_wheel(lab.packages, f"foo{number:03}", "1.0")
@@ -204,13 +206,13 @@ def test_a_killed_process_costs_no_file(lab: Lab, count: int) -> None:
     eventually(lambda: at_work(path)() not in (None, first))
     path.write_bytes(make_sdist(lab.packages.parent, "aaa", "1.0").read_bytes())
     looking.join()
-    # It changed while it was looked at, and is looked at again later.
+    # It changed during the examination, and is examined again later.
     assert found.outcomes[0] == Changing(path.name)
     assert len(found.accepted) == count
 
 
-def test_a_file_at_which_processes_are_killed_twice_is_refused(lab: Lab) -> None:
-    """As the system does when memory is short: so that the file is looked at again."""
+def test_file_is_rejected_after_two_kills(lab: Lab) -> None:
+    """A file whose examiner is killed twice is rejected, and examined again later."""
     path = endless(lab)
     make_wheel(lab.packages, "zzz", "1.0")
     found = Examination(lab, PATIENT)
@@ -222,30 +224,31 @@ def test_a_file_at_which_processes_are_killed_twice_is_refused(lab: Lab) -> None
     os.kill(worker(path), signal.SIGKILL)
     looking.join()
     (reason,) = found.rejected.values()
-    assert reason.startswith("the process that examined it was killed twice (SIGKILL): if memory")
+    assert reason.startswith("examiner killed twice (SIGKILL); free some memory")
     assert (found.rejection().code, found.rejection().retry) == (Code.KILLED, True)
     assert found.accepted == ["zzz-1.0-py2.py3-none-any.whl"]
 
 
 def killed(lab: Lab) -> None:
-    """Note in the catalog that processes were killed at each file of the folder."""
+    """Record in the catalog that the examiners of all files were killed."""
     with Catalog(lab.spec.catalog, create=True).change() as change:
         for entry in PackagesDirectory(lab.packages).walk():
             change.reject(lab.index, [rejection(entry, Code.KILLED, "killed", retry=True)])
 
 
-def test_such_a_file_comes_in_at_the_next_start(lab: Lab) -> None:
-    """Though nothing of it has changed: memory was short, say."""
+def test_killed_file_is_accepted_at_next_start(lab: Lab) -> None:
+    """A file whose examiner was killed is accepted at the next start without a change."""
     os.utime(make_wheel(lab.packages, "foo", "1.0"), (1e9, 1e9))
     killed(lab)
     with lab.watched():
         eventually(lambda: lab.files("foo"))
 
 
-def test_such_a_file_is_looked_at_with_growing_pauses(
+def test_killed_file_is_retried_with_growing_pauses(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the scans of one watcher, unless it was touched."""
+    """A watcher examines a file whose examiner was killed after growing pauses, or when it is
+    touched."""
     path = make_wheel(lab.packages, "foo", "1.0")
     os.utime(path, (1e9, 1e9))
     looked: list[str] = []
@@ -273,8 +276,8 @@ def test_such_a_file_is_looked_at_with_growing_pauses(
     assert looked == [path.name]
 
 
-def test_a_process_that_died_while_it_waited_is_replaced(lab: Lab) -> None:
-    """One is kept for the next file, and nobody relies on it."""
+def test_dead_idle_examiner_is_replaced(lab: Lab) -> None:
+    """An idle examiner that died is replaced."""
     make_wheel(lab.packages, "foo", "1.0")
     Examination(lab).of()
     [kept] = children()
@@ -284,8 +287,8 @@ def test_a_process_that_died_while_it_waited_is_replaced(lab: Lab) -> None:
     assert Examination(lab).of().accepted == ["foo-1.0-py2.py3-none-any.whl"]
 
 
-def test_a_process_that_is_collected_with_its_work_is_not_kept(lab: Lab) -> None:
-    """The collector closes its pipes first, and what waited for it after that."""
+def test_closed_examiner_is_not_reused(lab: Lab) -> None:
+    """An examiner whose pipes the garbage collector closed is not used again."""
     make_wheel(lab.packages, "foo", "1.0")
 
     def leave(look: Examination) -> None:
@@ -302,8 +305,8 @@ def test_a_process_that_is_collected_with_its_work_is_not_kept(lab: Lab) -> None
     assert Examination(lab).of().accepted == ["foo-1.0-py2.py3-none-any.whl"]
 
 
-def test_a_watch_goes_on_when_its_processes_are_killed(lab: Lab) -> None:
-    """Files that come later are accepted as ever."""
+def test_watcher_survives_killed_examiners(lab: Lab) -> None:
+    """A watcher accepts files after its examiners were killed."""
     with lab.watched():
         make_wheel(lab.packages, "foo", "1.0")
         eventually(lambda: lab.files("foo"))
@@ -313,8 +316,8 @@ def test_a_watch_goes_on_when_its_processes_are_killed(lab: Lab) -> None:
         eventually(lambda: lab.files("bar"))
 
 
-def test_a_watch_ends_whatever_a_process_does(lab: Lab) -> None:
-    """Nothing waits for a file that takes for ever."""
+def test_watcher_stops_with_hanging_examiner(lab: Lab) -> None:
+    """A watcher stops even while an examiner hangs."""
     with lab.watched():
         path = endless(lab)
         os.utime(path, (1, 1))
@@ -343,8 +346,8 @@ with examine_all(directory, list(directory.walk()), lambda *_: None) as outcomes
 
 
 @pytest.mark.parametrize("how", ["idle", "busy", "forked"])
-def test_a_process_ends_with_who_started_it(lab: Lab, how: str) -> None:
-    """Also when that is killed, whatever it is at, and though a fork of it lives on."""
+def test_examiner_ends_with_parent(lab: Lab, how: str) -> None:
+    """An examiner ends with its parent, also if that is killed and a fork of it is alive."""
     if how == "busy":
         endless(lab)
     else:
@@ -362,10 +365,10 @@ def test_a_process_ends_with_who_started_it(lab: Lab, how: str) -> None:
     assert len(forks) == (how == "forked")
 
 
-def test_nothing_is_imported_from_where_the_caller_stands(
+def test_examiner_imports_nothing_from_working_directory(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who may write into the packages directory may not run anything."""
+    """An examiner imports no module from the packages directory or the working directory."""
     for name in ("zipfile", "json", "pickle", "appliance", "packaging", "sitecustomize"):
         (lab.packages / f"{name}.py").write_text("open('/dev/stderr', 'w').write('run!'); 1 / 0\n")
     make_wheel(lab.packages, "foo", "1.0")
@@ -376,11 +379,11 @@ def test_nothing_is_imported_from_where_the_caller_stands(
     assert Path(f"/proc/{child}/cwd").readlink() == Path("/")
 
 
-def test_a_process_that_cannot_start_is_told(
+def test_failing_start_is_reported(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """It is tried a few times, no file is blamed, and the error of the system is told, without
-    the interpreter's traceback."""
+    """An examiner that cannot start is retried, then reported with the system's error and without a
+    traceback; no file is rejected."""
     make_wheel(lab.packages, "foo", "1.0")
     monkeypatch.setattr(processes, "_PROGRAM", "import os; os.mkdir('/proc/no')")
     with pytest.raises(PyindexError, match="does not start") as raised:
@@ -403,24 +406,25 @@ def test_a_process_that_cannot_start_is_told(
         '{"kind": "gone"}',
     ],
 )
-def test_an_answer_that_makes_no_sense_is_none(
+def test_invalid_answer_replaces_examiner(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
-    """What comes of such a process is never trusted: it is replaced, and no file is accepted."""
+    """An examiner with an invalid answer is replaced, and no file is accepted."""
     make_wheel(lab.packages, "foo", "1.0")
     monkeypatch.setattr(
         processes,
         "_PROGRAM",
         f"import os, sys; os.write(int(sys.argv[1]), b'.'); print({answer!r})",
     )
-    assert "the process that examined it was killed" in Examination(lab).of().rejection().reason
+    assert "examiner killed" in Examination(lab).of().rejection().reason
 
 
-# --- what stands in a file's place ---------------------------------------------------------------
+# --- replaced files ------------------------------------------------------------------------------
 
 
-def test_what_has_come_in_a_files_place_is_refused(lab: Lab) -> None:
-    """A pipe, on which a reader would wait for ever; a link out of the folder; a directory."""
+def test_replacement_of_file_is_rejected(lab: Lab) -> None:
+    """A pipe, a directory or a symbolic link out of the packages directory that replaces a file is
+    rejected."""
     secret = make_wheel(lab.packages.parent, "secret", "1.0")
     entries = []
     for name in ("pipe", "link", "folder", "within"):
@@ -438,7 +442,7 @@ def test_what_has_come_in_a_files_place_is_refused(lab: Lab) -> None:
     found = Examination(lab).of(*entries)
     assert found.rejected == {
         pipe.name: "not a regular file",
-        link.name: "a symbolic link that leaves the packages directory",
+        link.name: "symbolic link that leads out of the packages directory",
         folder.name: "not a regular file",
     }
     assert found.accepted == [within.name]
@@ -452,19 +456,19 @@ def test_what_has_come_in_a_files_place_is_refused(lab: Lab) -> None:
         (OSError(errno.EACCES, "Permission denied"), "cannot be read: Permission denied"),
     ],
 )
-def test_what_the_disk_says_is_tried_again(
+def test_disk_error_is_retried(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, error: OSError, reason: str
 ) -> None:
-    """The file is refused, and never taken for known: its time tells nothing of the disk."""
+    """A file with a disk error is rejected and examined again by each scan."""
     answer, entry = answer_of(lab, monkeypatch, error)
     assert answer == Answer(rejection(entry, Code.UNREADABLE, reason, retry=True))
 
 
 @pytest.mark.parametrize("error", [IndexError("x"), KeyError("y"), RecursionError(), SystemError()])
-def test_what_nobody_thought_of_is_refused_with_its_trace(
+def test_unexpected_error_is_logged_with_traceback(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """One file never stops the others, and whoever mends it learns where it happened."""
+    """A file with an unexpected error is rejected, and the traceback logged."""
     answer, _ = answer_of(lab, monkeypatch, error)
     assert isinstance(answer.outcome, Rejection)
     assert (answer.outcome.code, answer.outcome.retry) == (Code.FAILED, False)
@@ -476,14 +480,14 @@ def answer_of(lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Exception) -> tu
     def fail(*_: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(archive, "inspect", fail)
+    monkeypatch.setattr(inspection, "inspect", fail)
     make_wheel(lab.packages, "foo", "1.0")
     [entry] = PackagesDirectory(lab.packages).walk()
     return examiner._examine(Work(str(lab.packages), [entry], LIMITS), entry), entry
 
 
-def test_a_state_that_cannot_be_written_blames_no_file(lab: Lab) -> None:
-    """A full or broken disk of ours is told as such, and tried again by the watch."""
+def test_full_state_directory_rejects_no_file(lab: Lab) -> None:
+    """A full disk of the state directory is reported and retried; no file is rejected."""
     make_wheel(lab.packages, "foo", "1.0")
     place = Path(KeptMetadata(lab.spec.state).path(lab.index, "x")).parent
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -493,12 +497,11 @@ def test_a_state_that_cannot_be_written_blames_no_file(lab: Lab) -> None:
     assert lab.refused() == {}
 
 
-# --- what it keeps -------------------------------------------------------------------------------
+# --- metadata ------------------------------------------------------------------------------------
 
 
-def test_metadata_is_kept_for_every_file_that_has_some(lab: Lab) -> None:
-    """Published where a page promises it, and apart where it does not: no request opens an
-    archive."""
+def test_metadata_is_kept_for_each_file(lab: Lab) -> None:
+    """Metadata is published or kept for each file, so that no request opens an archive."""
     make_wheel(lab.packages, "foo", "1.0")
     make_sdist(lab.packages, "foo", "1.0")
     a_tar(lab.packages / "old-1.0.tar.gz", {"old-1.0/setup.py": b""})
@@ -518,8 +521,8 @@ def test_metadata_is_kept_for_every_file_that_has_some(lab: Lab) -> None:
     assert not Path(aside(lab.index, "foo-1.0.tar.gz")).exists()
 
 
-def test_metadata_is_read_again_by_a_process(lab: Lab) -> None:
-    """For who has lost what was published: byte for byte, or the reason why not."""
+def test_read_metadata_uses_examiner(lab: Lab) -> None:
+    """Lost metadata is read again by an examiner, byte for byte, or an error gives the reason."""
     a_wheel(lab.packages)
     (lab.packages / SDIST).write_bytes(b"")
 
@@ -538,15 +541,15 @@ def test_metadata_is_read_again_by_a_process(lab: Lab) -> None:
     [
         (
             METADATA + "Requires-Python: yes\n",
-            "no installer understands its Requires-Python, 'yes'",
+            "invalid Requires-Python 'yes'",
         ),
-        ((METADATA + "Author: Gr\xfc\xdfe\n").encode("latin-1"), "its metadata is not UTF-8"),
+        ((METADATA + "Author: Gr\xfc\xdfe\n").encode("latin-1"), "metadata is not UTF-8"),
     ],
 )
-def test_what_is_left_out_of_a_page_is_logged(
+def test_omitted_fields_are_logged(
     lab: Lab, caplog: pytest.LogCaptureFixture, metadata: str | bytes, note: str
 ) -> None:
-    """The file is accepted, and clients are not told what they cannot read."""
+    """Fields that are omitted from pages are logged."""
     wheel(metadata)(lab.packages / WHEEL)
     lab.once()
     page = lab.page("foo")

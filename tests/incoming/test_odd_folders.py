@@ -1,4 +1,4 @@
-"""What operators and strangers do to folders while an index follows them."""
+"""Unusual directories and layouts under a running watcher."""
 
 import os
 import re
@@ -25,12 +25,12 @@ from tests.site.test_publish import names_on, two_indexes
 WHEEL = "foo-1.0-py2.py3-none-any.whl"
 
 
-def test_a_signature_that_leads_out_is_refused(lab: Lab) -> None:
-    """A link named like a signature gives nobody another file to read."""
+def test_signature_link_out_is_rejected(lab: Lab) -> None:
+    """A symbolic link named like a signature that leads out is rejected."""
     make_wheel(lab.packages, "foo", "1.0")
     (lab.packages / f"{WHEEL}.asc").symlink_to("/etc/passwd")
     lab.once()
-    assert "leaves the packages directory" in lab.refused()[f"{WHEEL}.asc"]
+    assert "leads out of the packages directory" in lab.refused()[f"{WHEEL}.asc"]
     assert lab.accepted() == {WHEEL}
     lab.once()
     page = lab.page("foo")
@@ -38,8 +38,8 @@ def test_a_signature_that_leads_out_is_refused(lab: Lab) -> None:
     assert "gpg-sig" not in page["files"][0]
 
 
-def test_a_directory_is_no_signature(lab: Lab) -> None:
-    """Only a file that can be fetched is announced."""
+def test_directory_is_no_signature(lab: Lab) -> None:
+    """A directory named like a signature is not announced."""
     make_wheel(lab.packages, "foo", "1.0")
     (lab.packages / f"{WHEEL}.asc").mkdir()
     lab.once()
@@ -47,8 +47,8 @@ def test_a_directory_is_no_signature(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", b"new\nline"])
-def test_a_directory_with_an_odd_name_stops_nothing(lab: Lab, name: bytes) -> None:
-    """What cannot be named is refused; everything else is followed all the same."""
+def test_unprintable_directory_is_rejected(lab: Lab, name: bytes) -> None:
+    """A directory with an invalid name is rejected; all others are watched."""
     odd = lab.packages / os.fsdecode(name)
     odd.mkdir()
     make_wheel(odd, "hidden", "1.0")
@@ -62,8 +62,8 @@ def test_a_directory_with_an_odd_name_stops_nothing(lab: Lab, name: bytes) -> No
 
 
 @pytest.mark.parametrize("year", [2300, 9999, 1900])
-def test_a_clock_gone_wrong_loses_nothing(lab: Lab, year: int) -> None:
-    """A file from a time that cannot be is a file."""
+def test_impossible_mtime_is_accepted(lab: Lab, year: int) -> None:
+    """A file with an impossible mtime is accepted."""
     path = make_wheel(lab.packages, "foo", "1.0")
     time = (year - 1970) * 31_556_952
     os.utime(path, (time, time))
@@ -75,8 +75,8 @@ def test_a_clock_gone_wrong_loses_nothing(lab: Lab, year: int) -> None:
     assert len(lab.journal()) == 2
 
 
-def test_a_directory_that_was_a_file_and_back(lab: Lab) -> None:
-    """Files and directories may take each other's names; publication goes on."""
+def test_file_and_directory_exchange_names(lab: Lab) -> None:
+    """A file and a directory may exchange names; publication continues."""
     place = lab.packages / WHEEL
     with lab.watched():
         place.mkdir()
@@ -90,8 +90,8 @@ def test_a_directory_that_was_a_file_and_back(lab: Lab) -> None:
         eventually(lambda: lab.files("foo") == [WHEEL])
 
 
-def test_a_stale_directory_in_the_tree_gives_way(lab: Lab) -> None:
-    """Where our own tree has a directory, a file takes its place."""
+def test_file_replaces_stale_directory_in_tree(lab: Lab) -> None:
+    """A file replaces a stale directory in the published tree."""
     lab.once()
     site = Site(lab.spec)
     for place in (site.marker(lab.index, WHEEL), site.metadata(lab.index, WHEEL)):
@@ -103,16 +103,14 @@ def test_a_stale_directory_in_the_tree_gives_way(lab: Lab) -> None:
 
 
 LIMITS = [
-    ("max_inotify_watches", 1, "of 3 directories, 2 are not followed by the system"),
-    ("max_inotify_instances", 0, "the packages directories are compared in full instead"),
+    ("max_inotify_watches", 1, "2 of 3 directories cannot be watched"),
+    ("max_inotify_instances", 0, "scanning packages directories instead"),
 ]
 
 
 @pytest.mark.parametrize(("limit", "number", "told"), LIMITS)
-def test_a_limit_of_the_system_is_told_once(
-    tmp_path: Path, limit: str, number: int, told: str
-) -> None:
-    """Where the system follows no more directories, comparing in full finds what changes."""
+def test_inotify_limit_is_logged_once(tmp_path: Path, limit: str, number: int, told: str) -> None:
+    """A limit of inotify is logged once, and full scans find the changes."""
     (tmp_path / "packages/a/b").mkdir(parents=True)
     settings = "state: state\nindexes: {main: {packages: packages}}\nserver: {reconcile: 1s}\n"
     path, log = tmp_path / "pyindex.yml", tmp_path / "log"
@@ -132,13 +130,13 @@ def test_a_limit_of_the_system_is_told_once(
     assert log.read_text().count("ERROR") == 1
 
 
-def test_an_unmounted_disk_takes_nothing_down(lab: Lab) -> None:
-    """An empty directory where the folder was is not a folder that was emptied."""
+def test_unmounted_disk_keeps_files(lab: Lab) -> None:
+    """An empty directory where a disk was mounted deletes no file."""
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     lab.packages.rename(lab.packages.with_name("away"))
     lab.packages.mkdir()
-    with pytest.raises(PyindexError, match=r"mount the disk; if it is meant to be empty.*\.empty"):
+    with pytest.raises(PyindexError, match=r"mount the disk, or create a file named \.empty"):
         lab.once()
     assert lab.files("foo") == [WHEEL]
     (lab.packages / ".empty").touch()
@@ -146,8 +144,8 @@ def test_an_unmounted_disk_takes_nothing_down(lab: Lab) -> None:
     assert lab.page("foo") is None
 
 
-def test_a_folder_that_was_emptied_is_empty(lab: Lab) -> None:
-    """Deleting all files is a decision."""
+def test_emptied_directory_empties_index(lab: Lab) -> None:
+    """Deleting all files of a small index empties it."""
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     (lab.packages / WHEEL).unlink()
@@ -155,8 +153,8 @@ def test_a_folder_that_was_emptied_is_empty(lab: Lab) -> None:
     assert lab.projects() == []
 
 
-def test_no_base_answers_for_a_folder_that_is_away(tmp_path: Path) -> None:
-    """While a team's own folder is not there, nobody else's project stands in for theirs."""
+def test_no_base_answers_for_missing_directory(tmp_path: Path) -> None:
+    """No base answers for an index whose packages directory is missing."""
     both = two_indexes(tmp_path)
     make_wheel(tmp_path / "main", "ours", "9.0")
     own = make_wheel(tmp_path / "staging", "ours", "1.0")
@@ -168,8 +166,8 @@ def test_no_base_answers_for_a_folder_that_is_away(tmp_path: Path) -> None:
     assert names_on(both.www / "staging/simple/ours/index.html") == [own.name]
 
 
-def test_a_replaced_folder_is_followed(lab: Lab) -> None:
-    """Another directory under the same name is looked at, and watched, at once."""
+def test_replaced_directory_is_watched(lab: Lab) -> None:
+    """A directory that replaces the packages directory is scanned and watched at once."""
     make_wheel(lab.packages, "foo", "1.0")
     with lab.watched():
         eventually(lambda: lab.files("foo"))
@@ -183,8 +181,8 @@ def test_a_replaced_folder_is_followed(lab: Lab) -> None:
         eventually(lambda: lab.files("baz"))
 
 
-def test_a_link_to_the_folder_may_be_turned(tmp_path: Path) -> None:
-    """``current -> one`` turned to ``two`` is the new release."""
+def test_link_to_directory_may_change(tmp_path: Path) -> None:
+    """A packages directory that is a symbolic link may get another target."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         make_wheel(tmp_path / name, name, "1.0")
@@ -200,8 +198,8 @@ def test_a_link_to_the_folder_may_be_turned(tmp_path: Path) -> None:
         assert Site(given).is_accepted("main", "two-1.0-py2.py3-none-any.whl")
 
 
-def test_a_directory_behind_a_link_is_not_followed(lab: Lab, tmp_path: Path) -> None:
-    """Not even when the system announces what happens behind it."""
+def test_directory_behind_link_is_not_scanned(lab: Lab, tmp_path: Path) -> None:
+    """A directory behind a symbolic link is not scanned, even after events in it."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (lab.packages / "link").symlink_to(outside)
@@ -216,8 +214,8 @@ def test_a_directory_behind_a_link_is_not_followed(lab: Lab, tmp_path: Path) -> 
     assert lab.page("hidden") is None
 
 
-def test_a_refusal_for_its_mode_ends_with_it(lab: Lab) -> None:
-    """chmod changes no mtime, so what could not be read is tried again at each full look."""
+def test_unreadable_file_is_retried(lab: Lab) -> None:
+    """A file without read permission is examined again by each scan, as chmod changes no mtime."""
     command = [sys.executable, "-m", "appliance", "watch", str(lab.packages), "--once"]
     command += ["--state", str(lab.spec.state)]
     if os.getuid() == 0:  # whom modes keep out only without capabilities
@@ -261,11 +259,11 @@ CHANGING = [
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_one_state_is_for_one_layout(
+def test_state_directory_has_one_layout(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A second server that would publish something else does not mix the two, nor does a command;
-    what differs is said."""
+    """A second server or command with another layout of the same state directory fails and names
+    the differences."""
     text, differs = OTHERS[name]
     for file, content in (("one.yml", TWO), ("other.yml", text)):
         (tmp_path / file).write_text(content)
@@ -278,17 +276,18 @@ def test_one_state_is_for_one_layout(
         command = [sys.executable, "-m", "appliance", "serve", "-c", str(tmp_path / "other.yml")]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ended.returncode == 1
-        assert re.search(f"^pyindex: state .* is in use by .*{differs}", ended.stderr, re.MULTILINE)
+        in_use = f"^pyindex: state directory .*: in use by .*{differs}"
+        assert re.search(in_use, ended.stderr, re.MULTILINE)
         for words in CHANGING:
             assert main([*words, "-c", str(tmp_path / "other.yml")]) == 1
-            assert re.search(f"pyindex: state .* is in use by .*{differs}", capsys.readouterr().err)
+            assert re.search(in_use, capsys.readouterr().err, re.MULTILINE)
         check_alone(one)
     with watching(other), watching(other):
         pass
 
 
-def test_removing_lets_the_duplicate_in(lab: Lab) -> None:
-    """What ``pyindex remove`` takes away, another file of that name may replace."""
+def test_remove_accepts_duplicate(lab: Lab) -> None:
+    """`pyindex remove` of a file accepts its duplicate."""
     path = make_wheel(lab.packages, "foo", "1.0")
     (lab.packages / "y").mkdir()
     shutil.copy2(path, lab.packages / "y")
@@ -300,8 +299,8 @@ def test_removing_lets_the_duplicate_in(lab: Lab) -> None:
     assert page["files"][0]["url"] == f"../../packages/y/{WHEEL}"
 
 
-def test_a_deleted_state_is_made_again(lab: Lab) -> None:
-    """Whoever deletes pages or the whole state under a running index gets them back."""
+def test_deleted_state_is_rebuilt(lab: Lab) -> None:
+    """A watcher rebuilds deleted pages or a deleted state directory."""
     make_wheel(lab.packages, "foo", "1.0")
     with lab.watched():
         eventually(lambda: lab.files("foo"))
@@ -314,9 +313,9 @@ def test_a_deleted_state_is_made_again(lab: Lab) -> None:
         eventually(lambda: lab.files("foo"))
 
 
-def test_what_a_killed_process_left_is_tidied(lab: Lab) -> None:
-    """What was left unfinished long ago goes, a directory too; a process that has just made it
-    may be anybody's, whatever its number. Pages have odd mtimes, which say nothing."""
+def test_unfinished_files_are_removed(lab: Lab) -> None:
+    """Unfinished files and directories of killed processes are removed after some time, recent ones
+    stay."""
     lab.once()
     temporary = lab.spec.www / ".tmp"
     (temporary / "directory/x").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What a process that examines files answers is taken for what it is, or not at all."""
+"""Answers of examiners: valid ones are decoded, all others rejected."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from appliance.incoming.entries import Entry
-from appliance.incoming.outcomes import Accepted, Changing, Gone, MetadataRead
+from appliance.incoming.outcomes import Accepted, Changing, Deleted, MetadataRead
 from appliance.incoming.processes import ExaminerProcess
-from appliance.incoming.protocol import Answer, NonsenseError, decode, encode, rejection
+from appliance.incoming.protocol import Answer, InvalidAnswerError, decode, encode, rejection
 from appliance.index.model import Code, File
 
 ENTRY = Entry("sub/foo-1.0.tar.gz", 10, 5_000_000_999, 7)
@@ -38,15 +38,15 @@ ANSWERS = [
     Answer(rejection(ENTRY, Code.FAILED, "for\nsome reason"), trace="Traceback …"),
     Answer(rejection(ENTRY, Code.UNREADABLE, "cannot be read", retry=True)),
     Answer(Changing(ENTRY.path)),
-    Answer(Gone(ENTRY.path)),
+    Answer(Deleted(ENTRY.path)),
     Answer(MetadataRead(b"Name: Foo\n")),
     Answer(MetadataRead(None)),
 ]
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: type(answer.outcome).__name__)
-def test_an_answer_is_read_as_it_was_written(answer: Answer) -> None:
-    """On one line, whatever is in it."""
+def test_decode_inverts_encode(answer: Answer) -> None:
+    """An answer is one line, and is decoded to the same value."""
     line = encode(answer)
     assert line.count(b"\n") == 1
     read = decode(line, ENTRY)
@@ -56,7 +56,7 @@ def test_an_answer_is_read_as_it_was_written(answer: Answer) -> None:
         assert read.metadata == metadata
 
 
-# What a process that a file has taken over might say of it.
+# Answers of an examiner under the control of a hostile file.
 LIES: list[dict[str, Any]] = [
     {"project": "../../etc"},
     {"project": "Foo"},
@@ -81,25 +81,25 @@ LIES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("lie", LIES, ids=str)
-def test_facts_that_no_file_has_are_nonsense(lie: dict[str, Any]) -> None:
-    """What reaches the catalog can be in a page, in a path and in a log."""
+def test_invalid_facts_are_rejected(lie: dict[str, Any]) -> None:
+    """Facts that cannot be on a page, in a path or in a log are invalid."""
     fields = json.loads(encode(Answer(Accepted(FILE))))
     fields["file"] |= lie
-    with pytest.raises(NonsenseError):
+    with pytest.raises(InvalidAnswerError):
         decode(json.dumps(fields).encode(), ENTRY)
 
 
 @pytest.mark.parametrize("name", sorted(json.loads(encode(Answer(Accepted(FILE))))["file"]))
-def test_a_fact_that_is_lacking_is_nonsense(name: str) -> None:
-    """Nothing has a default."""
+def test_missing_fact_is_rejected(name: str) -> None:
+    """An answer without one of the facts is invalid."""
     fields = json.loads(encode(Answer(Accepted(FILE))))
     del fields["file"][name]
-    with pytest.raises(NonsenseError):
+    with pytest.raises(InvalidAnswerError):
         decode(json.dumps(fields).encode(), ENTRY)
 
 
-def test_a_process_that_writes_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading from it ends after a bounded number of bytes, and it counts as dead."""
+def test_endless_answer_ends_examiner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An examiner that writes without end counts as dead after a limited number of bytes."""
     process = ExaminerProcess()
     with Path("/dev/zero").open("rb") as endless:
         monkeypatch.setattr(process, "_stdout", endless)

@@ -1,4 +1,4 @@
-"""A folder of packages becomes an index, and follows what happens in the folder."""
+"""Scans: a packages directory becomes an index, and stays in step with it."""
 
 import hashlib
 import os
@@ -15,8 +15,8 @@ from tests.conftest import Lab, eventually
 from tests.dist import make_sdist, make_wheel
 
 
-def test_a_folder_becomes_an_index(lab: Lab) -> None:
-    """Every file of the folder, at any depth, is on its project's page with its digests."""
+def test_scan_publishes_each_file(lab: Lab) -> None:
+    """Every file at any depth is on its project's page with its digests."""
     (lab.packages / "old" / "deep").mkdir(parents=True)
     wheel = make_wheel(lab.packages, "Foo.Bar", "1.0", requires_python=">=3.6")
     make_sdist(lab.packages / "old" / "deep", "foo-bar", "0.9")
@@ -31,8 +31,8 @@ def test_a_folder_becomes_an_index(lab: Lab) -> None:
     assert lab.projects() == ["foo-bar"]  # as the file that came last spells it
 
 
-def test_what_a_page_refers_to_is_there(lab: Lab) -> None:
-    """Each link leads to the package file's bytes, each promised metadata file has its digest."""
+def test_links_of_page_exist(lab: Lab) -> None:
+    """Each link leads to the file's bytes, and promised metadata has its digest."""
     wheel = make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     page = lab.page("foo")
@@ -46,16 +46,16 @@ def test_what_a_page_refers_to_is_there(lab: Lab) -> None:
     assert hashlib.sha256(metadata).hexdigest() == digest
 
 
-def test_nothing_is_written_into_the_folder(lab: Lab) -> None:
-    """The packages directory belongs to its operator."""
+def test_packages_directory_is_not_written(lab: Lab) -> None:
+    """The watcher writes nothing into the packages directory."""
     make_wheel(lab.packages, "foo", "1.0")
     before = sorted(lab.packages.rglob("*"))
     lab.once()
     assert sorted(lab.packages.rglob("*")) == before
 
 
-def test_an_unchanged_folder_is_not_read_again(lab: Lab) -> None:
-    """Size, mtime and inode tell that a file is known: a second look opens no package file."""
+def test_unchanged_files_are_not_read_again(lab: Lab) -> None:
+    """A second scan opens no file whose size, mtime and inode are unchanged."""
     path = make_wheel(lab.packages, "foo", "1.0")
     bad = lab.packages / "bad-1.0.zip"
     bad.write_bytes(b"no")
@@ -67,8 +67,8 @@ def test_an_unchanged_folder_is_not_read_again(lab: Lab) -> None:
     assert str(bad) not in map(str, opened)
 
 
-def test_a_changed_file_is_read_again(lab: Lab) -> None:
-    """Other bytes under the same name are a change, with a line in the journal."""
+def test_changed_file_is_read_again(lab: Lab) -> None:
+    """Other bytes under the same name are a change, with an entry in the journal."""
     make_wheel(lab.packages, "foo", "1.0", summary="one")
     lab.once()
     first = lab.page("foo")
@@ -81,8 +81,9 @@ def test_a_changed_file_is_read_again(lab: Lab) -> None:
     assert [change.action for change in lab.journal()] == ["added", "replaced"]
 
 
-def test_a_removed_file_is_gone(lab: Lab) -> None:
-    """With its last file a project's page, links and metadata go; the journal keeps the tale."""
+def test_deleted_file_is_unpublished(lab: Lab) -> None:
+    """With its last file a project's page, links and metadata are removed; the journal has an
+    entry."""
     path = make_wheel(lab.packages, "foo", "1.0")
     make_wheel(lab.packages, "bar", "1.0")
     lab.once()
@@ -95,8 +96,8 @@ def test_a_removed_file_is_gone(lab: Lab) -> None:
     assert [change.action for change in lab.journal()] == ["added", "added", "removed"]
 
 
-def test_a_moved_file_keeps_what_is_known_of_it(lab: Lab) -> None:
-    """A file that only changes its directory is not a new one."""
+def test_moved_file_keeps_facts(lab: Lab) -> None:
+    """A file that only changes its directory is not examined again."""
     path = make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     (lab.packages / "sub").mkdir()
@@ -173,10 +174,10 @@ def refuse_not_utf8(folder: Path) -> str:
 REFUSED = [
     (refuse_truncated, "truncated or damaged"),
     (refuse_name, "not a package file"),
-    (refuse_link_out, "leaves the packages directory"),
-    (refuse_dead_link, "leads nowhere"),
+    (refuse_link_out, "leads out of the packages directory"),
+    (refuse_dead_link, "broken symbolic link"),
     (refuse_fifo, "not a regular file"),
-    (refuse_link_to_directory, "a symbolic link to a directory, which is not followed"),
+    (refuse_link_to_directory, "symbolic link to a directory, which is not followed"),
     (refuse_duplicate, "duplicate"),
     (refuse_signature, "without foo-1.0.zip beside it"),
     (refuse_directory, "named like a package file"),
@@ -186,10 +187,10 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("make", "reason"), REFUSED)
-def test_what_cannot_be_taken_in_is_listed_with_its_reason(
+def test_rejected_file_is_listed_with_reason(
     lab: Lab, make: "object", reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A refused file stays where it is, is not fetched by anyone, and is logged once."""
+    """A rejected file stays in its directory, is not served, and is logged once."""
     assert callable(make)
     path = make(lab.packages)
     good = make_wheel(lab.packages, "good", "1.0")
@@ -202,8 +203,8 @@ def test_what_cannot_be_taken_in_is_listed_with_its_reason(
     assert sum(path in record.getMessage() for record in caplog.records) == 1
 
 
-def test_a_duplicate_takes_the_place_of_the_first(lab: Lab) -> None:
-    """When the file that kept a name goes, the other of that name comes in."""
+def test_duplicate_replaces_deleted_file(lab: Lab) -> None:
+    """After the deletion of a file its duplicate is accepted."""
     path = make_wheel(lab.packages, "foo", "1.0")
     (lab.packages / "z").mkdir()
     shutil.copy(path, lab.packages / "z")
@@ -216,8 +217,8 @@ def test_a_duplicate_takes_the_place_of_the_first(lab: Lab) -> None:
     assert lab.refused() == {}
 
 
-def test_a_repaired_file_comes_in(lab: Lab) -> None:
-    """A refusal is about the bytes that were there, not about the name."""
+def test_repaired_file_is_accepted(lab: Lab) -> None:
+    """A rejected file is accepted after its bytes are repaired."""
     whole = make_wheel(lab.packages, "foo", "1.0").read_bytes()
     path = lab.packages / "foo-1.0-py2.py3-none-any.whl"
     path.write_bytes(whole[:200])
@@ -229,8 +230,8 @@ def test_a_repaired_file_comes_in(lab: Lab) -> None:
     assert lab.files("foo") == [path.name]
 
 
-def test_a_signature_is_published_beside_its_file(lab: Lab) -> None:
-    """An .asc file shows as gpg-sig and can be fetched; without it both end."""
+def test_signature_is_published(lab: Lab) -> None:
+    """An .asc file shows as gpg-sig and is served, until it is deleted."""
     path = make_wheel(lab.packages, "foo", "1.0")
     signature = lab.packages / f"{path.name}.asc"
     lab.once()
@@ -248,8 +249,8 @@ def test_a_signature_is_published_beside_its_file(lab: Lab) -> None:
     assert signature.name not in lab.accepted()
 
 
-def test_a_link_inside_the_folder_is_a_file(lab: Lab) -> None:
-    """A symbolic link that stays in the folder is served like the file it leads to."""
+def test_link_inside_directory_is_served(lab: Lab) -> None:
+    """A symbolic link that stays in the packages directory is served like its target."""
     hidden = lab.packages / ".pool"
     hidden.mkdir()
     path = make_wheel(hidden, "foo", "1.0")
@@ -258,18 +259,18 @@ def test_a_link_inside_the_folder_is_a_file(lab: Lab) -> None:
     assert lab.files("foo") == [path.name]
 
 
-def test_a_folder_that_is_gone_takes_nothing_down(lab: Lab) -> None:
-    """An unmounted disk is no reason to forget what was on it."""
+def test_missing_directory_keeps_pages(lab: Lab) -> None:
+    """A missing packages directory deletes no file from the index."""
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     lab.packages.rename(lab.packages.with_name("elsewhere"))
-    with pytest.raises(Exception, match="is not there"):
+    with pytest.raises(Exception, match="not found; mount or create it"):
         lab.once()
     assert lab.files("foo") == ["foo-1.0-py2.py3-none-any.whl"]
 
 
-def test_changes_show_while_it_runs(lab: Lab) -> None:
-    """Files copied, moved in, written slowly and deleted are followed by the pages."""
+def test_watcher_publishes_changes(lab: Lab) -> None:
+    """The watcher publishes files that are copied, moved, written slowly and deleted."""
     with lab.watched():
         eventually(lambda: is_watched(lab.spec))
         first = make_wheel(lab.packages, "foo", "1.0")
@@ -288,8 +289,8 @@ def test_changes_show_while_it_runs(lab: Lab) -> None:
     assert not is_watched(lab.spec)
 
 
-def test_a_half_copied_file_is_not_published(lab: Lab) -> None:
-    """While somebody writes to a file it is on no page; when they are done it is, whole."""
+def test_unfinished_file_is_not_published(lab: Lab) -> None:
+    """A file that is being written is published only when it is complete."""
     whole = make_sdist(lab.packages.parent, "slow", "1.0").read_bytes()
     seen = set()
     with lab.watched():
@@ -306,8 +307,8 @@ def test_a_half_copied_file_is_not_published(lab: Lab) -> None:
     assert page["files"][0]["hashes"]["sha256"] == hashlib.sha256(whole).hexdigest()
 
 
-def test_many_files_come_in_at_once(lab: Lab) -> None:
-    """More files than one process looks at are shared out, and none is lost."""
+def test_many_files_are_accepted_at_once(lab: Lab) -> None:
+    """Many files are distributed to several examiners, and all are accepted."""
     for number in range(150):
         make_wheel(lab.packages, f"p{number % 15}", f"1.{number}")
     (lab.packages / "bad-1.0.zip").write_bytes(b"no")
@@ -318,8 +319,8 @@ def test_many_files_come_in_at_once(lab: Lab) -> None:
     assert serials == list(range(serials[0], serials[0] + 151))
 
 
-def test_everything_published_can_be_read_by_another_user(lab: Lab) -> None:
-    """nginx runs as somebody else: files are 0644 whatever the umask was for them."""
+def test_published_files_are_readable_for_others(lab: Lab) -> None:
+    """Published files have mode 0644 whatever the umask, as nginx runs as another user."""
     make_wheel(lab.packages, "foo", "1.0")
     old = os.umask(0o077)
     try:

@@ -1,4 +1,4 @@
-"""What a folder may be like: any depth, any names, any modes; the rest comes in all the same."""
+"""Walks of directories of any depth, names and modes; deletions and moves."""
 
 import errno
 import os
@@ -49,8 +49,8 @@ NAMES = [
 ]
 
 
-def test_a_walk_is_in_the_order_of_the_catalog(tmp_path: Path) -> None:
-    """SQLite compares bytes of UTF-8; a directory stands where its files do."""
+def test_walk_has_order_of_catalog(tmp_path: Path) -> None:
+    """A walk yields paths in the order of their UTF-8 bytes, as SQLite does."""
     wanted = []
     for number, name in enumerate(NAMES):
         for path in (f"{name}.d/f{number}", f"{name}.d/g/f", f"{name}-{number}"):
@@ -67,10 +67,10 @@ def test_a_walk_is_in_the_order_of_the_catalog(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 500])
-def test_slices_of_any_size_find_the_same(
+def test_slices_of_any_size_give_same_result(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    """Files, signatures, moves and deletions, wherever the cuts are; and nothing twice."""
+    """Slices of any size give the same files, signatures, moves and deletions."""
     monkeypatch.setattr(comparison, "_SLICE", size)
     dice = random.Random(size)
     directories = [lab.packages, *(lab.packages / name for name in ("b", "a-", "a", "a/b"))]
@@ -135,8 +135,8 @@ ODD = [(deep, "longer than 1024 bytes"), (long, "longer than 1024 bytes"), (long
 
 
 @pytest.mark.parametrize(("make", "reason"), ODD)
-def test_a_tree_of_any_shape_stops_nothing(lab: Lab, make: "object", reason: str) -> None:
-    """It is refused where it is too much, and the rest comes in, also later."""
+def test_unusual_tree_is_scanned(lab: Lab, make: "object", reason: str) -> None:
+    """Paths beyond the limits are rejected, and all other files accepted."""
     assert callable(make)
     make(lab.packages)
     make_wheel(lab.packages, "a", "1.0")
@@ -146,13 +146,13 @@ def test_a_tree_of_any_shape_stops_nothing(lab: Lab, make: "object", reason: str
             make_wheel(lab.packages, "b", "1.0")
             eventually(lambda: lab.files("b"))
             eventually(lambda: any(reason in each for each in lab.refused().values()))
-        assert status(lab.spec)["problems"][1:] == []  # but that nobody watches
+        assert status(lab.spec)["problems"][1:] == []  # except that no watcher is running
     finally:
         subprocess.run(["rm", "-rf", str(lab.packages)], check=True)  # pytest's own recurses
 
 
 def as_a_user(lab: Lab) -> None:
-    """Scan as somebody whom modes keep out: root only without capabilities."""
+    """Scan without the capabilities by which root ignores modes."""
     command = [sys.executable, "-m", "appliance", "watch", str(lab.packages), "--once"]
     command += ["--state", str(lab.spec.state)]
     if os.getuid() == 0:
@@ -161,9 +161,9 @@ def as_a_user(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o000, 0o311])
-def test_a_directory_that_is_shut_takes_nothing_along(lab: Lab, mode: int) -> None:
-    """Neither the files in it that are known, nor those elsewhere; looked at again and again it
-    writes nothing into the journal, and when it opens all is well."""
+def test_unreadable_directory_keeps_files(lab: Lab, mode: int) -> None:
+    """An unreadable directory keeps its files listed, without further journal entries, until it can
+    be read."""
     sub = lab.packages / "sub"
     sub.mkdir()
     make_wheel(sub, "a", "1.0")
@@ -184,8 +184,8 @@ def test_a_directory_that_is_shut_takes_nothing_along(lab: Lab, mode: int) -> No
     assert lab.projects() == ["a", "b", "c"]
 
 
-def test_an_event_of_a_directory_that_is_shut(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told at once, and keeps what is known below it."""
+def test_event_of_unreadable_directory(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unreadable directory is reported at once, and its known files stay."""
     (lab.packages / "sub").mkdir()
     make_wheel(lab.packages / "sub", "a", "1.0")
     lab.once()
@@ -206,8 +206,8 @@ def test_an_event_of_a_directory_that_is_shut(lab: Lab, monkeypatch: pytest.Monk
     assert lab.files("a") == [A]
 
 
-def test_what_cannot_be_read_is_journalled_once(lab: Lab) -> None:
-    """It is tried at each scan, and says nothing new."""
+def test_unreadable_file_is_journaled_once(lab: Lab) -> None:
+    """A file that cannot be read is retried by each scan, with one journal entry."""
     path = make_wheel(lab.packages, "a", "1.0")
     path.chmod(0)
     for _ in range(3):
@@ -217,10 +217,10 @@ def test_what_cannot_be_read_is_journalled_once(lab: Lab) -> None:
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
 @pytest.mark.parametrize("name", [f"sub/{A}", "sub"])
-def test_a_name_that_fails_is_neither_there_nor_gone(
+def test_failing_path_is_no_deletion(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, number: int, name: str
 ) -> None:
-    """An error of a network file system is no deletion."""
+    """An error of a network file system deletes no file."""
     (lab.packages / "sub").mkdir()
     make_wheel(lab.packages / "sub", "a", "1.0")
     lab.once()
@@ -252,10 +252,10 @@ def test_a_name_that_fails_is_neither_there_nor_gone(
     assert lab.refused() == {}
 
 
-def test_a_file_that_goes_while_it_is_examined_does_not_come_in(
+def test_file_deleted_during_examination_is_not_accepted(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is looked at once more in the transaction that would add it."""
+    """A file that is deleted during its examination is not accepted."""
     path = make_wheel(lab.packages, "a", "1.0")
     make_wheel(lab.packages, "b", "1.0")
     original = Intake._unchanged
@@ -270,13 +270,13 @@ def test_a_file_that_goes_while_it_is_examined_does_not_come_in(
     assert not any("a-1.0" in each.name for each in lab.spec.www.rglob("*"))
 
 
-def test_a_download_that_is_not_finished_waits(lab: Lab) -> None:
-    """As long as aria2's note is beside a file, whatever the file looks like."""
+def test_unfinished_download_waits(lab: Lab) -> None:
+    """A file is rejected as unfinished while aria2's control file is beside it."""
     path = make_wheel(lab.packages, "a", "1.0")
     note = path.with_name(f"{path.name}.aria2")
     note.write_bytes(b"note")
     lab.once()
-    assert "download is not finished" in lab.refused()[A]
+    assert "unfinished download" in lab.refused()[A]
     note.unlink()
     lab.once()
     assert lab.files("a") == [A]
@@ -290,8 +290,9 @@ def fill(lab: Lab, count: int) -> list[Path]:
     return [make_wheel(lab.packages / "sub", f"p{number}", "1.0") for number in range(count)]
 
 
-def test_most_of_an_index_does_not_go_at_once(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """It stays listed, which is told, also after a restart, until somebody confirms it."""
+def test_vanished_files_stay_pending(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files that vanish in bulk remain listed and reported, also after a restart, until
+    confirmed."""
     files = fill(lab, 20)
     lab.once()
     for path in files[:15]:
@@ -299,8 +300,8 @@ def test_most_of_an_index_does_not_go_at_once(lab: Lab, capsys: pytest.CaptureFi
     lab.once()
     assert len(lab.projects()) == 20
     told = (
-        "main: 15 of 20 files vanished at once, and stay listed; if they were deleted on purpose:"
-        " pyindex confirm-deletions --index main"
+        "main: 15 of 20 files vanished in bulk, and remain listed as pending deletions; if they"
+        " were deleted intentionally, run `pyindex confirm-deletions --index main`"
     )
     assert told in status(lab.spec)["problems"]
     for number in range(30):  # however many there are meanwhile
@@ -314,8 +315,8 @@ def test_most_of_an_index_does_not_go_at_once(lab: Lab, capsys: pytest.CaptureFi
     assert "vanished" not in str(status(lab.spec)["problems"])
 
 
-def test_most_of_an_index_may_come_back(lab: Lab) -> None:
-    """Then nothing was deleted, and nothing is told any more."""
+def test_pending_files_may_return(lab: Lab) -> None:
+    """Pending deletions end when the files return."""
     files = fill(lab, 20)
     with lab.watched():
         eventually(lambda: health(lab.spec, lab.catalog).status == "ok")
@@ -331,8 +332,8 @@ def test_most_of_an_index_may_come_back(lab: Lab) -> None:
         assert agrees(lab)
 
 
-def test_what_is_confirmed_shows_while_it_runs(lab: Lab) -> None:
-    """The watcher needs no restart."""
+def test_watcher_publishes_confirmation(lab: Lab) -> None:
+    """The watcher publishes a confirmation without a restart."""
     fill(lab, 20)
     with lab.watched():
         eventually(lambda: lab.files("p19"))
@@ -345,8 +346,8 @@ def test_what_is_confirmed_shows_while_it_runs(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("count", [9, 10])
-def test_few_deletions_are_as_they_seem(lab: Lab, count: int) -> None:
-    """Up to half of an index goes without a question, and so does a small one."""
+def test_few_deletions_need_no_confirmation(lab: Lab, count: int) -> None:
+    """The deletion of up to half of an index, or of a small one, needs no confirmation."""
     files = fill(lab, count if count < 10 else 2 * count)
     lab.once()
     for path in files[:count]:
@@ -356,8 +357,8 @@ def test_few_deletions_are_as_they_seem(lab: Lab, count: int) -> None:
     assert "vanished" not in str(status(lab.spec)["problems"])
 
 
-def test_an_empty_folder_that_is_said_to_be(lab: Lab) -> None:
-    """A file .empty is a confirmation."""
+def test_empty_marker_confirms_deletions(lab: Lab) -> None:
+    """A file .empty in an empty packages directory confirms the deletion of all files."""
     fill(lab, 20)
     lab.once()
     shutil.rmtree(lab.packages / "sub")
@@ -366,7 +367,7 @@ def test_an_empty_folder_that_is_said_to_be(lab: Lab) -> None:
     assert lab.projects() == []
 
 
-# --- what is known ------------------------------------------------------------------------------
+# --- known files --------------------------------------------------------------------------------
 
 
 def renumber(lab: Lab, count: int) -> None:
@@ -378,10 +379,10 @@ def renumber(lab: Lab, count: int) -> None:
 
 
 @pytest.mark.parametrize(("changed", "reads"), [(20, False), (5, True)])
-def test_inodes_that_change_together_are_no_change(
+def test_renumbered_inodes_are_no_change(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, changed: int, reads: bool
 ) -> None:
-    """sshfs: nothing is read again; where a few change, they are other files until read."""
+    """If most inodes change (sshfs), no file is read again; if few change, these are."""
     fill(lab, 20)
     lab.once()
     renumber(lab, changed)
@@ -400,8 +401,8 @@ def test_inodes_that_change_together_are_no_change(
     assert len(lab.journal()) == 20
 
 
-def test_a_scan_is_noted_when_it_is_complete(lab: Lab) -> None:
-    """Not while the folder is away."""
+def test_scan_is_recorded_when_complete(lab: Lab) -> None:
+    """A scan is recorded when it is complete, not while the packages directory is missing."""
     mark = scan_mark(lab.spec, lab.index)
     lab.packages.rename(lab.packages.with_name("away"))
     with pytest.raises(DirectoryMissing):
@@ -414,8 +415,8 @@ def test_a_scan_is_noted_when_it_is_complete(lab: Lab) -> None:
         assert reader.mark(mark) == 1
 
 
-def test_a_move_may_be_seen_from_either_end(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a scan the new place may come slices before the old one or after: it is one move."""
+def test_move_is_found_in_either_order(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A move is recognized whether its new or its old path is scanned first."""
     monkeypatch.setattr(comparison, "_SLICE", 1)
     for name in ("a", "m", "z"):
         (lab.packages / name).mkdir()
@@ -428,8 +429,8 @@ def test_a_move_may_be_seen_from_either_end(lab: Lab, monkeypatch: pytest.Monkey
     assert agrees(lab)
 
 
-def test_a_directory_moves_at_once(lab: Lab) -> None:
-    """All its files in one transaction, and nothing is read again."""
+def test_directory_moves_in_one_transaction(lab: Lab) -> None:
+    """All files of a moved directory move in one transaction, and none is read again."""
     fill(lab, 30)
     make_wheel(lab.packages, "keep", "1.0")
     lab.once()
@@ -442,9 +443,8 @@ def test_a_directory_moves_at_once(lab: Lab) -> None:
     assert agrees(lab)
 
 
-def test_two_hard_links_to_one_file(lab: Lab) -> None:
-    """One is served, the other is a duplicate; whichever goes, the rest is right, and stays so when
-    all is read again."""
+def test_two_hard_links(lab: Lab) -> None:
+    """One of two hard links is served, the other is a duplicate; either may be deleted."""
     for name in ("x", "y"):
         (lab.packages / name).mkdir()
     path = make_wheel(lab.packages / "x", "a", "1.0")

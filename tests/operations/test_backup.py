@@ -1,4 +1,4 @@
-"""Copies of the catalog, made while it is in use, and put back."""
+"""Backups of the catalog in use, and restoring them."""
 
 import shutil
 import sqlite3
@@ -31,8 +31,9 @@ def kept(lab: Lab, tmp_path: Path) -> Lab:
     return lab
 
 
-def test_a_restored_backup_is_the_catalog_of_then_with_the_files_of_now(kept: Lab) -> None:
-    """Decisions go back to the backup's, files are those of the folder, serials only grow."""
+def test_restore_takes_decisions_and_keeps_files(kept: Lab) -> None:
+    """A restore takes the decisions of the backup and the files of the packages directory; serials
+    increase."""
     decisions.yank(kept.spec, kept.index, WHEEL, "then")
     copy = backup(kept.spec)
     decisions.yank(kept.spec, kept.index, WHEEL, "now")
@@ -55,8 +56,8 @@ def test_a_restored_backup_is_the_catalog_of_then_with_the_files_of_now(kept: La
         assert connection.execute("SELECT reason FROM yank").fetchall() == [("now",)]
 
 
-def test_a_backup_is_a_sound_database_of_mode_0640(kept: Lab) -> None:
-    """Another program reads it, and others on the host do not."""
+def test_backup_is_valid_database(kept: Lab) -> None:
+    """A backup is a valid database of mode 0640."""
     copy = backup(kept.spec)
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -65,8 +66,8 @@ def test_a_backup_is_a_sound_database_of_mode_0640(kept: Lab) -> None:
     assert [each.name for each in copy.parent.iterdir()] == [copy.name]
 
 
-def test_old_copies_go_and_the_new_one_stays_whatever_the_clock_says(kept: Lab) -> None:
-    """Of copies from the future the oldest go; the one just written never does."""
+def test_backup_removes_oldest_copies(kept: Lab) -> None:
+    """The oldest copies are removed, never the new one, even after a change of the clock."""
     first = backup(kept.spec)
     catalog, digits, _ = first.name.split("-")
     for year in (2990, 2991, 2992):
@@ -78,8 +79,8 @@ def test_old_copies_go_and_the_new_one_stays_whatever_the_clock_says(kept: Lab) 
     }
 
 
-def test_indexes_that_share_a_directory_leave_each_others_copies(kept: Lab, tmp_path: Path) -> None:
-    """Neither another state's copies go, nor those of another host with the same paths."""
+def test_backup_keeps_copies_of_others(kept: Lab, tmp_path: Path) -> None:
+    """Copies of another state directory, or of another host with the same paths, stay."""
     sharing = kept.spec.backup.model_copy(update={"keep": 1})
     here = kept.spec.model_copy(update={"backup": sharing})
     there = here.model_copy(update={"state": tmp_path / "moved"})
@@ -92,8 +93,8 @@ def test_indexes_that_share_a_directory_leave_each_others_copies(kept: Lab, tmp_
     assert sorted(sharing.directory.iterdir()) == sorted(copies)
 
 
-def test_without_a_spec_copies_stay_in_the_state(lab: Lab) -> None:
-    """No place is written to that nobody named."""
+def test_backup_without_spec_writes_to_state_directory(lab: Lab) -> None:
+    """Without a spec, backups are written to the state directory."""
     lab.once()
     assert backup(lab.spec).parent == lab.spec.state / "backups"
 
@@ -110,10 +111,10 @@ INDEXES = [
 
 
 @pytest.mark.parametrize(("copied", "wanted", "present", "problem"), INDEXES)
-def test_a_copy_of_other_indexes_is_refused(
+def test_restore_rejects_other_indexes(
     tmp_path: Path, copied: str, wanted: str, present: str, problem: str | None
 ) -> None:
-    """It is taken if the spec has all its indexes, or the catalog until now had them."""
+    """A backup is restored only if the spec or the present catalog has all its indexes."""
     copy = backup(filled(tmp_path / "copied", copied or "empty", has_files=bool(copied)))
     spec = filled(tmp_path / "present", present or "main", has_files=bool(present))
     for name in wanted.split():
@@ -146,17 +147,15 @@ def filled(place: Path, names: str, has_files: bool) -> Spec:
     return spec
 
 
-def test_a_copy_is_found_from_the_directory_where_one_is(
-    kept: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A relative path is one, too."""
+def test_restore_accepts_relative_path(kept: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup may be given by a relative path."""
     copy = backup(kept.spec)
     monkeypatch.chdir(copy.parent)
     assert f"restored from {copy.name}" in list(restore(kept.spec, Path(copy.name)))
 
 
-def test_a_restore_undoes_later_decisions_for_good(kept: Lab) -> None:
-    """Also for a catalog that is lost after it: the log has what the restore left."""
+def test_restore_undoes_decisions_permanently(kept: Lab) -> None:
+    """A restore undoes later decisions, also if the catalog is lost after it."""
     copy = backup(kept.spec)
     decisions.yank(kept.spec, kept.index, WHEEL, "now")
     decisions.set_status(kept.spec, kept.index, "foo", "archived", None)
@@ -170,8 +169,8 @@ def test_a_restore_undoes_later_decisions_for_good(kept: Lab) -> None:
     assert page["project-status"] == {"status": "active"}
 
 
-def test_a_running_server_sees_the_restored_catalog(kept: Lab) -> None:
-    """No file is exchanged under those who have it open."""
+def test_server_reads_restored_catalog(kept: Lab) -> None:
+    """A running server reads the restored catalog, as no file is replaced."""
     copy = backup(kept.spec)
     decisions.yank(kept.spec, kept.index, WHEEL, "now")
     reading = kept.catalog
@@ -185,8 +184,8 @@ def test_a_running_server_sees_the_restored_catalog(kept: Lab) -> None:
 
 
 @pytest.mark.parametrize("present", ["damaged", "missing", "empty"])
-def test_a_copy_is_restored_over_what_cannot_be_opened(kept: Lab, present: str) -> None:
-    """The copy is installed whole, and what was there is kept."""
+def test_restore_replaces_damaged_catalog(kept: Lab, present: str) -> None:
+    """A restore replaces a damaged catalog and saves it."""
     decisions.yank(kept.spec, kept.index, WHEEL, "then")
     copy = backup(kept.spec)
     last = kept.journal()[-1].serial
@@ -204,8 +203,8 @@ def test_a_copy_is_restored_over_what_cannot_be_opened(kept: Lab, present: str) 
         assert aside.read_bytes().startswith(b"no database")
 
 
-def test_only_copies_of_ours_are_removed(kept: Lab) -> None:
-    """What has another name, or is no file, stays in the directory of the copies."""
+def test_backup_keeps_other_files(kept: Lab) -> None:
+    """Other files in the backup directory stay."""
     first = backup(kept.spec)
     stem = first.name.rpartition("-")[0]
     others = [f"{stem}-mine.sqlite", f"{stem}-20200101T000000.sqlite.gz", "catalog-notes.txt"]
@@ -221,8 +220,8 @@ def test_only_copies_of_ours_are_removed(kept: Lab) -> None:
     assert copy.name in left
 
 
-def test_what_is_no_backup_is_refused_and_nothing_is_lost(kept: Lab, tmp_path: Path) -> None:
-    """The catalog stays when the copy is garbage, or not there."""
+def test_restore_rejects_invalid_backup(kept: Lab, tmp_path: Path) -> None:
+    """An invalid or missing backup is rejected, and the catalog stays."""
     (tmp_path / "garbage").write_bytes(b"no database" * 1000)
     for wrong in (tmp_path / "garbage", tmp_path / "missing"):
         with pytest.raises(CatalogError):
@@ -231,8 +230,8 @@ def test_what_is_no_backup_is_refused_and_nothing_is_lost(kept: Lab, tmp_path: P
     assert kept.journal()[-1].action == "added"
 
 
-def test_a_running_index_is_not_restored(kept: Lab) -> None:
-    """Its watch would write to the catalog that is being replaced."""
+def test_restore_refuses_with_watcher(kept: Lab) -> None:
+    """A restore fails while a watcher is running."""
     copy = backup(kept.spec)
     with kept.watched(), pytest.raises(PyindexError, match="is running; stop it"):
         eventually(lambda: is_watched(kept.spec))

@@ -1,4 +1,4 @@
-"""Yank, status, remove."""
+"""Decisions: yank, remove, status."""
 
 from pathlib import Path
 
@@ -23,8 +23,8 @@ WHEEL_1, SDIST_1, WHEEL_2 = (
 )
 
 
-def test_a_release_is_yanked_and_back(foo: Lab) -> None:
-    """All files of a release carry the reason; undoing it clears them (PEP 592)."""
+def test_yank_and_unyank_release(foo: Lab) -> None:
+    """All files of a release carry the reason; unyanking clears it (PEP 592)."""
     assert decisions.yank(foo.spec, foo.index, "Foo==1", "broken") == [WHEEL_1, SDIST_1]
     assert yanked(foo) == {WHEEL_1: "broken", SDIST_1: "broken", WHEEL_2: False}
     assert decisions.yank(foo.spec, foo.index, WHEEL_2, "") == [WHEEL_2]
@@ -35,14 +35,14 @@ def test_a_release_is_yanked_and_back(foo: Lab) -> None:
 
 
 def test_yanking_twice_is_one_change(foo: Lab) -> None:
-    """What is so already gets no line in the journal."""
+    """A second yank with the same reason adds no journal entry."""
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
     assert decisions.yank(foo.spec, foo.index, WHEEL_1, "x") == []
     assert len(foo.journal()) == 4
 
 
-def test_a_file_that_comes_back_is_still_yanked(foo: Lab) -> None:
-    """A decision is about a file name, and outlives the file."""
+def test_returning_file_is_still_yanked(foo: Lab) -> None:
+    """A decision belongs to a file name, and survives the deletion of the file."""
     decisions.yank(foo.spec, foo.index, WHEEL_2, "bad")
     path = foo.packages / WHEEL_2
     content = path.read_bytes()
@@ -53,8 +53,8 @@ def test_a_file_that_comes_back_is_still_yanked(foo: Lab) -> None:
     assert yanked(foo)[WHEEL_2] == "bad"
 
 
-def test_a_removed_file_is_in_the_trash(foo: Lab) -> None:
-    """Removing loses nothing: the file lies under the state directory, the journal tells it."""
+def test_remove_moves_file_to_trash(foo: Lab) -> None:
+    """A removed file is in the trash of the state directory, with a journal entry."""
     content = (foo.packages / WHEEL_2).read_bytes()
     [(file, trash)] = decisions.remove(foo.spec, foo.index, "foo==2.0")
     assert file.filename == WHEEL_2
@@ -66,8 +66,8 @@ def test_a_removed_file_is_in_the_trash(foo: Lab) -> None:
     assert [c.action for c in foo.journal()].count("removed") == 1
 
 
-def test_a_status_is_shown(foo: Lab) -> None:
-    """PEP 792: a status with a reason stands on the page; quarantine withholds the files."""
+def test_status_is_published(foo: Lab) -> None:
+    """A status and its reason are on the page; quarantine withholds the files (PEP 792)."""
     decisions.set_status(foo.spec, foo.index, "Foo", "quarantined", "malware")
     page = foo.page("foo")
     assert page is not None
@@ -77,40 +77,40 @@ def test_a_status_is_shown(foo: Lab) -> None:
     assert len(foo.files("foo")) == 3
 
 
-def test_a_reason_is_one_line_of_text(foo: Lab) -> None:
-    """It is shown to people, on pages and in terminals."""
+def test_reason_is_one_line(foo: Lab) -> None:
+    """A reason with control characters is rejected."""
     with pytest.raises(PyindexError) as caught:
         decisions.yank(foo.spec, foo.index, WHEEL_1, "x\x1b[31m")
     assert str(caught.value) == (
-        "reason: wanted one line without control characters, got 'x\\x1b[31m'"
+        "reason: expected one line without control characters, got 'x\\x1b[31m'"
     )
     with pytest.raises(PyindexError):
         decisions.set_status(foo.spec, foo.index, "foo", "archived", "two\nlines")
     decisions.yank(foo.spec, foo.index, WHEEL_1, "très mauvais — <b>")
 
 
-def test_a_copy_that_takes_the_place_is_named(foo: Lab) -> None:
-    """A duplicate was refused while the file was there, and is served when it is removed."""
+def test_remove_reports_duplicate(foo: Lab) -> None:
+    """The duplicate that is served after a removal is reported."""
     (foo.packages / "copies").mkdir()
     make_wheel(foo.packages / "copies", "foo", "2.0", modules={"m": "other"})
     foo.once()
     removed = [file for file, _ in decisions.remove(foo.spec, foo.index, WHEEL_2)]
-    assert list(decisions.instead(foo.spec, foo.index, removed)) == [
-        f"{WHEEL_2}: the copy at copies/{WHEEL_2} is served now"
+    assert list(decisions.answers_after_removal(foo.spec, foo.index, removed)) == [
+        f"{WHEEL_2}: now served from copies/{WHEEL_2}"
     ]
 
 
 UNKNOWN = [
-    ("nothing-1.0.zip", "has no file 'nothing-1.0.zip'; a release is PROJECT==VERSION"),
-    ("bar==1.0", "has no project 'bar'"),
-    ("foo==3.0", "project foo has no release '3.0'; its newest are 1.0, 2.0"),
-    ("broken==1.0", "project broken has no release '1.0'; no file of it is accepted"),
+    ("nothing-1.0.zip", "file 'nothing-1.0.zip' not found; a release is PROJECT==VERSION"),
+    ("bar==1.0", "project 'bar' not found"),
+    ("foo==3.0", "project foo: release '3.0' not found; newest releases: 1.0, 2.0"),
+    ("broken==1.0", "project broken: release '1.0' not found; none of its files is accepted"),
 ]
 
 
 @pytest.mark.parametrize(("what", "message"), UNKNOWN)
-def test_what_is_not_there_is_named(foo: Lab, what: str, message: str) -> None:
-    """An unknown file, project or release changes nothing, and says what there is."""
+def test_unknown_name_is_reported(foo: Lab, what: str, message: str) -> None:
+    """An unknown file, project or release changes nothing, and the error lists what exists."""
     (foo.packages / "broken-1.0.zip").write_bytes(b"no archive")
     foo.once()
     journal = foo.journal()
@@ -122,8 +122,8 @@ def test_what_is_not_there_is_named(foo: Lab, what: str, message: str) -> None:
     assert foo.journal() == journal
 
 
-def test_remove_moves_no_file_from_elsewhere(foo: Lab, tmp_path: Path) -> None:
-    """A directory that has become a link to another is not followed to somebody else's file."""
+def test_remove_follows_no_link(foo: Lab, tmp_path: Path) -> None:
+    """A directory that became a symbolic link is not followed to another file."""
     (foo.packages / "sub").mkdir()
     path = make_wheel(foo.packages / "sub", "bar", "1.0")
     theirs = tmp_path / "theirs"
@@ -139,7 +139,7 @@ def test_remove_moves_no_file_from_elsewhere(foo: Lab, tmp_path: Path) -> None:
 
 
 def test_remove_moves_no_directory(foo: Lab) -> None:
-    """What came into the place of a file is not what was meant."""
+    """A directory that replaced a file is not moved."""
     path = make_wheel(foo.packages, "bar", "1.0")
     foo.once()
     path.unlink()

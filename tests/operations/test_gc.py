@@ -1,4 +1,4 @@
-"""What grows is cut back, and nothing but what has a name of ours."""
+"""Pruning: only old files with names of pyindex are removed."""
 
 import os
 import time
@@ -56,8 +56,8 @@ def old(lab: Lab) -> Lab:
     return lab
 
 
-def test_only_what_is_ours_and_old_goes(old: Lab) -> None:
-    """By its name, which says when it was made; the mtime of a file in the trash is its own."""
+def test_prune_removes_old_files_only(old: Lab) -> None:
+    """A file is pruned by the time in its name, not by its mtime."""
     removed = list(prune(old.spec))
     assert {each.what for each in removed} == {str(old.spec.state / name) for name in GONE}
     assert all((old.spec.state / name).exists() for name in STAYS)
@@ -65,8 +65,8 @@ def test_only_what_is_ours_and_old_goes(old: Lab) -> None:
     assert old.files("foo")
 
 
-def test_a_dry_run_removes_nothing(old: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """It says the same."""
+def test_dry_run_removes_nothing(old: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """A dry run reports the same items and removes none."""
     source = ["-d", str(old.packages), "--state", str(old.spec.state)]
     assert main(["gc", "--dry-run", *source]) == 0
     would = capsys.readouterr().out
@@ -75,8 +75,8 @@ def test_a_dry_run_removes_nothing(old: Lab, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == would.replace("would remove", "removed")
 
 
-def test_the_journal_is_cut_where_it_is_old(lab: Lab) -> None:
-    """Its last line stays, and what holds does: pages, decisions, serials."""
+def test_prune_removes_old_journal_entries(lab: Lab) -> None:
+    """Old journal entries are removed, except the last; pages, decisions and serials stay."""
     make_wheel(lab.packages, "foo", "1.0")
     make_wheel(lab.packages, "foo", "2.0")
     lab.once()
@@ -85,7 +85,7 @@ def test_the_journal_is_cut_where_it_is_old(lab: Lab) -> None:
     keep = Keep(journal=timedelta(days=3))
     spec = lab.spec.model_copy(update={"keep": keep})
     age(lab, journal[0].serial, days=4)
-    assert [each.what for each in prune(spec)] == ["2 lines of the journal"]  # one has begun it
+    assert [each.what for each in prune(spec)] == ["2 journal entries"]  # one has begun it
     assert lab.journal() == journal[1:]
     age(lab, journal[-1].serial, days=4)
     list(prune(spec))
@@ -97,8 +97,8 @@ def test_the_journal_is_cut_where_it_is_old(lab: Lab) -> None:
     assert list(prune(spec)) == []
 
 
-def test_lines_that_are_not_published_stay(lab: Lab) -> None:
-    """Publishing needs them: what went is taken down by its line."""
+def test_prune_keeps_unpublished_entries(lab: Lab) -> None:
+    """Journal entries that are not published yet stay."""
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     with lab.catalog.change() as change:
@@ -107,7 +107,7 @@ def test_lines_that_are_not_published_stay(lab: Lab) -> None:
         change.note("test", 0)
     age(lab, lab.journal()[-1].serial, days=9999)
     list(prune(lab.spec))
-    assert [change.action for change in lab.journal()] == ["removed", "test"]  # not what came in
+    assert [change.action for change in lab.journal()] == ["removed", "test"]  # not "added"
 
 
 def age(lab: Lab, serial: int, days: int) -> None:
@@ -118,8 +118,8 @@ def age(lab: Lab, serial: int, days: int) -> None:
         connection.execute(then.values(time=line.c.time - days * 86_400 * 1_000_000))
 
 
-def test_what_stays_refused_is_journalled_once(lab: Lab) -> None:
-    """A file that cannot be read is tried again at each scan, which is no change."""
+def test_rejected_file_is_journaled_once(lab: Lab) -> None:
+    """A file that cannot be read has one journal entry, however often it is retried."""
     lab.once()
     rejection = Rejection("foo-1.0.zip", Code.UNREADABLE, "denied", 1, 1, 1, retry=True)
     for _ in range(3):
@@ -129,8 +129,8 @@ def test_what_stays_refused_is_journalled_once(lab: Lab) -> None:
     assert lab.refused() == {rejection.path: rejection.reason}
 
 
-def test_space_that_is_free_is_given_back(lab: Lab, tmp_path: Path) -> None:
-    """If it is much."""
+def test_compact_frees_space(lab: Lab, tmp_path: Path) -> None:
+    """Free space in the catalog is returned to the file system if it is large."""
     lab.once()
     with lab.catalog._connect("BEGIN IMMEDIATE") as connection:
         rows = [

@@ -1,5 +1,5 @@
-"""kill -9 at any moment of a yank, a restore, a rebuild: what was acknowledged is there, also when
-the catalog is lost afterwards, and what was not is there whole or not at all."""
+"""kill -9 during a yank, a restore, a rebuild: acknowledged changes survive, even if the catalog is
+lost afterwards; others are complete or absent."""
 
 import multiprocessing
 import random
@@ -59,8 +59,9 @@ def held(spec: Spec) -> Decisions:
         return reader.decisions()
 
 
-def test_acknowledged_decisions_survive_a_kill_and_a_lost_catalog(six: Lab, tmp_path: Path) -> None:
-    """Sixty processes that yank without end are killed, and each second time the catalog goes."""
+def test_decisions_survive_kill_and_lost_catalog(six: Lab, tmp_path: Path) -> None:
+    """Acknowledged decisions survive the kills of sixty processes, and the loss of the catalog
+    after every second one."""
     dice = random.Random(17)
     told = tmp_path / "told"
 
@@ -97,8 +98,8 @@ def test_acknowledged_decisions_survive_a_kill_and_a_lost_catalog(six: Lab, tmp_
         six.once()
 
 
-def test_a_killed_restore_is_of_before_or_of_the_copy(six: Lab, tmp_path: Path) -> None:
-    """Never a mixture, nor is a serial ever lower; the same when the catalog is lost after it."""
+def test_killed_restore_is_complete_or_absent(six: Lab, tmp_path: Path) -> None:
+    """After a killed restore the catalog is the old one or the backup, and no serial is lower."""
     dice = random.Random(16)
     for name in NAMES[:3]:
         decisions.yank(six.spec, six.index, name, "then")
@@ -135,8 +136,8 @@ def test_a_killed_restore_is_of_before_or_of_the_copy(six: Lab, tmp_path: Path) 
     assert sides == {True, False}
 
 
-def test_a_killed_rebuild_can_be_done_again(six: Lab, tmp_path: Path) -> None:
-    """Whatever it left, the next one makes all good."""
+def test_killed_rebuild_can_be_repeated(six: Lab, tmp_path: Path) -> None:
+    """A rebuild after a killed one repairs everything."""
     dice = random.Random(15)
     for name in NAMES[:3]:
         decisions.yank(six.spec, six.index, name, "x")

@@ -1,4 +1,5 @@
-"""A kill at any moment, a full disk, two writers: nothing is lost, and nothing half is seen."""
+"""Durability: after a kill, a full disk, or with two writers no file is lost and no partial page is
+published."""
 
 import contextlib
 import gc
@@ -32,13 +33,13 @@ def change_folder(lab: Lab, dice: random.Random, count: int) -> None:
             dice.choice(there).unlink()
         else:
             path = make(lab.packages, name, version, summary=str(dice.random()))
-            # Long ago, or it would be looked at twice; and never twice the same time.
+            # Long ago, so that it is examined once; and each time is different.
             os.utime(path, (1, dice.randrange(10**9)))
 
 
 @contextlib.contextmanager
 def watched_by_a_reader(lab: Lab) -> Iterator[None]:
-    """Read all pages again and again meanwhile; fail at the end if one was not whole."""
+    """Read all pages repeatedly meanwhile; fail at the end if one was not complete."""
     stop = threading.Event()
     failures: list[BaseException] = []
 
@@ -64,9 +65,9 @@ def has_begun(lab: Lab, before: int, process: BaseProcess) -> bool:
 
 
 @pytest.mark.integration
-def test_a_kill_at_any_moment_loses_nothing(lab: Lab) -> None:
-    """A hundred times killed in the middle of intake or publication, then started once more:
-    catalog, pages and folder agree, and no reader ever saw part of a page."""
+def test_kill_loses_nothing(lab: Lab) -> None:
+    """After a hundred kills during intake or publication, catalog, pages and directory agree, and
+    no client read a partial page."""
     dice = random.Random(2026)
     whole = {}
     for changes in (80, 8):
@@ -101,8 +102,8 @@ def test_a_kill_at_any_moment_loses_nothing(lab: Lab) -> None:
     assert in_the_middle > 0
 
 
-def test_no_connection_outlives_a_fork(lab: Lab) -> None:
-    """What a child commits is kept, whatever its parent closes meanwhile."""
+def test_fork_opens_own_connection(lab: Lab) -> None:
+    """A change that a child process commits survives, whatever its parent closes meanwhile."""
     lab.once()
     catalog = lab.catalog
     with catalog.read() as reader:
@@ -122,15 +123,15 @@ def test_no_connection_outlives_a_fork(lab: Lab) -> None:
     process.start()
     assert begun.wait(240), "the child did not commit"
     catalog.close()
-    gc.collect()  # what others left open
+    gc.collect()  # connections of other tests
     closed.set()
     process.join()
     with catalog.read() as reader:
         assert (reader.mark("first"), reader.mark("second")) == (1, 2)
 
 
-def test_two_processes_may_take_in_one_folder(lab: Lab) -> None:
-    """Each file comes in once, whoever is first."""
+def test_two_processes_scan_one_directory(lab: Lab) -> None:
+    """Two processes that scan one packages directory accept each file once."""
     change_folder(lab, random.Random(1), 60)
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=lab.once) for _ in range(3)]
@@ -145,10 +146,10 @@ def test_two_processes_may_take_in_one_folder(lab: Lab) -> None:
     assert {change.action for change in lab.journal()} == {"added"}
 
 
-def test_a_full_disk_is_told_and_got_over(
+def test_full_disk_is_reported_until_it_ends(
     small_disk: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With no space left the old pages stay whole; when there is space again, all comes in."""
+    """On a full disk pages stay complete; when space is free again, all files are accepted."""
     lab = Lab(tmp_path, state=small_disk / "state")
     make_wheel(lab.packages, "p1", "1.0")
     watching = Watcher(lab.spec)
@@ -164,8 +165,8 @@ def test_a_full_disk_is_told_and_got_over(
             make_wheel(lab.packages, f"p{number}", "2.0", modules={"m": "x" * 9999})
         eventually(lambda: [r for r in caplog.records if r.levelname == "ERROR"])
         look(lab)
-        left = f"0 MB are left on the disk of {lab.spec.state}, and 64 MB are wanted"
-        assert f"{left}: free some space" in status(lab.spec)["problems"]
+        left = f"{lab.spec.state}: only 0 MB free, 64 MB required"
+        assert f"{left}; free some disk space" in status(lab.spec)["problems"]
         assert lab.files("p1")[0] == "p1-1.0-py2.py3-none-any.whl"
         filler.unlink()
         eventually(lambda: lab.files("p19") and len(lab.files("p1")) == 2)

@@ -1,5 +1,4 @@
-"""What a rebuild corrects, what it keeps, and what it makes good: a catalog that is damaged, lost
-or old."""
+"""Rebuilding: corrections, and the recovery of a damaged, lost or old catalog."""
 
 import multiprocessing
 import os
@@ -58,8 +57,8 @@ def known(lab: Lab) -> dict[str, File]:
 # --- a sound catalog ---------------------------------------------------------------------------
 
 
-def test_a_rebuild_of_a_sound_catalog_changes_nothing(foo: Lab) -> None:
-    """All files are read again; what they say is known already."""
+def test_rebuild_of_intact_catalog_changes_nothing(foo: Lab) -> None:
+    """A rebuild of an intact catalog reads all files again and changes nothing."""
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
     before = [(path, path.read_bytes()) for path in sorted(foo.spec.www.rglob("index.*"))]
     journal = foo.journal()
@@ -69,8 +68,7 @@ def test_a_rebuild_of_a_sound_catalog_changes_nothing(foo: Lab) -> None:
 
 
 def flip(path: Path) -> bytes:
-    """Change a byte behind everybody's back, with size, mtime and inode as they were; returns what
-    the file was."""
+    """Change a byte without a change of size, mtime and inode; return the former content."""
     status, content = path.stat(), path.read_bytes()
     spot = content.index(b"__version__")
     with path.open("r+b") as file:
@@ -80,13 +78,13 @@ def flip(path: Path) -> bytes:
     return content
 
 
-def test_changed_bytes_are_not_blessed(foo: Lab) -> None:
-    """What changed with no time that tells it is refused by every rebuild and left out of the page,
-    until the file is restored or its bytes are accepted."""
+def test_rebuild_rejects_changed_bytes(foo: Lab) -> None:
+    """A file whose bytes changed without a change of size or mtime is rejected until it is restored
+    or its bytes are accepted."""
     path = foo.packages / WHEEL_2
     right = flip(path)
     foo.once()
-    assert WHEEL_2 in foo.files("foo")  # nobody has read it
+    assert WHEEL_2 in foo.files("foo")  # it was not read again
     for _ in range(2):
         list(rebuild(foo.spec))
         assert foo.files("foo") == [WHEEL_1, SDIST_1]
@@ -101,8 +99,8 @@ def test_changed_bytes_are_not_blessed(foo: Lab) -> None:
     assert foo.refused() == {}
 
 
-def test_changed_bytes_can_be_accepted(foo: Lab) -> None:
-    """Rejected ones, and those that nobody has looked at yet."""
+def test_rebuild_accepts_changed_bytes_on_request(foo: Lab) -> None:
+    """`--accept-changes` accepts changed bytes, of rejected files too."""
     flip(foo.packages / WHEEL_2)
     list(rebuild(foo.spec))
     flip(foo.packages / WHEEL_1)
@@ -113,8 +111,8 @@ def test_changed_bytes_can_be_accepted(foo: Lab) -> None:
     assert foo.refused() == {}
 
 
-def test_a_file_with_other_times_is_an_ordinary_change(foo: Lab) -> None:
-    """A rebuild takes it as the watcher would."""
+def test_rebuild_accepts_file_with_new_mtime(foo: Lab) -> None:
+    """A file with another mtime is an ordinary change."""
     path = foo.packages / WHEEL_2
     flip(path)
     os.utime(path, (1, 1))
@@ -127,8 +125,8 @@ DIGESTS = ["sha256", "md5", "blake2b_256"]
 
 
 @pytest.mark.parametrize("digest", DIGESTS)
-def test_a_digest_that_is_wrong_in_the_catalog_is_no_changed_file(foo: Lab, digest: str) -> None:
-    """One that differs from two that agree is corrected."""
+def test_rebuild_corrects_wrong_digest(foo: Lab, digest: str) -> None:
+    """A digest in the catalog that differs from two that agree is corrected."""
     right = known(foo)
     with closing(sqlite3.connect(foo.spec.catalog)) as connection:
         connection.execute(f"UPDATE file SET {digest} = replace({digest}, 'a', 'b')")
@@ -138,8 +136,8 @@ def test_a_digest_that_is_wrong_in_the_catalog_is_no_changed_file(foo: Lab, dige
     assert known(foo) == right
 
 
-def test_one_of_two_hard_links_goes(foo: Lab) -> None:
-    """The other was refused as its duplicate, and is served after a rebuild."""
+def test_rebuild_accepts_remaining_hard_link(foo: Lab) -> None:
+    """The duplicate of a deleted hard link is served after a rebuild."""
     (foo.packages / "copies").mkdir()
     os.link(foo.packages / WHEEL_2, foo.packages / "copies" / WHEEL_2)
     foo.once()
@@ -152,9 +150,8 @@ def test_one_of_two_hard_links_goes(foo: Lab) -> None:
 # --- a catalog that is lost --------------------------------------------------------------------
 
 
-def test_a_lost_catalog_comes_back_with_its_decisions(foo: Lab) -> None:
-    """By itself, at the next start: also decisions about what is not there any more; and serials
-    go on after those that were seen."""
+def test_lost_catalog_returns_with_decisions(foo: Lab) -> None:
+    """The next start rebuilds a lost catalog with all decisions and with higher serials."""
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
     decisions.yank(foo.spec, foo.index, SDIST_1, "y")
     decisions.yank(foo.spec, foo.index, SDIST_1, None)
@@ -175,8 +172,8 @@ def test_a_lost_catalog_comes_back_with_its_decisions(foo: Lab) -> None:
     assert yanked(foo)[WHEEL_2] == "gone"
 
 
-def test_a_watcher_makes_a_lost_catalog_anew(foo: Lab) -> None:
-    """It need not be started again."""
+def test_watcher_rebuilds_lost_catalog(foo: Lab) -> None:
+    """A watcher rebuilds a lost catalog without a restart."""
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
     serial = foo.journal()[-1].serial
     with foo.watched():
@@ -187,9 +184,9 @@ def test_a_watcher_makes_a_lost_catalog_anew(foo: Lab) -> None:
         eventually(lambda: yanked(foo) == {WHEEL_1: "x", SDIST_1: False, WHEEL_2: False})
 
 
-def test_what_went_while_there_was_no_catalog_is_taken_down(foo: Lab) -> None:
-    """As soon as every folder was scanned once, and not before: until then a page that is there is
-    all there is."""
+def test_file_deleted_without_catalog_is_unpublished(foo: Lab) -> None:
+    """A file that was deleted while the catalog was lost is unpublished after all scans, not
+    before."""
     make_wheel(foo.packages, "bar", "1.0")
     foo.once()
     lose(foo.spec.catalog)
@@ -214,10 +211,10 @@ LOSSES = [
 
 
 @pytest.mark.parametrize("lost", LOSSES, ids="-".join)
-def test_no_serial_comes_twice(
+def test_no_serial_is_reused(
     foo: Lab, lost: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is left tells the serials that were used, though the clock went back."""
+    """No serial is reused, whichever files remain, and even if the clock is wrong."""
     with foo.catalog.change() as change:
         change.note("test", 5_000_000)  # more changes than the clock knows of
     foo.once()
@@ -237,10 +234,11 @@ CLOCKS = [(1_000_000_000.0, 0), (1_767_225_600.0 + 25, 2), (9e9, 60_000_000)]
 
 
 @pytest.mark.parametrize(("clock", "serial"), CLOCKS)
-def test_a_new_index_begins_at_the_clock(
+def test_new_index_begins_at_clock(
     lab: Lab, clock: float, serial: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In units of ten seconds since 2026; a wrong clock leaves room for changes."""
+    """A new index begins at a serial by the clock, in units of ten seconds since 2026; a wrong
+    clock leaves room for changes."""
     monkeypatch.setattr("time.time", lambda: clock)
     lab.once()
     with lab.catalog.read() as reader:
@@ -248,8 +246,8 @@ def test_a_new_index_begins_at_the_clock(
     assert (begun.serial, begun.action) == (serial + 1, "begun")
 
 
-def test_a_catalog_of_before_is_brought_up_to_the_log(foo: Lab, tmp_path: Path) -> None:
-    """Who copies an old catalog into its place by hand gets its serials and decisions made up."""
+def test_old_catalog_is_advanced_to_log(foo: Lab, tmp_path: Path) -> None:
+    """An old catalog that was copied to its path gets the serials and decisions of the log."""
     with closing(sqlite3.connect(foo.spec.catalog)) as connection:
         connection.execute("VACUUM INTO ?", (str(tmp_path / "old"),))
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
@@ -276,35 +274,35 @@ def spoil(catalog: Path, table: str) -> None:
         file.write(b"\xff" * size)
 
 
-def test_a_rebuild_of_a_damaged_catalog_says_what_it_could_keep(foo: Lab) -> None:
-    """The damaged file is kept; decisions come from the log, and serials go on after all."""
+def test_rebuild_of_damaged_catalog_reports_recovered_data(foo: Lab) -> None:
+    """A damaged catalog is saved; decisions come from the log, and serials increase."""
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
     before = foo.journal()
     spoil(foo.spec.catalog, "file")
     said = list(rebuild(foo.spec))
-    assert "1 decisions (yanks, statuses) from the decisions log" in said
-    assert "taken over: 0 files, 5 lines of the journal" in said
+    assert "recovered 1 decisions (yanks, statuses) from the decision log" in said
+    assert "recovered 0 files, 5 journal entries" in said
     assert not any("lost" in line for line in said)
     assert yanked(foo) == {WHEEL_1: "x", SDIST_1: False, WHEEL_2: False}
     assert foo.journal()[: len(before)] == before
     assert foo.journal()[len(before)].serial > before[-1].serial
 
 
-def test_without_a_log_decisions_are_saved_from_the_damaged_catalog(foo: Lab) -> None:
-    """As far as they can be read: it may be of before there was a log."""
+def test_rebuild_without_log_recovers_decisions(foo: Lab) -> None:
+    """Without a log, readable decisions of the damaged catalog are recovered."""
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
     decisions.set_status(foo.spec, foo.index, "foo", "archived", None)
     (foo.spec.state / "decisions.jsonl").unlink()
     spoil(foo.spec.catalog, "journal")
     said = list(rebuild(foo.spec))
-    assert "2 decisions (yanks, statuses) from what can be read of it: there was no log" in said
-    assert "history that is lost: all of it" in said
+    source = "its readable rows (no decision log)"
+    assert f"recovered 2 decisions (yanks, statuses) from {source}" in said
+    assert "lost journal entries: all" in said
     assert yanked(foo)[WHEEL_1] == "x"
 
 
-def test_upload_times_and_digests_survive_damage(foo: Lab) -> None:
-    """Rows of files that can be read are: a file that was touched keeps its time, and one whose
-    bytes changed is found out."""
+def test_rebuild_keeps_upload_times_and_digests(foo: Lab) -> None:
+    """Readable rows keep upload times, and digests by which changed bytes are recognized."""
     os.utime(foo.packages / WHEEL_1, (1, 1))
     foo.once()
     before = known(foo)
@@ -316,31 +314,31 @@ def test_upload_times_and_digests_survive_damage(foo: Lab) -> None:
     assert list(foo.refused()) == [WHEEL_2]
 
 
-def test_a_rebuild_of_a_catalog_that_is_no_database_begins_anew(foo: Lab) -> None:
-    """With nothing to read, the facts come from the folder, and serials never run backwards."""
+def test_rebuild_replaces_file_that_is_no_database(foo: Lab) -> None:
+    """If nothing is readable, facts come from the packages directory, and serials increase."""
     last = foo.journal()[-1].serial
     lose(foo.spec.catalog)
     foo.spec.catalog.write_bytes(b"no database at all" * 400)
     said = list(rebuild(foo.spec))
-    assert any("kept as" in line for line in said)
+    assert any("saved as" in line for line in said)
     assert len(list(foo.spec.state.glob("catalog.sqlite.damaged-*"))) >= 1
     assert foo.files("foo") == [WHEEL_1, SDIST_1, WHEEL_2]
     assert foo.journal()[0].serial > last
 
 
-def test_a_decision_that_the_catalog_has_wrong_is_corrected_from_the_log(foo: Lab) -> None:
-    """A character that changed in a name makes no row that is malformed."""
+def test_rebuild_corrects_decision_from_log(foo: Lab) -> None:
+    """A decision with one damaged character in the catalog is corrected from the log."""
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
     with closing(sqlite3.connect(foo.spec.catalog)) as connection:
         connection.execute("UPDATE yank SET filename = replace(filename, '1', '2')")
         connection.commit()
-    assert "the catalog had other decisions than the log: the log's 1 hold now" in list(
+    assert "catalog different from the decision log: using the log's 1 decisions" in list(
         rebuild(foo.spec)
     )
     assert yanked(foo) == {WHEEL_1: "x", SDIST_1: False, WHEEL_2: False}
 
 
-# What is done to a catalog, by name; each takes the file and dice.
+# Kinds of damage to a catalog by name; each is a function of the file and dice.
 
 
 def flip_bytes(catalog: Path, dice: random.Random) -> None:
@@ -475,10 +473,10 @@ SEEDS = [
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_any_damage_is_made_good(
+def test_rebuild_repairs_any_damage(
     large: Lab, seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever happened to the catalog, a rebuild ends well, with all files and all decisions."""
+    """A rebuild repairs any damage, with all files and all decisions."""
     state = tmp_path / "state"
     shutil.copytree(large.spec.state, state, symlinks=True)
     DAMAGES[seed % len(DAMAGES)](state / "catalog.sqlite", random.Random(seed))
@@ -491,8 +489,8 @@ def test_any_damage_is_made_good(
     assert main(["verify", "-d", str(large.packages), "--state", str(state)]) == 0
 
 
-def test_two_rebuilds_at_once_are_one_after_the_other(foo: Lab) -> None:
-    """Neither takes the other's new catalog for the damaged one."""
+def test_concurrent_rebuilds_wait_for_each_other(foo: Lab) -> None:
+    """Two concurrent rebuilds run one after the other."""
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
     spoil(foo.spec.catalog, "yank")
     context = multiprocessing.get_context("fork")
@@ -508,15 +506,15 @@ def test_two_rebuilds_at_once_are_one_after_the_other(foo: Lab) -> None:
 
 
 def rescue(spec: Spec) -> Iterator[str]:
-    """What a rebuild does before it looks at files."""
+    """Run a rebuild up to the examination of files."""
     for line in rebuild(spec):
         yield line
-        if line.startswith("taken over"):
+        if line.startswith("recovered") and "journal" in line:
             return
 
 
 def state_of(spec: Spec) -> object:
-    """What must be the same after any damage: files, decisions, and no refusal."""
+    """Return what must be equal after any damage: files, decisions, no rejection."""
     with Catalog(spec.catalog).read() as reader:
         files = {file.path: (file.sha256, file.yanked) for file in reader.files_after("main")}
         return files, reader.decisions(), reader.rejections("main"), reader.counts("main")
@@ -573,8 +571,8 @@ def age(spec: Spec, place: Path) -> None:
         connection.commit()
 
 
-def test_an_old_catalog_is_opened(foo: Lab, tmp_path: Path) -> None:
-    """It is brought up to this version where it lies, and its decisions begin the log."""
+def test_old_catalog_is_migrated(foo: Lab, tmp_path: Path) -> None:
+    """An old catalog is migrated, and its decisions begin the log."""
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
     flip(foo.packages / WHEEL_2)
     before = known(foo)
@@ -593,8 +591,8 @@ def test_an_old_catalog_is_opened(foo: Lab, tmp_path: Path) -> None:
     assert yanked(foo)[WHEEL_1] == "x"
 
 
-def test_an_old_copy_is_restored(foo: Lab, tmp_path: Path) -> None:
-    """What it lacks gets its default."""
+def test_old_backup_is_restored(foo: Lab, tmp_path: Path) -> None:
+    """An old backup gets the defaults of new columns."""
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
     age(foo.spec, tmp_path / "old")
     decisions.yank(foo.spec, foo.index, WHEEL_1, None)
@@ -602,8 +600,8 @@ def test_an_old_copy_is_restored(foo: Lab, tmp_path: Path) -> None:
     assert yanked(foo)[WHEEL_1] == "x"
 
 
-def test_a_new_column_needs_no_more_than_a_number() -> None:
-    """Each column can be added to a table that has rows: NULL, or a default, is what they get."""
+def test_columns_can_be_added() -> None:
+    """Each column can be added to a table with rows: it is nullable or has a default."""
     old = {
         line.split()[0].strip('"')
         for part in OLD.split("(")

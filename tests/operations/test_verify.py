@@ -1,4 +1,4 @@
-"""Damage is found: every file, the metadata, the catalog and the log are read."""
+"""Verification finds damage of files, metadata, catalog, log and published tree."""
 
 import gzip
 import json
@@ -62,8 +62,8 @@ def everything(place: Path) -> dict[str, bytes]:
     }
 
 
-def test_nothing_is_wrong(both: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line says how much was read; nothing was written."""
+def test_verify_of_intact_index(both: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Verification of an intact index reports the amount read, and writes nothing."""
     decisions.yank(both.spec, both.index, FOO, "x")
     journal = both.journal()
     before = everything(both.spec.state), everything(both.packages)
@@ -73,30 +73,30 @@ def test_nothing_is_wrong(both: Lab, capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == "2 files, 0 MB verified: 0 problems\n"
 
 
-def test_a_byte_that_changed_is_named(both: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """With size and mtime as they were nothing but a digest tells; the exit code is 1."""
+def test_verify_reports_changed_byte(both: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """A changed byte without a change of size and mtime is reported; the exit code is 1."""
     flip(both.packages / FOO)
     assert run(both) == 1
     first, last = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"main: {FOO}: its bytes changed: sha256 was ")
+    assert first.startswith(f"main: {FOO}: content changed: expected sha256 ")
     assert last == "2 files, 0 MB verified: 1 problems"
 
 
-def test_what_the_watcher_will_see_is_no_damage(
+def test_verify_separates_changes_from_damage(
     both: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A file with other times, and one that is gone, are told and no more."""
+    """A file with another mtime, and a deleted one, are reported but are no damage."""
     flip(both.packages / FOO, keep_times=False)
     (both.packages / BAR).unlink()
     assert run(both) == 0
     assert capsys.readouterr().out.splitlines()[:2] == [
-        f"main: {BAR}: is gone since it was accepted: the watcher will look at it",
-        f"main: {FOO}: changed since it was accepted: the watcher will look at it",
+        f"main: {BAR}: deleted since it was accepted; the watcher will examine it",
+        f"main: {FOO}: changed since it was accepted; the watcher will examine it",
     ]
 
 
-def test_a_link_out_of_the_directory_is_not_followed(both: Lab, tmp_path: Path) -> None:
-    """What was put in a file's place is not read."""
+def test_verify_follows_no_link_out(both: Lab, tmp_path: Path) -> None:
+    """A symbolic link that replaced a file is not read."""
     (both.packages / FOO).rename(tmp_path / FOO)
     (both.packages / FOO).symlink_to(tmp_path / FOO)
     (finding,) = found(both)
@@ -105,8 +105,8 @@ def test_a_link_out_of_the_directory_is_not_followed(both: Lab, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("spoil", [flip, Path.unlink])
-def test_published_metadata_is_compared(both: Lab, spoil: object) -> None:
-    """What clients resolve from; a rebuild writes it again."""
+def test_verify_compares_metadata(both: Lab, spoil: object) -> None:
+    """Published metadata is compared; a rebuild rewrites it."""
     assert callable(spoil)
     spoil(both.spec.www / "packages" / f"{FOO}.metadata")
     (finding,) = found(both)
@@ -116,8 +116,8 @@ def test_published_metadata_is_compared(both: Lab, spoil: object) -> None:
     assert found(both) == []
 
 
-def test_catalog_and_log_are_checked(both: Lab) -> None:
-    """A row that an index lacks, a line that was changed, decisions that differ."""
+def test_verify_checks_catalog_and_log(both: Lab) -> None:
+    """A row that an SQLite index lacks, a changed line, and different decisions are reported."""
     decisions.yank(both.spec, both.index, FOO, "x")
     decisions.yank(both.spec, both.index, BAR, "y")
     log = both.spec.state / "decisions.jsonl"
@@ -132,12 +132,12 @@ def test_catalog_and_log_are_checked(both: Lab) -> None:
     problems = [finding.problem for finding in found(both) if not finding.index]
     assert len(problems) == 3
     assert "malformed" in problems[0]
-    assert problems[1].startswith("other decisions than the catalog has")
+    assert problems[1].startswith("decisions differ from the catalog")
     assert "line 3 does not match the digest of the line before" in problems[2]
 
 
-def test_it_goes_on_where_it_was_interrupted(both: Lab) -> None:
-    """What was found before is not forgotten; ``restart`` begins again."""
+def test_verify_resumes(both: Lab) -> None:
+    """An interrupted verification resumes with its findings; ``restart`` begins again."""
     flip(both.packages / BAR)
     with pytest.raises(KeyboardInterrupt):
         interrupt(verify(both.spec, [both.index]))
@@ -158,31 +158,29 @@ SAVED = [b"", b"[]", b"\xff", b'{"indexes": ["main"], "index": "other", "finding
 
 
 @pytest.mark.parametrize("saved", SAVED)
-def test_a_place_that_makes_no_sense_is_none(both: Lab, saved: bytes) -> None:
-    """It begins with the first file then."""
+def test_invalid_bookmark_is_ignored(both: Lab, saved: bytes) -> None:
+    """With an invalid bookmark verification begins with the first file."""
     (both.spec.state / "verify.json").write_bytes(saved)
     *_, last = verify(both.spec, [both.index])
     assert last.files == 2
 
 
-def test_json_is_for_programs(both: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Counts, and each finding with its index and path."""
+def test_verify_prints_json(both: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON output has the counts, and each finding with its index and path."""
     flip(both.packages / FOO)
     assert run(both, "--json", "--index", "main") == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["files"], [each["path"] for each in told["findings"]]) == (2, [FOO])
 
 
-def test_an_index_that_is_not_there_is_named(both: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """And nothing is read."""
+def test_verify_rejects_unknown_index(both: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown index is named, and no file is read."""
     assert run(both, "--index", "other") == 1
     assert capsys.readouterr().err == "pyindex: no index 'other'; the spec has main\n"
 
 
-def test_damage_is_found_before_a_rebuild_and_gone_after_the_file_is_restored(
-    both: Lab, tmp_path: Path
-) -> None:
-    """The whole way: found, refused, restored, served."""
+def test_damage_is_found_rejected_and_repaired(both: Lab, tmp_path: Path) -> None:
+    """Damage is found, rejected by a rebuild, and served again after the file is restored."""
     shutil.copy2(both.packages / FOO, tmp_path)
     flip(both.packages / FOO)
     assert run(both) == 1
@@ -194,8 +192,8 @@ def test_damage_is_found_before_a_rebuild_and_gone_after_the_file_is_restored(
     assert run(both) == 0
 
 
-def test_metadata_of_a_quarantined_project_is_where_it_belongs(lab: Lab) -> None:
-    """It is put away so that nobody can fetch it, which is no damage."""
+def test_metadata_of_quarantined_project_is_no_damage(lab: Lab) -> None:
+    """The metadata of a quarantined project is stored elsewhere, which is no damage."""
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     decisions.set_status(lab.spec, lab.index, "foo", "quarantined", None)
@@ -203,15 +201,13 @@ def test_metadata_of_a_quarantined_project_is_where_it_belongs(lab: Lab) -> None
     assert main(["verify", *source]) == 0
 
 
-def test_a_directory_that_is_not_there_is_told_once(
-    both: Lab, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Not for each file of it; what is published of it is compared all the same."""
+def test_missing_directory_is_reported_once(both: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing packages directory is reported once, and the published tree is compared."""
     both.packages.rename(both.packages.with_name("away"))
     both.page_path("foo").unlink()
     assert run(both) == 1
     folder, page, last = capsys.readouterr().out.splitlines()
-    assert folder == f"main: packages directory {both.packages} is not there; mount it or make it"
+    assert folder == f"main: packages directory {both.packages}: not found; mount or create it"
     assert page.startswith("main: simple/foo/index.json: published page: missing")
     assert last == "0 files, 0 MB verified: 2 problems"
 
@@ -260,10 +256,10 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_what_is_published_is_compared(
+def test_verify_compares_published_tree(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each page of each view, each marker; nothing else is named, and a rebuild makes it good."""
+    """Each page and marker is compared; a rebuild repairs them."""
     of = bases(tmp_path)
     place, spoil, problem = DAMAGES[name]
     spoil(of.www / place)
@@ -279,8 +275,8 @@ def test_what_is_published_is_compared(
     assert main(["verify", *source]) == 0
 
 
-def test_what_waits_to_be_published_is_no_damage(both: Lab) -> None:
-    """Pages and markers of a change that no publisher has seen yet."""
+def test_unpublished_change_is_no_damage(both: Lab) -> None:
+    """Pages and markers of a change that is not published yet are no damage."""
     with both.catalog.change() as change:
         change.remove(both.index, [FOO])
         change.yank(both.index, BAR, "x")
@@ -297,9 +293,9 @@ LACKING = [
 
 
 @pytest.mark.parametrize("name", LACKING)
-def test_a_watcher_makes_it_good_by_itself(name: str, tmp_path: Path) -> None:
-    """What readers lack is there again soon after the start; what changed in a page with its times
-    as they were is for ``verify`` to find."""
+def test_watcher_repairs_published_tree(name: str, tmp_path: Path) -> None:
+    """The watcher restores missing pages soon; changed bytes with the same mtime are for
+    ``verify``."""
     of = bases(tmp_path)
     place, spoil, _ = DAMAGES[name]
     spoil(of.www / place)

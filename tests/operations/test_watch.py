@@ -1,4 +1,4 @@
-"""Whatever happens in a folder is heard: catalog, pages and files agree soon, without a scan."""
+"""The watcher: catalog, pages and files agree soon after each change, without a full scan."""
 
 import hashlib
 import json
@@ -26,8 +26,8 @@ A, B = "a-1.0-py2.py3-none-any.whl", "b-1.0-py2.py3-none-any.whl"
 
 
 def agrees(lab: Lab) -> bool:
-    """Whether catalog, pages and what can be fetched are what is in the folder, where files named
-    ``bad`` are refused."""
+    """Return whether catalog, pages and served files agree with the packages directory, in which
+    files named ``bad`` are rejected."""
     there = {
         path.relative_to(lab.packages).as_posix(): path
         for path in lab.packages.rglob("*")
@@ -179,7 +179,7 @@ def download(folder: Path) -> None:
 
 
 def aria2(folder: Path) -> None:
-    """Which makes the file first, of its full size, and a note beside it that goes at the end."""
+    """Download as aria2 does: a file of full size first, and a control file until the end."""
     path = make_wheel(folder.parent, "c", "1.0")
     (folder / f"{path.name}.aria2").write_bytes(b"note")
     shutil.copy(path, folder)
@@ -197,7 +197,7 @@ HEARD = [
 
 @pytest.fixture
 def followed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    """A folder with something of each kind, followed, and not scanned any more."""
+    """A watched directory with entries of each kind, after its last scan."""
     make_wheel(lab.packages, "a", "1.0")
     make_wheel(lab.packages, "b", "1.0")
     make_sdist(lab.packages, "signed", "1.0")
@@ -218,8 +218,8 @@ def followed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
 
 
 @pytest.mark.parametrize("change", HEARD, ids=lambda each: str(each.__name__))
-def test_every_kind_of_change_is_heard(followed: Lab, change: Callable[[Path], None]) -> None:
-    """After it, folder, catalog, pages and links say the same."""
+def test_each_change_is_published(followed: Lab, change: Callable[[Path], None]) -> None:
+    """After each kind of change, directory, catalog, pages and links agree."""
     assert agrees(followed)
     change(followed.packages)
     eventually(lambda: agrees(followed))
@@ -231,10 +231,10 @@ def test_every_kind_of_change_is_heard(followed: Lab, change: Callable[[Path], N
         assert reader.serial() == serial + 1  # nothing came late
 
 
-def test_a_project_is_never_away_while_a_duplicate_takes_over(
+def test_project_stays_while_duplicate_replaces_file(
     followed: Lab,
 ) -> None:
-    """The second file of a name is examined first; then one goes and one comes, at once."""
+    """A project stays listed while a duplicate replaces its file."""
     seen = set()
     stop = threading.Event()
 
@@ -254,8 +254,8 @@ def test_a_project_is_never_away_while_a_duplicate_takes_over(
     assert removed.time == added.time
 
 
-def test_links_to_directories_that_are_followed_change_nothing(followed: Lab) -> None:
-    """Files are heard by the paths of their directories, while the links are there and later."""
+def test_links_to_watched_directories_change_nothing(followed: Lab) -> None:
+    """Symbolic links to watched directories do not change the paths of files."""
     targets = {"up": "..", "itself": ".", "beside": "../sub"}
     (made := followed.packages.parent / "links").mkdir()
     for name, target in targets.items():
@@ -277,8 +277,9 @@ ODD = ["caf\udce9-1.0.zip", "new\nline-1.0.zip"]
 
 
 @pytest.mark.parametrize("name", ODD, ids=["not UTF-8", "a line feed"])
-def test_a_file_with_an_odd_name_is_heard(followed: Lab, name: str) -> None:
-    """It is refused as soon as it is there, under a name that can be shown, and until it goes."""
+def test_unprintable_name_is_rejected_at_once(followed: Lab, name: str) -> None:
+    """A file with an invalid name is rejected at once, under a printable name, until it is
+    deleted."""
     shown = "sub/" + name.encode("unicode_escape").decode("ascii")
     (followed.packages / "sub" / name).write_bytes(b"no")
     eventually(lambda: "control characters" in followed.refused().get(shown, ""))
@@ -301,10 +302,8 @@ def tmpfs(place: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(place)], check=False, capture_output=True)
 
 
-def test_a_disk_that_is_mounted_later_is_followed(
-    lab: Lab, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Files on it are found soon, and what happens on it is heard."""
+def test_disk_mounted_later_is_watched(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """A disk that is mounted later is scanned and watched."""
     make_wheel(lab.packages, "a", "1.0")
     with lab.watched():
         eventually(lambda: lab.files("a"))
@@ -317,9 +316,9 @@ def test_a_disk_that_is_mounted_later_is_followed(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-def test_a_disk_that_goes_takes_nothing_down(lab: Lab) -> None:
-    """Its files stay listed, and it is said where it was, until it is back or somebody says that
-    it is meant to be gone."""
+def test_unmounted_disk_keeps_files(lab: Lab) -> None:
+    """The files of an unmounted disk remain listed, and its path is reported, until it returns or
+    its removal is confirmed."""
     make_wheel(lab.packages, "a", "1.0")
     disk, copy = lab.packages / "disk", lab.packages.with_name("copy")
     copy.mkdir()
@@ -331,7 +330,7 @@ def test_a_disk_that_goes_takes_nothing_down(lab: Lab) -> None:
         eventually(lambda: (lab.spec.state / "places" / "main.json").exists())
         eventually(lambda: '"disk"' in (lab.spec.state / "places" / "main.json").read_text())
         subprocess.run(["umount", str(disk)], check=True)
-        told = f"main: no disk is mounted at {disk}, as there was; 2 files stay listed"
+        told = f"main: {disk}: disk not mounted, its 2 files remain listed"
         eventually(lambda: any(told in each for each in status(lab.spec)["problems"]))
         assert lab.files("b")
         (lab.packages / A).unlink()  # elsewhere a deletion is one
@@ -347,8 +346,8 @@ def test_a_disk_that_goes_takes_nothing_down(lab: Lab) -> None:
             assert lab.files("b")
 
 
-def test_a_folder_on_a_disk_that_goes_is_failing(lab: Lab) -> None:
-    """The empty directory below the disk is not the folder."""
+def test_unmounted_packages_directory_is_failing(lab: Lab) -> None:
+    """The empty directory below an unmounted disk is not taken for the packages directory."""
     with lab.watched(), tmpfs(lab.packages):
         make_wheel(lab.packages, "a", "1.0")
         eventually(lambda: lab.files("a"))
@@ -363,8 +362,8 @@ def test_a_folder_on_a_disk_that_goes_is_failing(lab: Lab) -> None:
         assert lab.files("a") == [A]
 
 
-def test_one_folder_that_is_away_holds_up_no_other(tmp_path: Path) -> None:
-    """Each index is followed by itself."""
+def test_missing_directory_does_not_block_others(tmp_path: Path) -> None:
+    """A missing packages directory does not block other indexes."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     path = tmp_path / "pyindex.yml"
@@ -378,9 +377,8 @@ def test_one_folder_that_is_away_holds_up_no_other(tmp_path: Path) -> None:
         eventually((given.www / "two/simple/a/index.json").exists)
 
 
-def test_a_deletion_is_seen_behind_the_change_that_adds(lab: Lab) -> None:
-    """Another process is about to put in a file that was deleted meanwhile: who hears of the
-    deletion looks once more when it is done."""
+def test_deletion_waits_for_transaction(lab: Lab) -> None:
+    """A deletion is noticed although another process is about to accept the file."""
     path = make_wheel(lab.packages, "a", "1.0")
     lab.once()
     with lab.catalog.read() as reader:
@@ -406,7 +404,7 @@ def test_a_deletion_is_seen_behind_the_change_that_adds(lab: Lab) -> None:
 
 
 class Pauses(threading.Event):
-    """What a watcher waits for between two tries; it is told to stop after three."""
+    """Event that a watcher waits for between two attempts; set after three."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -419,10 +417,10 @@ class Pauses(threading.Event):
         return self.is_set()
 
 
-def test_a_watcher_pauses_before_it_tries_again(
+def test_watcher_pauses_before_retry(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A state that is of no use takes no processor, and is told once."""
+    """A watcher pauses after an error, which is logged once."""
     lab.spec.www.mkdir(parents=True)
     (lab.spec.www / "mine").touch()
     watching, pauses, tries = Watcher(lab.spec), Pauses(), list[None]()

@@ -197,9 +197,9 @@ def test_who_removes_the_last_file_is_told_who_answers_then(tmp_path: Path) -> N
     make_wheel(tmp_path / "staging", "ours", "1.0")
     update(both)
     removed = [file for file, _ in decisions.remove(both, "staging", "ours==1.0")]
-    assert list(decisions.instead(both, "staging", removed)) == [
-        "ours: staging has no file of it any more, so main answers for it; `pyindex status-set"
-        " --index staging ours archived` keeps the name"
+    assert list(decisions.answers_after_removal(both, "staging", removed)) == [
+        "ours: no files remain in staging, so its base main answers; to keep the name, run"
+        " `pyindex status-set --index staging ours archived`"
     ]
     assert staged(both)[0] == ["ours-9.0-py2.py3-none-any.whl"]
     decisions.set_status(both, "staging", "ours", "archived", None)
@@ -213,7 +213,7 @@ def test_a_decision_about_a_base_s_project_says_whose_it_is(tmp_path: Path) -> N
     update(both)
     with pytest.raises(NotFound) as caught:
         decisions.yank(both, "staging", "ours==9.0", "")
-    said = "index staging has no project 'ours'; it is in main: --index main"
+    said = "index staging: project 'ours' not found; found in main, pass --index main"
     assert str(caught.value) == said
 
 

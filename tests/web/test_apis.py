@@ -474,7 +474,7 @@ def test_health_says_what_is_wrong(lab: Lab) -> None:
     client = TestClient(create_app(lab.spec))
     answer = client.simulate_get("/health")
     assert answer.status_code == 503
-    assert "main: nothing is published yet" in answer.json["problems"]
+    assert "main: nothing published yet" in answer.json["problems"]
 
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
@@ -487,7 +487,7 @@ def test_health_says_what_is_wrong(lab: Lab) -> None:
         assert answer.status_code == 200
         assert answer.json["problems"] == ["1 files are rejected; run `pyindex status`"]
     problems = client.simulate_get("/health").json["problems"]
-    assert "no watcher is running: run `pyindex serve` or `pyindex watch`" in problems
+    assert "no watcher is running; run `pyindex serve` or `pyindex watch`" in problems
 
 
 def test_ready_once_all_was_scanned(lab: Lab) -> None:
@@ -499,7 +499,7 @@ def test_ready_once_all_was_scanned(lab: Lab) -> None:
     lab.catalog.set_mark(scan_mark(lab.spec, lab.index), 0)
     answer = client.simulate_get("/ready")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-    assert "main: its packages directory was never scanned in full" in answer.text
+    assert "main: packages directory never scanned completely" in answer.text
     assert answer.headers["cache-control"] == "no-store"
     scanned(lab.spec)
     answer = client.simulate_get("/ready")
