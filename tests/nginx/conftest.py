@@ -1,4 +1,4 @@
-"""An appliance that most of these tests only read."""
+"""Appliance that most of these tests only read."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from benchmarks.ports import HOST
 from tests.nginx.servers import Server, application, serving
 from tests.nginx.sites import Pair, make_spec, nginx_port
 
-# What an operator may have around our site, and must not change what it sends.
+# Settings of an operator around the site that must not change its answers.
 SURROUNDINGS = """
     gzip on; gzip_types *; gzip_vary on; gzip_static always; gzip_min_length 1;
     charset utf-8; charset_types *; default_type text/x-around;

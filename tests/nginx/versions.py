@@ -1,6 +1,6 @@
-"""The nginx of this machine, and 1.18, the oldest that a site is rendered for.
+"""nginx of this machine, and nginx 1.18, the oldest version that a site is rendered for.
 
-1.18 is Debian 11's, unpacked into the cache from this machine's own package mirror.
+Version 1.18 is that of Debian 11, unpacked into the cache from this machine's package mirror.
 """
 
 import os
@@ -24,7 +24,8 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 
 def judge(version: str, command: list[str]) -> tuple[int, str]:
-    """The exit code and the words of ``nginx -t``; skips the test if that nginx cannot be had."""
+    """Return exit code and output of ``nginx -t``; skip the test if that version is not
+    available."""
     program, variables = _old() if version == "1.18" else (command[0], {})
     done = subprocess.run(
         [program, *command[1:], "-t", "-q"],
@@ -33,7 +34,7 @@ def judge(version: str, command: list[str]) -> tuple[int, str]:
         text=True,
         timeout=60,
     )
-    # 1.18 looks for the log it was built with before it reads where the log shall be.
+    # 1.18 opens its built-in log path before it reads the configured one.
     words = [line for line in done.stderr.splitlines() if "[alert] could not open" not in line]
     return done.returncode, "\n".join(words)
 
