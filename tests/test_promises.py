@@ -11,7 +11,7 @@ from tests.attacks.trees import SWAPS, TREES
 from tests.faults.test_beside import BETWEEN_CHECKS, CHECKS, PAIRS, STORIES
 from tests.faults.test_damage import DAMAGES
 from tests.faults.test_errors import FAULTS, LASTING, ONCE, TROUBLES
-from tests.faults.test_kills import EXAMINERS, LOOKS, VERBS
+from tests.faults.test_kills import EXAMINERS, WORKLOADS, VERBS
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "concepts" / "guarantees.md"
@@ -25,7 +25,7 @@ def figures() -> str:
         f"kills of {len(VERBS)} commands, each before another system call": sum(
             v.kills for v in VERBS
         ),
-        "kills of an examiner process": EXAMINERS * len(LOOKS),
+        "kills of an examiner process": EXAMINERS * len(WORKLOADS),
         f"kills during concurrent work, in {len(PAIRS)} pairs": len(PAIRS) * rounds,
         f"failing calls, of {len(FAULTS)} kinds": sum(
             ONCE + (LASTING if fault.names != "write" else 0) for fault in FAULTS

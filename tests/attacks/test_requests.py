@@ -1,4 +1,4 @@
-"""Hostile requests get an answer that says so, and nobody else notices."""
+"""Hostile requests: each gets an appropriate status, and other clients are served."""
 
 import re
 import socket
@@ -23,7 +23,7 @@ def place(
 
 
 def exchange(server: Server, data: bytes) -> bytes:
-    """All that comes back to a client that sends ``data``."""
+    """Return all bytes that the server sends to a client that sends ``data``."""
     answer = b""
     with socket.create_connection((server.address, server.port), timeout=PATIENCE) as client:
         try:
@@ -31,13 +31,13 @@ def exchange(server: Server, data: bytes) -> bytes:
             while more := client.recv(1 << 16):
                 answer += more
         except ConnectionError:
-            pass  # closed before all was sent
+            pass  # closed before everything was sent
     return answer
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_hostile_requests_are_answered(place: tuple[str, Server, Path], name: str) -> None:
-    """With one of the statuses that are right for it; the log has no traceback, others a page."""
+def test_hostile_request_gets_allowed_status(place: tuple[str, Server, Path], name: str) -> None:
+    """The server answers a hostile request with an allowed status and serves the next client."""
     way, server, folder = place
     sent, allowed, nginx = REQUESTS[name]
     answer = exchange(server, sent)

@@ -1,4 +1,4 @@
-"""Real ``pyindex`` processes, many of them, that are killed or let down at a chosen system call."""
+"""``pyindex`` processes that are killed, or whose calls fail, at a chosen system call."""
 
 import itertools
 import json
@@ -40,7 +40,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: ``code`` as Popen.returncode, ``None`` if it hung and was killed."""
+    """Result of a command: ``code`` as Popen.returncode, ``None`` if it hung and was killed."""
 
     argv: tuple[str, ...]
     code: int | None
@@ -57,10 +57,7 @@ class Ended:
 
 
 class Commands:
-    """Starts ``pyindex`` commands; what they write goes into files of ``folder``.
-
-    It is for one thread at a time.
-    """
+    """Starts ``pyindex`` commands with their output in files of ``folder``; for one thread."""
 
     def __init__(self, server: "subprocess.Popen[str]", folder: Path) -> None:
         self._server, self._folder = server, folder
@@ -99,7 +96,7 @@ class Commands:
 
 @dataclass(frozen=True)
 class Running:
-    """A command that was started."""
+    """Started command."""
 
     commands: Commands
     pid: int
@@ -117,7 +114,7 @@ class Running:
 
 @contextmanager
 def forking(folder: Path) -> Iterator[Commands]:
-    """A server for :class:`Commands`, until the block ends."""
+    """Run the server for :class:`Commands` during the context."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "tests.faults.forked"]
     root = Path(__file__).parents[2]
@@ -127,12 +124,12 @@ def forking(folder: Path) -> Iterator[Commands]:
         try:
             yield Commands(server, folder)
         finally:
-            server.terminate()  # closing its input would not do: a fork of ours may hold that open
+            server.terminate()  # a fork may keep the server's standard input open
 
 
 def attach(pids: Collection[int], options: Sequence[str]) -> "subprocess.Popen[bytes]":
-    """Have strace follow processes from here on, without those that have ended meanwhile; it is to
-    be ended with :func:`detach`. Raises OSError if it does not come to it."""
+    """Attach strace to those processes that still run; end it with :func:`detach`. Raise OSError if
+    it does not attach."""
     of = [word for pid in pids for word in ("-p", str(pid))]
     command = ["strace", *of, *options]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
@@ -151,7 +148,7 @@ def attach(pids: Collection[int], options: Sequence[str]) -> "subprocess.Popen[b
 
 
 def detach(tracer: "subprocess.Popen[bytes]") -> None:
-    """Let go what strace follows."""
+    """End strace and so release the traced processes."""
     tracer.terminate()
     try:
         tracer.wait(10)
@@ -164,7 +161,7 @@ def detach(tracer: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def traced(pids: Collection[int], *options: str) -> Iterator[None]:
-    """strace follows these processes until the block ends."""
+    """Trace these processes with strace during the context."""
     tracer = attach(pids, options)
     try:
         yield
@@ -173,14 +170,13 @@ def traced(pids: Collection[int], *options: str) -> Iterator[None]:
 
 
 def killing(call: Call) -> list[str]:
-    """Options of strace that kill a process before a call; not those that it starts, of which
-    each would come to the same call."""
+    """Return options of strace that kill the process, but not its children, before a call."""
     return [*_quiet(call.name), "-e", f"inject={call.name}:signal=KILL:when={call.number}"]
 
 
 def failing(names: str, error: str, when: str) -> list[str]:
-    """Options of strace that let calls fail: ``when`` is N for the Nth, N+ for all from there, of
-    the process and of each that it starts."""
+    """Return options of strace that let calls of the process and its children fail: ``when`` is N
+    for the Nth call, N+ for all from the Nth on."""
     return ["-f", *_quiet(names), "-e", f"inject={names}:error={error}:when={when}"]
 
 
@@ -189,14 +185,13 @@ def _quiet(names: str) -> list[str]:
 
 
 def tracing(names: str, trace: Path) -> list[str]:
-    """Options of strace that write calls down, for :func:`calls`."""
+    """Return options of strace that record calls for :func:`calls`."""
     return ["-f", "-y", "-s", "0", "-o", str(trace), "-e", "signal=none", "-e", f"trace={names}"]
 
 
 def calls(trace: Path, below: Path, changing: bool) -> list[Call]:
-    """The calls in a trace that are about files below a directory. If those are to be the
-    ``changing`` ones, only of the first process, and of those that open a file only if it may
-    become a new one; else also of the processes that it starts, each counted for itself."""
+    """Return the calls in a trace about files below a directory. With ``changing``, omit those of
+    child processes and those that open files without creating them."""
     found, counts, first = dict[Call, None](), dict[tuple[str, str], int](), ""
     for line in trace.read_text(errors="replace").splitlines():
         if not (match := _CALL.match(line)):
@@ -212,7 +207,7 @@ def calls(trace: Path, below: Path, changing: bool) -> list[Call]:
 
 
 def spread(found: Sequence[Call], count: int, seed: int) -> list[Call]:
-    """At most ``count`` of the calls: one of each of as many equal parts."""
+    """Return at most ``count`` of the calls, one from each of as many equal sections."""
     if len(found) <= count:
         return list(found)
     dice, size = random.Random(seed), len(found) / count

@@ -1,4 +1,4 @@
-"""The index that the clients meet, and the clients."""
+"""Fixtures: the index that clients install from, and the clients."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.integration.servers import Server, behind_nginx, embedded, wait_until
 
 @pytest.fixture(scope="session")
 def built_ahead(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Builds the environments that the chosen tests name, two at a time, while tests run."""
+    """Build the environments of the selected tests, two at a time, while tests run."""
     calls = [item.callspec for item in request.session.items if hasattr(item, "callspec")]
     clients = [call.params.get("client") for call in calls]
     wanted = dict.fromkeys(client for client in clients if client in CLIENTS)
@@ -27,14 +27,14 @@ def built_ahead(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def environments(built_ahead: None, tmp_path: Path) -> Iterator[Environments]:
-    """Hands out environments by client name; they are gone after the test."""
+    """Factory of environments by client name; they are deleted after the test."""
     yield Environments(tmp_path)
     shutil.rmtree(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of small projects, each there for one rule."""
+    """Packages directory of small projects, each for one rule."""
     folder = tmp_path_factory.mktemp("packages")
     make_projects(folder)
     return folder
@@ -44,7 +44,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(
     request: pytest.FixtureRequest, packages: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """The index of the small projects, by the embedded server and through nginx."""
+    """Index of the small projects, from the embedded server and through nginx."""
     with request.param(packages, tmp_path_factory.mktemp("server")) as running:
         running.command("yank", "retracted==1.1", "--reason", YANK_REASON)
         wait_until(f"{running.url}/simple/retracted/", "data-yanked")

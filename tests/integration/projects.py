@@ -1,4 +1,4 @@
-"""The small projects of the index under test, each there for one rule."""
+"""Small projects of the index under test, each for one rule."""
 
 from pathlib import Path
 
