@@ -86,8 +86,7 @@ class Lab:
         return (self.packages / path).read_bytes()
 
     def metadata(self, path: str) -> bytes:
-        """Return the published core metadata (PEP 658); raise FileNotFoundError if there is
-        none."""
+        """Return published core metadata (PEP 658); raise FileNotFoundError without any."""
         if not Site(self.spec).is_accepted(self.index, path):
             raise FileNotFoundError(path)
         return Path(Site(self.spec).metadata(self.index, path)).read_bytes()

@@ -1,4 +1,4 @@
-"""`/health` and `pyindex status` tell the truth: what the watcher has trouble with is in both."""
+"""Health and status: both report the problems of the watcher."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ WHEEL = "foo-1.0-py2.py3-none-any.whl"
 
 @contextmanager
 def watcher(lab: Lab, *before: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The real program, after the words ``before``."""
+    """Run `pyindex watch` as a process, after the words ``before``."""
     command = [*before, sys.executable, "-m", "appliance", "watch", str(lab.packages)]
     with subprocess.Popen([*command, "--state", str(lab.spec.state)]) as process:
         try:
@@ -49,7 +49,7 @@ def problems(lab: Lab) -> list[str]:
 
 
 def asked(lab: Lab) -> tuple[int, str]:
-    """What `/health` answers, in short."""
+    """Return status code and status of a health request."""
     answer = TestClient(create_app(lab.spec)).simulate_get("/health")
     return answer.status_code, answer.json["status"]
 
@@ -60,21 +60,21 @@ def code(lab: Lab) -> int:
 
 @pytest.fixture
 def running(lab: Lab) -> Iterator[Lab]:
-    """An index that is served and watched, and is well."""
+    """Index that is served and watched, without problems."""
     make_wheel(lab.packages, "foo", "1.0")
     with lab.watched():
         eventually(lambda: health(lab.spec, lab.catalog).status == "ok")
         yield lab
 
 
-def test_what_is_well_is_told_so(running: Lab) -> None:
-    """200, `ok`, exit code 0."""
+def test_healthy_index_is_ok(running: Lab) -> None:
+    """Health answers 200 with `ok`, and the status command exits with 0."""
     assert asked(running) == (200, "ok")
     assert code(running) == 0
 
 
-def test_a_folder_that_goes_is_failing(running: Lab) -> None:
-    """No file can be fetched: 503, until it is back."""
+def test_missing_packages_directory_is_failing(running: Lab) -> None:
+    """Health answers 503 while the packages directory is missing."""
     away = running.packages.with_name("away")
     running.packages.rename(away)
     eventually(lambda: asked(running) == (503, "failing"))
@@ -84,8 +84,8 @@ def test_a_folder_that_goes_is_failing(running: Lab) -> None:
     eventually(lambda: asked(running) == (200, "ok"))
 
 
-def test_a_bug_is_told_and_got_over(running: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is raised while a folder is followed: the watcher lives, and says what it was."""
+def test_watcher_survives_exception(running: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watcher reports an exception during a scan and recovers from it."""
 
     def fail(*_arguments: object) -> None:
         raise ZeroDivisionError("as tested")
@@ -100,10 +100,10 @@ def test_a_bug_is_told_and_got_over(running: Lab, monkeypatch: pytest.MonkeyPatc
     eventually(lambda: asked(running) == (200, "ok"))
 
 
-def test_a_bug_that_one_file_brings_out_stops_no_other(
+def test_exception_of_one_file_does_not_block_others(
     running: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rest comes in, by event and by a scan, and what it was is told."""
+    """The watcher and the scanner report an exception about one file and accept the other files."""
     entries, compare = PackagesDirectory.entries, Scanner._compare
 
     def fail_entries(self: PackagesDirectory, path: str = "") -> Iterator[Entry]:
@@ -130,8 +130,8 @@ def test_a_bug_that_one_file_brings_out_stops_no_other(
     assert running.files("foo") == [WHEEL]
 
 
-def test_a_watcher_that_stands_still_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It holds its lock, so it is alive; that it makes no progress shows all the same."""
+def test_stopped_watcher_is_degraded(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Health reports a watcher that is stopped but holds its lock."""
     monkeypatch.setattr(report, "STALE_SECONDS", 2 * report._BEAT_SECONDS)
     make_wheel(lab.packages, "foo", "1.0")
     with watcher(lab) as process:
@@ -146,8 +146,8 @@ def test_a_watcher_that_stands_still_is_told(lab: Lab, monkeypatch: pytest.Monke
     assert asked(lab) == (200, "degraded")
 
 
-def test_it_is_starting_until_all_was_scanned(lab: Lab) -> None:
-    """Before that nothing that is missing is known to be absent: 503, and when to come again."""
+def test_health_is_starting_until_first_scan(lab: Lab) -> None:
+    """Health answers 503 with `starting` and Retry-After until the first scan has ended."""
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     lab.catalog.set_mark(scan_mark(lab.spec, lab.index), 0)
@@ -159,7 +159,7 @@ def test_it_is_starting_until_all_was_scanned(lab: Lab) -> None:
         text = "main: starting: 1 files accepted, 0 names scanned so far"
         assert answer.json["problems"] == [text]
         assert code(lab) == 1
-    answer = client.simulate_get("/health")  # and nobody scans it
+    answer = client.simulate_get("/health")  # without a watcher
     assert (answer.status_code, answer.json["status"]) == (503, "failing")
     lab.once()
     assert lab.catalog.read().__enter__().mark(scan_mark(lab.spec, lab.index)) == 1
@@ -174,8 +174,8 @@ def junk(folder: Path) -> None:
         (folder / name).write_text("junk")
 
 
-def test_junk_is_ignored_and_no_problem(running: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """What lies about in every folder is listed, and spoils neither."""
+def test_junk_is_ignored(running: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """The watcher ignores junk, and status lists it without reporting a problem."""
     junk(running.packages)
     make_wheel(running.packages, "bar", "1.0")
     eventually(lambda: running.files("bar"))
@@ -187,8 +187,8 @@ def test_junk_is_ignored_and_no_problem(running: Lab, capsys: pytest.CaptureFixt
     assert asked(running) == (200, "ok")
 
 
-def test_a_package_named_like_junk_is_a_package(lab: Lab) -> None:
-    """There is a project called readme."""
+def test_package_named_like_junk_is_accepted(lab: Lab) -> None:
+    """The scanner accepts package files of projects that are named like junk, such as readme."""
     for name in ("readme", "license", "changelog"):
         make_wheel(lab.packages, name, "1.0")
     lab.once()
@@ -215,10 +215,10 @@ BROKEN: list[tuple[Callable[[Path], None], str]] = [
 
 
 @pytest.mark.parametrize(("break_it", "told"), BROKEN)
-def test_a_state_that_takes_nothing_is_told(
+def test_health_reports_unwritable_state(
     small_disk: Path, tmp_path: Path, break_it: Callable[[Path], None], told: str
 ) -> None:
-    """What is published is served; that changes do not show, and why, is said."""
+    """The server serves published pages and reports why the state directory is not writable."""
     lab = Lab(tmp_path, state=small_disk / "state")
     make_wheel(lab.packages, "foo", "1.0")
     source = ["-d", str(lab.packages), "--state", str(lab.spec.state)]
@@ -239,8 +239,8 @@ def test_a_state_that_takes_nothing_is_told(
             assert "permission" not in said.stderr
 
 
-def test_ready_is_told_to_systemd(lab: Lab, tmp_path: Path) -> None:
-    """READY=1 comes when all was scanned and published, not before (sd_notify(3))."""
+def test_watcher_notifies_systemd_when_ready(lab: Lab, tmp_path: Path) -> None:
+    """The watcher sends READY=1 after all files were scanned and published (sd_notify(3))."""
     for number in range(30):
         make_wheel(lab.packages, f"p{number}", "1.0")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bus:
@@ -254,8 +254,8 @@ def test_ready_is_told_to_systemd(lab: Lab, tmp_path: Path) -> None:
         assert len(lab.projects()) == 30
 
 
-def test_the_report_is_of_now(lab: Lab) -> None:
-    """One from before a reboot, or that is damaged, says nothing."""
+def test_stale_report_is_ignored(lab: Lab) -> None:
+    """A watcher's report from before a reboot is stale, and a damaged one is ignored."""
     lab.once()
     place = lab.spec.state / "watcher.json"
     place.write_text(

@@ -1,5 +1,7 @@
-"""The figures of docs/concepts/guarantees.md are those of the tables that are run; ``python -m
-tests.test_promises`` writes them anew."""
+"""Figures of docs/concepts/guarantees.md: those of the tables that tests run.
+
+``python -m tests.test_promises`` rewrites them.
+"""
 
 import re
 from pathlib import Path
@@ -19,7 +21,7 @@ BLOCK = re.compile("(?<=<!-- figures -->\n).*?(?=<!-- end of figures -->)", re.S
 
 
 def figures() -> str:
-    """The table of how often each is tried."""
+    """Return the table of how often each case is tried."""
     rounds = STORIES * CHECKS * BETWEEN_CHECKS
     rows = {
         f"kills of {len(VERBS)} commands, each before another system call": sum(
@@ -41,14 +43,14 @@ def figures() -> str:
     return "\n".join(["", "| attempts | at most |", "| --- | ---: |", *lines, "", ""])
 
 
-def test_the_figures_are_those_of_the_tests() -> None:
-    """Nobody reads a number here that is not run."""
+def test_guarantees_have_figures_of_tests() -> None:
+    """The page has the figures of the tests."""
     (written,) = BLOCK.findall(PAGE.read_text())
     assert written == figures(), "run: python -m tests.test_promises"
 
 
-def test_every_test_that_is_named_is_there() -> None:
-    """The page names files; each exists once its part is merged."""
+def test_guarantees_name_existing_tests() -> None:
+    """The page names only test files that exist."""
     named = re.findall(r"`(tests/[\w/]+\.py)`", PAGE.read_text())
     assert named
     for path in named:

@@ -1,4 +1,4 @@
-"""A state that nobody here may write to is served, and told about, as it is."""
+"""State directory on a read-only file system: serving, status, changes made elsewhere."""
 
 import gc
 import json
@@ -34,7 +34,7 @@ def published(tmp_path: Path) -> Lab:
 
 @contextmanager
 def read_only(lab: Lab) -> Iterator[Lab]:
-    """The state mounted a second time, where it can only be read."""
+    """Mount the state directory a second time, read-only."""
     place = lab.packages.parent / "mounted"
     place.mkdir(exist_ok=True)
     mount = ["mount", "--bind", str(lab.spec.state), str(place)]
@@ -50,7 +50,7 @@ def read_only(lab: Lab) -> Iterator[Lab]:
 
 
 def answers(lab: Lab) -> dict[str, str]:
-    """What each part of the application that asks the catalog says, in full."""
+    """Return the complete answers of all parts of the application that read the catalog."""
     client = TestClient(create_app(lab.spec))
     paths = ("/pypi/foo/json", "/packages/", "/simple/foo/", f"/packages/{WHEEL}", "/?q=foo")
     found = {path: client.simulate_get(path) for path in paths}
@@ -62,8 +62,8 @@ def command(lab: Lab, *words: str) -> int:
     return main([*words, "-d", str(lab.packages), "--state", str(lab.spec.state)])
 
 
-def test_everything_that_reads_works(published: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """The application says what it says elsewhere, and commands tell why nothing changes."""
+def test_read_only_state_is_served(published: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """The server works with a read-only state, and commands that change it name the cause."""
     with read_only(published) as lab:
         assert answers(lab) == answers(published)
         assert command(lab, "status") == 1
@@ -78,10 +78,10 @@ def test_everything_that_reads_works(published: Lab, capsys: pytest.CaptureFixtu
         assert "mounted read-only" in capsys.readouterr().err
 
 
-def test_a_log_that_goes_while_it_is_opened_is_no_error(
+def test_catalog_opens_while_log_disappears(
     published: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may write to it elsewhere has just closed it."""
+    """The catalog opens while another process removes the write-ahead log."""
     with closing(sqlite3.connect(published.spec.catalog)) as held, read_only(published) as lab:
         held.execute("SELECT * FROM mark").fetchall()
         decisions.yank(published.spec, published.index, WHEEL, "x")
@@ -102,9 +102,8 @@ def test_a_log_that_goes_while_it_is_opened_is_no_error(
             assert reader.counts(lab.index) == (1, 1)
 
 
-def test_what_others_write_is_seen(published: Lab) -> None:
-    """A mount that can only be read may be of a state that is written to elsewhere: while that
-    happens, with what lies in the log of SQLite; before it; and after it."""
+def test_read_only_mount_shows_changes_of_others(published: Lab) -> None:
+    """A read-only mount shows changes of other processes, also those in the log."""
     with read_only(published) as lab:
         client = TestClient(create_app(lab.spec))
 
@@ -124,9 +123,8 @@ def test_what_others_write_is_seen(published: Lab) -> None:
         assert yanked() == "third"
 
 
-def test_a_log_that_was_left_is_read(published: Lab, tmp_path: Path) -> None:
-    """After a crash the last changes lie beside the catalog; if what SQLite needs to read them is
-    not there, it is said where they are."""
+def test_remaining_log_is_read(published: Lab, tmp_path: Path) -> None:
+    """The catalog reads a remaining write-ahead log, or the error names it."""
     copy = tmp_path / "copy"
     with closing(sqlite3.connect(published.spec.catalog)) as held:
         held.execute("SELECT * FROM mark").fetchall()
@@ -137,7 +135,8 @@ def test_a_log_that_was_left_is_read(published: Lab, tmp_path: Path) -> None:
         (file,) = reader.files_after(lab.index)
         assert file.yanked == "last"
     (copy / "catalog.sqlite-shm").unlink()
-    with read_only(published) as lab:  # another process, as SQLite keeps in one what it has open
+    # Another process, because SQLite shares open files within one process.
+    with read_only(published) as lab:
         words = [sys.executable, "-m", "appliance", "status", "-d", str(lab.packages)]
         words += ["--state", str(lab.spec.state)]
         ended = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Root runs every command without breaking the service: it acts as who owns the state."""
+"""Commands run by root: they act as the owner of the state directory."""
 
 import argparse
 import os
@@ -28,7 +28,7 @@ WHEEL = "foo-1.0-py2.py3-none-any.whl"
 
 
 def python() -> list[str]:
-    """A Python that others may run: that of the tests may lie in root's home."""
+    """Return the command of a Python that other users can run, also if ours is in /root."""
     for place in (sys.executable, "/usr/bin/python3"):
         script = "import sys, json; print(sys.version_info[:2])"
         try:
@@ -43,7 +43,7 @@ def python() -> list[str]:
 
 
 class Service:
-    """An index whose state belongs to a user, with packages that are root's."""
+    """Index whose state directory belongs to a user and whose packages belong to root."""
 
     def __init__(self, place: Path, owner: int) -> None:
         self.packages, self.state, self.owner = place / "packages", place / "state", owner
@@ -60,8 +60,8 @@ class Service:
             command, env=environment(), cwd="/", capture_output=True, text=True, check=False
         )
 
-    def strangers(self) -> list[str]:
-        """What in the state belongs to somebody else."""
+    def foreign_files(self) -> list[str]:
+        """Return the paths in the state directory that another user owns."""
         return [
             str(path)
             for path in [self.state, *self.state.rglob("*")]
@@ -76,7 +76,7 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory that everybody may enter."""
+    """Directory that every user can enter."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -99,8 +99,8 @@ OWNERS = [NOBODY.pw_uid, pytest.param(NAMELESS, marks=pytest.mark.integration)]
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_every_command_leaves_the_state_to_its_owner(place: Path, owner: int) -> None:
-    """Also to one that no list of users knows; each says as whom it acts."""
+def test_commands_keep_owner_of_state(place: Path, owner: int) -> None:
+    """Each command of root acts as the owner, also one without an account, and prints that user."""
     service = Service(place, owner)
     name = "nobody" if owner == NOBODY.pw_uid else f"user {owner}"
     for verb, *rest in COMMANDS:
@@ -108,16 +108,16 @@ def test_every_command_leaves_the_state_to_its_owner(place: Path, owner: int) ->
         assert done.returncode in (0, 1 if verb == "status" else 0), (verb, done.stderr)
         line = f"pyindex: acting as {name}, who owns {service.state}"
         assert done.stderr.splitlines().count(line) == 1, verb
-        assert service.strangers() == [], verb
+        assert service.foreign_files() == [], verb
     (copy,) = (service.state / "backups").iterdir()
     assert service.run("restore", str(copy)).returncode == 0
     service.state.joinpath("catalog.sqlite").write_bytes(b"no database" * 999)
     assert service.run("rebuild").returncode == 0
-    assert service.strangers() == []
+    assert service.foreign_files() == []
 
 
-def test_a_file_that_the_owner_may_not_move_stays(place: Path) -> None:
-    """The error says why and what to do, and nothing is in the trash, however often it is tried."""
+def test_remove_keeps_file_that_owner_cannot_move(place: Path) -> None:
+    """A file that the owner cannot move stays in place, and the error names cause and remedy."""
     service = Service(place, NOBODY.pw_uid)
     assert service.run("watch", "--once").returncode == 0
     for _ in range(2):
@@ -134,8 +134,8 @@ def test_a_file_that_the_owner_may_not_move_stays(place: Path) -> None:
     assert len(list((service.state / "trash").iterdir())) == 1
 
 
-def test_served_as_the_owner(place: Path) -> None:
-    """`serve` and what it starts, too."""
+def test_serve_runs_as_owner(place: Path) -> None:
+    """`pyindex serve` and its processes run as the owner."""
     service = Service(place, NOBODY.pw_uid)
     command = [*service.python, "serve", str(service.packages), "--state", str(service.state)]
     port = free_port()
@@ -144,14 +144,14 @@ def test_served_as_the_owner(place: Path) -> None:
         page = service.state / "www" / "simple" / "foo" / "index.html"
         eventually(page.exists)
         assert Path(f"/proc/{process.pid}").stat().st_uid == NOBODY.pw_uid
-        assert service.strangers() == []
+        assert service.foreign_files() == []
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
 
 
-def test_a_python_that_the_owner_may_not_read_is_named(place: Path) -> None:
-    """Rather than the first module that is missing then."""
+def test_command_names_unreadable_python(place: Path) -> None:
+    """A command names the installation that the owner cannot read."""
     service = Service(place, NOBODY.pw_uid)
     hidden = place / "hidden"
     shutil.copytree(ROOT / "appliance", hidden / "appliance")
@@ -177,16 +177,16 @@ def test_a_python_that_the_owner_may_not_read_is_named(place: Path) -> None:
     assert "common.py: nobody may not read it: install pyindex where others may" in done.stderr
 
 
-def test_a_state_of_root_is_served_by_root(place: Path) -> None:
-    """Nothing changes for who runs all of it as root."""
+def test_state_of_root_stays_with_root(place: Path) -> None:
+    """A command keeps running as root if root owns the state directory."""
     service = Service(place, 0)
     done = service.run("watch", "--once")
     assert (done.returncode, "acting as" in done.stderr) == (0, False)
 
 
 @pytest.mark.skipif(shutil.which("mount") is None, reason="needs mount")
-def test_remove_from_a_read_only_file_system_leaves_no_copy(place: Path) -> None:
-    """Across file systems a file is copied before it is removed: not if it cannot be removed."""
+def test_remove_from_read_only_file_system_leaves_no_copy(place: Path) -> None:
+    """The remove command leaves no copy in the trash if the file system is read-only."""
     service = Service(place, 0)
     assert service.run("watch", "--once").returncode == 0
     options = ["mount", "--bind", str(service.packages), str(service.packages)]
@@ -208,8 +208,8 @@ READ_ONLY = [("yank", WHEEL), ("unyank", WHEEL), ("remove", WHEEL), ("status-set
 
 
 @pytest.mark.parametrize("command", READ_ONLY, ids=lambda command: command[0])
-def test_a_read_only_state_is_named(place: Path, command: tuple[str, ...]) -> None:
-    """A decision that cannot be kept says where and why, and blames no owner."""
+def test_decision_reports_read_only_state(place: Path, command: tuple[str, ...]) -> None:
+    """A decision that cannot be recorded reports the read-only state and no owner."""
     service = Service(place, 0)
     assert service.run("watch", "--once").returncode == 0
     bind = ["mount", "--bind", str(service.state), str(service.state)]
@@ -232,10 +232,10 @@ def test_a_read_only_state_is_named(place: Path, command: tuple[str, ...]) -> No
 # --- ./pyindex.yml -----------------------------------------------------------------------------
 
 
-def test_a_spec_of_somebody_else_is_not_found_by_habit(
+def test_default_spec_of_other_user_is_rejected(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It decides what is written where: root in a stranger's directory must not take it."""
+    """A command rejects ./pyindex.yml of another user unless `-c` names it."""
     monkeypatch.chdir(place)
     monkeypatch.delenv("PYINDEX_SPEC", raising=False)
     spec = place / "pyindex.yml"
@@ -253,10 +253,10 @@ def test_a_spec_of_somebody_else_is_not_found_by_habit(
     assert common.spec_path(arguments) == Path("pyindex.yml")
 
 
-def test_a_link_of_somebody_else_is_not_followed(
+def test_default_spec_link_of_other_user_is_rejected(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its target may be root's: the link is not."""
+    """A command rejects ./pyindex.yml if it is a symbolic link of another user."""
     monkeypatch.chdir(place)
     monkeypatch.delenv("PYINDEX_SPEC", raising=False)
     (place / "other.yml").touch()

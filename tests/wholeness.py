@@ -18,8 +18,7 @@ def digest(content: bytes) -> str:
 
 
 def look(lab: Lab) -> None:
-    """Check that all a client could fetch now is complete: each form of a page, each metadata
-    file."""
+    """Check that each form of each page and each metadata file is complete at the moment."""
     simple = lab.spec.www / "simple"
     for page in simple.glob("*/index.json"):
         with contextlib.suppress(FileNotFoundError):  # unpublished during the check

@@ -29,8 +29,7 @@ Make = Callable[[Path], object]
 
 @dataclass(frozen=True)
 class HostileFile:
-    """File to reject: ``make`` writes it at a path that ends in ``filename``; its reason contains
-    ``reason``."""
+    """File to reject: ``make`` writes it, and its reason contains ``reason``."""
 
     name: str
     filename: str
@@ -199,8 +198,7 @@ def zip64(
 
 
 def hidden_end(path: Path) -> None:
-    """Write an end record that contains the signature of another, which a backward search finds
-    first."""
+    """Write an end record that contains another one, which a backward search finds first."""
     end = struct.pack("<4s4HL4sH", b"PK\5\6", 0, 0, 1, 1, 1 << 30, b"PK\5\6", 0)
     path.write_bytes(bytes(100) + end)
 

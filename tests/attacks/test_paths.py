@@ -46,8 +46,7 @@ def exchange(port: int, path: str) -> bytes:
 
 
 def test_hostile_paths_reveal_nothing(attacked: Target) -> None:
-    """The server answers hostile paths without outside content, injected headers or internal
-    errors."""
+    """The server answers hostile paths without outside content, new headers or errors."""
     wrong = []
     for path in PATHS:
         answer = exchange(attacked.server.port, path)

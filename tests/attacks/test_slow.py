@@ -66,8 +66,7 @@ def server(
 
 
 def attack(server: Server, first: bytes, source: str = ATTACKER) -> socket.socket:
-    """Return a client that has sent ``first``, as far as the server accepts it, and reads
-    nothing."""
+    """Return a client that has sent what the server accepts of ``first`` and reads nothing."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.bind((source, 0))

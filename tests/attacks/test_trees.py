@@ -1,5 +1,4 @@
-"""Hostile trees and replaced files in a packages directory: the index stays up and reveals
-nothing."""
+"""Hostile trees and replaced files in a packages directory: the index reveals nothing."""
 
 import http.client
 import os
@@ -147,8 +146,7 @@ def mounted(attacked: Target) -> Path:
 
 
 def test_unmounted_disk_keeps_projects(attacked: Target, mounted: Path) -> None:
-    """The pages keep files of an unmounted disk, and the server sends them after it is mounted
-    again."""
+    """The pages keep files of an unmounted disk, which are served when it is mounted again."""
     since = before(attacked)
     kept = attacked.folder.parent / "kept"
     try:

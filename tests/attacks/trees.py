@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from tests.dist import make_wheel
 
 WHEEL = "-1.0-py2.py3-none-any.whl"
-STRANGER = 1234  # another user
+OTHER_USER = 1234  # another user
 Do = Callable[[Path, Path], None]
 
 
@@ -112,13 +112,13 @@ def _shut(packages: Path, mode: int) -> None:
     (place / "below").mkdir(parents=True)
     make_wheel(place, f"shut{mode:o}", "1.0")
     make_wheel(place / "below", f"below{mode:o}", "1.0")
-    os.chown(place, STRANGER, STRANGER)
+    os.chown(place, OTHER_USER, OTHER_USER)
     place.chmod(mode)
 
 
 def unreadable_file(packages: Path, outside: Path) -> None:
     path = make_wheel(packages, "unreadable", "1.0")
-    os.chown(path, STRANGER, STRANGER)
+    os.chown(path, OTHER_USER, OTHER_USER)
     path.chmod(0o000)
 
 
@@ -246,7 +246,7 @@ def junk(packages: Path, outside: Path) -> None:
         (packages / name).mkdir()
         (packages / name / "desktop.ini").touch()
     (packages / "lost+found").chmod(0o700)
-    os.chown(packages / "lost+found", STRANGER, STRANGER)
+    os.chown(packages / "lost+found", OTHER_USER, OTHER_USER)
     for name in ("Thumbs.db", "desktop.ini", ".DS_Store", f"._old{WHEEL}", "index.html", "README"):
         (packages / name).write_text("junk")
     for name in (".part", ".crdownload", ".aria2", ".filepart", ".tmp", "~", ".bak", ".download"):
@@ -378,7 +378,7 @@ def _overwrite(victim: Path, outside: Path) -> None:
 
 
 def _lock(victim: Path, outside: Path) -> None:
-    os.chown(victim, STRANGER, STRANGER)
+    os.chown(victim, OTHER_USER, OTHER_USER)
     victim.chmod(0)
 
 

@@ -45,8 +45,7 @@ def reasons(lab: Lab) -> dict[tuple[str, str], str | None]:
 
 
 def test_decision_log_records_each_decision(foo: Lab) -> None:
-    """The decision log holds a snapshot and then one line for each decision, with its serial and
-    detail."""
+    """The decision log holds a snapshot and a line for each decision with serial and detail."""
     decisions.yank(foo.spec, foo.index, WHEEL, "bröken")
     decisions.yank(foo.spec, foo.index, WHEEL, None)
     decisions.set_status(foo.spec, foo.index, "foo", "archived", "for: good")
@@ -151,8 +150,7 @@ def test_decision_log_reports_tampering(
 
 
 def test_lost_decision_log_starts_with_snapshot(foo: Lab) -> None:
-    """A new decision log starts with the decisions in force, so that it can replace a lost
-    catalog."""
+    """A new decision log starts with the decisions in force, enough to replace a catalog."""
     decisions.yank(foo.spec, foo.index, WHEEL, "kept")
     log(foo).unlink()
     foo.once()
@@ -164,8 +162,7 @@ def test_lost_decision_log_starts_with_snapshot(foo: Lab) -> None:
 
 
 def test_decision_fails_if_log_is_not_writable(foo: Lab) -> None:
-    """A decision that cannot be logged changes nothing, and the error names the path and the
-    cause."""
+    """A decision that cannot be logged changes nothing; the error names path and cause."""
     before = foo.journal()
     missing = foo.spec.model_copy(update={"state": foo.spec.state / "catalog.sqlite"})
     with pytest.raises(PyindexError, match=r"sqlite: Not a directory: .*nothing was changed"):

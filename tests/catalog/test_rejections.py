@@ -70,8 +70,7 @@ def test_catalog_migrates_rejections_of_version_2(foo: Lab) -> None:
 
 
 def test_older_release_can_write_rejections(foo: Lab) -> None:
-    """A rolled-back release writes rows without the new columns; a later scan examines those files
-    again."""
+    """A scan examines again what a rolled-back release rejected without the new columns."""
     with closing(sqlite3.connect(foo.spec.catalog)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
         reject_as_version_2(connection)
@@ -89,8 +88,7 @@ def test_older_release_can_write_rejections(foo: Lab) -> None:
 
 
 def test_rejection_to_retry_has_inode_of_version_2(foo: Lab) -> None:
-    """The catalog gives a rejection to retry an impossible inode, by which an older release retries
-    it."""
+    """The catalog marks a rejection to retry by an impossible inode, for older releases."""
     with foo.catalog.change() as change:
         change.reject(
             "main",
@@ -106,8 +104,7 @@ def test_rejection_to_retry_has_inode_of_version_2(foo: Lab) -> None:
 
 @pytest.mark.parametrize("accepts", [False, True])
 def test_changed_content_is_accepted_only_in_doubt(foo: Lab, accepts: bool) -> None:
-    """The catalog rejects a file with other content but equal size, mtime and inode, unless all
-    stats are in doubt."""
+    """The catalog rejects a file with new content and old stats, unless all are in doubt."""
     name = "foo-1.0-py2.py3-none-any.whl"
     with foo.catalog.read() as reader:
         file = reader.file_at("main", name)

@@ -128,8 +128,7 @@ def forking(folder: Path) -> Iterator[Commands]:
 
 
 def attach(pids: Collection[int], options: Sequence[str]) -> "subprocess.Popen[bytes]":
-    """Attach strace to those processes that still run; end it with :func:`detach`. Raise OSError if
-    it does not attach."""
+    """Attach strace to processes still running; raise OSError if it does not attach."""
     of = [word for pid in pids for word in ("-p", str(pid))]
     command = ["strace", *of, *options]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE)

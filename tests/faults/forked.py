@@ -66,8 +66,7 @@ def _become(argv: list[str], out: str, err: str) -> None:
 
 
 def end(pid: int, tracer: subprocess.Popen[bytes] | None, seconds: float) -> int | None:
-    """Return how the process ended, as Popen.returncode, or ``None`` if it was killed after a
-    timeout."""
+    """Return the exit status as Popen.returncode, or ``None`` if killed after a timeout."""
     deadline, code = time.monotonic() + seconds, None
     while True:
         found, status = os.waitpid(pid, os.WNOHANG)

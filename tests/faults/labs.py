@@ -38,8 +38,7 @@ class Bench:
         return [verb, *more, *place, "--state", self.lab.spec.state]
 
     def save(self, name: str) -> None:
-        """Save files and state. Package files must only be replaced afterwards, never
-        overwritten."""
+        """Save files and state. Later, replace package files and never overwrite them."""
         save = self._saves / name
         shutil.rmtree(save, ignore_errors=True)
         _copy(self.lab.packages, save / "packages", os.link)
@@ -105,8 +104,7 @@ class Memory:
 
 
 def check(bench: Bench, before: Memory) -> Memory:
-    """Check that all copies agree after a recovery and no serial decreased; return the new
-    memory."""
+    """Check that all copies agree and no serial decreased; return the new memory."""
     look(bench.lab)
     agree(bench.lab)
     after = bench.remembered()

@@ -1,5 +1,4 @@
-"""Concurrent commands with and without a watcher, one of them killed, while package files
-change."""
+"""Concurrent commands, one of them killed, while package files change."""
 
 import os
 import random
@@ -25,8 +24,7 @@ Argv = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Pair:
-    """Pair of commands: ``killed`` is killed at some call, and each of ``beside`` runs
-    concurrently."""
+    """Command ``killed`` at some call, while each of ``beside`` runs."""
 
     killed: str
     beside: tuple[str, ...]
@@ -90,8 +88,7 @@ class Story:
         return self.bench.commands.start(*whole, strace=strace)
 
     def note(self, together: Sequence[Ended]) -> None:
-        """Record decisions made concurrently: any of them may hold, and the earlier one only if
-        none was acknowledged."""
+        """Record concurrent decisions: any may hold; the earlier one if none was acknowledged."""
         made: dict[str, list[tuple[str | None, bool]]] = {}
         for ended in together:
             verb, *more = ended.argv
@@ -233,8 +230,7 @@ def kills(workplaces: list[Bench]) -> dict[str, list[Call]]:
 def test_concurrent_commands_survive_kill(
     workplaces: list[Bench], kills: dict[str, list[Call]], pair: Pair
 ) -> None:
-    """Commands that run concurrently with a killed one succeed, and all copies agree after a
-    recovery."""
+    """Commands next to a killed one succeed, and all copies agree after a recovery."""
 
     def tell(bench: Bench, seed: int) -> int:
         bench.reset("beside")

@@ -158,8 +158,7 @@ def rebuilds(workplaces: list[Bench]) -> Rebuilds:
 
 
 def leave_log(bench: Bench) -> None:
-    """Decide during a read transaction, so that SQLite leaves the decision in the write-ahead
-    log."""
+    """Decide during a read, so that SQLite leaves the decision in the write-ahead log."""
     catalog = bench.lab.spec.catalog
     log = catalog.with_name(f"{catalog.name}-wal")
     with closing(sqlite3.connect(catalog, isolation_level=None)) as connection:

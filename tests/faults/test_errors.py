@@ -1,5 +1,4 @@
-"""Failing system calls of the watcher: it reports the problem, publishes no partial state, and
-recovers."""
+"""Failing system calls of the watcher: reports, published pages, recovery."""
 
 import json
 import os

@@ -1,5 +1,4 @@
-"""Hanging disks and stopped watchers: the server serves pages, reports the problem, and ends on a
-signal."""
+"""Hanging disks and stopped watchers: served pages, reports, end on a signal."""
 
 import json
 import os

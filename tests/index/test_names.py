@@ -116,8 +116,7 @@ VERSIONS = [
 
 @pytest.mark.parametrize(("ours", "theirs", "same"), VERSIONS)
 def test_file_name_version_matches_metadata(ours: str, theirs: str, same: bool) -> None:
-    """A version matches with underscores for dashes, or with a local version only in the file
-    name."""
+    """A version matches with underscores for dashes, or a local part in the file name only."""
     assert is_version_of(ours, theirs) == same
 
 

@@ -192,8 +192,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _interpreter(version: str) -> Path:
-    """Return the newest pyenv Python of *version*, or that on the path; skip the test without
-    one."""
+    """Return the newest pyenv Python of *version*, or that on the path; skip without one."""
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = sorted(
         versions.glob(f"{version}.*/bin/python"),

@@ -93,8 +93,7 @@ def test_pip_installs_wheels_and_pure_sdists(
 
 
 def _environment(environments: Environments, server: Server) -> Environment:
-    """Return a client whose setup scripts get their requirements from *server*, as bx-python
-    does."""
+    """Return a client whose setup scripts get requirements from *server* (bx-python does)."""
     environment = environments(CLIENT)
     settings = f"[easy_install]\nindex_url = {server.url}/simple/\n"
     (environment.home / ".pydistutils.cfg").write_text(settings)

@@ -18,8 +18,7 @@ KEYS = {"rsa": ["rsa:2048"], "ecdsa": ["ec", "-pkeyopt", "ec_paramgen_curve:prim
 
 
 def certificate(folder: Path, name: str, kind: str = "rsa") -> dict[str, str]:
-    """Create a certificate for ``name`` signed by a private CA; return the spec's ``tls``
-    section."""
+    """Create a certificate signed by a private CA; return the spec's ``tls`` section."""
     authority, place = folder / f"{kind}-ca", folder / kind
     more = ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", f"subjectAltName={name}"]
     for path, options in (

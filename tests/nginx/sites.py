@@ -40,8 +40,7 @@ class Pair:
         return answer
 
     def sender(self, path: str, headers: dict[str, str] | None = None) -> str:
-        """Return which server made an answer from nginx: the application has headers in small
-        letters."""
+        """Return which server made nginx's answer: headers of the application are lower case."""
         with closing(self.nginx.connect()) as connection:
             connection.request("GET", f"{self.nginx.prefix}{path}", headers=headers or {})
             names = {name for name, _ in connection.getresponse().getheaders()}

@@ -73,8 +73,7 @@ class Slow:
 def on_socket(
     folder: Path, place: Path, surroundings: str = "", hurried: bool = False
 ) -> Iterator[Server]:
-    """Run nginx before a Unix socket without the application; ``hurried`` sets timeouts of one
-    second."""
+    """Run nginx before a Unix socket; ``hurried`` sets timeouts of one second."""
     port = free_port()
     given = load(folder, {"url": f"http://{HOST}:{port}/x"}, None, "debian-12")
     publish(given)

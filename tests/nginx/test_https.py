@@ -132,8 +132,7 @@ def test_plain_http_at_https_port_is_redirected(https: Https) -> None:
     "path", ["/health", "/metrics", "/ready", "/%68ealth", "/x/../health", "//health"]
 )
 def test_health_is_limited_to_internal_addresses(https: Https, path: str) -> None:
-    """nginx answers 403 to health requests from addresses outside ``internal``, however they are
-    spelled."""
+    """nginx answers 403 to health requests from outside ``internal``, however spelled."""
     assert https.ask(path, source="127.0.0.2").status == 403
     assert https.ask(path).status != 403
     assert https.ask("/simple/", source="127.0.0.2").status == 200
@@ -141,8 +140,7 @@ def test_health_is_limited_to_internal_addresses(https: Https, path: str) -> Non
 
 @pytest.mark.parametrize("path", ["/", "/legacy/", "/main/", "/1-x/", "/1-x/legacy/"])
 def test_upload_limit_includes_form(https: Https, path: str) -> None:
-    """nginx allows a body 1 MiB larger than the file limit and rejects a larger one before it is
-    sent."""
+    """nginx allows a body 1 MiB larger than the file limit and rejects a larger one early."""
     answer = https.ask(path, "POST", {"Content-Length": str(4 * 2**20 + 1)}, "127.0.0.3")
     assert answer.status == 413
     assert b"the limit is 3m for an uploaded file" in answer.body
@@ -198,8 +196,7 @@ CIPHERS = ["AES128-GCM-SHA256", "AES256-GCM-SHA384"]
 @pytest.mark.parametrize("cipher", CIPHERS)
 @pytest.mark.parametrize("kind", KEYS)
 def test_old_client_gets_cipher(tmp_path: Path, kind: str, cipher: str) -> None:
-    """nginx offers ciphers of OpenSSL 1.0 with TLS 1.2 for both kinds of keys, no older protocol,
-    no CBC."""
+    """nginx offers ciphers of OpenSSL 1.0 with TLS 1.2, no older protocol and no CBC."""
     port = free_port()
     tls = certificate(tmp_path, f"IP:{HOST}", kind)
     given = load(tmp_path, {"url": f"https://{HOST}:{port}"}, tls, None)

@@ -70,8 +70,7 @@ ATTACKS = [link_file, link_relative, link_device, link_directory, link_above, fi
     ("prefix", "is_hot"), [("", False), ("/team", False), ("", True)], ids=["cold", "prefix", "hot"]
 )
 def test_servers_do_not_send_replacement_of_file(tmp_path: Path, prefix: str, is_hot: bool) -> None:
-    """Neither server sends what replaces an accepted file before the next scan; nginx may send its
-    open file for a second."""
+    """Neither server sends what replaces an accepted file before the next scan."""
     path = make_spec(tmp_path, prefix)
     given = spec.load(path)
     places = {
@@ -106,8 +105,7 @@ def test_servers_do_not_send_replacement_of_file(tmp_path: Path, prefix: str, is
 
 
 def test_application_serves_links_inside_directory(tmp_path: Path) -> None:
-    """The application serves links inside a packages directory, also if a link leads to the
-    directory."""
+    """Both servers send files behind links that stay inside a packages directory."""
     path = make_spec(tmp_path)
     (tmp_path / "main").rename(tmp_path / "real")
     (tmp_path / "main").symlink_to("real")

@@ -40,8 +40,7 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize(("method", "path", "status"), ELSEWHERE)
 def test_nginx_passes_other_requests_unchanged(pair: Pair, method: str, path: str, status: int) -> None:
-    """nginx passes redirects, errors and other APIs of the application unchanged, below the URL
-    prefix."""
+    """nginx passes redirects, errors and other APIs of the application unchanged."""
     answer = pair.both(path, {"Content-Length": "0"}, method)
     assert answer.status == status
     if status == 301:

@@ -34,8 +34,7 @@ def write(path: Path, indexes: str) -> Spec:
 
 
 def ask_all(server: Server, names: list[str]) -> bool:
-    """Request the list and projects; check that each answer is correct or 503, and return whether
-    all were 200."""
+    """Check that list and projects are complete or 503; return whether none was 503."""
     whole = True
     for path in ("/simple/", *(f"/simple/{name}/" for name in names), "/packages/"):
         answer = server.ask(path, {"Accept": JSON})

@@ -24,8 +24,7 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 
 def judge(version: str, command: list[str]) -> tuple[int, str]:
-    """Return exit code and output of ``nginx -t``; skip the test if that version is not
-    available."""
+    """Return exit code and output of ``nginx -t``; skip without that version."""
     program, variables = _old() if version == "1.18" else (command[0], {})
     done = subprocess.run(
         [program, *command[1:], "-t", "-q"],

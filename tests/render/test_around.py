@@ -48,8 +48,7 @@ def uncommented(text: str) -> str:
 def test_client_files_are_valid(
     tmp_path: Path, text: str, url: str, host: str | None
 ) -> None:
-    """Client files parse with the URL of the first index; they trust the host only for plain
-    HTTP."""
+    """Client files have the URL of the first index and trust the host only for plain HTTP."""
     files = rendered(tmp_path, text)
     pip = configparser.RawConfigParser()
     pip.read_string(files["pyindex/client/pip.conf"])

@@ -36,8 +36,7 @@ def test_render_writes_files_below_directory(here: Path) -> None:
 def test_render_diff_shows_changes(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`pyindex render --diff` prints a unified diff and exits with 1, or prints nothing and exits
-    with 0."""
+    """`pyindex render --diff` prints a unified diff and exits with 1 if a file differs."""
     main(["render", "--out", "root"])
     assert main(["render", "--diff", "--root", "root"]) == 0
     assert capsys.readouterr().out == ""
@@ -65,8 +64,7 @@ SITE = "/etc/nginx/conf.d/pyindex.conf"
 def test_render_only_selects_files(
     here: Path, wanted: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`pyindex render --only` selects files by part or path, whether it writes, compares or
-    checks."""
+    """`pyindex render --only` selects files by part or path to write, compare or check."""
     expected = {
         file.path
         for file in files(spec.load(Path("pyindex.yml")))
@@ -285,8 +283,7 @@ def test_render_check_accepts_all_files(
 def test_render_check_prints_message_of_program(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`pyindex render --check` prints the message of nginx about a broken template and exits with
-    1."""
+    """`pyindex render --check` prints nginx's message on a broken template and exits with 1."""
     own = here / "templates" / "nginx"
     own.mkdir(parents=True)
     (own / "pyindex.conf.j2").write_text("# {{ head }}\nserver { listn 80; }\n")

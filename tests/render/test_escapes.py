@@ -73,8 +73,7 @@ def test_systemd_quotes_word(value: str, word: str) -> None:
 
 @pytest.mark.parametrize(("value", "modern", "old"), PATHS)
 def test_systemd_quotes_path_in_list(value: str, modern: str, old: str | None) -> None:
-    """A path in a list is quoted for each version of systemd; 219 rejects paths that need
-    escapes."""
+    """A path in a list is quoted for each systemd; 219 rejects paths that need escapes."""
     assert escapes.systemd_path(value, 252) == modern
     if old is None:
         with pytest.raises(SpecError, match="cannot be written in a unit of systemd 219"):

@@ -86,8 +86,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="knows the system calls of x86_64")
 def test_nginx_starts_without_ipv6(tmp_path: Path) -> None:
-    """nginx on a host without IPv6 accepts the site rendered for it and rejects the default
-    site."""
+    """nginx on a host without IPv6 accepts the site made for it and rejects the default."""
     (tmp_path / "logs").mkdir()
     port = free_port()
     given = load(tmp_path, {"url": f"http://pypi:{port}"}, None, "debian-12")
@@ -158,8 +157,7 @@ def levels(site: str) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("name", specs.SPECS)
 def test_blocks_with_headers_have_security_headers(tmp_path: Path, name: str) -> None:
-    """Each block with an add_header repeats the security headers, because add_header hides outer
-    ones."""
+    """Each block with an add_header, which hides outer ones, repeats the security headers."""
     given = specs.load(name, tmp_path)
     wanted = {f'add_header {header} "{value}" always;' for header, value in headers.SECURITY}
     hsts = {'add_header Strict-Transport-Security "max-age=31536000" always;'}

@@ -69,8 +69,7 @@ def values_of(text: str, directive: str) -> list[str]:
 
 
 def make_root(root: Path, texts: dict[str, str]) -> Path:
-    """Create a root directory with the units, stubs of their programs, and this machine's
-    targets."""
+    """Create a root directory with units, stubs of their programs, and local targets."""
     place, theirs = root / "etc/systemd/system", root / "usr/lib/systemd/system"
     place.mkdir(parents=True)
     theirs.mkdir(parents=True)

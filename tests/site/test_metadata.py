@@ -117,8 +117,7 @@ def test_replaced_file_gets_new_metadata(accepted: Lab) -> None:
 
 
 def test_lost_metadata_of_replaced_file_is_read_again(accepted: Lab) -> None:
-    """The publisher reads the metadata of a replaced file from the file if the stored copy is
-    lost."""
+    """The publisher reads lost metadata of a replaced file from the file."""
     publish(accepted)
     make_wheel(accepted.packages, "foo", "1.0", summary="second")
     os.utime(accepted.packages / WHEEL, (1, 1))
@@ -129,8 +128,7 @@ def test_lost_metadata_of_replaced_file_is_read_again(accepted: Lab) -> None:
 
 
 def test_touched_file_keeps_one_copy_of_metadata(accepted: Lab) -> None:
-    """A scan of a file with a new mtime and the same content stores no second copy of its
-    metadata."""
+    """A scan of a file with new mtime and old content stores no second copy of metadata."""
     publish(accepted)
     os.utime(accepted.packages / WHEEL, (1, 1))
     accept(accepted)
@@ -163,8 +161,7 @@ def test_quarantine_keeps_metadata_of_replaced_file(accepted: Lab) -> None:
 
 @pytest.mark.parametrize("is_published", [False, True])
 def test_moved_file_keeps_metadata(accepted: Lab, is_published: bool) -> None:
-    """The publisher moves stored and published metadata with a file that was moved to another
-    directory."""
+    """The publisher moves stored and published metadata with a moved file."""
     make_sdist(accepted.packages, "foo", "1.0")
     accept(accepted)
     if is_published:
@@ -182,8 +179,7 @@ def test_moved_file_keeps_metadata(accepted: Lab, is_published: bool) -> None:
 
 
 def test_deleted_file_leaves_no_metadata(accepted: Lab) -> None:
-    """The publisher removes stored and published metadata of a deleted file and empty
-    directories."""
+    """The publisher removes all metadata of a deleted file, and empty directories."""
     (accepted.packages / "sub").mkdir()
     make_sdist(accepted.packages / "sub", "baz", "1.0")
     accepted.once()
@@ -207,8 +203,7 @@ def test_duplicate_leaves_no_metadata(accepted: Lab) -> None:
 
 @pytest.mark.parametrize("lose", ["www", "catalog.sqlite", "metadata"])
 def test_metadata_is_rebuilt_after_loss(accepted: Lab, lose: str) -> None:
-    """An update rebuilds the metadata after the loss of the published tree, the catalog or the
-    store."""
+    """An update rebuilds metadata after the loss of published tree, catalog or store."""
     publish(accepted)
     place = accepted.spec.state / lose
     shutil.rmtree(place) if place.is_dir() else place.unlink()

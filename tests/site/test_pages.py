@@ -87,8 +87,7 @@ def test_html_and_json_pages_have_same_files(project: Project) -> None:
 
 @given(projects())
 def test_page_variants_differ_in_size(project: Project) -> None:
-    """The four variants of a page have four sizes, because their ETags consist of one mtime and the
-    size."""
+    """The variants of a page differ in size, which tells their ETags of one mtime apart."""
     found = pages.project_pages(project, "../../packages/")
     assert tuple(found) == PAGES
     assert len({len(content) for content in found.values()}) == len(PAGES)

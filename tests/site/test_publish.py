@@ -25,8 +25,7 @@ from tests.dist import make_wheel
 
 
 def tree(root: Path) -> dict[str, tuple[object, ...]]:
-    """Return content and mtime of every file below ``root`` except ``.view``, which differs each
-    time."""
+    """Return content and mtime of every file below ``root`` but ``.view``, which varies."""
     found: dict[str, tuple[object, ...]] = {}
     for path in sorted(root.rglob("*")):
         assert not path.is_symlink()
@@ -41,8 +40,7 @@ def pages_of(found: dict[str, tuple[object, ...]]) -> dict[str, tuple[object, ..
 
 
 def test_publication_is_repeatable(lab: Lab) -> None:
-    """A second publication writes the same content and page times, so it repairs an interrupted
-    one."""
+    """A second publication writes the same content and page times, as after an interruption."""
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     before = tree(lab.spec.www)
@@ -63,8 +61,7 @@ def test_lost_tree_is_rebuilt(lab: Lab) -> None:
 
 
 def test_each_change_gives_page_another_etag(lab: Lab) -> None:
-    """Each of ten changes within a second gives the page another mtime, which encodes its
-    serial."""
+    """Each of ten changes within a second gives the page the mtime of its serial."""
     path = make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     first = lab.journal()[0].serial
@@ -139,8 +136,7 @@ def names_on(path: Path) -> list[str]:
 
 
 def test_first_index_of_lineage_answers_for_project(tmp_path: Path) -> None:
-    """The first index of a lineage that has a project answers for it, without files of its
-    bases."""
+    """The first index of a lineage that has a project answers for it without its bases."""
     both = two_indexes(tmp_path)
     make_wheel(tmp_path / "main", "common", "1.0")
     make_wheel(tmp_path / "main", "ours", "9.0")
@@ -245,8 +241,7 @@ def test_damaged_catalog_error_names_rebuild(tmp_path: Path) -> None:
 
 
 def test_publisher_refuses_unrelated_tree(lab: Lab) -> None:
-    """The publisher changes nothing in a directory that pyindex did not create, such as
-    /var/www."""
+    """The publisher changes nothing in a directory created by others, such as /var/www."""
     theirs = lab.spec.www / "html" / "index.html"
     theirs.parent.mkdir(parents=True)
     theirs.write_text("theirs")
@@ -267,8 +262,7 @@ def test_publisher_refuses_unrelated_tree(lab: Lab) -> None:
 def test_publisher_reports_process_that_holds_lock(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A publisher that waits too long for the lock names the process and leaves its change
-    recorded."""
+    """A publisher that waits too long names the process; its change stays recorded."""
     path = make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     monkeypatch.setattr(publish, "_WARN_SECONDS", 0.0)
@@ -311,8 +305,7 @@ def test_second_hard_link_is_published(lab: Lab) -> None:
 
 
 def test_quarantine_unpublishes_files(lab: Lab) -> None:
-    """A quarantine unpublishes the project's files, signatures and metadata; its end publishes them
-    again."""
+    """A quarantine unpublishes files, signatures and metadata until its end."""
     path = make_wheel(lab.packages, "foo", "1.0")
     path.with_name(f"{path.name}.asc").write_text("signature")
     lab.once()
@@ -331,8 +324,7 @@ def test_quarantine_unpublishes_files(lab: Lab) -> None:
 
 
 def test_unpublishable_project_does_not_block_others(lab: Lab) -> None:
-    """A project that cannot be published keeps its page and is reported, and others are
-    published."""
+    """A project that cannot be published keeps its page and does not block others."""
     for name in ("bad", "good"):
         make_wheel(lab.packages, name, "1.0")
     lab.once()

@@ -26,8 +26,7 @@ from tests.dist import make_wheel
 
 
 def layered(root: Path, *names: str) -> Spec:
-    """Return a spec of indexes over directories of their names; each has all later ones as
-    bases."""
+    """Return a spec of indexes over directories of their names, with later ones as bases."""
     for name in names:
         (root / name).mkdir(exist_ok=True)
     path = root / "pyindex.yml"
@@ -261,8 +260,7 @@ def test_base_does_not_answer_for_unreadable_directory(
 def test_base_does_not_answer_for_unmounted_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the loss of the catalog no base answers for a project on an unmounted disk until the
-    operator confirms the deletion."""
+    """No base answers for an unmounted disk after a catalog loss, before confirmation."""
     given = layered(tmp_path, "team", "main")
     disk = tmp_path / "team" / "disk"
     disk.mkdir()

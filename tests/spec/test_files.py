@@ -187,8 +187,7 @@ def test_relative_path_starts_at_spec(folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_loader_reports_unreadable_file(folder: Path) -> None:
-    """The loader reports a missing spec or one that is no regular file, without waiting for a
-    FIFO."""
+    """The loader reports a missing or irregular spec file and does not wait for a FIFO."""
     os.mkfifo("fifo")
     Path("link").symlink_to("fifo")
     with closing(socket.socket(socket.AF_UNIX)) as listening:

@@ -109,8 +109,7 @@ def test_spec_rejects_overlapping_directories(
     ("state", "packages"), [("s", "a b"), ("/s", "/a /ab /b/a /a-b"), ("loop/s", "loop/a")]
 )
 def test_spec_accepts_separate_directories(folder: Path, state: str, packages: str) -> None:
-    """The spec accepts directories with a common prefix in their names, or with an unreadable
-    path."""
+    """The spec accepts directories of similar names and unreadable paths."""
     (folder / "loop").symlink_to("loop")
     assert len(loaded(with_directories(state, packages)).indexes) == len(packages.split())
 
@@ -122,8 +121,7 @@ def with_directories(state: str, packages: str) -> str:
 
 @pytest.mark.parametrize("name", ["a", "0", "a-", "a" * 63, "no", "1e3", "simple-2", "pypi2"])
 def test_spec_accepts_index_name(name: str) -> None:
-    """The spec accepts index names of small letters, digits and hyphens, whatever their YAML
-    type."""
+    """The spec accepts index names of small letters, digits and hyphens of any YAML type."""
     text = f"{HEAD}  {name}: {{packages: /a}}\n"
     assert loaded(text).root == name
     assert valid_in_schema(text.replace(f"  {name}:", f"  '{name}':"))
@@ -133,8 +131,7 @@ def test_spec_accepts_index_name(name: str) -> None:
     "name", ["-", "-a", "A", "a.b", "a_b", "a/b", "..", "", "@1", "ä", "a" * 64]
 )
 def test_spec_rejects_index_name(name: str) -> None:
-    """The spec rejects index names with other characters, because names are parts of URLs and
-    paths."""
+    """The spec rejects index names that do not fit into URLs and paths."""
     text = f"{HEAD}  '{name}': {{packages: /a}}\n"
     (problem,) = problems(text)
     assert problem.endswith(f": {NAME}, got {name!r}")

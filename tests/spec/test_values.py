@@ -52,8 +52,7 @@ def test_small_spec_has_defaults() -> None:
 
 
 def test_spec_derives_paths() -> None:
-    """The spec derives the paths of the published tree and the catalog, the root index and URL
-    prefixes."""
+    """The spec derives published tree, catalog, root index and URL prefixes."""
     spec = loaded(SKETCH)
     assert (spec.www, spec.catalog) == (
         Path("/var/lib/pyindex/www"),

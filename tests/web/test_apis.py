@@ -42,8 +42,7 @@ def client(lab: Lab) -> TestClient:
 
 
 def test_json_api_describes_project(client: TestClient, lab: Lab) -> None:
-    """The JSON API has PyPI's keys, the latest final release, and each file with digests and
-    URL."""
+    """The JSON API has PyPI's keys, the latest final release, and digests and URL per file."""
     answer = client.simulate_get("/pypi/flask-cors/json")
     body = answer.json
     assert answer.headers["x-pypi-last-serial"] == str(body["last_serial"])
@@ -63,8 +62,7 @@ def test_json_api_describes_project(client: TestClient, lab: Lab) -> None:
 
 
 def test_json_api_describes_release(client: TestClient) -> None:
-    """The JSON API finds a release by any spelling of its version and omits the list of
-    releases."""
+    """The JSON API finds a release by any spelling and omits the list of releases."""
     for version in ("2.0rc1", "2.0-RC.1"):
         body = client.simulate_get(f"/pypi/flask-cors/{version}/json").json
         assert body["info"]["version"] == "2.0rc1"
@@ -73,8 +71,7 @@ def test_json_api_describes_release(client: TestClient) -> None:
 
 
 def test_json_api_opens_no_package_file(lab: Lab) -> None:
-    """The JSON API answers from stored metadata, so a pipe at the path of a file does not block
-    it."""
+    """The JSON API answers from stored metadata, so a pipe instead of a file is harmless."""
     make_wheel(lab.packages, "foo", "2.0", summary="Wheel", requires=["six"])
     make_sdist(lab.packages, "bar", "1.0", summary="Source", requires=["six"])
     make_sdist(lab.packages, "old", "1.0", summary="Before", requires_python=">=2.7")
@@ -132,8 +129,7 @@ def test_json_api_has_same_fields_as_packaging(lab: Lab) -> None:
 
 
 def test_release_has_files_of_every_spelling(lab: Lab) -> None:
-    """A release has the files of all spellings of its version, and metadata of the requested
-    one."""
+    """A release has the files of all spellings and the metadata of the requested one."""
     for version in ("1.0", "1.0.0"):
         make_wheel(lab.packages, "plain", version, summary=f"This is {version}")
     lab.once()
@@ -152,8 +148,7 @@ def test_release_has_files_of_every_spelling(lab: Lab) -> None:
 
 
 def test_json_api_skips_yanked_release(client: TestClient, lab: Lab) -> None:
-    """The JSON API does not choose a yanked release as the latest and has the reason of the
-    yank."""
+    """The JSON API skips a yanked release as the latest and has the reason of the yank."""
     decisions.yank(lab.spec, lab.index, "flask-cors==1.0", "broken")
     latest = client.simulate_get("/pypi/flask-cors/json").json["info"]["version"]
     assert latest == "0.9"  # a final release precedes a later pre-release
@@ -199,8 +194,7 @@ PLACES = [
 def test_each_path_answers_get_and_head(
     client: TestClient, path: str, status: int, location: str | None
 ) -> None:
-    """Each path redirects unnormalized names, answers 404 for unknown ones, and has equal headers
-    for HEAD."""
+    """Each path redirects unnormalized names, answers 404 for unknown ones, and allows HEAD."""
     got, asked = client.simulate_get(path), client.simulate_head(path)
     assert (got.status_code, got.headers.get("location")) == (status, location)
     assert status == 200 or got.headers["content-type"].startswith("text/plain")
@@ -415,8 +409,7 @@ def test_list_has_every_file(client: TestClient) -> None:
 
 
 def test_list_omits_quarantined_projects(lab: Lab) -> None:
-    """The list of files omits quarantined projects (PEP 792) and marks yanks as a project page
-    does."""
+    """The list of files omits quarantined projects (PEP 792) and marks yanked files."""
     make_wheel(lab.packages, "bad", "1.0")
     make_wheel(lab.packages, "good", "1.0", requires_python=">=3.8")
     make_wheel(lab.packages, "good", "2.0")
@@ -542,8 +535,7 @@ def test_metrics_match_catalog(client: TestClient, lab: Lab) -> None:
 def test_damaged_catalog_does_not_stop_pages(
     client: TestClient, lab: Lab, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With a damaged catalog the JSON API answers 503, the log names the remedy, and pages are
-    served."""
+    """The server with a damaged catalog serves pages, and its log names the remedy."""
     for part in lab.spec.state.glob("catalog.sqlite*"):
         part.unlink()
     lab.spec.catalog.write_bytes(b"no database" * 1000)

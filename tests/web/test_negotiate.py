@@ -19,8 +19,7 @@ def test_known_client_gets_best_form(client: str, accept: str | None, offer: str
 
 @pytest.mark.parametrize(("accept", "offer"), accepts.RULES)
 def test_negotiation_prefers_quality_then_specificity(accept: str, offer: str | None) -> None:
-    """Negotiation prefers the highest quality, then the most specific range, then the order of
-    offers."""
+    """Negotiation prefers quality, then the most specific range, then the order of offers."""
     assert negotiate(accept) == offer
 
 
@@ -71,8 +70,7 @@ def test_gzip_requires_name_in_header(header: str | None, accepted: bool) -> Non
 
 @given(accepts.well_formed())
 def test_chosen_form_has_highest_quality(members: list[str]) -> None:
-    """Negotiation chooses a form of the highest quality as computed by falcon, or none if all have
-    0."""
+    """Negotiation chooses a form of the highest quality that falcon computes, or none."""
     header = ", ".join(members)
     qualities = {offer: mediatypes.quality(offer, header) for offer in OFFERS}
     chosen = negotiate(header)

@@ -80,8 +80,7 @@ FORMS = [
 def test_page_is_published_file(
     site: Site, project: str, headers: dict[str, str], file: str, content_type: str
 ) -> None:
-    """Each form of a page is the published file with its length and ETag, and HEAD has the same
-    headers."""
+    """The server sends each form of a page as published, and HEAD has the same headers."""
     path, serial = site.page_path(project, file), site.journal()[-1].serial
     expected = PAGE_HEADERS | {
         "content-type": content_type,
@@ -128,8 +127,7 @@ def test_large_page_is_sent_completely(tmp_path: Path) -> None:
     ],
 )
 def test_query_names_form(client: TestClient, query: str, content_type: str) -> None:
-    """The parameter ``format`` names the form, with ``+`` quoted or not; an unknown form is
-    ignored."""
+    """The parameter ``format`` names the form, quoted or not; an unknown form is ignored."""
     assert client.simulate_get(PAGE, query_string=query).headers["content-type"] == content_type
 
 
@@ -233,8 +231,7 @@ REFUSED = [
 def test_error_is_one_line_of_text(
     client: TestClient, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
-    """An error is plain text that begins with the status; 405 has Allow, and no POST is
-    redirected."""
+    """An error is plain text with its status; 405 has Allow, and no POST is redirected."""
     answer = client.simulate_request(method, path, headers=headers)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
@@ -412,8 +409,7 @@ def test_requests_leave_no_open_descriptors(client: TestClient) -> None:
 
 
 def test_deleted_file_is_not_served(tmp_path: Path) -> None:
-    """The server stops serving a deleted file, and after the next scan its metadata and page
-    entry."""
+    """The server stops serving a deleted file, and its metadata after the next scan."""
     site = Site(tmp_path)
     ask = site.client.simulate_get
     assert [ask(url).status_code for url in (WHEEL, f"{WHEEL}.metadata", PAGE)] == [200, 200, 200]
