@@ -213,7 +213,7 @@ def change_manifest(out: Path, **changes: object) -> None:
     (out / "manifest.json").write_text(json.dumps(manifest | changes))
 
 
-# (what is done to a pack, what is said)
+# (change of a pack, message)
 TAMPERED: list[tuple[Callable[[Path], object], str]] = [
     (lambda out: (out / "requirements.txt").write_text("b\n"), "requirements.txt was changed"),
     (lambda out: (out / "wheels/a-1-py3-none-any.whl").unlink(), "wheels/a-1-py3-none-any.whl is"),

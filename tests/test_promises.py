@@ -12,7 +12,7 @@ from tests.attacks.test_paths import PATHS
 from tests.attacks.trees import SWAPS, TREES
 from tests.faults.test_beside import BETWEEN_CHECKS, CHECKS, PAIRS, STORIES
 from tests.faults.test_damage import DAMAGES
-from tests.faults.test_errors import FAULTS, LASTING, ONCE, TROUBLES
+from tests.faults.test_errors import FAULTS, LASTING, ONCE, TEMPORARY_FAULTS
 from tests.faults.test_kills import EXAMINERS, WORKLOADS, VERBS
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +32,7 @@ def figures() -> str:
         f"failing calls, of {len(FAULTS)} kinds": sum(
             ONCE + (LASTING if fault.names != "write" else 0) for fault in FAULTS
         ),
-        "failures under a running watcher": len(TROUBLES),
+        "failures under a running watcher": len(TEMPORARY_FAULTS),
         "damaged catalogs": sum(damage.count for damage in DAMAGES),
         "hostile trees and replaced files": len(TREES) + len(SWAPS),
         "hostile files": len(FILES),

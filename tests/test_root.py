@@ -19,7 +19,7 @@ from benchmarks.ports import free_port
 from tests.conftest import eventually
 from tests.dist import make_wheel
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 ROOT = Path(__file__).parent.parent
 NOBODY = pwd.getpwnam("nobody")
@@ -28,7 +28,7 @@ WHEEL = "foo-1.0-py2.py3-none-any.whl"
 
 
 def python() -> list[str]:
-    """Return the command of a Python that other users can run, also if ours is in /root."""
+    """Return the command of a Python that other users can run, also if the tests use one in /root."""
     for place in (sys.executable, "/usr/bin/python3"):
         script = "import sys, json; print(sys.version_info[:2])"
         try:

@@ -152,7 +152,7 @@ def kept(after: Memory, before: Memory) -> None:
 
 
 # Calls of a running watcher that all fail for a while.
-TROUBLES = [
+TEMPORARY_FAULTS = [
     Fault("EIO", "fsync,fdatasync"),
     Fault("EIO", "getdents64"),
     Fault("EIO", "newfstatat"),
@@ -164,8 +164,8 @@ TROUBLES = [
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("trouble", TROUBLES, ids=str)
-def test_watcher_recovers_from_errors(workplaces: list[Bench], trouble: Fault) -> None:
+@pytest.mark.parametrize("fault", TEMPORARY_FAULTS, ids=str)
+def test_watcher_recovers_from_errors(workplaces: list[Bench], fault: Fault) -> None:
     """The watcher reports temporary errors, keeps published pages, and catches up on its own."""
     bench = workplaces[0]
     bench.furnished()
@@ -176,9 +176,9 @@ def test_watcher_recovers_from_errors(workplaces: list[Bench], trouble: Fault) -
         eventually(lambda: bench.lab.files("p8"))
         # The watcher's threads, and its examiner.
         pids = [watcher.pid, *descendants(watcher.pid)]
-        with traced(pids, *failing(trouble.names, trouble.error, "1+")):
+        with traced(pids, *failing(fault.names, fault.error, "1+")):
             change_packages(bench)
-            eventually(lambda: is_reported(watcher.err.read_text(), trouble))
+            eventually(lambda: is_reported(watcher.err.read_text(), fault))
             look(bench.lab)
             untouched_are_served(bench)
         eventually(lambda: bench.lab.files("p9"))

@@ -7,7 +7,7 @@ from appliance.index.metadata import parse
 
 HEAD = "Metadata-Version: 2.1\nName: foo\nVersion: 1.0\n"
 
-# (fields, name of one, its line)
+# (fields, name of one field, its text on one line)
 LINES = [
     ("Summary: one\nSummary: two\n", "summary", "one"),
     ("Requires-Python: >=3\nRequires-Python: >=2\n", "requires_python", ">=3"),

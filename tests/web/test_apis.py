@@ -91,7 +91,7 @@ def test_json_api_opens_no_package_file(lab: Lab) -> None:
     assert info("old") == ["Before", ">=2.7", None]  # from the catalog
 
 
-TOLD = b"""Metadata-Version: 2.1
+METADATA = b"""Metadata-Version: 2.1
 Name: foo
 Version: 1.0
 Summary: A thing
@@ -115,10 +115,10 @@ A long description.
 
 def test_json_api_has_same_fields_as_packaging(lab: Lab) -> None:
     """The JSON API has the same metadata fields as the parser of packaging."""
-    wheel(TOLD)(lab.packages / WHEEL)
+    wheel(METADATA)(lab.packages / WHEEL)
     lab.once()
     told = TestClient(create_app(lab.spec)).simulate_get("/pypi/foo/json").json["info"]
-    read, _ = parse_email(TOLD.replace(b"multipart/mixed; boundary=x", b"text/plain"))
+    read, _ = parse_email(METADATA.replace(b"multipart/mixed; boundary=x", b"text/plain"))
     for name in ("summary", "author", "author_email", "license", "classifiers", "requires_dist"):
         assert told[name] == read[name]
     for name in ("provides_extra", "project_urls", "home_page", "description"):
