@@ -104,14 +104,14 @@ def test_certificates_have_constraints_and_lifetime(tmp_path: Path) -> None:
         ).stdout
         for name in ("ca", "a.example")
     }
-    said = re.sub(r"\s+", " ", shown["ca"])
-    for words in (
+    text = re.sub(r"\s+", " ", shown["ca"])
+    for constraint in (
         "Basic Constraints: critical CA:TRUE, pathlen:0",
         "Key Usage: critical Certificate Sign, CRL Sign",
         "Name Constraints: critical Permitted: DNS:a.example DNS:b.example DNS:lab.example",
         "Excluded: IP:0.0.0.0/0.0.0.0 IP:0:0:0:0:0:0:0:0/0:0:0:0:0:0:0:0",
     ):
-        assert words in said
+        assert constraint in text
     for name, days in (("ca", 3650), ("a.example", 800)):
         dates = re.findall(r"Not (?:Before|After) ?: (.*)", shown[name])
         first, last = (ssl.cert_time_to_seconds(date) for date in dates)
@@ -153,19 +153,19 @@ def test_strict_client_trusts_private_ca(
     client = ssl.create_default_context(cafile=tmp_path / "ca.pem")
     client.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     here, there = (ssl.MemoryBIO(), ssl.MemoryBIO()), (ssl.MemoryBIO(), ssl.MemoryBIO())
-    ours = client.wrap_bio(here[0], here[1], server_hostname=asked)
-    theirs = server.wrap_bio(there[0], there[1], server_side=True)
+    client_end = client.wrap_bio(here[0], here[1], server_hostname=asked)
+    server_end = server.wrap_bio(there[0], there[1], server_side=True)
 
     def shake() -> None:
         for _ in range(4):
-            for side, out, into in ((ours, here[1], there[0]), (theirs, there[1], here[0])):
+            for side, out, into in ((client_end, here[1], there[0]), (server_end, there[1], here[0])):
                 with contextlib.suppress(ssl.SSLWantReadError):
                     side.do_handshake()
                 into.write(out.read())
 
     if trusted:
         shake()
-        assert ours.version() == "TLSv1.3"
+        assert client_end.version() == "TLSv1.3"
     else:
         with pytest.raises(ssl.SSLCertVerificationError):
             shake()

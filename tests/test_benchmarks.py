@@ -152,8 +152,8 @@ def test_growth_compares_most_files_with_fewest() -> None:
         ("Memory", "worker"): Goal("at most", 1.1),
         ("Files", "10 kB wheel"): Goal("at most", 1),
     }
-    (found,) = growth(_report().figures, steady)
-    assert (found.value, found.unit, found.verdict) == (1.5, "of that at 1,000", "NOT MET")
+    (figure,) = growth(_report().figures, steady)
+    assert (figure.value, figure.unit, figure.verdict) == (1.5, "of that at 1,000", "NOT MET")
 
 
 def test_server_ends_with_context(tmp_path: Path) -> None:

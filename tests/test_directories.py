@@ -26,9 +26,9 @@ def root() -> Iterator[Path]:
 
 def provide(root: Path, path: Path, kind: str = "state") -> tuple[str, str]:
     """Run the role's script for a directory; return standard output and standard error."""
-    wanted = json.dumps([{"path": str(path), "kind": kind, "owner": OWNER, "mode": "2775"}])
+    request = json.dumps([{"path": str(path), "kind": kind, "owner": OWNER, "mode": "2775"}])
     script = ROLES / "base/files/directories.py"
-    command = [sys.executable, str(script), wanted, str(root / "made")]
+    command = [sys.executable, str(script), request, str(root / "made")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode == 0) is (done.stderr == "")
     assert "Traceback" not in done.stderr
@@ -40,8 +40,8 @@ def made(root: Path) -> list[str]:
 
 
 def of(path: Path) -> tuple[str, int]:
-    found = path.stat()
-    return pwd.getpwuid(found.st_uid).pw_name, found.st_mode & 0o7777
+    status = path.stat()
+    return pwd.getpwuid(status.st_uid).pw_name, status.st_mode & 0o7777
 
 
 def give(path: Path, user: str = OTHER_USER) -> None:
@@ -51,14 +51,14 @@ def give(path: Path, user: str = OTHER_USER) -> None:
 @pytest.mark.parametrize("kind", ["state", "packages"])
 def test_script_creates_directory(root: Path, kind: str) -> None:
     """The script creates and records a directory, and later only corrects its mode."""
-    place = root / "a b/c/it's"
-    assert provide(root, place, kind) == (f"made {place}", "")
-    assert (of(place), of(place.parent)) == ((OWNER, 0o2775), ("root", 0o755))
-    assert made(root) == [str(place)]
-    assert provide(root, place, kind) == ("", "")
-    place.chmod(0o700)
-    assert provide(root, place, kind) == (f"changed {place}", "")
-    assert made(root) == [str(place)]
+    directory = root / "a b/c/it's"
+    assert provide(root, directory, kind) == (f"made {directory}", "")
+    assert (of(directory), of(directory.parent)) == ((OWNER, 0o2775), ("root", 0o755))
+    assert made(root) == [str(directory)]
+    assert provide(root, directory, kind) == ("", "")
+    directory.chmod(0o700)
+    assert provide(root, directory, kind) == (f"changed {directory}", "")
+    assert made(root) == [str(directory)]
 
 
 @pytest.mark.parametrize("kind", ["state", "packages"])
@@ -72,18 +72,18 @@ def test_script_takes_empty_directory_of_root(root: Path, kind: str) -> None:
 @pytest.mark.parametrize("user", ["root", OTHER_USER])
 def test_script_keeps_directory_in_use(root: Path, user: str) -> None:
     """The script keeps packages of another user and rejects a state directory in use."""
-    place = root / "var"
-    place.mkdir()
-    (place / "log").touch()
-    give(place, user)
-    before = of(place)
-    assert provide(root, place, "packages") == ("", "")
-    out, err = provide(root, place)
+    directory = root / "var"
+    directory.mkdir()
+    (directory / "log").touch()
+    give(directory, user)
+    before = of(directory)
+    assert provide(root, directory, "packages") == ("", "")
+    out, err = provide(root, directory)
     assert out == ""
     assert err.startswith(
-        f"{place}: is there with something in it, and not of {OWNER}; say another"
+        f"{directory}: is there with something in it, and not of {OWNER}; say another"
     )
-    assert (of(place), made(root)) == (before, [])
+    assert (of(directory), made(root)) == (before, [])
 
 
 def test_script_follows_links_of_root(root: Path) -> None:
@@ -103,11 +103,11 @@ def test_script_rejects_links_of_other_users(root: Path) -> None:
     give(home)
     for name in ("link", "deep"):
         (home / name).symlink_to(target)
-    for place in (home / "link", home / "deep/inside", home / "new"):
-        out, err = provide(root, place)
+    for path in (home / "link", home / "deep/inside", home / "new"):
+        out, err = provide(root, path)
         assert out == ""
         assert (
-            f"make it: install -d -o {OWNER} -g {OWNER} -m 2775 {place}" in err or "is there" in err
+            f"make it: install -d -o {OWNER} -g {OWNER} -m 2775 {path}" in err or "is there" in err
         )
     assert (of(target), list(target.iterdir()), (home / "new").exists()) == (
         ("root", 0o755),
@@ -140,8 +140,8 @@ def test_script_rejects_key_directory_of_others(root: Path) -> None:
     assert provide(root, root / "tls", "above") == ("", "")
     assert of(root / "tls") == ("root", 0o700)
     give(root / "tls")
-    for place in (root / "tls", root / "tls/deeper"):
-        assert "others than root write to" in provide(root, place, "above")[1]
+    for path in (root / "tls", root / "tls/deeper"):
+        assert "others than root write to" in provide(root, path, "above")[1]
 
 
 NAMES = (
@@ -202,28 +202,28 @@ def test_uninstall_removes_installed_files(host: Path) -> None:
 
 def test_uninstall_keeps_files_of_others(host: Path) -> None:
     """The uninstall script keeps and reports other files and follows no link."""
-    theirs = {
+    others = {
         *("opt/pyindex/notes", "opt/pyindex/releases/mine/x", "opt/pyindex/releases/1.0-zzz/x"),
         *("opt/pyindex/python-mine/x", "etc/pyindex/htpasswd", "etc/pyindex/tls/key.pem"),
         *("var/log/pyindex/mine", "usr/local/bin/pyindex", "elsewhere/x"),
     }
     (host / "usr/local/bin/pyindex").unlink()
-    for name in theirs:
+    for name in others:
         (host / name).parent.mkdir(parents=True, exist_ok=True)
         (host / name).touch()
     (host / "opt/pyindex/releases/2-0123456789ab").symlink_to(host / "elsewhere")
-    said = uninstall(host)
-    assert files(host) == theirs | {"srv/packages/x.whl"}
+    output = uninstall(host)
+    assert files(host) == others | {"srv/packages/x.whl"}
     for name in ("opt/pyindex", "etc/pyindex", "var/log/pyindex"):
-        assert f"left {host / name}: it has something in it" in said
+        assert f"left {host / name}: it has something in it" in output
 
 
 def test_uninstall_removes_only_directories_of_play(host: Path) -> None:
     """The uninstall script removes only directories of the play and reports others."""
     (host / "var/lib/x/y").touch()
-    said = uninstall(host, "/srv/packages", "/var/lib", "/var/lib/pyindex", "/srv")
+    output = uninstall(host, "/srv/packages", "/var/lib", "/var/lib/pyindex", "/srv")
     assert not (host / "srv/packages").exists()
     assert (host / "var/lib/x/y").exists()
-    assert f"removed {host}/srv/packages\n" in said
-    assert f"left {host}/var/lib: it was there before the first play\n" in said
-    assert f"left {host}/srv: it was there before the first play\n" in said
+    assert f"removed {host}/srv/packages\n" in output
+    assert f"left {host}/var/lib: it was there before the first play\n" in output
+    assert f"left {host}/srv: it was there before the first play\n" in output

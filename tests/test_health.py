@@ -44,8 +44,8 @@ def watcher(lab: Lab, *before: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def problems(lab: Lab) -> list[str]:
-    found: list[str] = status(lab.spec)["problems"]
-    return found
+    reported: list[str] = status(lab.spec)["problems"]
+    return reported
 
 
 def asked(lab: Lab) -> tuple[int, str]:
@@ -214,9 +214,9 @@ BROKEN: list[tuple[Callable[[Path], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("break_it", "told"), BROKEN)
+@pytest.mark.parametrize(("break_it", "message"), BROKEN)
 def test_health_reports_unwritable_state(
-    small_disk: Path, tmp_path: Path, break_it: Callable[[Path], None], told: str
+    small_disk: Path, tmp_path: Path, break_it: Callable[[Path], None], message: str
 ) -> None:
     """The server serves published pages and reports why the state directory is not writable."""
     lab = Lab(tmp_path, state=small_disk / "state")
@@ -227,16 +227,16 @@ def test_health_reports_unwritable_state(
     subprocess.run([*command, *once], check=True)
     break_it(small_disk)
     with lab.watched():
-        found = TestClient(create_app(lab.spec)).simulate_get("/health")
-        assert found.status_code == 200
-        assert any(told in each for each in found.json["problems"])
+        answer = TestClient(create_app(lab.spec)).simulate_get("/health")
+        assert answer.status_code == 200
+        assert any(message in each for each in answer.json["problems"])
         for verb in (["status"], ["yank", WHEEL]):
-            said = subprocess.run(
+            ended = subprocess.run(
                 [*command, *verb, *source], capture_output=True, text=True, check=False
             )
-            assert said.returncode == 1
-            assert told in said.stdout + said.stderr or break_it is full
-            assert "permission" not in said.stderr
+            assert ended.returncode == 1
+            assert message in ended.stdout + ended.stderr or break_it is full
+            assert "permission" not in ended.stderr
 
 
 def test_watcher_notifies_systemd_when_ready(lab: Lab, tmp_path: Path) -> None:
@@ -248,25 +248,25 @@ def test_watcher_notifies_systemd_when_ready(lab: Lab, tmp_path: Path) -> None:
         bus.settimeout(60)
         before = ["env", f"NOTIFY_SOCKET={tmp_path / 'notify'}"]
         with watcher(lab, *before):
-            while "READY=1" not in (said := bus.recv(4096).decode()):
-                assert said.startswith("STATUS=scanning: ")
-        assert "STATUS=ready: 30 projects, 30 files" in said
+            while "READY=1" not in (message := bus.recv(4096).decode()):
+                assert message.startswith("STATUS=scanning: ")
+        assert "STATUS=ready: 30 projects, 30 files" in message
         assert len(lab.projects()) == 30
 
 
 def test_stale_report_is_ignored(lab: Lab) -> None:
     """A watcher's report from before a reboot is stale, and a damaged one is ignored."""
     lab.once()
-    place = lab.spec.state / "watcher.json"
-    place.write_text(
+    path = lab.spec.state / "watcher.json"
+    path.write_text(
         json.dumps({"pid": 1, "beat": 1e12, "time": "x", "indexes": {}, "troubles": []})
     )
-    found = report.read_report(lab.spec)
-    assert found is not None
-    assert found.is_stale
+    stale = report.read_report(lab.spec)
+    assert stale is not None
+    assert stale.is_stale
     for damaged in ("", "[]", "{}", '{"pid": []}'):
-        place.write_text(damaged)
+        path.write_text(damaged)
         assert report.read_report(lab.spec) is None
     shutil.rmtree(lab.spec.state / "www" / "simple")
-    place.unlink()
+    path.unlink()
     assert asked(lab) == (503, "failing")

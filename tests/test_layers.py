@@ -40,8 +40,8 @@ def imports(module: str) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-    ours = {name.removeprefix("appliance.") for name in names if name.startswith("appliance.")}
-    return {name for name in ours if name in MODULES} - {module}
+    local = {name.removeprefix("appliance.") for name in names if name.startswith("appliance.")}
+    return {name for name in local if name in MODULES} - {module}
 
 
 MODULES = modules()

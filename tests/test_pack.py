@@ -47,13 +47,13 @@ def archive(path: Path, *members: str) -> Python:
 
 
 def manifest(folder: Path) -> dict[str, object]:
-    found: dict[str, object] = json.loads((folder / "manifest.json").read_text())
-    return found
+    content: dict[str, object] = json.loads((folder / "manifest.json").read_text())
+    return content
 
 
 def contents(folder: Path) -> Mapping[str, bytes]:
-    found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items()}
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items()}
 
 
 def test_probe_is_reproducible(tmp_path: Path) -> None:
@@ -233,9 +233,9 @@ TAMPERED: list[tuple[Callable[[Path], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "words"), TAMPERED)
+@pytest.mark.parametrize(("change", "message"), TAMPERED)
 def test_check_compares_pack_with_manifest(
-    tmp_path: Path, change: Callable[[Path], object], words: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, change: Callable[[Path], object], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The check command names a file that was changed, is missing, or was added."""
     out = make_pack(tmp_path)
@@ -243,7 +243,7 @@ def test_check_compares_pack_with_manifest(
     assert capsys.readouterr().out.startswith(f"{out}: OK, release 0.")
     change(out)
     assert main(["appliance", "check", str(out)]) == 1
-    assert f"{out}: {words}" in capsys.readouterr().err
+    assert f"{out}: {message}" in capsys.readouterr().err
 
 
 @pytest.mark.integration

@@ -126,10 +126,10 @@ def test_verification_isolates_package(packages: Path, release: Path) -> None:
     with serving(packages) as url:
         done = verify(release, url, "strange", "strange")
     assert done.returncode == 1
-    said = re.search(r"uid (\d+), gid (\d+), groups \[\], home True, secrets \[\]", done.stderr)
-    assert said, done.stderr
-    assert said[1] == said[2] and 61184 <= int(said[1]) < 65520
-    eventually(lambda: not re.search(rf"^ *{said[1]} |sleep 864123$", running(), re.M))
+    match = re.search(r"uid (\d+), gid (\d+), groups \[\], home True, secrets \[\]", done.stderr)
+    assert match, done.stderr
+    assert match[1] == match[2] and 61184 <= int(match[1]) < 65520
+    eventually(lambda: not re.search(rf"^ *{match[1]} |sleep 864123$", running(), re.M))
 
 
 def running() -> str:
@@ -188,12 +188,12 @@ WAITS: list[tuple[list[tuple[int, str]], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("answers", "words"), WAITS)
+@pytest.mark.parametrize(("answers", "message"), WAITS)
 def test_verification_waits_during_progress(
-    release: Path, answers: list[tuple[int, str]], words: str
+    release: Path, answers: list[tuple[int, str]], message: str
 ) -> None:
     """The verification waits while a first scan makes progress and reports a stalled one."""
     with answering(*answers) as url:
         done = verify(release, url, "x", "x", seconds=0)
     assert done.returncode == 1
-    assert words in done.stderr
+    assert message in done.stderr

@@ -35,31 +35,31 @@ def published(tmp_path: Path) -> Lab:
 @contextmanager
 def read_only(lab: Lab) -> Iterator[Lab]:
     """Mount the state directory a second time, read-only."""
-    place = lab.packages.parent / "mounted"
-    place.mkdir(exist_ok=True)
-    mount = ["mount", "--bind", str(lab.spec.state), str(place)]
+    mounted = lab.packages.parent / "mounted"
+    mounted.mkdir(exist_ok=True)
+    mount = ["mount", "--bind", str(lab.spec.state), str(mounted)]
     subprocess.run(mount, check=True)
     try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(mounted)], check=True)
         other = object.__new__(Lab)
         other.packages = lab.packages
-        other.spec = lab.spec.model_copy(update={"state": place})
+        other.spec = lab.spec.model_copy(update={"state": mounted})
         yield other
     finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
+        subprocess.run(["umount", "--lazy", str(mounted)], check=True)
 
 
 def answers(lab: Lab) -> dict[str, str]:
     """Return the complete answers of all parts of the application that read the catalog."""
     client = TestClient(create_app(lab.spec))
     paths = ("/pypi/foo/json", "/packages/", "/simple/foo/", f"/packages/{WHEEL}", "/?q=foo")
-    found = {path: client.simulate_get(path) for path in paths}
-    assert {path: answer.status_code for path, answer in found.items()} == dict.fromkeys(paths, 200)
-    return {path: answer.text for path, answer in found.items() if not path.endswith(".whl")}
+    by_path = {path: client.simulate_get(path) for path in paths}
+    assert {path: answer.status_code for path, answer in by_path.items()} == dict.fromkeys(paths, 200)
+    return {path: answer.text for path, answer in by_path.items() if not path.endswith(".whl")}
 
 
-def command(lab: Lab, *words: str) -> int:
-    return main([*words, "-d", str(lab.packages), "--state", str(lab.spec.state)])
+def command(lab: Lab, *arguments: str) -> int:
+    return main([*arguments, "-d", str(lab.packages), "--state", str(lab.spec.state)])
 
 
 def test_read_only_state_is_served(published: Lab, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,10 +67,10 @@ def test_read_only_state_is_served(published: Lab, capsys: pytest.CaptureFixture
     with read_only(published) as lab:
         assert answers(lab) == answers(published)
         assert command(lab, "status") == 1
-        told = capsys.readouterr().out
-        assert "main: 1 projects, 1 files" in told
+        output = capsys.readouterr().out
+        assert "main: 1 projects, 1 files" in output
         assert (
-            f"problem: state {lab.spec.state} is on a file system that is mounted read-only" in told
+            f"problem: state {lab.spec.state} is on a file system that is mounted read-only" in output
         )
         assert command(lab, "verify") == 0
         assert "1 files, 0 MB verified: 0 problems" in capsys.readouterr().out
@@ -137,8 +137,8 @@ def test_remaining_log_is_read(published: Lab, tmp_path: Path) -> None:
     (copy / "catalog.sqlite-shm").unlink()
     # Another process, because SQLite shares open files within one process.
     with read_only(published) as lab:
-        words = [sys.executable, "-m", "appliance", "status", "-d", str(lab.packages)]
-        words += ["--state", str(lab.spec.state)]
-        ended = subprocess.run(words, capture_output=True, text=True, check=False)
+        arguments = [sys.executable, "-m", "appliance", "status", "-d", str(lab.packages)]
+        arguments += ["--state", str(lab.spec.state)]
+        ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert "mounted read-only; last changes are in catalog.sqlite-wal" in ended.stderr

@@ -29,16 +29,16 @@ WHEEL = "foo-1.0-py2.py3-none-any.whl"
 
 def python() -> list[str]:
     """Return the command of a Python that other users can run, also if the tests use one in /root."""
-    for place in (sys.executable, "/usr/bin/python3"):
+    for program in (sys.executable, "/usr/bin/python3"):
         script = "import sys, json; print(sys.version_info[:2])"
         try:
-            found = subprocess.run(
-                [place, "-c", script], capture_output=True, text=True, check=False, user=NAMELESS
+            ended = subprocess.run(
+                [program, "-c", script], capture_output=True, text=True, check=False, user=NAMELESS
             )
         except PermissionError:
             continue
-        if found.stdout.strip() == str(sys.version_info[:2]):
-            return [place, "-P", "-m", "appliance"]
+        if ended.stdout.strip() == str(sys.version_info[:2]):
+            return [program, "-P", "-m", "appliance"]
     pytest.skip("no Python of this version that others may run")
 
 

@@ -61,13 +61,13 @@ class Serving:
 
     def watchers(self) -> list[int]:
         """Return the process ids of the watchers."""
-        found = subprocess.run(
+        listed = subprocess.run(
             ["pgrep", "-f", self._watch],
             capture_output=True,
             text=True,
             check=False,
         )
-        return [int(line) for line in found.stdout.split()]
+        return [int(line) for line in listed.stdout.split()]
 
 
 @contextmanager
@@ -94,15 +94,15 @@ def serving(
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Serving]:
-    with serving(tmp_path) as found:
-        yield found
+    with serving(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """Server for many requests, which no test ends."""
-    with serving(tmp_path_factory.mktemp("steady")) as found:
-        yield found
+    with serving(tmp_path_factory.mktemp("steady")) as running:
+        yield running
 
 
 def test_serve_publishes_directory(server: Serving) -> None:
@@ -172,9 +172,9 @@ def test_server_answers_with_and_without_prefix(tmp_path: Path) -> None:
     )
     with serving(tmp_path, "-c", tmp_path / "pyindex.yml", port=port) as server:
         eventually(lambda: server.get("/py/simple/only-base/"))
-        places = ["", "/", "/simple/", "/simple/Only_Main", "/pypi/only-base/json", "/-/pip.conf"]
-        for place in (*places, "/base/simple/only-base/", "/packages/"):
-            assert server.get(f"/py{place}") == server.get(place) is not None
+        paths = ["", "/", "/simple/", "/simple/Only_Main", "/pypi/only-base/json", "/-/pip.conf"]
+        for path in (*paths, "/base/simple/only-base/", "/packages/"):
+            assert server.get(f"/py{path}") == server.get(path) is not None
         assert f"http://127.0.0.1:{port}/py/simple/".encode() in (server.get("/py") or b"")
         scanned(spec.load(tmp_path / "pyindex.yml"))
         line = f"ready; try `pip install --index-url http://127.0.0.1:{port}/py/simple/ NAME`"
@@ -220,8 +220,8 @@ def test_state_of_other_user_is_served_if_published() -> None:
         serve = [str(PYINDEX), "serve", str(lab.packages), "--state", str(lab.spec.state)]
         ended = subprocess.run([*OTHER_USER, *serve], capture_output=True, text=True, check=False)
         assert ended.returncode == 1
-        said = f"pyindex: state {lab.spec.state}: Permission denied; {NAME_ANOTHER} .*\n"
-        assert re.fullmatch(said, ended.stderr)
+        message = f"pyindex: state {lab.spec.state}: Permission denied; {NAME_ANOTHER} .*\n"
+        assert re.fullmatch(message, ended.stderr)
         lab.once()
         with serving(Path(name), before=OTHER_USER) as server:
             assert server.get("/simple/foo/")
@@ -297,8 +297,8 @@ def test_python_m_imports_no_modules_from_packages_directory(hostile: Path, tmp_
 def answer(port: int, path: str) -> bytes | None:
     """Return the body of an answer, or ``None`` if there is no successful one."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as found:
-            return bytes(found.read())
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as response:
+            return bytes(response.read())
     except (OSError, http.client.HTTPException):
         return None
 
@@ -327,8 +327,8 @@ def test_url_option_sets_prefix_behind_proxy(tmp_path: Path) -> None:
 def redirect(port: int, path: str) -> tuple[int, str | None]:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request("GET", path)
-        found = connection.getresponse()
-        return found.status, found.headers["Location"]
+        response = connection.getresponse()
+        return response.status, response.headers["Location"]
 
 
 def test_startup_log_reports_ready_once(tmp_path: Path) -> None:
@@ -351,8 +351,8 @@ def test_startup_log_reports_ready_once(tmp_path: Path) -> None:
 
 def command(*arguments: object) -> tuple[int, str, str]:
     """Run `pyindex` and return exit code, standard output and standard error."""
-    words = [str(PYINDEX), *map(str, arguments)]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    full_command = [str(PYINDEX), *map(str, arguments)]
+    ended = subprocess.run(full_command, capture_output=True, text=True, check=False)
     return ended.returncode, ended.stdout, ended.stderr
 
 
@@ -368,15 +368,15 @@ def test_missing_directory_stays_published(
     path = make_wheel(packages, "foo", "1.0")
     assert command("watch", "--once", packages, *state)[0] == 0
     packages.rename(away)
-    told = f"pyindex: '{packages}': No such file or directory; what is published of it stays\n"
+    message = f"pyindex: '{packages}': No such file or directory; what is published of it stays\n"
     code, out, error = command("status", "-d", packages, *state)
-    assert (code, error) == (1, told)
+    assert (code, error) == (1, message)
     assert "main: 1 projects, 1 files" in out
     code, out, error = command("verify", "-d", packages, *state)
-    assert (code, error) == (1, told)
+    assert (code, error) == (1, message)
     assert f"packages directory {packages} is not there" in out
     code, _, error = command("confirm-deletions", "-d", packages, *state)
-    assert (code, error.startswith(told)) == (1, True)
+    assert (code, error.startswith(message)) == (1, True)
     assert "is not there; mount it or make it" in error
     with serving(tmp_path, packages, *state, makes=False) as server:
         assert b"foo-1.0" in (server.get("/simple/foo/") or b"")
@@ -422,7 +422,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(
-    ("host", "said"),
+    ("host", "message"),
     [
         ("127.0.0.1", "Address already in use"),
         ("203.0.113.9", "Cannot assign requested address"),
@@ -432,7 +432,7 @@ WRONG = [
     ],
 )
 def test_unavailable_address_is_reported_in_one_line(
-    tmp_path: Path, host: str, said: str
+    tmp_path: Path, host: str, message: str
 ) -> None:
     """The server reports in one line an address that it cannot listen on."""
     packages = tmp_path / "packages"
@@ -443,7 +443,7 @@ def test_unavailable_address_is_reported_in_one_line(
         code, _, err = command("serve", packages, *asked)
     assert code == 1
     where = re.escape(f"[{host}]" if ":" in host else host)
-    assert re.fullmatch(f"pyindex: cannot listen on {where}:{port}: {said}; name .*\n", err), err
+    assert re.fullmatch(f"pyindex: cannot listen on {where}:{port}: {message}; name .*\n", err), err
     assert not (tmp_path / "state" / "watcher.json").exists()
 
 

@@ -27,11 +27,11 @@ def look(lab: Lab) -> None:
             assert page.with_name("index.html").read_text().rstrip().endswith("</html>")
             for file in body["files"]:
                 if "core-metadata" in file:
-                    found = digest(lab.metadata(path_of(file)))
+                    metadata_digest = digest(lab.metadata(path_of(file)))
                     # A file that is overwritten in place differs from its old page; its bytes
                     # are compared last, because it may be overwritten during the check.
                     if digest(lab.served(path_of(file))) == file["hashes"]["sha256"]:
-                        assert found == file["core-metadata"]["sha256"]
+                        assert metadata_digest == file["core-metadata"]["sha256"]
 
 
 def path_of(file: dict[str, Any]) -> str:
@@ -51,9 +51,9 @@ def agree(lab: Lab) -> None:
     names = {file.filename for file in files}
     for refusal in rejections:
         assert Path(refusal.path).name in names, refusal
-    folder = package_files(lab)
+    package_digests = package_files(lab)
     for refusal in rejections:
-        folder.pop(refusal.path, None)
+        package_digests.pop(refusal.path, None)
     catalog = {file.path: file.sha256 for file in files}
     yanked = {file.path: file.yanked is not None for file in files}
     pages = {}
@@ -65,9 +65,9 @@ def agree(lab: Lab) -> None:
             assert (file.get("yanked", False) is not False) == yanked.get(path), path
             if "core-metadata" in file:
                 assert digest(lab.metadata(path)) == file["core-metadata"]["sha256"]
-    assert folder == catalog == pages
-    assert served_files(lab) == set(folder), "served"
-    assert sorted(lab.projects()) == sorted({Path(path).name.split("-")[0] for path in folder})
+    assert package_digests == catalog == pages
+    assert served_files(lab) == set(package_digests), "served"
+    assert sorted(lab.projects()) == sorted({Path(path).name.split("-")[0] for path in package_digests})
     serials = [change.serial for change in lab.journal()]
     assert serials == sorted(set(serials))
 

@@ -31,8 +31,8 @@ class SharedTarget:
 
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    with forking(tmp_path_factory.mktemp("commands")) as found:
-        yield found
+    with forking(tmp_path_factory.mktemp("commands")) as forked:
+        yield forked
 
 
 @pytest.fixture(scope="module", params=FORMS, ids=lambda form: form.__name__)
@@ -43,9 +43,9 @@ def shared(
         folder: Path = tmp_path_factory.mktemp("attacked")
         return stack.enter_context(target(request.param, folder, commands))
 
-    found = SharedTarget(start)
-    yield found
-    found.close()
+    shared_target = SharedTarget(start)
+    yield shared_target
+    shared_target.close()
 
 
 @pytest.fixture

@@ -100,16 +100,16 @@ class Target:
     def watchers(self) -> set[tuple[int, str]]:
         """Return the process id and start time of each watcher of the packages directory."""
         marks = {str(self.packages).encode(), str(self.folder / "pyindex.yml").encode()}
-        found = set()
+        watchers = set()
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                words = (process / "cmdline").read_bytes().split(b"\0")
+                arguments = (process / "cmdline").read_bytes().split(b"\0")
                 began = (process / "stat").read_text().rpartition(")")[2].split()[19]
             except OSError:  # the process has ended
                 continue
-            if b"watch" in words and marks & set(words):
-                found.add((int(process.name), began))
-        return found
+            if b"watch" in arguments and marks & set(arguments):
+                watchers.add((int(process.name), began))
+        return watchers
 
     def clear(self) -> None:
         """Remove everything but the files that were accepted before."""
@@ -134,9 +134,9 @@ def target(
     shutil.copy2(secret, packages.parent / secret.name)
     (outside / "secret.txt").write_bytes(SECRET)
     with form(packages, own, _PLAIN_USER) as server:
-        found = Target(server, own, outside, commands)
-        found.known = {file.name: digest(file.read_bytes()) for file in files}
-        yield found
+        attacked = Target(server, own, outside, commands)
+        attacked.known = {file.name: digest(file.read_bytes()) for file in files}
+        yield attacked
 
 
 @dataclass(frozen=True)

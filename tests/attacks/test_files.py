@@ -31,6 +31,6 @@ def test_index_rejects_hostile_file(attacked: Target, file: HostileFile) -> None
 
 
 def is_rejected(attacked: Target, path: str, reason: str) -> bool:
-    found = attacked.refused().get(path)
-    assert found is None or reason in found, found
-    return found is not None
+    reported = attacked.refused().get(path)
+    assert reported is None or reason in reported, reported
+    return reported is not None

@@ -18,8 +18,8 @@ def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Server, Path]]:
     folder = tmp_path_factory.mktemp("requests")
-    with WAYS[request.param](folder) as found:
-        yield request.param, found, folder
+    with WAYS[request.param](folder) as running:
+        yield request.param, running, folder
 
 
 def exchange(server: Server, data: bytes) -> bytes:

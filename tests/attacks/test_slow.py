@@ -61,8 +61,8 @@ ASKED = ["/health", "/simple/", PAGE, WHEEL, "/pypi/foo-bar/json", "/", "/simple
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    with WAYS[request.param](tmp_path_factory.mktemp("slow")) as found:
-        yield found
+    with WAYS[request.param](tmp_path_factory.mktemp("slow")) as running:
+        yield running
 
 
 def attack(server: Server, first: bytes, source: str = ATTACKER) -> socket.socket:

@@ -49,13 +49,13 @@ def test_decision_log_records_each_decision(foo: Lab) -> None:
     decisions.yank(foo.spec, foo.index, WHEEL, "bröken")
     decisions.yank(foo.spec, foo.index, WHEEL, None)
     decisions.set_status(foo.spec, foo.index, "foo", "archived", "for: good")
-    found = lines(foo)
-    assert [line["action"] for line in found] == ["snapshot", "yanked", "unyanked", "status"]
+    logged = lines(foo)
+    assert [line["action"] for line in logged] == ["snapshot", "yanked", "unyanked", "status"]
     changes = foo.journal()[-3:]
-    assert [line["serial"] for line in found[1:]] == [change.serial for change in changes]
-    assert found[1]["filename"] == WHEEL
-    assert (found[1]["version"], found[1]["detail"]) == ("1.0", "bröken")
-    assert found[3]["detail"] == "archived: for: good"
+    assert [line["serial"] for line in logged[1:]] == [change.serial for change in changes]
+    assert logged[1]["filename"] == WHEEL
+    assert (logged[1]["version"], logged[1]["detail"]) == ("1.0", "bröken")
+    assert logged[3]["detail"] == "archived: for: good"
     assert decisionlog.read(foo.spec.state).problems == []
 
 
@@ -138,14 +138,14 @@ def test_decision_log_reports_tampering(
     for reason in ("one", "two", "three"):
         decisions.yank(foo.spec, foo.index, WHEEL, reason)
     log(foo).write_bytes(b"\n".join(tamper(log(foo).read_bytes().split(b"\n"))))
-    said = [line for line in rebuild(foo.spec) if "decisions.jsonl: line" in line]
+    messages = [line for line in rebuild(foo.spec) if "decisions.jsonl: line" in line]
     lose(foo)
     with caplog.at_level(logging.WARNING):
         foo.once()
-    told = [r.getMessage() for r in caplog.records if "decisions.jsonl: line" in r.getMessage()]
-    assert told == said
-    assert len(said) == len(problems)
-    assert all(problem in text for problem, text in zip(problems, said, strict=True))
+    warnings = [r.getMessage() for r in caplog.records if "decisions.jsonl: line" in r.getMessage()]
+    assert warnings == messages
+    assert len(messages) == len(problems)
+    assert all(problem in text for problem, text in zip(problems, messages, strict=True))
     assert reasons(foo) == {("main", WHEEL): "three"}
 
 

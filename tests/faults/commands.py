@@ -70,15 +70,15 @@ class Commands:
     def start(self, *argv: str | Path, strace: Sequence[str] | None = None) -> "Running":
         number = next(self._numbers)
         out, err = (self._folder / f"{number}.{name}" for name in ("out", "err"))
-        words = [str(each) for each in argv]
+        arguments = [str(each) for each in argv]
         request = {
             "do": "start",
-            "argv": words,
+            "argv": arguments,
             "out": str(out),
             "err": str(err),
             "strace": None if strace is None else list(strace),
         }
-        return Running(self, self.ask(request), tuple(words), out, err)
+        return Running(self, self.ask(request), tuple(arguments), out, err)
 
     def ask(self, request: dict[str, Any]) -> Any:
         assert self._server.stdin is not None
@@ -133,16 +133,16 @@ def attach(pids: Collection[int], options: Sequence[str]) -> "subprocess.Popen[b
     command = ["strace", *of, *options]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
     assert tracer.stderr is not None
-    said, until = b"", time.monotonic() + PATIENCE
+    output, until = b"", time.monotonic() + PATIENCE
     for pid in pids:
-        while not re.search(rb"Process %d attached|PTRACE_SEIZE, %d\b" % (pid, pid), said):
+        while not re.search(rb"Process %d attached|PTRACE_SEIZE, %d\b" % (pid, pid), output):
             ready = select.select([tracer.stderr], [], [], max(until - time.monotonic(), 0))[0]
             more = os.read(tracer.stderr.fileno(), 4096) if ready else b""
             if not more:
                 tracer.kill()
                 detach(tracer)
-                raise OSError(f"{command} did not attach to {pid}: {said.decode()}")
-            said += more
+                raise OSError(f"{command} did not attach to {pid}: {output.decode()}")
+            output += more
     return tracer
 
 
@@ -191,7 +191,7 @@ def tracing(names: str, trace: Path) -> list[str]:
 def calls(trace: Path, below: Path, changing: bool) -> list[Call]:
     """Return the calls in a trace about files below a directory. With ``changing``, omit those of
     child processes and those that open files without creating them."""
-    found, counts, first = dict[Call, None](), dict[tuple[str, str], int](), ""
+    selected, counts, first = dict[Call, None](), dict[tuple[str, str], int](), ""
     for line in trace.read_text(errors="replace").splitlines():
         if not (match := _CALL.match(line)):
             continue
@@ -201,14 +201,14 @@ def calls(trace: Path, below: Path, changing: bool) -> list[Call]:
         if changing and (pid != first or (name == "openat" and "O_CREAT" not in arguments)):
             continue
         if str(below) in arguments:
-            found[Call(name, counts[pid, name])] = None
-    return list(found)
+            selected[Call(name, counts[pid, name])] = None
+    return list(selected)
 
 
-def spread(found: Sequence[Call], count: int, seed: int) -> list[Call]:
+def spread(candidates: Sequence[Call], count: int, seed: int) -> list[Call]:
     """Return at most ``count`` of the calls, one from each of as many equal sections."""
-    if len(found) <= count:
-        return list(found)
-    dice, size = random.Random(seed), len(found) / count
-    parts = [(int(n * size), int((n + 1) * size)) for n in range(count)]
-    return [found[dice.randrange(start, end)] for start, end in parts]
+    if len(candidates) <= count:
+        return list(candidates)
+    dice, size = random.Random(seed), len(candidates) / count
+    ranges = [(int(n * size), int((n + 1) * size)) for n in range(count)]
+    return [candidates[dice.randrange(start, end)] for start, end in ranges]

@@ -19,5 +19,5 @@ def strace() -> None:
 @pytest.fixture(scope="module")
 def workplaces(strace: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Bench]]:
     """Bench for each core, shared by the tests of a module in turn."""
-    with benches(tmp_path_factory.mktemp("benches")) as found:
-        yield found
+    with benches(tmp_path_factory.mktemp("benches")) as ready:
+        yield ready

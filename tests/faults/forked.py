@@ -69,8 +69,8 @@ def end(pid: int, tracer: subprocess.Popen[bytes] | None, seconds: float) -> int
     """Return the exit status as Popen.returncode, or ``None`` if killed after a timeout."""
     deadline, code = time.monotonic() + seconds, None
     while True:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
             code = os.waitstatus_to_exitcode(status)
             break
         if time.monotonic() > deadline:
@@ -101,13 +101,13 @@ def serve() -> None:
     os.set_inheritable(answers.fileno(), False)
     for line in sys.stdin:
         try:
-            found = answer(running, json.loads(line))
+            reply = answer(running, json.loads(line))
         except SystemExit:
             answers.close()
             raise
         except Exception:
-            found = {"error": traceback.format_exc()}
-        print(json.dumps(found), file=answers)
+            reply = {"error": traceback.format_exc()}
+        print(json.dumps(reply), file=answers)
 
 
 if __name__ == "__main__":

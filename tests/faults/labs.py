@@ -75,13 +75,13 @@ class Bench:
         with self.lab.catalog.read() as reader:
             files = reader.offered(self.lab.index, limit=10_000)
             rows = reader.changed_projects(0)
-            found = reader.named(self.lab.index, [name for _, name in rows])
+            projects = reader.named(self.lab.index, [name for _, name in rows])
             return Memory(
                 reader.serial(),
                 {file.filename: file.yanked for file in files if file.yanked is not None},
                 {
                     name: (project.status, project.status_reason)
-                    for name, project in found.items()
+                    for name, project in projects.items()
                     if project.status != "active"
                 },
                 self.page_serials(),
@@ -141,20 +141,20 @@ def furnish(bench: Bench) -> None:
 def benches(root: Path) -> Iterator[list[Bench]]:
     """Yield a bench for each core, with its own commands."""
     with ExitStack() as stack:
-        found = []
+        ready = []
         for number in range(os.cpu_count() or 1):
             place = root / f"bench{number}"
             place.mkdir()
-            found.append(Bench(place, stack.enter_context(forking(root / f"commands{number}"))))
-        yield found
+            ready.append(Bench(place, stack.enter_context(forking(root / f"commands{number}"))))
+        yield ready
 
 
 def on_all(
-    found: Sequence[Bench], cases: Sequence[_T], work: Callable[[Bench, _T], _R]
+    workplaces: Sequence[Bench], cases: Sequence[_T], work: Callable[[Bench, _T], _R]
 ) -> list[_R | BaseException]:
     """Return the result or exception of ``work`` for each case, each on a bench of its own."""
     free: queue.SimpleQueue[Bench] = queue.SimpleQueue()
-    for bench in found:
+    for bench in workplaces:
         free.put(bench)
 
     def one(case: _T) -> _R | BaseException:
@@ -166,7 +166,7 @@ def on_all(
         finally:
             free.put(bench)
 
-    with ThreadPoolExecutor(len(found)) as pool:
+    with ThreadPoolExecutor(len(workplaces)) as pool:
         return list(pool.map(one, cases))
 
 

@@ -133,8 +133,8 @@ class Story:
             logged = {line["detail"] for line in log.lines if line["action"] == "yanked"}
             assert self.acknowledged <= logged, f"not logged: {self.acknowledged - logged}"
             for name, allowed in self.yanks.items():
-                found = self.before.yanks.get(f"{name}-1.0-py2.py3-none-any.whl")
-                assert found in allowed, f"{name} is yanked for {found}, not for one of {allowed}"
+                reason = self.before.yanks.get(f"{name}-1.0-py2.py3-none-any.whl")
+                assert reason in allowed, f"{name} is yanked for {reason}, not for one of {allowed}"
 
     def follow(self) -> None:
         """Run a watcher from now on."""
@@ -201,7 +201,7 @@ def _write(
 @pytest.fixture(scope="module")
 def kills(workplaces: list[Bench]) -> dict[str, list[Call]]:
     """Calls of each command that change something, at which it can be killed."""
-    found: dict[str, list[Call]] = {}
+    by_command: dict[str, list[Call]] = {}
     bench = workplaces[0]
     for each in workplaces:
         each.furnished()
@@ -214,15 +214,15 @@ def kills(workplaces: list[Bench]) -> dict[str, list[Call]]:
         each.save("beside")
     for kind, argv in VERBS.items():
         if kind == "follow":
-            found[kind] = found["watch once"]
+            by_command[kind] = by_command["watch once"]
             continue
         bench.reset("beside")
         _write(make_wheel, bench.lab.packages, "q1", "1.0", random.Random(1))
-        words = [bench.root / "copy.sqlite" if w == "COPY" else w for w in argv(random.Random(1))]
+        arguments = [bench.root / "copy.sqlite" if w == "COPY" else w for w in argv(random.Random(1))]
         trace = bench.root / "trace"
-        assert_success(bench.run(str(words[0]), *words[1:], strace=tracing(MUTATING, trace)))
-        found[kind] = calls(trace, bench.root, changing=True)
-    return found
+        assert_success(bench.run(str(arguments[0]), *arguments[1:], strace=tracing(MUTATING, trace)))
+        by_command[kind] = calls(trace, bench.root, changing=True)
+    return by_command
 
 
 @pytest.mark.integration

@@ -127,19 +127,19 @@ class Rebuilds:
         )
 
 
-def _decided(found: object, before: Memory) -> object:
-    if not isinstance(found, Memory):
+def _decided(outcome: object, before: Memory) -> object:
+    if not isinstance(outcome, Memory):
         return None  # reported with the files
-    lost = [name for name in before.yanks if found.yanks.get(name) != before.yanks[name]]
-    lost += [name for name in before.statuses if found.statuses.get(name) != before.statuses[name]]
+    lost = [name for name in before.yanks if outcome.yanks.get(name) != before.yanks[name]]
+    lost += [name for name in before.statuses if outcome.statuses.get(name) != before.statuses[name]]
     return AssertionError("decisions are lost") if lost else None
 
 
-def _run_on(found: object, before: Memory) -> object:
-    if not isinstance(found, Memory):
+def _run_on(outcome: object, before: Memory) -> object:
+    if not isinstance(outcome, Memory):
         return None
-    ran = found.serial >= before.serial and all(
-        int(serial) >= int(before.pages.get(name, "0")) for name, serial in found.pages.items()
+    ran = outcome.serial >= before.serial and all(
+        int(serial) >= int(before.pages.get(name, "0")) for name, serial in outcome.pages.items()
     )
     return None if ran else AssertionError("serials ran back")
 

@@ -68,10 +68,10 @@ def changed(workplaces: list[Bench]) -> dict[str, list[Call]]:
     trace = bench.root / "trace"
     names += ",rename,unlink,mkdir,utimensat,fchmod,ftruncate"
     assert_success(bench.run("watch", "--once", strace=tracing(names, trace)))
-    found: dict[str, list[Call]] = {}
+    by_name: dict[str, list[Call]] = {}
     for call in calls(trace, bench.root, changing=False):
-        found.setdefault(call.name, []).append(call)
-    return found
+        by_name.setdefault(call.name, []).append(call)
+    return by_name
 
 
 @pytest.mark.integration
@@ -80,10 +80,10 @@ def test_failing_call_is_reported(
     workplaces: list[Bench], changed: dict[str, list[Call]], fault: Fault
 ) -> None:
     """The watcher reports a failing call, keeps published pages, and recovers."""
-    found = changed[fault.names]
-    chosen = [str(call.number) for call in spread(found, ONCE, seed=1)]
+    candidates = changed[fault.names]
+    chosen = [str(call.number) for call in spread(candidates, ONCE, seed=1)]
     if fault.names != "write":  # otherwise it cannot write a message
-        chosen += [f"{call.number}+" for call in spread(found, LASTING, seed=2)]
+        chosen += [f"{call.number}+" for call in spread(candidates, LASTING, seed=2)]
 
     def fail(bench: Bench, when: str) -> None:
         bench.reset("changed")
@@ -98,7 +98,7 @@ def test_failing_call_is_reported(
         kept(check(bench, before), before)
 
     results = on_all(workplaces, chosen, fail)
-    assert not (failures := describe_failures(chosen, results)), f"of {len(found)} calls: {failures}"
+    assert not (failures := describe_failures(chosen, results)), f"of {len(candidates)} calls: {failures}"
 
 
 def explained(ended: Ended, fault: Fault) -> None:
@@ -111,10 +111,10 @@ def explained(ended: Ended, fault: Fault) -> None:
 
 def is_reported(text: str, fault: Fault) -> bool:
     """Return whether ``text`` has a message about the fault."""
-    words = [WORDS[fault.error], CATALOG]
+    patterns = [WORDS[fault.error], CATALOG]
     if fault.names in READING.split(","):
-        words.append(UNREAD)
-    return re.search("|".join(words), text) is not None
+        patterns.append(UNREAD)
+    return re.search("|".join(patterns), text) is not None
 
 
 def untouched_are_served(bench: Bench) -> None:

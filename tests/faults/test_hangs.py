@@ -54,11 +54,11 @@ def kill(pid: int) -> None:
 
 def descendants(pid: int) -> list[int]:
     """Return the children of a process and their descendants."""
-    found = []
+    pids = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, task.read_text().split()):
-            found += [child, *descendants(child)]
-    return found
+            pids += [child, *descendants(child)]
+    return pids
 
 
 def watcher(pid: int) -> int:
@@ -84,8 +84,8 @@ def hanging(pids: list[int], names: str, *more: str) -> Iterator[None]:
 def health(server: Server) -> dict[str, object]:
     answer = server.ask("/health")
     assert answer.status in (200, 503)
-    found: dict[str, object] = json.loads(answer.body)
-    return found
+    body: dict[str, object] = json.loads(answer.body)
+    return body
 
 
 def is_served(server: Server) -> bool:
@@ -123,9 +123,9 @@ def test_health_reports_hanging_watcher(
 
 def age(report: Path) -> None:
     """Set an older time in a report, so that it becomes stale soon unless the watcher renews it."""
-    found = json.loads(report.read_bytes())
-    found["beat"] -= STALE_SECONDS - 20
-    report.write_text(json.dumps(found))
+    content = json.loads(report.read_bytes())
+    content["beat"] -= STALE_SECONDS - 20
+    report.write_text(json.dumps(content))
 
 
 def test_server_ends_with_hanging_watcher(

@@ -43,8 +43,8 @@ class Verb:
     again: bool = False
 
 
-def one_of(found: object, *allowed: object) -> None:
-    assert found in allowed, f"{found}, not one of {allowed}"
+def one_of(actual: object, *allowed: object) -> None:
+    assert actual in allowed, f"{actual}, not one of {allowed}"
 
 
 def nothing_decided(bench: Bench, after: Memory, ended: Ended) -> None:
@@ -91,8 +91,8 @@ def backed_up(bench: Bench, after: Memory, ended: Ended) -> None:
     for copy in bench.lab.spec.backup.directory.glob("*.sqlite"):
         with closing(sqlite3.connect(copy)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            found = connection.execute("SELECT filename, reason FROM yank").fetchall()
-        assert dict(found) == YANKED, copy
+            yanks = connection.execute("SELECT filename, reason FROM yank").fetchall()
+        assert dict(yanks) == YANKED, copy
 
 
 def back_up(bench: Bench) -> None:
@@ -179,9 +179,9 @@ def pruned(bench: Bench, after: Memory, ended: Ended) -> None:
     """Check that old data is removed, and nothing else."""
     nothing_decided(bench, after, ended)
     state = bench.lab.spec.state
-    left = [path.name for path in (*state.iterdir(), *(state / "trash").iterdir())]
-    assert not [name for name in left if OLD in name or name.startswith(".catalog.")], left
-    assert len([name for name in left if YOUNG in name]) == 2, left
+    remaining = [path.name for path in (*state.iterdir(), *(state / "trash").iterdir())]
+    assert not [name for name in remaining if OLD in name or name.startswith(".catalog.")], remaining
+    assert len([name for name in remaining if YOUNG in name]) == 2, remaining
     assert min(change.serial for change in bench.lab.journal()) > 25
     assert bench.lab.spec.catalog.stat().st_size < 4_000_000
 
@@ -195,9 +195,9 @@ def verified(bench: Bench, after: Memory, ended: Ended) -> None:
 
 def interrupted(bench: Bench) -> None:
     """Write the progress of a verification that is half done."""
-    words = {"indexes": ["main"], "index": "main", "path": "p3", "files": 6, "bytes": 0}
+    progress = {"indexes": ["main"], "index": "main", "path": "p3", "files": 6, "bytes": 0}
     place = bench.lab.spec.state / "verify.json"
-    place.write_text(json.dumps(words | {"findings": []}))
+    place.write_text(json.dumps(progress | {"findings": []}))
 
 
 def vanish(bench: Bench) -> None:
@@ -268,8 +268,8 @@ def test_killed_command_loses_no_acknowledged_change(workplaces: list[Bench], ve
     """Recovery after a kill before any call keeps acknowledged changes and allows further ones."""
     begun = {bench.root: set_up(bench, verb) for bench in workplaces}
     first = workplaces[0]
-    found = mutating_calls(first, verb, begun[first.root][1])
-    chosen = [None, *spread(found, verb.kills, seed=2026)]
+    candidates = mutating_calls(first, verb, begun[first.root][1])
+    chosen = [None, *spread(candidates, verb.kills, seed=2026)]
 
     def kill(bench: Bench, call: Call | None) -> bool:
         before, argv = begun[bench.root]
@@ -288,7 +288,7 @@ def test_killed_command_loses_no_acknowledged_change(workplaces: list[Bench], ve
         return ended.was_killed
 
     results = on_all(workplaces, chosen, kill)
-    assert not (failures := describe_failures(chosen, results)), f"of {len(found)} calls: {failures}"
+    assert not (failures := describe_failures(chosen, results)), f"of {len(candidates)} calls: {failures}"
     assert results.count(True) >= (len(chosen) - 1) * 0.8
 
 
@@ -324,8 +324,8 @@ def test_watcher_replaces_killed_examiner(workplaces: list[Bench], what: str) ->
     first, trace = workplaces[0], workplaces[0].root / "trace"
     with examiner(first, *tracing(EXAMINING, trace)):
         change_and_wait(first, what)
-    found = calls(trace, first.root, changing=False)
-    chosen = spread(found, EXAMINERS, seed=2026)
+    candidates = calls(trace, first.root, changing=False)
+    chosen = spread(candidates, EXAMINERS, seed=2026)
 
     def kill(bench: Bench, call: Call) -> bool:
         bench.furnished()
@@ -338,7 +338,7 @@ def test_watcher_replaces_killed_examiner(workplaces: list[Bench], what: str) ->
         return was_killed
 
     results = on_all(workplaces, chosen, kill)
-    assert not (failures := describe_failures(chosen, results)), f"of {len(found)} calls: {failures}"
+    assert not (failures := describe_failures(chosen, results)), f"of {len(candidates)} calls: {failures}"
     assert any(results)  # the number of calls depends on timing
 
 

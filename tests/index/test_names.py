@@ -88,8 +88,8 @@ def test_file_name_has_project_and_version(
     filename: str, name: str | None, project: str, version: str, kind: str, python: str
 ) -> None:
     """The parser reads old and new file names as pip does for a known project."""
-    found = names.parse(filename, name)
-    assert (found.project, found.version, found.kind, found.python_version) == (
+    distribution = names.parse(filename, name)
+    assert (distribution.project, distribution.version, distribution.kind, distribution.python_version) == (
         project,
         version,
         kind,
@@ -114,10 +114,10 @@ VERSIONS = [
 ]
 
 
-@pytest.mark.parametrize(("ours", "theirs", "same"), VERSIONS)
-def test_file_name_version_matches_metadata(ours: str, theirs: str, same: bool) -> None:
+@pytest.mark.parametrize(("in_name", "in_metadata", "same"), VERSIONS)
+def test_file_name_version_matches_metadata(in_name: str, in_metadata: str, same: bool) -> None:
     """A version matches with underscores for dashes, or a local part in the file name only."""
-    assert is_version_of(ours, theirs) == same
+    assert is_version_of(in_name, in_metadata) == same
 
 
 REFUSED = [
@@ -168,8 +168,8 @@ def test_wheel_name_is_parsed_like_packaging(name: str, version: str, build: str
     """The parser reads each wheel name that packaging accepts as packaging does."""
     filename = f"{names.normalize(name).replace('-', '_')}-{version}{build}-py3-none-any.whl"
     project, release, _, _ = parse_wheel_filename(filename)
-    found = names.parse(filename)
-    assert (found.project, found.version) == (project, str(release))
+    distribution = names.parse(filename)
+    assert (distribution.project, distribution.version) == (project, str(release))
 
 
 @given(name=_NAME, version=_VERSION)
@@ -177,20 +177,20 @@ def test_sdist_name_is_parsed_like_packaging(name: str, version: str) -> None:
     """The parser reads each sdist name of PEP 625 as packaging does."""
     filename = f"{names.normalize(name).replace('-', '_')}-{version}.tar.gz"
     project, release = parse_sdist_filename(filename)
-    found = names.parse(filename)
-    assert (found.project, found.version) == (project, str(release))
+    distribution = names.parse(filename)
+    assert (distribution.project, distribution.version) == (project, str(release))
 
 
 @given(st.text(max_size=40), st.sampled_from(names.ENDINGS))
 def test_any_file_name_is_parsed_or_rejected(text: str, suffix: str) -> None:
     """The parser returns a valid project name and a version for any text, or rejects it."""
     try:
-        found = names.parse(text + suffix)
+        distribution = names.parse(text + suffix)
     except Rejected:
         return
-    assert names.is_name(found.name)
-    assert names.is_name(found.project)
-    assert found.version
+    assert names.is_name(distribution.name)
+    assert names.is_name(distribution.project)
+    assert distribution.version
 
 
 def test_releases_sort_invalid_versions_first() -> None:

@@ -194,12 +194,12 @@ def locked(path: Path) -> Iterator[None]:
 def _interpreter(version: str) -> Path:
     """Return the newest pyenv Python of *version*, or that on the path; skip without one."""
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = sorted(
+    installed = sorted(
         versions.glob(f"{version}.*/bin/python"),
         key=lambda path: [int(part) for part in re.findall(r"\d+", path.parts[-3])],
     )
-    if found:
-        return found[-1]
+    if installed:
+        return installed[-1]
     command = shutil.which(f"python{version}")
     if command is None:
         pytest.skip(f"Python {version} is not installed here")

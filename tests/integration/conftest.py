@@ -17,9 +17,9 @@ def built_ahead(request: pytest.FixtureRequest) -> Iterator[None]:
     """Build the environments of the selected tests, two at a time, while tests run."""
     calls = [item.callspec for item in request.session.items if hasattr(item, "callspec")]
     clients = [call.params.get("client") for call in calls]
-    wanted = dict.fromkeys(client for client in clients if client in CLIENTS)
+    names = dict.fromkeys(client for client in clients if client in CLIENTS)
     pool = ThreadPoolExecutor(2)
-    for name in wanted:
+    for name in names:
         pool.submit(build, CLIENTS[name])
     yield
     pool.shutdown(cancel_futures=True)

@@ -27,12 +27,12 @@ def test_client_skips_release_for_other_python(client: str, server: Server, envi
     "client",
     ["pip-20.3.4-py2.7", "pip-21.3.1-py3.6", "pip-22.3.1-py3.11", NEWEST.name, "uv", "poetry"],
 )
-@pytest.mark.parametrize(("wanted", "version"), [("retracted", "1.0"), ("retracted==1.1", "1.1")])
+@pytest.mark.parametrize(("requirement", "version"), [("retracted", "1.0"), ("retracted==1.1", "1.1")])
 def test_client_installs_yanked_release_only_if_pinned(
-    client: str, wanted: str, version: str, server: Server, environments: Environments
+    client: str, requirement: str, version: str, server: Server, environments: Environments
 ) -> None:
     """A client installs a yanked release only if it is pinned."""
-    installed = install(client, environments(client), f"{server.url}/simple/", wanted)
+    installed = install(client, environments(client), f"{server.url}/simple/", requirement)
     assert installed.versions("retracted") == [version]
 
 
@@ -70,13 +70,13 @@ def test_easy_install_follows_redirect_to_normalized_name(server: Server, enviro
     "client", ["pip-8.1.2-py2.7", "pip-18.1-py2.7", "pip-20.3.4-py2.7", NEWEST.name, "uv"]
 )
 @pytest.mark.parametrize(
-    ("wanted", "version"), [("local-demo==1.0+cpu.1", "1.0+cpu.1"), ("local-demo", "1.0+cpu.1")]
+    ("requirement", "version"), [("local-demo==1.0+cpu.1", "1.0+cpu.1"), ("local-demo", "1.0+cpu.1")]
 )
 def test_client_installs_local_version(
-    client: str, wanted: str, version: str, server: Server, environments: Environments
+    client: str, requirement: str, version: str, server: Server, environments: Environments
 ) -> None:
     """A client downloads a file with a plus sign in its name, however it quotes the URL."""
-    installed = install(client, environments(client), f"{server.url}/simple/", wanted)
+    installed = install(client, environments(client), f"{server.url}/simple/", requirement)
     assert installed.versions("local_demo") == [version]
 
 

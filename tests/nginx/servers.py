@@ -91,11 +91,11 @@ class Server:
             connection.endheaders()
             response = connection.getresponse()
             body = response.read()
-        found: dict[str, str] = {}
+        joined: dict[str, str] = {}
         for name, value in ((name.lower(), value) for name, value in response.getheaders()):
             if name not in HOP_BY_HOP:
-                found[name] = f"{found[name]}, {value}" if name in found else value
-        return Answer(response.status, found, body, response.headers["Server"])
+                joined[name] = f"{joined[name]}, {value}" if name in joined else value
+        return Answer(response.status, joined, body, response.headers["Server"])
 
 
 def configuration(folder: Path, site: str, surroundings: str = "") -> list[str]:

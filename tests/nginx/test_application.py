@@ -94,16 +94,16 @@ def test_upload_is_not_buffered(
     thread = threading.Thread(target=application.run)
     thread.start()
     with on_socket(tmp_path, tmp_path / "sock") as server, closing(server.connect()) as connection:
-        parts = [b"first", b"last!"]
+        chunks = [b"first", b"last!"]
         if "Transfer-Encoding" in length:
-            parts = [b"5\r\nfirst\r\n", b"5\r\nlast!\r\n0\r\n\r\n"]
+            chunks = [b"5\r\nfirst\r\n", b"5\r\nlast!\r\n0\r\n\r\n"]
         connection.putrequest("POST", path)
         for name, value in length.items():
             connection.putheader(name, value)
         connection.endheaders()
-        connection.send(parts[0])
+        connection.send(chunks[0])
         assert application.seen.wait(PATIENCE)
-        connection.send(parts[1])
+        connection.send(chunks[1])
         assert connection.getresponse().status == 200
     thread.join()
 

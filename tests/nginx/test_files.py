@@ -72,11 +72,11 @@ def test_known_differences_of_nginx(
 UNSATISFIABLE = ["bytes=99999999-", "bytes=-0", "bytes=9-5", "bytes=x", "bytes=1-2,", "bytes=1"]
 
 
-@pytest.mark.parametrize("wanted", UNSATISFIABLE)
-def test_servers_reject_same_ranges(pair: Pair, wanted: str) -> None:
+@pytest.mark.parametrize("header", UNSATISFIABLE)
+def test_servers_reject_same_ranges(pair: Pair, header: str) -> None:
     """Both servers answer 416 with the size of the file to the same ranges."""
     for server in (pair.nginx, pair.application):
-        answer = server.ask(f"{WHEEL}.asc", {"Range": wanted})
+        answer = server.ask(f"{WHEEL}.asc", {"Range": header})
         assert (answer.status, answer.headers["content-range"]) == (416, "bytes */29")
 
 
@@ -103,11 +103,11 @@ def test_aborted_download_leaks_no_descriptor(pair: Pair) -> None:
 
 def _holders(path: Path) -> list[str]:
     """Return the ids of the processes that have ``path`` open."""
-    found = []
+    pids = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # process or descriptor may have ended
             for descriptor in (process / "fd").iterdir():
                 with suppress(OSError):
                     if descriptor.readlink() == path:
-                        found.append(process.name)
-    return found
+                        pids.append(process.name)
+    return pids

@@ -26,5 +26,5 @@ def test_servers_send_same_headers(pair: Pair, path: str, status: int, own: Head
     for server in (pair.nginx, pair.application):
         answer = server.ask(path)
         assert answer.status == status
-        wanted = {name.lower(): value for name, value in SECURITY + own}
-        assert {name: answer.headers[name] for name in wanted} == wanted
+        expected = {name.lower(): value for name, value in SECURITY + own}
+        assert {name: answer.headers[name] for name in expected} == expected

@@ -34,8 +34,8 @@ def judge(version: str, command: list[str]) -> tuple[int, str]:
         timeout=60,
     )
     # 1.18 opens its built-in log path before it reads the configured one.
-    words = [line for line in done.stderr.splitlines() if "[alert] could not open" not in line]
-    return done.returncode, "\n".join(words)
+    lines = [line for line in done.stderr.splitlines() if "[alert] could not open" not in line]
+    return done.returncode, "\n".join(lines)
 
 
 @cache
@@ -52,12 +52,12 @@ def _old() -> tuple[str, dict[str, str]]:
 
 def _fetch(place: Path) -> None:
     sources = Path("/etc/apt/sources.list.d/debian.sources")
-    found = re.search(r"^URIs: (\S+)", sources.read_text() if sources.exists() else "", re.M)
-    if found is None:
+    match = re.search(r"^URIs: (\S+)", sources.read_text() if sources.exists() else "", re.M)
+    if match is None:
         pytest.skip("nginx 1.18 comes from Debian 11's packages: no mirror of them is known here")
     for name in ("lists/partial", "archives/partial"):
         (place / name).mkdir(parents=True, exist_ok=True)
-    (place / "bullseye.sources").write_text(_SOURCE.format(uri=found[1]))
+    (place / "bullseye.sources").write_text(_SOURCE.format(uri=match[1]))
     (place / "status").touch()
     options = {
         "Dir::Etc::sourcelist": place / "bullseye.sources",

@@ -92,9 +92,9 @@ LOGROTATE = shutil.which("logrotate", path=f"{os.environ.get('PATH', '')}:/usr/s
 @pytest.mark.skipif(LOGROTATE is None, reason="logrotate is not installed here")
 def test_logrotate_rotates_logs_of_nginx(tmp_path: Path) -> None:
     """logrotate rotates the two logs of nginx, not those of supervisor, and signals nginx."""
-    signals = tmp_path / "heard"
+    signals = tmp_path / "signals"
     waiting = subprocess.Popen(
-        ["sh", "-c", f"trap 'echo x >>{heard}' USR1; echo >{heard}; while :; do sleep 0.05; done"]
+        ["sh", "-c", f"trap 'echo x >>{signals}' USR1; echo >{signals}; while :; do sleep 0.05; done"]
     )
     try:
         eventually(signals.exists)
@@ -116,8 +116,8 @@ def test_logrotate_rotates_logs_of_nginx(tmp_path: Path) -> None:
     finally:
         waiting.send_signal(signal.SIGKILL)
         waiting.wait()
-    found = {path.name for path in (tmp_path / "logs").iterdir()}
-    assert found == {*names, *(f"{name}{n}" for name in names[:2] for n in (".1", ".2.gz"))}
+    logs = {path.name for path in (tmp_path / "logs").iterdir()}
+    assert logs == {*names, *(f"{name}{n}" for name in names[:2] for n in (".1", ".2.gz"))}
     assert gzip.decompress((tmp_path / "logs/access.log.2.gz").read_bytes()) == b"access.log"
 
 
@@ -149,12 +149,12 @@ def test_selinux_labels_paths_of_nginx(
     tmp_path: Path, text: str, booleans: list[str], ports: list[list[object]]
 ) -> None:
     """The SELinux settings label the paths that nginx uses and no others."""
-    found = json.loads(rendered(tmp_path, text, "centos-7")["pyindex/selinux.json"])
-    assert (found["booleans"], found["ports"]) == (booleans, ports)
-    assert not any(" " in pattern for pattern, _ in found["contexts"])
+    policy = json.loads(rendered(tmp_path, text, "centos-7")["pyindex/selinux.json"])
+    assert (policy["booleans"], policy["ports"]) == (booleans, ports)
+    assert not any(" " in pattern for pattern, _ in policy["contexts"])
 
     def label(path: str) -> str | None:
-        labels = [kind for pattern, kind in found["contexts"] if re.fullmatch(pattern, path)]
+        labels = [kind for pattern, kind in policy["contexts"] if re.fullmatch(pattern, path)]
         return labels[-1] if labels else None
 
     for path, kind in (

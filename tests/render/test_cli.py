@@ -28,9 +28,9 @@ def test_render_writes_files_below_directory(here: Path) -> None:
     """`pyindex render --out` writes each file at its path on the host with its mode."""
     assert main(["render", "--out", "out"]) == 0
     expected = {file.path: file.mode for file in files(spec.load(Path("pyindex.yml")))}
-    found = {f"/{path.relative_to('out')}": path for path in Path("out").rglob("*")}
-    written = {path: place for path, place in found.items() if place.is_file()}
-    assert {path: place.stat().st_mode & 0o777 for path, place in written.items()} == expected
+    entries = {f"/{path.relative_to('out')}": path for path in Path("out").rglob("*")}
+    written = {path: target for path, target in entries.items() if target.is_file()}
+    assert {path: target.stat().st_mode & 0o777 for path, target in written.items()} == expected
 
 
 def test_render_diff_shows_changes(
@@ -43,9 +43,9 @@ def test_render_diff_shows_changes(
     (here / "root/etc/pyindex/environment").write_text("edited by hand\n")
     (here / "root/etc/tmpfiles.d/pyindex.conf").unlink()
     assert main(["render", "--diff", "--root", "root"]) == 1
-    said = capsys.readouterr().out
-    assert "-edited by hand\n" in said
-    assert "--- /dev/null\n+++ /etc/tmpfiles.d/pyindex.conf\n" in said
+    output = capsys.readouterr().out
+    assert "-edited by hand\n" in output
+    assert "--- /dev/null\n+++ /etc/tmpfiles.d/pyindex.conf\n" in output
 
 
 def test_render_json_lists_files(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,17 +60,17 @@ def test_render_json_lists_files(here: Path, capsys: pytest.CaptureFixture[str])
 SITE = "/etc/nginx/conf.d/pyindex.conf"
 
 
-@pytest.mark.parametrize("wanted", [["nginx"], ["base", "service"], [SITE], ["base", SITE]])
+@pytest.mark.parametrize("selected", [["nginx"], ["base", "service"], [SITE], ["base", SITE]])
 def test_render_only_selects_files(
-    here: Path, wanted: list[str], capsys: pytest.CaptureFixture[str]
+    here: Path, selected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`pyindex render --only` selects files by part or path to write, compare or check."""
     expected = {
         file.path
         for file in files(spec.load(Path("pyindex.yml")))
-        if file.part in wanted or file.path in wanted
+        if file.part in selected or file.path in selected
     }
-    only = [f"--only={word}" for word in wanted]
+    only = [f"--only={word}" for word in selected]
     assert main(["render", *only, "--out", "out", "--json"]) == 0
     assert {file["path"] for file in json.loads(capsys.readouterr().out)} == expected
     assert {f"/{path.relative_to('out')}" for path in Path("out").rglob("*.*f")} <= expected
@@ -149,9 +149,9 @@ def test_template_of_operator_overrides_default(here: Path) -> None:
     (own / "environment.j2").write_text("# {{ head }}\nPYINDEX_SPEC=/elsewhere\n")
     with (here / "pyindex.yml").open("a") as file:
         file.write("  templates: templates\n")
-    found = {file.path: file.content for file in files(spec.load(here / "pyindex.yml"))}
-    assert found["/etc/pyindex/environment"].endswith("PYINDEX_SPEC=/elsewhere\n")
-    assert "templates" not in found["/etc/pyindex/pyindex.yml"]
+    contents = {file.path: file.content for file in files(spec.load(here / "pyindex.yml"))}
+    assert contents["/etc/pyindex/environment"].endswith("PYINDEX_SPEC=/elsewhere\n")
+    assert "templates" not in contents["/etc/pyindex/pyindex.yml"]
 
 
 def operator_template(here: Path, text: str) -> Path:
@@ -181,30 +181,30 @@ UNTRUSTED: list[tuple[str, Callable[[Path], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "change", "words"), UNTRUSTED)
+@pytest.mark.parametrize(("name", "change", "message"), UNTRUSTED)
 def test_render_rejects_untrusted_templates(
     here: Path,
     name: str,
     change: Callable[[Path], object],
-    words: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """`pyindex render` rejects templates that another user may write and names the path."""
     operator_template(here, "PYINDEX_SPEC=/elsewhere\n")
-    place = here / "templates" / name
+    path = here / "templates" / name
     try:
-        change(place)
+        change(path)
     except PermissionError:
         pytest.skip("only root gives files away")
     for command in (["render"], ["spec", "check"]):
         assert main(command) == 1
         out, err = capsys.readouterr()
         assert out == ""
-        assert f"host.templates: {os.path.normpath(place)}: {words}" in err
+        assert f"host.templates: {os.path.normpath(path)}: {message}" in err
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("{{ spec.__class__.__mro__ }}", "access to attribute '__class__'"),
         ("{{ system.__init__.__globals__ }}", "access to attribute '__init__'"),
@@ -213,14 +213,14 @@ def test_render_rejects_untrusted_templates(
     ],
 )
 def test_template_error_is_reported(
-    here: Path, text: str, words: str, capsys: pytest.CaptureFixture[str]
+    here: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`pyindex render` reports access to internals and errors in a template with its name."""
     operator_template(here, text)
     assert main(["render"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("pyindex: pyindex.yml: host.templates: host/environment.j2: ")
-    assert words in said
+    output = capsys.readouterr().err
+    assert output.startswith("pyindex: pyindex.yml: host.templates: host/environment.j2: ")
+    assert message in output
 
 
 # (nginx section, server section, addresses of nginx without IPv6 or the message)
@@ -237,22 +237,22 @@ ADDRESSES: list[tuple[dict[str, object], dict[str, object], list[str] | str]] = 
 ]
 
 
-@pytest.mark.parametrize(("nginx", "server", "wanted"), ADDRESSES)
+@pytest.mark.parametrize(("nginx", "server", "expected"), ADDRESSES)
 def test_render_for_host_without_ipv6(
     here: Path,
     nginx: dict[str, object],
     server: dict[str, object],
-    wanted: list[str] | str,
+    expected: list[str] | str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """`pyindex render --no-ipv6` omits default IPv6 addresses and rejects explicit ones."""
     change_spec({"nginx": nginx, "server": server})
     code = main(["render", "--no-ipv6", "--out", "out"])
-    if isinstance(wanted, str):
-        assert (code, capsys.readouterr().err) == (1, f"pyindex: pyindex.yml: {wanted}\n")
+    if isinstance(expected, str):
+        assert (code, capsys.readouterr().err) == (1, f"pyindex: pyindex.yml: {expected}\n")
         return
     site = (here / "out/etc/nginx/conf.d/pyindex.conf").read_text()
-    assert re.findall(r"^    listen (\S+);", site, re.M) == wanted
+    assert re.findall(r"^    listen (\S+);", site, re.M) == expected
     # The placed spec renders to the same files without the option.
     assert main(["render", "-c", "out/etc/pyindex/pyindex.yml", "--diff", "--root", "out"]) == 0
 
@@ -276,8 +276,8 @@ def test_render_check_accepts_all_files(
     """`pyindex render --check` finds no problem in the files of any host."""
     load(name, tmp_path)
     assert main(["render", "-c", str(tmp_path / "pyindex.yml"), "--check"]) == 0
-    said = capsys.readouterr().out
-    assert "/etc/nginx/conf.d/pyindex.conf: nginx: ok" in said
+    output = capsys.readouterr().out
+    assert "/etc/nginx/conf.d/pyindex.conf: nginx: ok" in output
 
 
 def test_render_check_prints_message_of_program(

@@ -92,8 +92,8 @@ def test_systemd_listen_rejects_name() -> None:
     """A listening address for systemd must not be a host name."""
     with pytest.raises(SpecError) as caught:
         escapes.systemd_listen("pypi.lab", 8080)
-    wanted = "server.host: expected an address for systemd to listen on, got 'pypi.lab'"
-    assert str(caught.value) == wanted
+    expected = "server.host: expected an address for systemd to listen on, got 'pypi.lab'"
+    assert str(caught.value) == expected
 
 
 @pytest.mark.parametrize(("value", "word"), SUPERVISOR)

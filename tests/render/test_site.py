@@ -90,17 +90,17 @@ def test_nginx_starts_without_ipv6(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     port = free_port()
     given = load(tmp_path, {"url": f"http://pypi:{port}"}, None, "debian-12")
-    for made, words in ((given, "Address family not supported"), (render.without_ipv6(given), "")):
+    for made, message in ((given, "Address family not supported"), (render.without_ipv6(given), "")):
         site = render.nginx(made).replace(render.LOGS, str(tmp_path / "logs"))
-        command = configuration(tmp_path / f"nginx-{words[:1]}", site)
+        command = configuration(tmp_path / f"nginx-{message[:1]}", site)
         done = subprocess.run(
             [sys.executable, "-c", WITHOUT_IPV6, *command, "-t", "-q"],
             capture_output=True,
             text=True,
             timeout=60,
         )
-        assert words in done.stderr
-        assert (done.returncode == 0) is (words == "")
+        assert message in done.stderr
+        assert (done.returncode == 0) is (message == "")
 
 
 ADDRESSES = [
@@ -159,16 +159,16 @@ def levels(site: str) -> Iterator[list[str]]:
 def test_blocks_with_headers_have_security_headers(tmp_path: Path, name: str) -> None:
     """Each block with an add_header, which hides outer ones, repeats the security headers."""
     given = specs.load(name, tmp_path)
-    wanted = {f'add_header {header} "{value}" always;' for header, value in headers.SECURITY}
+    expected = {f'add_header {header} "{value}" always;' for header, value in headers.SECURITY}
     hsts = {'add_header Strict-Transport-Security "max-age=31536000" always;'}
-    found = 0
+    blocks = 0
     for level in levels(render.nginx(given)):
         if not any(line.startswith("add_header ") for line in level):
             continue
         encrypted = given.nginx.tls and not any(line.startswith("return 301 ") for line in level)
-        assert set(level) & (wanted | hsts) == wanted | (hsts if encrypted else set())
-        found += 1
-    assert found >= 7  # the server, pages and files at two paths each, client files, @too_often
+        assert set(level) & (expected | hsts) == expected | (hsts if encrypted else set())
+        blocks += 1
+    assert blocks >= 7  # the server, pages and files at two paths each, client files, @too_often
 
 
 def test_template_values_have_unique_names() -> None:

@@ -54,8 +54,8 @@ HOSTILE = ("two words", "100%(here)s", "a;b#c", "a,b=c", "$HOME", "größe")
 both_versions = pytest.mark.parametrize("client", SUPERVISORS, ids=lambda client: client.name)
 
 
-def rendered(made: spec.Spec, place: str) -> str:
-    (text,) = (file.content for file in render.files(made) if file.path.startswith(place))
+def rendered(made: spec.Spec, prefix: str) -> str:
+    (text,) = (file.content for file in render.files(made) if file.path.startswith(prefix))
     return text
 
 
@@ -77,14 +77,14 @@ class Supervised:
         }
         (folder / "pyindex.yml").write_text(yaml.safe_dump(data))
         text = rendered(spec.load(folder / "pyindex.yml"), "/etc/supervisor")
-        for place, ours in (
+        for original, local in (
             (render.SOCKET, str(folder / "run/s")),
             (f"{render.RELEASE}/bin", str(BIN)),
             (render.LOGS, str(folder / "logs")),
             (render.SETTINGS, str(folder)),
             (f"user={render.USER}", f"user={getpass.getuser()}"),
         ):
-            text = text.replace(place, ours)
+            text = text.replace(original, local)
         (folder / "pyindex.conf").write_text(text)
         (folder / "supervisord.conf").write_text(AROUND.format(folder))
 
@@ -100,18 +100,18 @@ class Supervised:
             process.terminate()
             process.wait(120)
 
-    def control(self, *words: str) -> str:
+    def control(self, *arguments: str) -> str:
         """Return the output of supervisorctl; the exit code of 3.4 is always 0."""
-        command = self._command("supervisorctl", *words)
+        command = self._command("supervisorctl", *arguments)
         return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
 
-    def _command(self, program: str, *words: str) -> list[str]:
-        return [str(self._bin / program), "-c", str(self.folder / "supervisord.conf"), *words]
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        return [str(self._bin / program), "-c", str(self.folder / "supervisord.conf"), *arguments]
 
     def pids(self) -> dict[str, int]:
         """Return the process ids of the running programs by name."""
-        found = re.findall(r"^(\S+)\s+RUNNING\s+pid (\d+)", self.control("status"), re.MULTILINE)
-        return {name: int(pid) for name, pid in found}
+        matches = re.findall(r"^(\S+)\s+RUNNING\s+pid (\d+)", self.control("status"), re.MULTILINE)
+        return {name: int(pid) for name, pid in matches}
 
     def status(self, path: str = "/health") -> int | None:
         """Return the status of an answer, or ``None`` if there is none."""
@@ -151,9 +151,9 @@ def test_supervisor_restarts_programs(client: Client, bind: str, tmp_path: Path)
 
         def restarted() -> bool:
             """Return whether both programs run and the new server listens on the address."""
-            found = supervised.pids()
-            told = f"({found.get(server)})" in log.read_text()
-            return len(found) == 2 and told and not set(found.values()) & set(before.values())
+            pids = supervised.pids()
+            is_logged = f"({pids.get(server)})" in log.read_text()
+            return len(pids) == 2 and is_logged and not set(pids.values()) & set(before.values())
 
         eventually(restarted)
         after = supervised.pids()
@@ -208,12 +208,12 @@ def test_supervisor_reads_escaped_values(client: Client, tmp_path: Path) -> None
 def test_environment_is_same_for_all_managers(name: str, tmp_path: Path) -> None:
     """Programs have the same environment under systemd, supervisor and cron."""
     made = specs.load(name, tmp_path)
-    wanted = dict(
+    expected = dict(
         re.findall(r"^(\w+)=(.*)$", rendered(made, "/etc/pyindex/environment"), re.MULTILINE)
     )
     conf = rendered(made, "/etc/supervisor")
     for line in re.findall(r"^environment=(.*)$", conf, re.MULTILINE):
-        assert dict(re.findall(r'(\w+)="([^"]*)"', line)) == wanted
+        assert dict(re.findall(r'(\w+)="([^"]*)"', line)) == expected
     cron = rendered(made, "/etc/cron.d/pyindex")
-    assert dict(re.findall(r"^(PY\w+)=(.*)$", cron, re.MULTILINE)) == wanted
+    assert dict(re.findall(r"^(PY\w+)=(.*)$", cron, re.MULTILINE)) == expected
     assert "%" not in cron  # which ends a command in a crontab

@@ -37,18 +37,18 @@ def make(
     system: str = "debian-12",
     bind: str | None = None,
     upload: list[str] | None = None,
-    place: str = "/srv/pyindex",
+    directory: str = "/srv/pyindex",
     **server: object,
 ) -> Spec:
     data = {
         "url": "http://pypi.lab.example",
-        "state": f"{place}/state",
+        "state": f"{directory}/state",
         "indexes": {
-            "main": {"packages": f"{place}/packages", "upload": upload or []},
-            "other": {"packages": f"{place}/other"},
+            "main": {"packages": f"{directory}/packages", "upload": upload or []},
+            "other": {"packages": f"{directory}/other"},
         },
         "server": server | ({"bind": bind} if bind else {}),
-        "backup": {"directory": f"{place}/backup"},
+        "backup": {"directory": f"{directory}/backup"},
         "host": {"system": system},
     }
     path = folder / "pyindex.yml"
@@ -59,8 +59,8 @@ def make(
 def units(made: Spec) -> dict[str, str]:
     """Return the rendered units by name."""
     files = {PurePosixPath(file.path): file.content for file in render.files(made)}
-    place = PurePosixPath("/etc/systemd/system")
-    return {path.name: text for path, text in files.items() if path.parent == place}
+    directory = PurePosixPath("/etc/systemd/system")
+    return {path.name: text for path, text in files.items() if path.parent == directory}
 
 
 def values_of(text: str, directive: str) -> list[str]:
@@ -70,13 +70,13 @@ def values_of(text: str, directive: str) -> list[str]:
 
 def make_root(root: Path, texts: dict[str, str]) -> Path:
     """Create a root directory with units, stubs of their programs, and local targets."""
-    place, theirs = root / "etc/systemd/system", root / "usr/lib/systemd/system"
-    place.mkdir(parents=True)
-    theirs.mkdir(parents=True)
+    directory, targets = root / "etc/systemd/system", root / "usr/lib/systemd/system"
+    directory.mkdir(parents=True)
+    targets.mkdir(parents=True)
     for target in Path("/lib/systemd/system").glob("*.target"):
-        shutil.copy(target, theirs)
+        shutil.copy(target, targets)
     for name, text in texts.items():
-        (place / name).write_text(text)
+        (directory / name).write_text(text)
         for program in re.findall(r"^Exec\w+=[-+]*(\S+)", text, re.MULTILINE):
             stub = root / program[1:]
             stub.parent.mkdir(parents=True, exist_ok=True)
@@ -92,14 +92,14 @@ def verify(root: Path, *names: str) -> str:
 
 
 @SYSTEMD
-@pytest.mark.parametrize(("system", "bind", "upload", "place"), MATRIX)
+@pytest.mark.parametrize(("system", "bind", "upload", "directory"), MATRIX)
 def test_systemd_accepts_units(
-    system: str, bind: str, upload: list[str], place: str, tmp_path: Path
+    system: str, bind: str, upload: list[str], directory: str, tmp_path: Path
 ) -> None:
     """systemd accepts all units without a message except about the old name of MemoryMax."""
-    texts = units(make(tmp_path, system, bind, upload, place))
-    words = verify(make_root(tmp_path / "root", texts), *texts).splitlines()
-    assert [line for line in words if "please use MemoryMax=" not in line] == []
+    texts = units(make(tmp_path, system, bind, upload, directory))
+    messages = verify(make_root(tmp_path / "root", texts), *texts).splitlines()
+    assert [line for line in messages if "please use MemoryMax=" not in line] == []
 
 
 @SYSTEMD
@@ -127,16 +127,16 @@ def test_service_is_confined(name: str, bind: str, tmp_path: Path) -> None:
     assert exposed(1) == 1  # so the check works
 
 
-@pytest.mark.parametrize(("system", "bind", "upload", "place"), MATRIX)
+@pytest.mark.parametrize(("system", "bind", "upload", "directory"), MATRIX)
 def test_systemd_219_supports_all_directives(
-    system: str, bind: str, upload: list[str], place: str, tmp_path: Path
+    system: str, bind: str, upload: list[str], directory: str, tmp_path: Path
 ) -> None:
     """The lint finds no problem in units for CentOS 7 and some in units for Debian 12."""
-    files = render.files(make(tmp_path, system, bind, upload, place))
-    found = [
+    files = render.files(make(tmp_path, system, bind, upload, directory))
+    problems = [
         lint.systemd_219(file.content) for file in files if file.path.startswith("/etc/systemd/")
     ]
-    assert any(found) == (system == "debian-12")
+    assert any(problems) == (system == "debian-12")
 
 
 REFUSED = [
@@ -203,12 +203,12 @@ def test_only_server_with_uploads_writes_packages(system: str, directive: str, a
     state, packages, backup = (
         f'"-/srv/pyindex/{name}"' for name in ("state", "packages", "backup")
     )
-    wanted = [f"{always}{state}", f"{always}{state}", f"{always}{state} {backup}"]
+    expected = [f"{always}{state}", f"{always}{state}", f"{always}{state} {backup}"]
     texts = units(make(tmp_path, system))
-    assert [values_of(texts[name], directive) for name in SERVICES] == [[each] for each in wanted]
-    wanted[0] += f" {packages}"
+    assert [values_of(texts[name], directive) for name in SERVICES] == [[each] for each in expected]
+    expected[0] += f" {packages}"
     texts = units(make(tmp_path, system, upload=["alice"]))
-    assert [values_of(texts[name], directive) for name in SERVICES] == [[each] for each in wanted]
+    assert [values_of(texts[name], directive) for name in SERVICES] == [[each] for each in expected]
 
 
 LISTENED = [
@@ -230,14 +230,14 @@ def test_socket_unit_listens_as_in_spec(
 
 def test_units_reject_path_unsupported_by_systemd_219(tmp_path: Path) -> None:
     """Units for CentOS 7 reject a path that systemd 219 cannot read."""
-    units(make(tmp_path, place='/srv/"a"'))
+    units(make(tmp_path, directory='/srv/"a"'))
     with pytest.raises(SpecError, match="cannot be written in a unit of systemd 219"):
-        units(make(tmp_path, "centos-7", place='/srv/"a"'))
+        units(make(tmp_path, "centos-7", directory='/srv/"a"'))
 
 
 def test_gunicorn_accepts_command_line(tmp_path: Path) -> None:
     """gunicorn accepts the command line of the unit with the spec's workers and threads."""
-    made = make(tmp_path, place="/srv/nowhere", workers=3, threads=5)
+    made = make(tmp_path, directory="/srv/nowhere", workers=3, threads=5)
     (command,) = values_of(units(made)["pyindex.service"], "ExecStart")
     program, *options = shlex.split(command)
     done = subprocess.run(

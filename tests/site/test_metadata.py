@@ -205,8 +205,8 @@ def test_duplicate_leaves_no_metadata(accepted: Lab) -> None:
 def test_metadata_is_rebuilt_after_loss(accepted: Lab, lose: str) -> None:
     """An update rebuilds metadata after the loss of published tree, catalog or store."""
     publish(accepted)
-    place = accepted.spec.state / lose
-    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    path = accepted.spec.state / lose
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
     accepted.once()
     assert is_published_once(accepted)
     list(rebuild(accepted.spec))

@@ -22,9 +22,9 @@ _hex = st.text("0123456789abcdef", min_size=64, max_size=64)
 def files(draw: st.DrawFn) -> File:
     number = draw(st.integers(0, 999))
     filename = f"foo-1.{number}+l.tar.gz"
-    folder = draw(st.lists(_text.filter(lambda t: "/" not in t and t not in ".."), max_size=2))
+    directory = draw(st.lists(_text.filter(lambda t: "/" not in t and t not in ".."), max_size=2))
     return File(
-        path="/".join([*folder, filename]),
+        path="/".join([*directory, filename]),
         filename=filename,
         project="foo",
         name="Foo",
@@ -62,9 +62,9 @@ def projects(draw: st.DrawFn) -> Project:
 @given(projects())
 def test_html_and_json_pages_have_same_files(project: Project) -> None:
     """HTML and JSON pages have the same file names, URLs, digests, Python limits and yanks."""
-    found = pages.project_pages(project, "../../packages/")
-    html = ProjectPage.from_html("foo", found["index.html"], base_url=URL)
-    data = ProjectPage.from_json_data(json.loads(found["index.json"]), base_url=URL)
+    variants = pages.project_pages(project, "../../packages/")
+    html = ProjectPage.from_html("foo", variants["index.html"], base_url=URL)
+    data = ProjectPage.from_json_data(json.loads(variants["index.json"]), base_url=URL)
     for page in (html, data):
         assert [p.filename for p in page.packages] == [f.filename for f in project.offered]
         for package, file in zip(page.packages, project.offered, strict=True):
@@ -88,11 +88,11 @@ def test_html_and_json_pages_have_same_files(project: Project) -> None:
 @given(projects())
 def test_page_variants_differ_in_size(project: Project) -> None:
     """The variants of a page differ in size, which tells their ETags of one mtime apart."""
-    found = pages.project_pages(project, "../../packages/")
-    assert tuple(found) == PAGES
-    assert len({len(content) for content in found.values()}) == len(PAGES)
+    variants = pages.project_pages(project, "../../packages/")
+    assert tuple(variants) == PAGES
+    assert len({len(content) for content in variants.values()}) == len(PAGES)
     for name in ("index.html", "index.json"):
-        assert gzip.decompress(found[f"{name}.gz"]) == found[name]
+        assert gzip.decompress(variants[f"{name}.gz"]) == variants[name]
 
 
 def file_at(path: str) -> File:
@@ -173,21 +173,21 @@ def test_page_of_quarantined_project_has_no_files() -> None:
         "foo-1.zip", "foo-1.zip", "foo", "foo", "1", "sdist", "source", 1, 0, 0, "0", "", "", 0
     )
     project = Project("main", "foo", "foo", 7, "quarantined", "malware", (file,))
-    found = pages.project_pages(project, "../../packages/")
-    body = json.loads(found["index.json"])
+    variants = pages.project_pages(project, "../../packages/")
+    body = json.loads(variants["index.json"])
     assert body["files"] == body["versions"] == []
     assert body["project-status"] == {"status": "quarantined", "reason": "malware"}
-    assert b"<a " not in found["index.html"]
+    assert b"<a " not in variants["index.html"]
 
 
 def test_project_list_has_every_project() -> None:
     """The HTML and JSON project lists have every project, and the JSON list has the serials."""
     rows = [("bx-python", "bx-python", 3), ("zope-interface", "zope.interface", 5)]
-    found = pages.list_pages(rows, 9)
-    html = IndexPage.from_html(found["index.html"])
-    data = IndexPage.from_json_data(json.loads(found["index.json"]))
+    variants = pages.list_pages(rows, 9)
+    html = IndexPage.from_html(variants["index.html"])
+    data = IndexPage.from_json_data(json.loads(variants["index.json"]))
     assert html.projects == data.projects == ["bx-python", "zope.interface"]
-    body = json.loads(found["index.json"])
+    body = json.loads(variants["index.json"])
     assert body["meta"]["_last-serial"] == 9
     assert [project["_last-serial"] for project in body["projects"]] == [3, 5]
 

@@ -26,17 +26,17 @@ from tests.dist import make_wheel
 
 def tree(root: Path) -> dict[str, tuple[object, ...]]:
     """Return content and mtime of every file below ``root`` but ``.view``, which varies."""
-    found: dict[str, tuple[object, ...]] = {}
+    entries: dict[str, tuple[object, ...]] = {}
     for path in sorted(root.rglob("*")):
         assert not path.is_symlink()
         if path.is_file() and path.name != ".view":
-            found[str(path)] = (path.read_bytes(), int(path.stat().st_mtime))
-    return found
+            entries[str(path)] = (path.read_bytes(), int(path.stat().st_mtime))
+    return entries
 
 
-def pages_of(found: dict[str, tuple[object, ...]]) -> dict[str, tuple[object, ...]]:
+def pages_of(entries: dict[str, tuple[object, ...]]) -> dict[str, tuple[object, ...]]:
     """Return the tree without the mtimes of files that are not pages."""
-    return {path: value if "index." in path else value[:1] for path, value in found.items()}
+    return {path: value if "index." in path else value[:1] for path, value in entries.items()}
 
 
 def test_publication_is_repeatable(lab: Lab) -> None:
@@ -140,16 +140,16 @@ def test_first_index_of_lineage_answers_for_project(tmp_path: Path) -> None:
     both = two_indexes(tmp_path)
     make_wheel(tmp_path / "main", "common", "1.0")
     make_wheel(tmp_path / "main", "ours", "9.0")
-    own = make_wheel(tmp_path / "staging", "ours", "1.0")
+    of_index = make_wheel(tmp_path / "staging", "ours", "1.0")
     update(both)
     www = both.www
-    assert names_on(www / "staging/simple/ours/index.html") == [own.name]
+    assert names_on(www / "staging/simple/ours/index.html") == [of_index.name]
     assert names_on(www / "staging/simple/common/index.html") == ["common-1.0-py2.py3-none-any.whl"]
     assert names_on(www / "simple/ours/index.html") == ["ours-9.0-py2.py3-none-any.whl"]
     assert names_on(www / "staging/simple/index.html") == ["common", "ours"]
     assert 'href="/packages/common-1.0' in (www / "staging/simple/common/index.html").read_text()
 
-    own.unlink()
+    of_index.unlink()
     update(both)
     assert names_on(www / "staging/simple/ours/index.html") == ["ours-9.0-py2.py3-none-any.whl"]
     (tmp_path / "main" / "ours-9.0-py2.py3-none-any.whl").unlink()
@@ -169,16 +169,16 @@ def staged(both: spec.Spec) -> tuple[list[str] | None, int]:
 def test_rejected_file_claims_project(tmp_path: Path) -> None:
     """A rejected file claims its project, so no base answers for it and serials never decrease."""
     both = two_indexes(tmp_path)
-    theirs = make_wheel(tmp_path / "main", "ours", "9.0")
-    own = tmp_path / "staging" / "ours-1.0-py2.py3-none-any.whl"
+    of_base = make_wheel(tmp_path / "main", "ours", "9.0")
+    of_index = tmp_path / "staging" / "ours-1.0-py2.py3-none-any.whl"
     serials = [0]
     for content, shown in (
         (b"half", []),
-        (make_wheel(tmp_path, "ours", "1.0").read_bytes(), [own.name]),
+        (make_wheel(tmp_path, "ours", "1.0").read_bytes(), [of_index.name]),
         (b"", []),
-        (None, [theirs.name]),
+        (None, [of_base.name]),
     ):
-        own.unlink(missing_ok=True) if content is None else own.write_bytes(content)
+        of_index.unlink(missing_ok=True) if content is None else of_index.write_bytes(content)
         update(both)
         files, serial = staged(both)
         assert files == shown
@@ -211,8 +211,8 @@ def test_decision_names_index_of_project(tmp_path: Path) -> None:
     update(both)
     with pytest.raises(NotFound) as caught:
         decisions.yank(both, "staging", "ours==9.0", "")
-    said = "index staging has no project 'ours'; it is in main: --index main"
-    assert str(caught.value) == said
+    message = "index staging has no project 'ours'; it is in main: --index main"
+    assert str(caught.value) == message
 
 
 def test_changed_spec_rewrites_pages(tmp_path: Path) -> None:
@@ -242,9 +242,9 @@ def test_damaged_catalog_error_names_rebuild(tmp_path: Path) -> None:
 
 def test_publisher_refuses_unrelated_tree(lab: Lab) -> None:
     """The publisher changes nothing in a directory created by others, such as /var/www."""
-    theirs = lab.spec.www / "html" / "index.html"
-    theirs.parent.mkdir(parents=True)
-    theirs.write_text("theirs")
+    unrelated = lab.spec.www / "html" / "index.html"
+    unrelated.parent.mkdir(parents=True)
+    unrelated.write_text("theirs")
     before = sorted(lab.spec.state.rglob("*"))
     message = f"{lab.spec.www}: not empty and not created by pyindex"
     with pytest.raises(PyindexError, match=message):
@@ -252,7 +252,7 @@ def test_publisher_refuses_unrelated_tree(lab: Lab) -> None:
     for attempt in (
         lambda: Site(lab.spec).batch(),
         lambda: Site(lab.spec).tidy(0),
-        lambda: Site(lab.spec).remove_tree(theirs.parent),
+        lambda: Site(lab.spec).remove_tree(unrelated.parent),
     ):
         with pytest.raises(PyindexError, match=message):
             attempt()
@@ -394,9 +394,9 @@ def test_concurrent_publishers_keep_serials_ascending(lab: Lab) -> None:
 @pytest.mark.parametrize("inside", ["simple/foo/mine", "packages/mine.whl", "x/simple/y"])
 def test_publisher_refuses_tree_of_similar_names(lab: Lab, inside: str) -> None:
     """The publisher refuses a directory that it did not create, even with names like its own."""
-    theirs = lab.spec.www / inside
-    theirs.parent.mkdir(parents=True)
-    theirs.write_text("theirs")
+    unrelated = lab.spec.www / inside
+    unrelated.parent.mkdir(parents=True)
+    unrelated.write_text("theirs")
     with pytest.raises(PyindexError, match="not created by pyindex"):
         lab.once()
-    assert theirs.read_text() == "theirs"
+    assert unrelated.read_text() == "theirs"

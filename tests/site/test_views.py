@@ -121,13 +121,13 @@ def test_new_base_keeps_pages_until_scanned(tmp_path: Path) -> None:
 
 def test_pages_of_lost_catalog_stay_until_scan(lab: Lab) -> None:
     """Pages and files of a lost catalog stay published until the new ones replace them together."""
-    gone = make_wheel(lab.packages, "gone", "1.0")
+    deleted = make_wheel(lab.packages, "gone", "1.0")
     make_wheel(lab.packages, "stays", "1.0")
     lab.once()
     before = shown(lab.spec, lab.index)
     for path in lab.spec.state.glob("catalog*"):
         path.unlink()
-    gone.unlink()
+    deleted.unlink()
     catalog = Catalog(lab.spec.catalog, create=True)
     Publisher(lab.spec, catalog).publish()
     assert shown(lab.spec, lab.index) == before
@@ -151,14 +151,14 @@ def test_killed_exchange_of_pages_is_repaired(
     class Without:
         """C library without renameat2."""
 
-    left = [steps]
+    remaining = [steps]
     rename = Path.rename
 
     def count(self: Path, target: Path) -> Path:
         if any(part in f"{self}{target}" for part in (".tmp", ".new")):
-            if not left[0]:
+            if not remaining[0]:
                 raise Killed
-            left[0] -= 1
+            remaining[0] -= 1
         return rename(self, target)
 
     make_wheel(lab.packages, "foo", "1.0")
@@ -183,16 +183,16 @@ def test_killed_removal_of_old_files_is_repaired(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next update removes markers of a former catalog that a killed one left."""
-    gone = make_wheel(lab.packages, "gone", "1.0")
+    deleted = make_wheel(lab.packages, "gone", "1.0")
     make_wheel(lab.packages, "stays", "1.0")
     lab.once()
     for path in lab.spec.state.glob("catalog*"):
         path.unlink()
-    gone.unlink()
+    deleted.unlink()
     unlink = atomic.unlink
 
     def kill(path: str | Path) -> None:
-        if "/.accepted/" in str(path) and gone.name in str(path):
+        if "/.accepted/" in str(path) and deleted.name in str(path):
             raise Killed
         unlink(path)
 
@@ -246,8 +246,8 @@ def test_base_does_not_answer_for_unreadable_directory(
     update(given)
     assert shown(given, "team") is None
     assert shown(given, "main") == {"private": [wheel("private", "9.0")]}
-    told = health(given, Catalog(given.catalog)).problems
-    assert any(text.startswith("team: a part of its packages directory") for text in told)
+    problems = health(given, Catalog(given.catalog)).problems
+    assert any(text.startswith("team: a part of its packages directory") for text in problems)
     is_shut = False
     update(given)
     team = {"private": [wheel("private", "1.0")], "known": [wheel("known", "1.0")]}

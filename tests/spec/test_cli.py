@@ -46,10 +46,10 @@ def test_init_shows_every_key() -> None:
 
 def walked(data: object, key: tuple[str, ...]) -> list[tuple[tuple[str, ...], object]]:
     """Return every key of nested mappings with its value."""
-    found: list[tuple[tuple[str, ...], object]] = []
+    entries: list[tuple[tuple[str, ...], object]] = []
     for name, value in data.items() if isinstance(data, dict) else ():
-        found += [((*key, name), value), *walked(value, (*key, name))]
-    return found
+        entries += [((*key, name), value), *walked(value, (*key, name))]
+    return entries
 
 
 def test_init_keeps_existing_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -205,13 +205,13 @@ def test_loader_reports_unreadable_file(folder: Path) -> None:
         assert caught.value.problems == [problem]
 
 
-@pytest.mark.parametrize("place", ["/dev/stdin", "/dev/fd/0"])
-def test_spec_may_be_standard_input(folder: Path, place: str) -> None:
+@pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/0"])
+def test_spec_may_be_standard_input(folder: Path, path: str) -> None:
     """The loader reads a spec from a pipe that is already open."""
-    command = [sys.executable, "-m", "appliance", "spec", "check", "-c", place]
+    command = [sys.executable, "-m", "appliance", "spec", "check", "-c", path]
     with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as checking:
-        said, _ = checking.communicate(SMALL)
-    assert said.startswith(f"{place}: OK\n")
+        output, _ = checking.communicate(SMALL)
+    assert output.startswith(f"{path}: OK\n")
 
 
 def test_many_problems_are_reported(folder: Path) -> None:

@@ -73,8 +73,8 @@ def test_spec_rejects_invalid_bases(bases: dict[str, str], expected: list[str]) 
         f"  {name}: {{packages: /p/{name}, bases: [{listed.replace(' ', ', ')}]}}\n"
         for name, listed in bases.items()
     ]
-    told = problems(HEAD + "".join(lines))
-    assert [problem.partition(": ")[2] for problem in told] == expected
+    reported = problems(HEAD + "".join(lines))
+    assert [problem.partition(": ")[2] for problem in reported] == expected
 
 
 SAME = "'{0}' is the same as '{0}'"
@@ -115,7 +115,7 @@ def test_spec_accepts_separate_directories(folder: Path, state: str, packages: s
 
 
 def with_directories(state: str, packages: str) -> str:
-    lines = [f"  i{place}: {{packages: {path}}}\n" for place, path in enumerate(packages.split())]
+    lines = [f"  i{number}: {{packages: {path}}}\n" for number, path in enumerate(packages.split())]
     return f"state: {state}\nindexes:\n{''.join(lines)}"
 
 

@@ -109,7 +109,7 @@ def _member(draw: st.DrawFn) -> str:
 def well_formed() -> st.SearchStrategy[list[str]]:
     """Return a strategy of lists of header members without repeated ranges."""
     members = st.lists(_member(), min_size=1, max_size=5)
-    return members.filter(lambda found: len({_range(text) for text in found}) == len(found))
+    return members.filter(lambda texts: len({_range(text) for text in texts}) == len(texts))
 
 
 def headers() -> st.SearchStrategy[str]:

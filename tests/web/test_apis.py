@@ -83,8 +83,8 @@ def test_json_api_opens_no_package_file(lab: Lab) -> None:
     client = TestClient(create_app(lab.spec))
 
     def info(name: str) -> list[Any]:
-        told = client.simulate_get(f"/pypi/{name}/json").json["info"]
-        return [told["summary"], told["requires_python"], told["requires_dist"]]
+        fields = client.simulate_get(f"/pypi/{name}/json").json["info"]
+        return [fields["summary"], fields["requires_python"], fields["requires_dist"]]
 
     assert info("foo") == ["Wheel", None, ["six"]]
     assert info("bar") == ["Source", None, ["six"]]
@@ -117,15 +117,15 @@ def test_json_api_has_same_fields_as_packaging(lab: Lab) -> None:
     """The JSON API has the same metadata fields as the parser of packaging."""
     wheel(METADATA)(lab.packages / WHEEL)
     lab.once()
-    told = TestClient(create_app(lab.spec)).simulate_get("/pypi/foo/json").json["info"]
+    fields = TestClient(create_app(lab.spec)).simulate_get("/pypi/foo/json").json["info"]
     read, _ = parse_email(METADATA.replace(b"multipart/mixed; boundary=x", b"text/plain"))
     for name in ("summary", "author", "author_email", "license", "classifiers", "requires_dist"):
-        assert told[name] == read[name]
+        assert fields[name] == read[name]
     for name in ("provides_extra", "project_urls", "home_page", "description"):
-        assert told[name] == read[name]  # type: ignore[literal-required]
-    assert told["keywords"] == ",".join(read["keywords"])
-    assert told["platform"] == ",".join(read["platforms"])
-    assert (told["maintainer"], told["license_expression"], told["dynamic"]) == ("", None, None)
+        assert fields[name] == read[name]  # type: ignore[literal-required]
+    assert fields["keywords"] == ",".join(read["keywords"])
+    assert fields["platform"] == ",".join(read["platforms"])
+    assert (fields["maintainer"], fields["license_expression"], fields["dynamic"]) == ("", None, None)
 
 
 def test_release_has_files_of_every_spelling(lab: Lab) -> None:
@@ -135,10 +135,10 @@ def test_release_has_files_of_every_spelling(lab: Lab) -> None:
     lab.once()
     client = TestClient(create_app(lab.spec))
     both = ["plain-1.0-py2.py3-none-any.whl", "plain-1.0.0-py2.py3-none-any.whl"]
-    for asked, told in (("1.0", "1.0"), ("1.0.0", "1.0.0"), ("1", "1.0"), ("v1.0.0", "1.0.0")):
+    for asked, answered in (("1.0", "1.0"), ("1.0.0", "1.0.0"), ("1", "1.0"), ("v1.0.0", "1.0.0")):
         body = client.simulate_get(f"/pypi/plain/{asked}/json").json
         assert [file["filename"] for file in body["urls"]] == both
-        assert (body["info"]["version"], body["info"]["summary"]) == (told, f"This is {told}")
+        assert (body["info"]["version"], body["info"]["summary"]) == (answered, f"This is {answered}")
     body = client.simulate_get("/pypi/plain/json").json
     assert {version: len(files) for version, files in body["releases"].items()} == {
         "1.0": 1,
@@ -357,13 +357,13 @@ def test_mirror_reads_projects_of_bases(tmp_path: Path) -> None:
     given = spec.load(path)
     update(given)
     client = TestClient(create_app(given))
-    for at, names in (("", ["both", "own", "theirs"]), ("/base", ["both", "theirs"])):
+    for prefix, names in (("", ["both", "own", "theirs"]), ("/base", ["both", "theirs"])):
         serials = {
-            name: int(client.simulate_get(f"{at}/simple/{name}/").headers["x-pypi-last-serial"])
+            name: int(client.simulate_get(f"{prefix}/simple/{name}/").headers["x-pypi-last-serial"])
             for name in names
         }
-        assert asked(client, "list_packages_with_serial", path=f"{at}/pypi") == serials
-        lines = asked(client, "changelog_since_serial", 0, path=f"{at}/pypi")
+        assert asked(client, "list_packages_with_serial", path=f"{prefix}/pypi") == serials
+        lines = asked(client, "changelog_since_serial", 0, path=f"{prefix}/pypi")
         assert {line[0] for line in lines} == set(names)
 
 
@@ -430,8 +430,8 @@ NO_ADDRESSES = ["x:abc", "x:99999", "x:-1", "[x", "[::1]:y", "x]:80"]
 @pytest.mark.parametrize("host", NO_ADDRESSES)
 def test_invalid_host_header_is_rejected(client: TestClient, host: str) -> None:
     """An invalid Host header answers 400 with the reason on every page that shows the address."""
-    for place in ("/", "/main/", "/pypi/flask/json", "/pypi/flask/1.1+local/json", "/-/uv.toml"):
-        answer = client.simulate_get(place, headers={"Host": host})
+    for path in ("/", "/main/", "/pypi/flask/json", "/pypi/flask/1.1+local/json", "/-/uv.toml"):
+        answer = client.simulate_get(path, headers={"Host": host})
         assert answer.status_code == 400
         assert "the header Host is not an address" in answer.text
 
@@ -439,14 +439,14 @@ def test_invalid_host_header_is_rejected(client: TestClient, host: str) -> None:
 def test_home_page_shows_client_commands(client: TestClient, lab: Lab) -> None:
     """The home page shows the index URL in commands for pip, uv and poetry."""
     text = client.simulate_get("/", host="pypi.lab.example").text
-    for words in (
+    for fragment in (
         "4 projects",
         "6 files",
         "pip install --index-url http://pypi.lab.example/simple/ --trusted-host pypi.lab.example",
         "uv pip install --default-index http://pypi.lab.example/simple/",
         "poetry source add --priority=primary",
     ):
-        assert words in text
+        assert fragment in text
 
 
 def test_url_from_spec_overrides_headers(tmp_path: Path) -> None:
@@ -461,8 +461,8 @@ def test_url_from_spec_overrides_headers(tmp_path: Path) -> None:
     update(given)
     client = TestClient(create_app(given))
     headers = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
-    for place in ("/", "/pypi/foo/json"):
-        text = client.simulate_get(place, headers=headers).text
+    for url_path in ("/", "/pypi/foo/json"):
+        text = client.simulate_get(url_path, headers=headers).text
         assert "evil" not in text
         assert "https://pypi.lab.example/python/" in text
     assert client.simulate_get("/pypi/Foo/json").headers["location"] == "/python/pypi/foo/json"
@@ -528,8 +528,8 @@ def test_metrics_match_catalog(client: TestClient, lab: Lab) -> None:
     }
     for name, value in values.items():
         family = name.partition("{")[0]
-        said = [lines.index(f"# TYPE {family} gauge"), lines.index(f"{name} {value}")]
-        assert said == sorted(said)
+        positions = [lines.index(f"# TYPE {family} gauge"), lines.index(f"{name} {value}")]
+        assert positions == sorted(positions)
 
 
 def test_damaged_catalog_does_not_stop_pages(

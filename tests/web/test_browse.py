@@ -32,17 +32,17 @@ def test_list_pages_link_to_next(
     app = falcon.App()
     index = served_index(lab.spec, lab.catalog, lab.index)
     app.add_route("/packages/", Packages(index, a_page))
-    found: list[str] = []
+    listed: list[str] = []
     query = ""
     for size in sizes:
         text = TestClient(app).simulate_get("/packages/", query_string=query).text
         files = re.findall(r'#sha256=\w+">a &amp; b/(.*?)</a>', text)
         assert len(files) == size
-        found += files
+        listed += files
         following = re.search(r'<a href="\?(after=[^"]*)">More files</a>', text)
         query = following[1] if following else ""
     assert query == ""
-    assert found == NAMES
+    assert listed == NAMES
 
 
 def test_list_waits_for_first_scan(lab: Lab) -> None:

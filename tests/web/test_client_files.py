@@ -90,8 +90,8 @@ def test_each_index_has_its_client_files(tmp_path: Path) -> None:
     assert first["url"] == "http://pypi.lab/x/main/simple/"
 
 
-@pytest.mark.parametrize("at", ["", "/dev"])
-def test_home_page_shows_client_files(tmp_path: Path, at: str) -> None:
+@pytest.mark.parametrize("prefix", ["", "/dev"])
+def test_home_page_shows_client_files(tmp_path: Path, prefix: str) -> None:
     """The home page of an index shows the settings of its client files without their comments."""
     path = tmp_path / "pyindex.yml"
     path.write_text(
@@ -103,13 +103,13 @@ def test_home_page_shows_client_files(tmp_path: Path, at: str) -> None:
         index.packages.mkdir()
     update(given)
     client = TestClient(create_app(given))
-    blocks = re.findall("<pre>(.*?)</pre>", client.simulate_get(f"{at}/").text, re.DOTALL)
+    blocks = re.findall("<pre>(.*?)</pre>", client.simulate_get(f"{prefix}/").text, re.DOTALL)
     shown = "".join(f"{unescape(block)}\n\n" for block in blocks)
     for name in ("pip.conf", "uv.toml", "environment.yml"):
-        lines = client.simulate_get(f"{at}/-/{name}").text.splitlines()
+        lines = client.simulate_get(f"{prefix}/-/{name}").text.splitlines()
         settings = [line for line in lines if line and not line.lstrip().startswith("#")]
         assert "".join(f"{line}\n" for line in settings) in shown
-    [index] = tomllib.loads(client.simulate_get(f"{at}/-/uv.toml").text)["index"]
+    [index] = tomllib.loads(client.simulate_get(f"{prefix}/-/uv.toml").text)["index"]
     assert f"poetry source add --priority=primary {index['name']} {index['url']}\n" in shown
 
 

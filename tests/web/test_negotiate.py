@@ -39,12 +39,12 @@ FORMATS = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "accept", "offer"), FORMATS)
+@pytest.mark.parametrize(("form", "accept", "offer"), FORMATS)
 def test_format_parameter_overrides_accept(
-    wanted: str | None, accept: str | None, offer: str | None
+    form: str | None, accept: str | None, offer: str | None
 ) -> None:
     """A known form in ``?format=`` overrides the Accept header; an unknown one is ignored."""
-    assert negotiate(accept, wanted) == offer
+    assert negotiate(accept, form) == offer
 
 
 GZIP = [
@@ -84,7 +84,7 @@ def test_order_of_members_does_not_matter(members: list[str]) -> None:
 
 
 @given(st.one_of(accepts.headers(), st.text()), st.one_of(st.none(), st.text()))
-def test_any_header_has_result(header: str, wanted: str | None) -> None:
+def test_any_header_has_result(header: str, form: str | None) -> None:
     """Negotiation returns a form or None for any header and any format."""
-    assert negotiate(header, wanted) in (*OFFERS, None)
+    assert negotiate(header, form) in (*OFFERS, None)
     assert accepts_gzip(header) in (True, False)

@@ -268,10 +268,10 @@ def test_file_is_sent_unchanged(site: Site, suffix: str, content_type: str) -> N
         "last-modified": formatdate(modified, usegmt=True),
     }
     url = f"{WHEEL}{suffix}"
-    for place in (url, f"/main{url}", url.replace("%2B", "+")):
-        got = site.client.simulate_get(place, headers=headers)
+    for target in (url, f"/main{url}", url.replace("%2B", "+")):
+        got = site.client.simulate_get(target, headers=headers)
         assert got.content == content
-        for answer in (got, head(site.client, place, headers)):
+        for answer in (got, head(site.client, target, headers)):
             assert (answer.status_code, answer.headers) == (200, expected)
 
 
@@ -312,24 +312,24 @@ RANGES: list[tuple[str, slice | int | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("header", "wanted"), RANGES)
-def test_single_range_is_sent(site: Site, header: str, wanted: slice | int | None) -> None:
+@pytest.mark.parametrize(("header", "expected_part"), RANGES)
+def test_single_range_is_sent(site: Site, header: str, expected_part: slice | int | None) -> None:
     """One range gets 206, several get the whole file, and an invalid one gets 416 as from nginx."""
     content = site.wheel.read_bytes()
     answer = site.client.simulate_get(WHEEL, headers={"Range": header})
-    if isinstance(wanted, int):
+    if isinstance(expected_part, int):
         assert answer.status_code == 416
         assert answer.headers["content-range"] == f"bytes */{len(content)}"
         return
-    part = content[wanted or slice(None)]
+    part = content[expected_part or slice(None)]
     assert answer.content == part
     assert answer.headers["content-length"] == str(len(part))
     assert answer.headers["etag"] == f'"5e379bf2-{len(content):x}"'
-    if wanted is WHOLE:
+    if expected_part is WHOLE:
         assert answer.status_code == 200
         assert "content-range" not in answer.headers
     else:
-        start = range(len(content))[wanted].start
+        start = range(len(content))[expected_part].start
         expected = f"bytes {start}-{start + len(part) - 1}/{len(content)}"
         assert (answer.status_code, answer.headers["content-range"]) == (206, expected)
 
@@ -433,7 +433,7 @@ def test_each_index_has_its_url_prefix(tmp_path: Path) -> None:
     given = spec.load(path)
     update(given)
     client = TestClient(create_app(given))
-    places = [
+    statuses = [
         ("/simple/only-main/", 200),
         ("/main/simple/only-main/", 200),
         ("/staging/simple/only-main/", 200),
@@ -445,7 +445,7 @@ def test_each_index_has_its_url_prefix(tmp_path: Path) -> None:
         ("/staging/packages/only_main-1.0-py2.py3-none-any.whl", 404),
         ("/other/simple/only-main/", 404),
     ]
-    assert [(path, client.simulate_get(path).status_code) for path, _ in places] == places
-    for at in ("", "/main", "/staging"):
-        moved = client.simulate_get(f"{at}/simple/Only_Main")
-        assert moved.headers["location"] == f"/team/python{at}/simple/only-main/"
+    assert [(path, client.simulate_get(path).status_code) for path, _ in statuses] == statuses
+    for prefix in ("", "/main", "/staging"):
+        moved = client.simulate_get(f"{prefix}/simple/Only_Main")
+        assert moved.headers["location"] == f"/team/python{prefix}/simple/only-main/"
