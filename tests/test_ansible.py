@@ -60,24 +60,24 @@ def test_roles_have_no_templates() -> None:
     assert "ansible.builtin.template" not in text
 
 
-def certificate(folder: Path, *names: str) -> str:
+def certificate(directory: Path, *names: str) -> str:
     """Run the script that creates a private CA, and return its output."""
-    command = ["sh", str(CA), str(folder), *names]
+    command = ["sh", str(CA), str(directory), *names]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_private_ca_is_created_once(tmp_path: Path) -> None:
     """The script creates one CA, and a new certificate only for other names."""
-    folder = tmp_path / "ca"
+    directory = tmp_path / "ca"
     both = ("a.example", "10.0.0.1", "--", "b.example")
-    assert certificate(folder, *both) == "made ca.pem\nmade a.example.pem\n"
-    authority = (folder / "ca.pem").read_bytes()
-    assert certificate(folder, *both) == ""
-    assert certificate(folder, "a.example") == "made a.example.pem\n"
-    assert certificate(folder, "b.example") == "made b.example.pem\n"
-    assert certificate(folder, "one.b.example") == "made one.b.example.pem\n"
-    assert (folder / "ca.pem").read_bytes() == authority
-    assert {path.stat().st_mode & 0o077 for path in folder.iterdir()} == {0}
+    assert certificate(directory, *both) == "made ca.pem\nmade a.example.pem\n"
+    authority = (directory / "ca.pem").read_bytes()
+    assert certificate(directory, *both) == ""
+    assert certificate(directory, "a.example") == "made a.example.pem\n"
+    assert certificate(directory, "b.example") == "made b.example.pem\n"
+    assert certificate(directory, "one.b.example") == "made one.b.example.pem\n"
+    assert (directory / "ca.pem").read_bytes() == authority
+    assert {path.stat().st_mode & 0o077 for path in directory.iterdir()} == {0}
 
 
 @pytest.mark.parametrize("name", ["c.example", "xa.example", "example", "10.0.0.1", "::1"])
@@ -158,7 +158,10 @@ def test_strict_client_trusts_private_ca(
 
     def shake() -> None:
         for _ in range(4):
-            for side, out, into in ((client_end, here[1], there[0]), (server_end, there[1], here[0])):
+            for side, out, into in (
+                (client_end, here[1], there[0]),
+                (server_end, there[1], here[0]),
+            ):
                 with contextlib.suppress(ssl.SSLWantReadError):
                     side.do_handshake()
                 into.write(out.read())

@@ -165,13 +165,13 @@ def test_health_is_starting_until_first_scan(lab: Lab) -> None:
     assert lab.catalog.read().__enter__().mark(scan_mark(lab.spec, lab.index)) == 1
 
 
-def junk(folder: Path) -> None:
+def junk(directory: Path) -> None:
     for name in ("lost+found", "@eaDir", "sub"):
-        (folder / name).mkdir()
-    make_wheel(folder / "@eaDir", "hidden", "1.0")
+        (directory / name).mkdir()
+    make_wheel(directory / "@eaDir", "hidden", "1.0")
     names = ("Thumbs.db", ".DS_Store", "index.html", "SHA256SUMS", "README.md", "foo-2.0.zip.part")
     for name in (*names, "sub/desktop.ini", "foo-2.0.zip.crdownload", "bar.whl.aria2", "x.tmp"):
-        (folder / name).write_text("junk")
+        (directory / name).write_text("junk")
 
 
 def test_junk_is_ignored(running: Lab, capsys: pytest.CaptureFixture[str]) -> None:

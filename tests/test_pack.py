@@ -46,13 +46,15 @@ def archive(path: Path, *members: str) -> Python:
     return Python("3.11", str(path), digest)
 
 
-def manifest(folder: Path) -> dict[str, object]:
-    content: dict[str, object] = json.loads((folder / "manifest.json").read_text())
+def manifest(directory: Path) -> dict[str, object]:
+    content: dict[str, object] = json.loads((directory / "manifest.json").read_text())
     return content
 
 
-def contents(folder: Path) -> Mapping[str, bytes]:
-    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+def contents(directory: Path) -> Mapping[str, bytes]:
+    files = {
+        str(path.relative_to(directory)): path for path in directory.rglob("*") if path.is_file()
+    }
     return {name: path.read_bytes() for name, path in files.items()}
 
 
@@ -125,12 +127,12 @@ def rejections(tmp_path: Path) -> dict[str, tuple[Python, Path | None, str]]:
             f"{good.archive}: sha256 is {good.sha256}, expected {'0' * 64}",
         ),
         "version": (other, None, "other.tar.gz: no bin/python3.11 in it"),
-        "folder": (Python(), tmp_path / "none", f"{tmp_path / 'none'}: no such directory"),
+        "directory": (Python(), tmp_path / "none", f"{tmp_path / 'none'}: no such directory"),
         "kind": (Python(), tmp_path / "empty", f"{tmp_path / 'empty'}: no .deb files; copy"),
     }
 
 
-@pytest.mark.parametrize("case", ["digest", "folder", "kind"])
+@pytest.mark.parametrize("case", ["digest", "directory", "kind"])
 def test_pack_rejects_invalid_input(tmp_path: Path, spec: Spec, case: str) -> None:
     """The pack command names an invalid input and writes nothing."""
     python, packages, sentence = rejections(tmp_path)[case]
@@ -169,7 +171,9 @@ def test_pack_keeps_unrelated_directory(tmp_path: Path, spec: Spec) -> None:
 @pytest.mark.parametrize(
     "text", ["{}", "[]", "{", '{"name": "an app", "files": {}}', '{"release": "1", "files": []}']
 )
-def test_pack_keeps_directory_with_unrelated_manifest(tmp_path: Path, spec: Spec, text: str) -> None:
+def test_pack_keeps_directory_with_unrelated_manifest(
+    tmp_path: Path, spec: Spec, text: str
+) -> None:
     """The pack command does not replace a directory whose manifest.json is not that of a pack."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "manifest.json").write_text(text)
@@ -225,17 +229,32 @@ TAMPERED: list[tuple[Callable[[Path], object], str]] = [
     (lambda out: (out / "tools/link").symlink_to("/etc/passwd"), "tools/link is not a regular"),
     (lambda out: (out / "tools/link").symlink_to("/etc"), "tools/link is not a regular"),
     (lambda out: os.mkfifo(out / "fifo"), "fifo is not a regular file"),
-    (lambda out: change_manifest(out, release="../../../etc"), "release '../../../etc' in manifest.json does"),
-    (lambda out: change_manifest(out, release="1-000000000000"), "release '1-000000000000' in manifest.json"),
-    (lambda out: change_manifest(out, pip="../../pip.whl"), "'../../pip.whl' in manifest.json is not one of"),
-    (lambda out: change_manifest(out, python={"archive": "/etc/shadow"}), "'/etc/shadow' in manifest.json"),
+    (
+        lambda out: change_manifest(out, release="../../../etc"),
+        "release '../../../etc' in manifest.json does",
+    ),
+    (
+        lambda out: change_manifest(out, release="1-000000000000"),
+        "release '1-000000000000' in manifest.json",
+    ),
+    (
+        lambda out: change_manifest(out, pip="../../pip.whl"),
+        "'../../pip.whl' in manifest.json is not one of",
+    ),
+    (
+        lambda out: change_manifest(out, python={"archive": "/etc/shadow"}),
+        "'/etc/shadow' in manifest.json",
+    ),
     (lambda out: change_manifest(out, files={}), "wheels/a-1-py3-none-any.whl was added"),
 ]
 
 
 @pytest.mark.parametrize(("change", "message"), TAMPERED)
 def test_check_compares_pack_with_manifest(
-    tmp_path: Path, change: Callable[[Path], object], message: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    change: Callable[[Path], object],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The check command names a file that was changed, is missing, or was added."""
     out = make_pack(tmp_path)
@@ -277,11 +296,16 @@ def test_pack_is_reproducible(
 def test_pack_installs_without_index(tmp_path: Path, spec: Spec) -> None:
     """The pack installs into an empty environment with its own pip and without an index."""
     done: Pack = build_pack(spec, tmp_path / "pack", Python())
-    release, folder = tmp_path / done.release, tmp_path / "pack"
+    release, directory = tmp_path / done.release, tmp_path / "pack"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", release], check=True)
-    pip = str(folder / str(manifest(folder)["pip"]) / "pip")
+    pip = str(directory / str(manifest(directory)["pip"]) / "pip")
     options = ["--isolated", "install", "--quiet", "--no-index", "--require-hashes"]
-    options += ["--find-links", str(folder / "wheels"), "-r", str(folder / "requirements.txt")]
+    options += [
+        "--find-links",
+        str(directory / "wheels"),
+        "-r",
+        str(directory / "requirements.txt"),
+    ]
     subprocess.run([str(release / "bin/python"), pip, *options], check=True)
     shown = subprocess.run([release / "bin/pyindex", "--version"], capture_output=True, text=True)
     assert shown.stdout.startswith("pyindex ")

@@ -13,7 +13,7 @@ from tests.attacks.trees import SWAPS, TREES
 from tests.faults.test_beside import BETWEEN_CHECKS, CHECKS, PAIRS, STORIES
 from tests.faults.test_damage import DAMAGES
 from tests.faults.test_errors import FAULTS, LASTING, ONCE, TEMPORARY_FAULTS
-from tests.faults.test_kills import EXAMINERS, WORKLOADS, VERBS
+from tests.faults.test_kills import EXAMINERS, VERBS, WORKLOADS
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "concepts" / "guarantees.md"

@@ -43,15 +43,15 @@ raise SystemExit("uid %d, gid %d, groups %s, home %s, secrets %s" % (
 @pytest.fixture(scope="module")
 def release() -> Iterator[Path]:
     """Tools of a release, readable by every user as on a host."""
-    folder = Path(tempfile.mkdtemp(prefix="pyindex-release-"))
-    folder.chmod(0o755)
+    directory = Path(tempfile.mkdtemp(prefix="pyindex-release-"))
+    directory.chmod(0o755)
     (pip,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
-    shutil.copy(pip, folder)
-    probe.write(folder / probe.PROBE)
-    for path in folder.iterdir():
+    shutil.copy(pip, directory)
+    probe.write(directory / probe.PROBE)
+    for path in directory.iterdir():
         path.chmod(0o644)
-    yield folder
-    shutil.rmtree(folder)
+    yield directory
+    shutil.rmtree(directory)
 
 
 def verify(
@@ -64,10 +64,10 @@ def verify(
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
+def serving(directory: Path) -> Iterator[str]:
     """Serve the packages in a directory as an index; yield its URL."""
-    path = folder.parent / "pyindex.yml"
-    path.write_text(f"state: state\nindexes: {{main: {{packages: {folder.name}}}}}\n")
+    path = directory.parent / "pyindex.yml"
+    path.write_text(f"state: state\nindexes: {{main: {{packages: {directory.name}}}}}\n")
     update(spec.load(path))
     port = free_port()
     with application(path, port):
@@ -104,7 +104,10 @@ def add_newer_builds(packages: Path, release: Path) -> None:
     made.rename(packages / "pyindex_probe-1-9-py2.py3-none-any.whl")
 
 
-SHADOWS: list[tuple[Callable[[Path, Path], None], bool]] = [(replace_probe, False), (add_newer_builds, True)]
+SHADOWS: list[tuple[Callable[[Path, Path], None], bool]] = [
+    (replace_probe, False),
+    (add_newer_builds, True),
+]
 
 
 @pytest.mark.parametrize(("prepare", "good"), SHADOWS)

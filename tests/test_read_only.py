@@ -54,7 +54,9 @@ def answers(lab: Lab) -> dict[str, str]:
     client = TestClient(create_app(lab.spec))
     paths = ("/pypi/foo/json", "/packages/", "/simple/foo/", f"/packages/{WHEEL}", "/?q=foo")
     by_path = {path: client.simulate_get(path) for path in paths}
-    assert {path: answer.status_code for path, answer in by_path.items()} == dict.fromkeys(paths, 200)
+    assert {path: answer.status_code for path, answer in by_path.items()} == dict.fromkeys(
+        paths, 200
+    )
     return {path: answer.text for path, answer in by_path.items() if not path.endswith(".whl")}
 
 
@@ -70,7 +72,8 @@ def test_read_only_state_is_served(published: Lab, capsys: pytest.CaptureFixture
         output = capsys.readouterr().out
         assert "main: 1 projects, 1 files" in output
         assert (
-            f"problem: state {lab.spec.state} is on a file system that is mounted read-only" in output
+            f"problem: state {lab.spec.state} is on a file system that is mounted read-only"
+            in output
         )
         assert command(lab, "verify") == 0
         assert "1 files, 0 MB verified: 0 problems" in capsys.readouterr().out

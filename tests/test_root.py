@@ -28,7 +28,7 @@ WHEEL = "foo-1.0-py2.py3-none-any.whl"
 
 
 def python() -> list[str]:
-    """Return the command of a Python that other users can run, also if the tests use one in /root."""
+    """Return the command of a Python that other users can run, even if sys.executable is in /root."""
     for program in (sys.executable, "/usr/bin/python3"):
         script = "import sys, json; print(sys.version_info[:2])"
         try:
@@ -45,8 +45,8 @@ def python() -> list[str]:
 class Service:
     """Index whose state directory belongs to a user and whose packages belong to root."""
 
-    def __init__(self, place: Path, owner: int) -> None:
-        self.packages, self.state, self.owner = place / "packages", place / "state", owner
+    def __init__(self, directory: Path, owner: int) -> None:
+        self.packages, self.state, self.owner = directory / "packages", directory / "state", owner
         self.python = python()
         self.packages.mkdir(0o755)
         self.state.mkdir(0o755)
@@ -75,7 +75,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
+def directory() -> Iterator[Path]:
     """Directory that every user can enter."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
@@ -99,9 +99,9 @@ OWNERS = [NOBODY.pw_uid, pytest.param(NAMELESS, marks=pytest.mark.integration)]
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_commands_keep_owner_of_state(place: Path, owner: int) -> None:
+def test_commands_keep_owner_of_state(directory: Path, owner: int) -> None:
     """Each command of root acts as the owner, also one without an account, and prints that user."""
-    service = Service(place, owner)
+    service = Service(directory, owner)
     name = "nobody" if owner == NOBODY.pw_uid else f"user {owner}"
     for verb, *rest in COMMANDS:
         done = service.run(verb, *rest)
@@ -116,9 +116,9 @@ def test_commands_keep_owner_of_state(place: Path, owner: int) -> None:
     assert service.foreign_files() == []
 
 
-def test_remove_keeps_file_that_owner_cannot_move(place: Path) -> None:
+def test_remove_keeps_file_that_owner_cannot_move(directory: Path) -> None:
     """A file that the owner cannot move stays in place, and the error names cause and remedy."""
-    service = Service(place, NOBODY.pw_uid)
+    service = Service(directory, NOBODY.pw_uid)
     assert service.run("watch", "--once").returncode == 0
     for _ in range(2):
         done = service.run("remove", WHEEL)
@@ -134,9 +134,9 @@ def test_remove_keeps_file_that_owner_cannot_move(place: Path) -> None:
     assert len(list((service.state / "trash").iterdir())) == 1
 
 
-def test_serve_runs_as_owner(place: Path) -> None:
+def test_serve_runs_as_owner(directory: Path) -> None:
     """`pyindex serve` and its processes run as the owner."""
-    service = Service(place, NOBODY.pw_uid)
+    service = Service(directory, NOBODY.pw_uid)
     command = [*service.python, "serve", str(service.packages), "--state", str(service.state)]
     port = free_port()
     process = subprocess.Popen([*command, "--port", str(port)], env=environment(), cwd="/")
@@ -150,10 +150,10 @@ def test_serve_runs_as_owner(place: Path) -> None:
         process.wait()
 
 
-def test_command_names_unreadable_python(place: Path) -> None:
+def test_command_names_unreadable_python(directory: Path) -> None:
     """A command names the installation that the owner cannot read."""
-    service = Service(place, NOBODY.pw_uid)
-    hidden = place / "hidden"
+    service = Service(directory, NOBODY.pw_uid)
+    hidden = directory / "hidden"
     shutil.copytree(ROOT / "appliance", hidden / "appliance")
     hidden.chmod(0o700)
     paths = f"{hidden}:{environment()['PYTHONPATH']}"
@@ -177,17 +177,17 @@ def test_command_names_unreadable_python(place: Path) -> None:
     assert "common.py: nobody may not read it: install pyindex where others may" in done.stderr
 
 
-def test_state_of_root_stays_with_root(place: Path) -> None:
+def test_state_of_root_stays_with_root(directory: Path) -> None:
     """A command keeps running as root if root owns the state directory."""
-    service = Service(place, 0)
+    service = Service(directory, 0)
     done = service.run("watch", "--once")
     assert (done.returncode, "acting as" in done.stderr) == (0, False)
 
 
 @pytest.mark.skipif(shutil.which("mount") is None, reason="needs mount")
-def test_remove_from_read_only_file_system_leaves_no_copy(place: Path) -> None:
+def test_remove_from_read_only_file_system_leaves_no_copy(directory: Path) -> None:
     """The remove command leaves no copy in the trash if the file system is read-only."""
-    service = Service(place, 0)
+    service = Service(directory, 0)
     assert service.run("watch", "--once").returncode == 0
     options = ["mount", "--bind", str(service.packages), str(service.packages)]
     if subprocess.run(options, check=False, capture_output=True).returncode != 0:
@@ -208,9 +208,9 @@ READ_ONLY = [("yank", WHEEL), ("unyank", WHEEL), ("remove", WHEEL), ("status-set
 
 
 @pytest.mark.parametrize("command", READ_ONLY, ids=lambda command: command[0])
-def test_decision_reports_read_only_state(place: Path, command: tuple[str, ...]) -> None:
+def test_decision_reports_read_only_state(directory: Path, command: tuple[str, ...]) -> None:
     """A decision that cannot be recorded reports the read-only state and no owner."""
-    service = Service(place, 0)
+    service = Service(directory, 0)
     assert service.run("watch", "--once").returncode == 0
     bind = ["mount", "--bind", str(service.state), str(service.state)]
     if subprocess.run(bind, check=False, capture_output=True).returncode != 0:
@@ -233,12 +233,12 @@ def test_decision_reports_read_only_state(place: Path, command: tuple[str, ...])
 
 
 def test_default_spec_of_other_user_is_rejected(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A command rejects ./pyindex.yml of another user unless `-c` names it."""
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(directory)
     monkeypatch.delenv("PYINDEX_SPEC", raising=False)
-    spec = place / "pyindex.yml"
+    spec = directory / "pyindex.yml"
     spec.write_text("state: state\nindexes: {main: {packages: packages}}\n")
     arguments = argparse.Namespace(spec=None)
     assert common.spec_path(arguments) == Path("pyindex.yml")
@@ -254,13 +254,13 @@ def test_default_spec_of_other_user_is_rejected(
 
 
 def test_default_spec_link_of_other_user_is_rejected(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A command rejects ./pyindex.yml if it is a symbolic link of another user."""
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(directory)
     monkeypatch.delenv("PYINDEX_SPEC", raising=False)
-    (place / "other.yml").touch()
-    (place / "pyindex.yml").symlink_to("other.yml")
-    os.lchown(place / "pyindex.yml", NOBODY.pw_uid, NOBODY.pw_gid)
+    (directory / "other.yml").touch()
+    (directory / "pyindex.yml").symlink_to("other.yml")
+    os.lchown(directory / "pyindex.yml", NOBODY.pw_uid, NOBODY.pw_gid)
     with pytest.raises(SpecError, match="is of user 65534"):
         common.spec_path(argparse.Namespace(spec=None))

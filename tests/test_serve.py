@@ -452,13 +452,13 @@ def test_wrong_usage_is_reported_in_one_line(
     tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
     """A command reports wrong usage in one line without a traceback."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
+    directory = tmp_path / "directory"
+    directory.mkdir()
     environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data")}
     environment.pop("PYINDEX_SPEC", None)
     ended = subprocess.run(
         [PYINDEX, *arguments],
-        cwd=folder,
+        cwd=directory,
         env=environment,
         capture_output=True,
         text=True,

@@ -67,7 +67,9 @@ def agree(lab: Lab) -> None:
                 assert digest(lab.metadata(path)) == file["core-metadata"]["sha256"]
     assert package_digests == catalog == pages
     assert served_files(lab) == set(package_digests), "served"
-    assert sorted(lab.projects()) == sorted({Path(path).name.split("-")[0] for path in package_digests})
+    assert sorted(lab.projects()) == sorted(
+        {Path(path).name.split("-")[0] for path in package_digests}
+    )
     serials = [change.serial for change in lab.journal()]
     assert serials == sorted(set(serials))
 

@@ -40,8 +40,8 @@ def shared(
     request: pytest.FixtureRequest, commands: Commands, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SharedTarget]:
     def start(stack: ExitStack) -> Target:
-        folder: Path = tmp_path_factory.mktemp("attacked")
-        return stack.enter_context(target(request.param, folder, commands))
+        directory: Path = tmp_path_factory.mktemp("attacked")
+        return stack.enter_context(target(request.param, directory, commands))
 
     shared_target = SharedTarget(start)
     yield shared_target

@@ -145,11 +145,11 @@ def shifted(before: bytes, data: bytes) -> bytes:
     (length, offset) = struct.unpack_from("<LL", data, end + 12)
     out = bytearray(before + data)
     struct.pack_into("<L", out, len(before) + end + 16, offset + len(before))
-    place = len(before) + offset
-    while place < len(before) + offset + length:
-        (own,) = struct.unpack_from("<L", out, place + 42)
-        struct.pack_into("<L", out, place + 42, own + len(before))
-        place += 46 + sum(struct.unpack_from("<3H", out, place + 28))
+    position = len(before) + offset
+    while position < len(before) + offset + length:
+        (own,) = struct.unpack_from("<L", out, position + 42)
+        struct.pack_into("<L", out, position + 42, own + len(before))
+        position += 46 + sum(struct.unpack_from("<3H", out, position + 28))
     return bytes(out)
 
 
@@ -271,12 +271,12 @@ def overlapping(path: Path) -> None:
     inner = whole()
     data = bytearray(zip_with(("outer", inner), *_texts(), method=zipfile.ZIP_STORED))
     # The directory's second entry points into the first member's data.
-    place = central(bytes(data), f"{INFO}/METADATA")
+    position = central(bytes(data), f"{INFO}/METADATA")
     inner_local = data.index(inner) + local(inner, f"{INFO}/METADATA")
     entry = zipfile.ZipFile(io.BytesIO(inner)).getinfo(f"{INFO}/METADATA")
-    struct.pack_into("<H", data, place + 10, entry.compress_type)
-    struct.pack_into("<3L", data, place + 16, entry.CRC, entry.compress_size, entry.file_size)
-    struct.pack_into("<L", data, place + 42, inner_local)
+    struct.pack_into("<H", data, position + 10, entry.compress_type)
+    struct.pack_into("<3L", data, position + 16, entry.CRC, entry.compress_size, entry.file_size)
+    struct.pack_into("<L", data, position + 42, inner_local)
     path.write_bytes(data)
 
 

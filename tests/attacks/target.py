@@ -38,13 +38,13 @@ class Target:
     """Running index.
 
     Attributes:
-        folder: The directory of its state and log.
+        directory: The directory of its state and log.
         outside: A directory next to the packages directory, whose files contain SECRET.
         known: Digests by path of the accepted files, which must stay served.
     """
 
     server: Server
-    folder: Path
+    directory: Path
     outside: Path
     commands: Commands
     known: dict[str, str] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Target:
 
     @property
     def log(self) -> str:
-        return (self.folder / "serve.log").read_text()
+        return (self.directory / "serve.log").read_text()
 
     @property
     def packages(self) -> Path:
@@ -60,19 +60,19 @@ class Target:
 
     @property
     def catalog(self) -> Catalog:
-        return Catalog(self.folder / "state" / "catalog.sqlite")
+        return Catalog(self.directory / "state" / "catalog.sqlite")
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> Answer:
         return Asked(self.server.port).ask(path, headers)
 
     def page(self, project: str) -> dict[str, tuple[str, str]]:
         """Return URL path and digest of each file on a project's page, by file name."""
-        place = f"/simple/{project}/"
-        answer = self.get(place, JSON)
+        page_url = f"/simple/{project}/"
+        answer = self.get(page_url, JSON)
         if answer.status != 200:
             return {}
         return {
-            file["filename"]: (urljoin(place, file["url"]), file["hashes"]["sha256"])
+            file["filename"]: (urljoin(page_url, file["url"]), file["hashes"]["sha256"])
             for file in json.loads(answer.body)["files"]
         }
 
@@ -99,7 +99,7 @@ class Target:
 
     def watchers(self) -> set[tuple[int, str]]:
         """Return the process id and start time of each watcher of the packages directory."""
-        marks = {str(self.packages).encode(), str(self.folder / "pyindex.yml").encode()}
+        marks = {str(self.packages).encode(), str(self.directory / "pyindex.yml").encode()}
         watchers = set()
         for process in Path("/proc").glob("[0-9]*"):
             try:
@@ -121,11 +121,11 @@ class Target:
 @contextmanager
 def target(
     form: Callable[..., AbstractContextManager[Server]],
-    folder: Path,
+    directory: Path,
     commands: Commands,
 ) -> Iterator[Target]:
     """Run an index of a few files in a new directory, as a user to whom file modes apply."""
-    packages, outside, own = (folder / name for name in ("packages", "outside", "own"))
+    packages, outside, own = (directory / name for name in ("packages", "outside", "own"))
     for place in (packages, outside, own):
         place.mkdir()
     files = [make_wheel(packages, "old", f"1.{number}") for number in range(_OLD)]

@@ -17,15 +17,15 @@ pytestmark = pytest.mark.integration
 def test_index_rejects_hostile_file(attacked: Target, file: HostileFile) -> None:
     """The watcher rejects a hostile file with the reason of its kind and continues to work."""
     since = before(attacked)
-    place = attacked.packages / f"hostile{next(attacked.numbers)}"
-    place.mkdir()
+    directory = attacked.packages / f"hostile{next(attacked.numbers)}"
+    directory.mkdir()
     try:
-        with TemporaryDirectory(dir=attacked.folder) as apart:
+        with TemporaryDirectory(dir=attacked.directory) as apart:
             path = file.write(Path(apart))
-            path = path.rename(place / path.name)
+            path = path.rename(directory / path.name)
         stays_up(attacked, since)
-        eventually(partial(is_rejected, attacked, f"{place.name}/{path.name}", file.reason))
-        assert attacked.get(f"/packages/{place.name}/{path.name}").status == 404
+        eventually(partial(is_rejected, attacked, f"{directory.name}/{path.name}", file.reason))
+        assert attacked.get(f"/packages/{directory.name}/{path.name}").status == 404
     finally:
         attacked.clear()
 

@@ -17,9 +17,9 @@ from tests.nginx.sites import PAGE
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Server, Path]]:
-    folder = tmp_path_factory.mktemp("requests")
-    with WAYS[request.param](folder) as running:
-        yield request.param, running, folder
+    directory = tmp_path_factory.mktemp("requests")
+    with WAYS[request.param](directory) as running:
+        yield request.param, running, directory
 
 
 def exchange(server: Server, data: bytes) -> bytes:
@@ -38,7 +38,7 @@ def exchange(server: Server, data: bytes) -> bytes:
 @pytest.mark.parametrize("name", REQUESTS)
 def test_hostile_request_gets_allowed_status(place: tuple[str, Server, Path], name: str) -> None:
     """The server answers a hostile request with an allowed status and serves the next client."""
-    way, server, folder = place
+    way, server, directory = place
     sent, allowed, nginx = REQUESTS[name]
     answer = exchange(server, sent)
     status = re.match(rb"HTTP/1\.[01] (\d{3}) ", answer)
@@ -47,5 +47,5 @@ def test_hostile_request_gets_allowed_status(place: tuple[str, Server, Path], na
     assert b"root:" not in answer
     assert server.ask(PAGE).status == 200
     for log in ("log", "gunicorn.log"):
-        if (folder / log).exists():
-            assert "Traceback" not in (folder / log).read_text()
+        if (directory / log).exists():
+            assert "Traceback" not in (directory / log).read_text()

@@ -95,9 +95,9 @@ def test_moved_file_is_served_at_new_path(attacked: Target) -> None:
     try:
         wheel = make_wheel(attacked.packages, "moved", "1.0")
         eventually(lambda: attacked.serves(wheel))
-        for place in ("one", "two/deep"):
-            (attacked.packages / place).mkdir(parents=True)
-            wheel = wheel.rename(attacked.packages / place / wheel.name)
+        for directory in ("one", "two/deep"):
+            (attacked.packages / directory).mkdir(parents=True)
+            wheel = wheel.rename(attacked.packages / directory / wheel.name)
             eventually(partial(is_at, attacked, wheel))
         stays_up(attacked, since)
     finally:
@@ -136,19 +136,19 @@ def is_duplicate(attacked: Target, path: Path) -> bool:
 @pytest.fixture
 def mounted(attacked: Target) -> Path:
     """Subdirectory of the packages directory with a file system of its own."""
-    place = attacked.packages / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", str(place)]
+    disk = attacked.packages / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", str(disk)]
     if subprocess.run(command, check=False, capture_output=True).returncode != 0:
-        place.rmdir()
+        disk.rmdir()
         pytest.skip("needs the right to mount a tmpfs")
-    return place
+    return disk
 
 
 def test_unmounted_disk_keeps_projects(attacked: Target, mounted: Path) -> None:
     """The pages keep files of an unmounted disk, which are served when it is mounted again."""
     since = before(attacked)
-    kept = attacked.folder.parent / "kept"
+    kept = attacked.directory.parent / "kept"
     try:
         wheel = make_wheel(mounted, "ondisk", "1.0")
         shutil.copy2(wheel, kept)

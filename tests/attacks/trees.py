@@ -88,9 +88,9 @@ def longest_name(packages: Path, outside: Path) -> None:
 
 
 def longest_directories(packages: Path, outside: Path) -> None:
-    place = packages / ("m" * 255) / ("é" * 127)
-    place.mkdir(parents=True)
-    make_wheel(place, "indirs", "1.0")
+    directory = packages / ("m" * 255) / ("é" * 127)
+    directory.mkdir(parents=True)
+    make_wheel(directory, "indirs", "1.0")
 
 
 def unreadable_directory(packages: Path, outside: Path) -> None:
@@ -108,12 +108,12 @@ def nameless_directory(packages: Path, outside: Path) -> None:
 
 
 def _shut(packages: Path, mode: int) -> None:
-    place = packages / f"mode{mode:o}"
-    (place / "below").mkdir(parents=True)
-    make_wheel(place, f"shut{mode:o}", "1.0")
-    make_wheel(place / "below", f"below{mode:o}", "1.0")
-    os.chown(place, OTHER_USER, OTHER_USER)
-    place.chmod(mode)
+    directory = packages / f"mode{mode:o}"
+    (directory / "below").mkdir(parents=True)
+    make_wheel(directory, f"shut{mode:o}", "1.0")
+    make_wheel(directory / "below", f"below{mode:o}", "1.0")
+    os.chown(directory, OTHER_USER, OTHER_USER)
+    directory.chmod(mode)
 
 
 def unreadable_file(packages: Path, outside: Path) -> None:
@@ -204,10 +204,10 @@ def odd_names(packages: Path, outside: Path) -> None:
         b"del\x7f",
         b"\xed\xa0\x80",
     ):
-        place = packages / os.fsdecode(name)
-        place.mkdir()
-        make_wheel(place, "hidden", "1.0")
-        place.with_name(place.name + WHEEL).write_bytes(b"half")
+        directory = packages / os.fsdecode(name)
+        directory.mkdir()
+        make_wheel(directory, "hidden", "1.0")
+        directory.with_name(directory.name + WHEEL).write_bytes(b"half")
 
 
 NAMES = (
@@ -261,12 +261,12 @@ def sparse(packages: Path, outside: Path) -> None:
 
 def wide_and_renamed(packages: Path, outside: Path) -> None:
     """Rename a directory of files repeatedly while it is scanned."""
-    place = packages / "turn0"
-    place.mkdir()
+    directory = packages / "turn0"
+    directory.mkdir()
     for number in range(50):
-        make_wheel(place, f"turned{number}", "1.0")
+        make_wheel(directory, f"turned{number}", "1.0")
     for turn in range(1, 20):
-        place = place.rename(packages / f"turn{turn}")
+        directory = directory.rename(packages / f"turn{turn}")
 
 
 TREES = [
@@ -336,8 +336,8 @@ def _gnu_sparse() -> bytes:
 
 
 def _half_a_wheel() -> bytes:
-    with TemporaryDirectory() as place:
-        content = make_wheel(Path(place), "half", "1.0").read_bytes()
+    with TemporaryDirectory() as directory:
+        content = make_wheel(Path(directory), "half", "1.0").read_bytes()
     return content[: len(content) // 2]
 
 

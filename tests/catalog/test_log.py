@@ -120,7 +120,10 @@ def garbled(content: list[bytes]) -> list[bytes]:
 
 
 TAMPERED = [
-    (altered, ["line 3 does not match the digest of the line before: a line was changed or removed"]),
+    (
+        altered,
+        ["line 3 does not match the digest of the line before: a line was changed or removed"],
+    ),
     (
         removed,
         ["line 2 does not match the digest of the line before: a line was changed or removed"],

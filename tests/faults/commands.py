@@ -57,10 +57,10 @@ class Ended:
 
 
 class Commands:
-    """Starts ``pyindex`` commands with their output in files of ``folder``; for one thread."""
+    """Starts ``pyindex`` commands with their output in files of ``directory``; for one thread."""
 
-    def __init__(self, server: "subprocess.Popen[str]", folder: Path) -> None:
-        self._server, self._folder = server, folder
+    def __init__(self, server: "subprocess.Popen[str]", directory: Path) -> None:
+        self._server, self._folder = server, directory
         self._numbers = itertools.count()
 
     def run(self, *argv: str | Path, strace: Sequence[str] | None = None) -> Ended:
@@ -113,16 +113,16 @@ class Running:
 
 
 @contextmanager
-def forking(folder: Path) -> Iterator[Commands]:
+def forking(directory: Path) -> Iterator[Commands]:
     """Run the server for :class:`Commands` during the context."""
-    folder.mkdir(exist_ok=True)
+    directory.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "tests.faults.forked"]
     root = Path(__file__).parents[2]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
     ) as server:
         try:
-            yield Commands(server, folder)
+            yield Commands(server, directory)
         finally:
             server.terminate()  # a fork may keep the server's standard input open
 

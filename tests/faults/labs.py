@@ -34,8 +34,8 @@ class Bench:
         return self.commands.run(*self.argv(verb, *more), strace=strace)
 
     def argv(self, verb: str, *more: str | Path) -> list[str | Path]:
-        place = [self.lab.packages] if verb == "watch" else ["-d", self.lab.packages]
-        return [verb, *more, *place, "--state", self.lab.spec.state]
+        source = [self.lab.packages] if verb == "watch" else ["-d", self.lab.packages]
+        return [verb, *more, *source, "--state", self.lab.spec.state]
 
     def save(self, name: str) -> None:
         """Save files and state. Later, replace package files and never overwrite them."""
@@ -143,9 +143,9 @@ def benches(root: Path) -> Iterator[list[Bench]]:
     with ExitStack() as stack:
         ready = []
         for number in range(os.cpu_count() or 1):
-            place = root / f"bench{number}"
-            place.mkdir()
-            ready.append(Bench(place, stack.enter_context(forking(root / f"commands{number}"))))
+            directory = root / f"bench{number}"
+            directory.mkdir()
+            ready.append(Bench(directory, stack.enter_context(forking(root / f"commands{number}"))))
         yield ready
 
 

@@ -15,7 +15,7 @@ from appliance.operations.watchlock import is_watched
 from tests.conftest import eventually
 from tests.dist import make_sdist, make_wheel
 from tests.faults.commands import MUTATING, Call, Ended, Running, calls, killing, tracing
-from tests.faults.labs import Bench, Memory, check, on_all, describe_failures, assert_success
+from tests.faults.labs import Bench, Memory, assert_success, check, describe_failures, on_all
 
 BETWEEN_CHECKS, CHECKS, STORIES = 4, 2, 2
 DECIDED = [f"p{number}" for number in range(3, 8)]  # no test changes their files
@@ -151,10 +151,10 @@ class Story:
 def disturb(bench: Bench, dice: random.Random) -> None:
     """Change package files in a way that does not concern decisions."""
     packages, away = bench.lab.packages, bench.root / "away"
-    places = [packages, *(packages / name for name in ("one", "two", "three"))]
-    files = [path for place in places for path in place.glob("q*")]
+    directories = [packages, *(packages / name for name in ("one", "two", "three"))]
+    files = [path for directory in directories for path in directory.glob("q*")]
     action = dice.choice(["add", "add", "replace", "move", "link", "delete", "rename", "out"])
-    target = dice.choice(places)
+    target = dice.choice(directories)
     target.mkdir(exist_ok=True)
     if action == "add" or not files:
         make = dice.choice([make_wheel, make_sdist])
@@ -189,13 +189,13 @@ def _put_back(source: str, target: str) -> None:
 
 
 def _write(
-    make: Callable[..., Path], place: Path, name: str, version: str, dice: random.Random
+    make: Callable[..., Path], directory: Path, name: str, version: str, dice: random.Random
 ) -> None:
     """Write a file elsewhere and rename it to its path, so that it is complete with a new inode."""
-    apart = place.parent.parent / "apart"
+    apart = directory.parent.parent / "apart"
     apart.mkdir(exist_ok=True)
     made = make(apart, name, version, summary=str(dice.random()))
-    made.rename(place / made.name)
+    made.rename(directory / made.name)
 
 
 @pytest.fixture(scope="module")
@@ -218,9 +218,13 @@ def kills(workplaces: list[Bench]) -> dict[str, list[Call]]:
             continue
         bench.reset("beside")
         _write(make_wheel, bench.lab.packages, "q1", "1.0", random.Random(1))
-        arguments = [bench.root / "copy.sqlite" if w == "COPY" else w for w in argv(random.Random(1))]
+        arguments = [
+            bench.root / "copy.sqlite" if w == "COPY" else w for w in argv(random.Random(1))
+        ]
         trace = bench.root / "trace"
-        assert_success(bench.run(str(arguments[0]), *arguments[1:], strace=tracing(MUTATING, trace)))
+        assert_success(
+            bench.run(str(arguments[0]), *arguments[1:], strace=tracing(MUTATING, trace))
+        )
         by_command[kind] = calls(trace, bench.root, changing=True)
     return by_command
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.labs import Bench, Memory, on_all, describe_failures, assert_success
+from tests.faults.labs import Bench, Memory, assert_success, describe_failures, on_all
 from tests.wholeness import agree
 
 _PAGE = 4096
@@ -111,10 +111,10 @@ class Rebuilds:
 
         def rebuild(bench: Bench, seed: int) -> Memory:
             bench.reset("damaged")
-            place = bench.lab.spec.state / damage.file
-            content = bytearray(place.read_bytes())
+            path = bench.lab.spec.state / damage.file
+            content = bytearray(path.read_bytes())
             damage.spoil(content, random.Random(f"{damage} {seed}"))
-            place.write_bytes(content)
+            path.write_bytes(content)
             assert_success(bench.run("rebuild"))
             agree(bench.lab)
             return bench.remembered()
@@ -131,7 +131,9 @@ def _decided(outcome: object, before: Memory) -> object:
     if not isinstance(outcome, Memory):
         return None  # reported with the files
     lost = [name for name in before.yanks if outcome.yanks.get(name) != before.yanks[name]]
-    lost += [name for name in before.statuses if outcome.statuses.get(name) != before.statuses[name]]
+    lost += [
+        name for name in before.statuses if outcome.statuses.get(name) != before.statuses[name]
+    ]
     return AssertionError("decisions are lost") if lost else None
 
 

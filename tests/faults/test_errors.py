@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import eventually
 from tests.dist import make_wheel
 from tests.faults.commands import READING, Call, Ended, calls, failing, spread, traced, tracing
-from tests.faults.labs import Bench, Memory, check, on_all, describe_failures, assert_success
+from tests.faults.labs import Bench, Memory, assert_success, check, describe_failures, on_all
 from tests.faults.test_hangs import descendants
 from tests.faults.test_kills import change_packages
 from tests.wholeness import look, package_files
@@ -98,7 +98,9 @@ def test_failing_call_is_reported(
         kept(check(bench, before), before)
 
     results = on_all(workplaces, chosen, fail)
-    assert not (failures := describe_failures(chosen, results)), f"of {len(candidates)} calls: {failures}"
+    assert not (failures := describe_failures(chosen, results)), (
+        f"of {len(candidates)} calls: {failures}"
+    )
 
 
 def explained(ended: Ended, fault: Fault) -> None:
@@ -123,8 +125,8 @@ def untouched_are_served(bench: Bench) -> None:
     for page in (bench.lab.spec.www / "simple").glob("*/index.json"):
         for file in json.loads(page.read_bytes())["files"]:
             listed[file["filename"]] = file["hashes"]["sha256"]
-    folder = package_files(bench.lab)
-    for path, sha256 in folder.items():
+    package_digests = package_files(bench.lab)
+    for path, sha256 in package_digests.items():
         name = path.rpartition("/")[2]
         if "/" not in path and not any(name.startswith(each) for each in ("p9", *TOUCHED)):
             if name == "p1-3.0.tar.gz":

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import eventually
 from tests.dist import make_sdist, make_wheel
 from tests.faults.commands import MUTATING, Call, Ended, calls, killing, spread, traced, tracing
-from tests.faults.labs import Bench, Memory, check, on_all, describe_failures, assert_success
+from tests.faults.labs import Bench, Memory, assert_success, check, describe_failures, on_all
 from tests.faults.test_hangs import descendants
 from tests.wholeness import digest, look, package_files
 
@@ -70,10 +70,10 @@ def removed(bench: Bench, after: Memory, ended: Ended) -> None:
     """Check that each file is either in the packages directory or in the trash."""
     nothing_decided(bench, after, ended)
     trash = {digest(path.read_bytes()) for path in (bench.lab.spec.state / "trash").glob("[!.]*")}
-    folder = set(package_files(bench.lab).values())
+    package_digests = set(package_files(bench.lab).values())
     for name in RELEASE:
         known = digest((bench.root / "kept" / name).read_bytes())
-        one_of((known in trash, known in folder), (True, False), (False, True))
+        one_of((known in trash, known in package_digests), (True, False), (False, True))
         assert not acknowledged(ended) or known in trash
 
 
@@ -180,7 +180,9 @@ def pruned(bench: Bench, after: Memory, ended: Ended) -> None:
     nothing_decided(bench, after, ended)
     state = bench.lab.spec.state
     remaining = [path.name for path in (*state.iterdir(), *(state / "trash").iterdir())]
-    assert not [name for name in remaining if OLD in name or name.startswith(".catalog.")], remaining
+    assert not [name for name in remaining if OLD in name or name.startswith(".catalog.")], (
+        remaining
+    )
     assert len([name for name in remaining if YOUNG in name]) == 2, remaining
     assert min(change.serial for change in bench.lab.journal()) > 25
     assert bench.lab.spec.catalog.stat().st_size < 4_000_000
@@ -196,8 +198,8 @@ def verified(bench: Bench, after: Memory, ended: Ended) -> None:
 def interrupted(bench: Bench) -> None:
     """Write the progress of a verification that is half done."""
     progress = {"indexes": ["main"], "index": "main", "path": "p3", "files": 6, "bytes": 0}
-    place = bench.lab.spec.state / "verify.json"
-    place.write_text(json.dumps(progress | {"findings": []}))
+    path = bench.lab.spec.state / "verify.json"
+    path.write_text(json.dumps(progress | {"findings": []}))
 
 
 def vanish(bench: Bench) -> None:
@@ -288,7 +290,9 @@ def test_killed_command_loses_no_acknowledged_change(workplaces: list[Bench], ve
         return ended.was_killed
 
     results = on_all(workplaces, chosen, kill)
-    assert not (failures := describe_failures(chosen, results)), f"of {len(candidates)} calls: {failures}"
+    assert not (failures := describe_failures(chosen, results)), (
+        f"of {len(candidates)} calls: {failures}"
+    )
     assert results.count(True) >= (len(chosen) - 1) * 0.8
 
 
@@ -338,7 +342,9 @@ def test_watcher_replaces_killed_examiner(workplaces: list[Bench], what: str) ->
         return was_killed
 
     results = on_all(workplaces, chosen, kill)
-    assert not (failures := describe_failures(chosen, results)), f"of {len(candidates)} calls: {failures}"
+    assert not (failures := describe_failures(chosen, results)), (
+        f"of {len(candidates)} calls: {failures}"
+    )
     assert any(results)  # the number of calls depends on timing
 
 

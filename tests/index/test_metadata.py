@@ -23,7 +23,9 @@ LINES = [
 
 
 @pytest.mark.parametrize(("fields", "name", "line"), LINES)
-def test_metadata_uses_first_value_of_single_field(fields: str, name: str, line: str | None) -> None:
+def test_metadata_uses_first_value_of_single_field(
+    fields: str, name: str, line: str | None
+) -> None:
     """The parser uses the first value of a field that may occur only once."""
     assert parse((HEAD + fields).encode()).line(name) == line
 

@@ -89,7 +89,12 @@ def test_file_name_has_project_and_version(
 ) -> None:
     """The parser reads old and new file names as pip does for a known project."""
     distribution = names.parse(filename, name)
-    assert (distribution.project, distribution.version, distribution.kind, distribution.python_version) == (
+    assert (
+        distribution.project,
+        distribution.version,
+        distribution.kind,
+        distribution.python_version,
+    ) == (
         project,
         version,
         kind,

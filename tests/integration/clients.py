@@ -120,11 +120,11 @@ class Environments:
 
         Skip the test if the client's Python is not installed; fail on any other error.
         """
-        place = self.scratch / name
-        _overlay(build(CLIENTS[name]), place / "env")
-        home = place / "home"
+        directory = self.scratch / name
+        _overlay(build(CLIENTS[name]), directory / "env")
+        home = directory / "home"
         home.mkdir()
-        return Environment(place / "env", home)
+        return Environment(directory / "env", home)
 
 
 def isolated(bin_folder: Path, home: Path, closed_port: int) -> dict[str, str]:
@@ -153,16 +153,16 @@ def build(client: Client) -> Path:
     """
     interpreter = _interpreter(client.python)
     key = hashlib.sha256(repr((client, interpreter)).encode()).hexdigest()[:8]
-    place = CACHE / "clients" / f"{client.name}-{key}"
-    marker = place / "built"
-    with locked(place.with_name(place.name + ".lock")):
+    directory = CACHE / "clients" / f"{client.name}-{key}"
+    marker = directory / "built"
+    with locked(directory.with_name(directory.name + ".lock")):
         if not marker.exists():
-            shutil.rmtree(place, ignore_errors=True)
-            _create(interpreter, client.python, place)
-            python = str(place / "bin" / "python")
+            shutil.rmtree(directory, ignore_errors=True)
+            _create(interpreter, client.python, directory)
+            python = str(directory / "bin" / "python")
             build_step(python, "-m", "pip", "install", "--upgrade", *client.requirements)
             marker.touch()
-    return place
+    return directory
 
 
 def _overlay(original: Path, place: Path) -> None:
@@ -172,10 +172,10 @@ def _overlay(original: Path, place: Path) -> None:
     """
     (packages,) = original.glob("lib/python*/site-packages")
     real = [original, original / "bin", *reversed(packages.parents[:2]), packages]
-    for folder in real:
-        own = place / folder.relative_to(original)
+    for directory in real:
+        own = place / directory.relative_to(original)
         own.mkdir(parents=True)
-        for entry in folder.iterdir():
+        for entry in directory.iterdir():
             if entry.name.startswith(FINDS_ITSELF) and entry.is_file():
                 shutil.copy2(entry, own / entry.name, follow_symlinks=False)
             elif entry not in real:
@@ -206,13 +206,13 @@ def _interpreter(version: str) -> Path:
     return Path(command)
 
 
-def _create(interpreter: Path, version: str, place: Path) -> None:
+def _create(interpreter: Path, version: str, directory: Path) -> None:
     if version == "2.7":
         virtualenv = build(VIRTUALENV) / "bin" / "python"
         options = ("--no-periodic-update", "--python", str(interpreter))
-        build_step(str(virtualenv), "-m", "virtualenv", *options, str(place))
+        build_step(str(virtualenv), "-m", "virtualenv", *options, str(directory))
     else:
-        build_step(str(interpreter), "-m", "venv", str(place))
+        build_step(str(interpreter), "-m", "venv", str(directory))
 
 
 def build_step(*command: str) -> None:

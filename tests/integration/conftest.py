@@ -35,9 +35,9 @@ def environments(built_ahead: None, tmp_path: Path) -> Iterator[Environments]:
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Packages directory of small projects, each for one rule."""
-    folder = tmp_path_factory.mktemp("packages")
-    make_projects(folder)
-    return folder
+    directory = tmp_path_factory.mktemp("packages")
+    make_projects(directory)
+    return directory
 
 
 @pytest.fixture(scope="session", params=[embedded, behind_nginx], ids=lambda form: form.__name__)

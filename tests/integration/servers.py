@@ -40,38 +40,38 @@ class Server:
 
 
 @contextmanager
-def embedded(packages: Path, folder: Path, before: Sequence[str] = ()) -> Iterator[Server]:
+def embedded(packages: Path, directory: Path, before: Sequence[str] = ()) -> Iterator[Server]:
     """Run `pyindex serve` on *packages*; yield once each file is on its page.
 
-    *folder* is for state and log; the words *before* precede the command.
+    *directory* is for state and log; the words *before* precede the command.
     """
-    port, state = free_port(), folder / "state"
+    port, state = free_port(), directory / "state"
     serve = [PYINDEX, "serve", packages, "--state", state, "--port", str(port)]
-    with running([*before, *map(str, serve)], folder / "serve.log", lambda: listens(port)):
+    with running([*before, *map(str, serve)], directory / "serve.log", lambda: listens(port)):
         server = Server(port, packages, ("--directory", packages, "--state", state))
         _wait_for_files(server)
         yield server
 
 
 @contextmanager
-def behind_nginx(packages: Path, folder: Path, before: Sequence[str] = ()) -> Iterator[Server]:
+def behind_nginx(packages: Path, directory: Path, before: Sequence[str] = ()) -> Iterator[Server]:
     """Run nginx as ``appliance.render`` configures it, before a `pyindex serve` with a spec.
 
-    Yield once each file is on its page; *folder* is for the files of both, *before* as in
+    Yield once each file is on its page; *directory* is for the files of both, *before* as in
     :func:`embedded`.
     """
-    port, path = free_port(), folder / "pyindex.yml"
+    port, path = free_port(), directory / "pyindex.yml"
     settings = {
         "url": f"http://{HOST}:{port}",
-        "state": str(folder / "state"),
+        "state": str(directory / "state"),
         "indexes": {"main": {"packages": str(packages)}},
         "server": {"port": (own_port := free_port())},
     }
     path.write_text(yaml.safe_dump(settings))
     serve = [*before, str(PYINDEX), "serve", "--spec", str(path)]
     with (
-        running(serve, folder / "serve.log", lambda: listens(own_port)),
-        serving(folder / "nginx", render.nginx(spec.load(path), HOST)),
+        running(serve, directory / "serve.log", lambda: listens(own_port)),
+        serving(directory / "nginx", render.nginx(spec.load(path), HOST)),
     ):
         server = Server(port, packages, ("--spec", path))
         _wait_for_files(server)

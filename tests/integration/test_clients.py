@@ -17,7 +17,9 @@ urlopen("{scheme}://index.invalid/")
 
 @pytest.mark.parametrize("client", ["pip-18.1-py2.7", NEWEST.name])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_client_reaches_only_this_machine(client: str, scheme: str, environments: Environments) -> None:
+def test_client_reaches_only_this_machine(
+    client: str, scheme: str, environments: Environments
+) -> None:
     """A client reaches no other machine, because its proxy refuses connections."""
     output = environments(client).run("-c", OPEN.format(scheme=scheme), code=1)
     assert "Connection refused" in output

@@ -37,18 +37,18 @@ COMPILED = (".c", ".cc", ".cpp", ".pyx")
 @pytest.fixture(scope="module")
 def upstream_files() -> Path:
     """Directory of the pinned files, fetched once by pip with this machine's settings."""
-    folder = CACHE / "galaxy-18.05-py27"
-    with locked(folder.with_name(f"{folder.name}.lock")):
-        if not folder.exists():
+    directory = CACHE / "galaxy-18.05-py27"
+    with locked(directory.with_name(f"{directory.name}.lock")):
+        if not directory.exists():
             python = build(CLIENTS[CLIENT]) / "bin" / "python"
-            unfinished = folder.with_name(f"{folder.name}.part")
+            unfinished = directory.with_name(f"{directory.name}.part")
             shutil.rmtree(unfinished, ignore_errors=True)
             build_step(
                 *(str(python), "-m", "pip", "download", "--no-deps"),
                 *("--requirement", str(LIST), "--dest", str(unfinished)),
             )
-            unfinished.rename(folder)
-    return folder
+            unfinished.rename(directory)
+    return directory
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +100,10 @@ def _environment(environments: Environments, server: Server) -> Environment:
     return environment
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+def _digests(directory: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()
+    }
 
 
 def _compiles(path: Path) -> bool:

@@ -12,7 +12,9 @@ INSTALLERS = [name for name in CLIENTS if name != "bandersnatch"]
 
 
 @pytest.mark.parametrize("client", INSTALLERS)
-def test_client_installs_newest_release_with_dependency(client: str, server: Server, environments: Environments) -> None:
+def test_client_installs_newest_release_with_dependency(
+    client: str, server: Server, environments: Environments
+) -> None:
     """A client installs the newest release with the newest matching release of its dependency."""
     installed = install(client, environments(client), f"{server.url}/simple/", "demo")
     assert installed.versions("demo", "demo_base") == ["1.1", "1.5"]

@@ -27,7 +27,9 @@ stop-on-error = true
 
 @pytest.mark.parametrize("client", ["pip-18.1-py2.7", NEWEST.name])
 @pytest.mark.parametrize("endpoint", ["/pypi", "/RPC2", ""])
-def test_pip_search_finds_summary(client: str, endpoint: str, server: Server, environments: Environments) -> None:
+def test_pip_search_finds_summary(
+    client: str, endpoint: str, server: Server, environments: Environments
+) -> None:
     """`pip search` finds a project by a word of its summary."""
     search = ("-m", "pip", "search", "--index", f"{server.url}{endpoint}")
     output = environments(client).run(*search, "fortnight")

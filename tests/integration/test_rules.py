@@ -17,7 +17,9 @@ pytestmark = pytest.mark.integration
 @pytest.mark.parametrize(
     "client", ["pip-9.0.3-py2.7", "pip-9.0.3-py3.6", "pip-20.3.4-py2.7", NEWEST.name, "uv"]
 )
-def test_client_skips_release_for_other_python(client: str, server: Server, environments: Environments) -> None:
+def test_client_skips_release_for_other_python(
+    client: str, server: Server, environments: Environments
+) -> None:
     """A client skips a release for other Python versions."""
     installed = install(client, environments(client), f"{server.url}/simple/", "choosy")
     assert installed.versions("choosy") == ["1.0"]
@@ -27,7 +29,9 @@ def test_client_skips_release_for_other_python(client: str, server: Server, envi
     "client",
     ["pip-20.3.4-py2.7", "pip-21.3.1-py3.6", "pip-22.3.1-py3.11", NEWEST.name, "uv", "poetry"],
 )
-@pytest.mark.parametrize(("requirement", "version"), [("retracted", "1.0"), ("retracted==1.1", "1.1")])
+@pytest.mark.parametrize(
+    ("requirement", "version"), [("retracted", "1.0"), ("retracted==1.1", "1.1")]
+)
 def test_client_installs_yanked_release_only_if_pinned(
     client: str, requirement: str, version: str, server: Server, environments: Environments
 ) -> None:
@@ -56,7 +60,9 @@ def test_client_installs_dotted_name(
     assert installed.versions("bar_demo") == ["1.0"]
 
 
-def test_easy_install_follows_redirect_to_normalized_name(server: Server, environments: Environments) -> None:
+def test_easy_install_follows_redirect_to_normalized_name(
+    server: Server, environments: Environments
+) -> None:
     """easy_install requests a project as spelled and follows the redirect to its page."""
     environment = environments("easy_install-py2.7")
     with tapped(server.port) as tap:
@@ -70,7 +76,8 @@ def test_easy_install_follows_redirect_to_normalized_name(server: Server, enviro
     "client", ["pip-8.1.2-py2.7", "pip-18.1-py2.7", "pip-20.3.4-py2.7", NEWEST.name, "uv"]
 )
 @pytest.mark.parametrize(
-    ("requirement", "version"), [("local-demo==1.0+cpu.1", "1.0+cpu.1"), ("local-demo", "1.0+cpu.1")]
+    ("requirement", "version"),
+    [("local-demo==1.0+cpu.1", "1.0+cpu.1"), ("local-demo", "1.0+cpu.1")],
 )
 def test_client_installs_local_version(
     client: str, requirement: str, version: str, server: Server, environments: Environments

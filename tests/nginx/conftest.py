@@ -27,12 +27,12 @@ def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pair]:
     prefix, surroundings = request.param
-    folder = tmp_path_factory.mktemp("site")
-    path = make_spec(folder, prefix)
+    directory = tmp_path_factory.mktemp("site")
+    path = make_spec(directory, prefix)
     given = spec.load(path)
     port, behind = nginx_port(given), given.server.port
     with (
         application(path, behind),
-        serving(folder / "nginx", render.nginx(given, HOST), surroundings),
+        serving(directory / "nginx", render.nginx(given, HOST), surroundings),
     ):
         yield Pair(given, Server(port, prefix), Server(behind))

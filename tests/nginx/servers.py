@@ -20,18 +20,18 @@ HOP_BY_HOP = {"date", "server", "connection", "keep-alive", "transfer-encoding"}
 NGINX = """\
 daemon off;
 {user}
-pid {folder}/pid;
-error_log {folder}/errors info;
+pid {directory}/pid;
+error_log {directory}/errors info;
 events {{}}
 http {{
     access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
     {surroundings}
-    include {folder}/site;
+    include {directory}/site;
 }}
 """
 
@@ -98,23 +98,25 @@ class Server:
         return Answer(response.status, joined, body, response.headers["Server"])
 
 
-def configuration(folder: Path, site: str, surroundings: str = "") -> list[str]:
+def configuration(directory: Path, site: str, surroundings: str = "") -> list[str]:
     """Write a complete configuration around ``site`` into a new directory; return the command."""
-    folder.mkdir()
-    (folder / "site").write_text(site)
+    directory.mkdir()
+    (directory / "site").write_text(site)
     # Otherwise workers run as another user, who cannot read pytest's directories.
     user = "user root;" if os.geteuid() == 0 else ""
-    whole = NGINX.format(user=user, folder=folder, surroundings=surroundings)
-    (folder / "nginx.conf").write_text(whole)
-    return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    whole = NGINX.format(user=user, directory=directory, surroundings=surroundings)
+    (directory / "nginx.conf").write_text(whole)
+    return ["nginx", "-p", str(directory), "-c", str(directory / "nginx.conf")]
 
 
 @contextmanager
-def serving(folder: Path, site: str, surroundings: str = "") -> Iterator[int]:
+def serving(directory: Path, site: str, surroundings: str = "") -> Iterator[int]:
     """Run nginx with ``site`` in a new directory during the context; yield its process id."""
-    command = configuration(folder, site, surroundings)
-    written = folder / "pid"  # nginx writes it once it listens
-    with running(command, folder / "log", lambda: written.exists() and written.read_text() != ""):
+    command = configuration(directory, site, surroundings)
+    written = directory / "pid"  # nginx writes it once it listens
+    with running(
+        command, directory / "log", lambda: written.exists() and written.read_text() != ""
+    ):
         yield int(written.read_text())
 
 
@@ -123,7 +125,7 @@ def application(path: Path, port: int, *binds: str) -> Iterator[None]:
     """Run the application with the spec at ``path`` on a port and on further gunicorn addresses."""
     command = [sys.executable, "-m", "gunicorn", "--workers=1", "--threads=4", "--keep-alive=75"]
     command += ["--worker-class=appliance.web.worker.Worker"]
-    command += [f"--bind={place}" for place in (f"{HOST}:{port}", *binds)]
+    command += [f"--bind={address}" for address in (f"{HOST}:{port}", *binds)]
     command += ["--no-control-socket", "appliance.wsgi"]
     log = path.with_name("gunicorn.log")
     with running(command, log, lambda: listens(port), PYINDEX_SPEC=str(path)):

@@ -47,22 +47,22 @@ class Pair:
         return "nginx" if "ETag" in names else "application"
 
 
-def make_spec(folder: Path, prefix: str = "") -> Path:
+def make_spec(directory: Path, prefix: str = "") -> Path:
     """Publish two indexes with a few files, and return the path of their spec with free ports."""
     for name in ("main/sub dir", "staging"):
-        (folder / name).mkdir(parents=True)
-    wheel = make_wheel(folder / "main/sub dir", "Foo_Bar", "1.0+local")
+        (directory / name).mkdir(parents=True)
+    wheel = make_wheel(directory / "main/sub dir", "Foo_Bar", "1.0+local")
     signature = wheel.with_name(f"{wheel.name}.asc")
     signature.write_bytes(b"-----BEGIN PGP SIGNATURE-----")
     modules = {"large": "# " + "x" * 8_000_000}
     for path in (
         wheel,
         signature,
-        make_wheel(folder / "main", "large", "1.0", modules=modules),
-        make_wheel(folder / "staging", "only-here", "1.0"),
+        make_wheel(directory / "main", "large", "1.0", modules=modules),
+        make_wheel(directory / "staging", "only-here", "1.0"),
     ):
         uploaded(path, MADE)
-    path = folder / "pyindex.yml"
+    path = directory / "pyindex.yml"
     path.write_text(
         f"url: http://{HOST}:{free_port()}{prefix}\nstate: state\n"
         f"server: {{port: {free_port()}}}\n"
@@ -79,9 +79,9 @@ def nginx_port(of: Spec) -> int:
 
 
 def load(
-    folder: Path, more: dict[str, object], tls: dict[str, str] | None, system: str | None
+    directory: Path, more: dict[str, object], tls: dict[str, str] | None, system: str | None
 ) -> Spec:
-    """Load a spec of two indexes with more keys through a file in ``folder``."""
+    """Load a spec of two indexes with more keys through a file in ``directory``."""
     nginx = more.get("nginx", {})
     assert isinstance(nginx, dict)
     data = {
@@ -91,7 +91,7 @@ def load(
         "nginx": nginx | ({"tls": tls} if tls else {}),
         **({"host": {"system": system}} if system else {}),
     }
-    path = folder / "pyindex.yml"
+    path = directory / "pyindex.yml"
     path.write_text(yaml.safe_dump(data, sort_keys=False))
     return spec.load(path)
 

@@ -48,12 +48,12 @@ def test_nginx_serves_pages_without_application(tmp_path: Path) -> None:
 class Slow:
     """Application that answers after it received ``last``, and sets an event at ``first``."""
 
-    def __init__(self, place: Path, first: bytes, last: bytes) -> None:
+    def __init__(self, path: Path, first: bytes, last: bytes) -> None:
         self.seen = threading.Event()
         self._first, self._last = first, last
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(PATIENCE)
-        self._socket.bind(str(place))
+        self._socket.bind(str(path))
         self._socket.listen()
 
     def run(self) -> None:
@@ -71,24 +71,22 @@ class Slow:
 
 @contextmanager
 def on_socket(
-    folder: Path, place: Path, surroundings: str = "", hurried: bool = False
+    directory: Path, socket_path: Path, surroundings: str = "", hurried: bool = False
 ) -> Iterator[Server]:
     """Run nginx before a Unix socket; ``hurried`` sets timeouts of one second."""
     port = free_port()
-    given = load(folder, {"url": f"http://{HOST}:{port}/x"}, None, "debian-12")
+    given = load(directory, {"url": f"http://{HOST}:{port}/x"}, None, "debian-12")
     publish(given)
-    site = render.nginx(given, HOST).replace(render.SOCKET, str(place))
+    site = render.nginx(given, HOST).replace(render.SOCKET, str(socket_path))
     if hurried:
         site = site.replace("timeout 10m", "timeout 1s").replace("timeout 2m", "timeout 1s")
-    with serving(folder / "nginx", site, surroundings):
+    with serving(directory / "nginx", site, surroundings):
         yield Server(port, host=f"{HOST}:{port}")
 
 
 @pytest.mark.parametrize("length", [{"Transfer-Encoding": "chunked"}, {"Content-Length": "10"}])
 @pytest.mark.parametrize("path", ["/x/", "/x/1-x/", "/x/legacy/", "/x/main/legacy/"])
-def test_upload_is_not_buffered(
-    tmp_path: Path, path: str, length: dict[str, str]
-) -> None:
+def test_upload_is_not_buffered(tmp_path: Path, path: str, length: dict[str, str]) -> None:
     """nginx sends the first bytes of an upload on before the client has sent the last."""
     application = Slow(tmp_path / "sock", b"first", b"last!")
     thread = threading.Thread(target=application.run)

@@ -54,17 +54,17 @@ class Https:
 
 @pytest.fixture(scope="module")
 def https(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Https]:
-    folder = tmp_path_factory.mktemp("https")
+    directory = tmp_path_factory.mktemp("https")
     address = f"127.{os.getpid() >> 16 & 0xFF}.{os.getpid() >> 8 & 0xFF}.{os.getpid() & 0xFF}"
-    tls = certificate(folder, f"IP:{address}")
+    tls = certificate(directory, f"IP:{address}")
     settings: dict[str, object] = {"url": f"https://{address}", "nginx": {"max_upload": "3m"}}
-    given = load(folder, settings, tls, "debian-12")
+    given = load(directory, settings, tls, "debian-12")
     wheel = publish(given)
-    place = folder / "app.sock"
-    site = render.nginx(given, address).replace(render.SOCKET, str(place))
+    socket_path = directory / "app.sock"
+    site = render.nginx(given, address).replace(render.SOCKET, str(socket_path))
     with (
-        application(folder / "pyindex.yml", free_port(), f"unix:{place}"),
-        serving(folder / "nginx", site),
+        application(directory / "pyindex.yml", free_port(), f"unix:{socket_path}"),
+        serving(directory / "nginx", site),
     ):
         server = Server(443, address=address, ca=tls["ca"], host=address)
         yield Https(server, f"/packages/{wheel.name}")

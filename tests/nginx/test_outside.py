@@ -73,12 +73,14 @@ def test_servers_do_not_send_replacement_of_file(tmp_path: Path, prefix: str, is
     """Neither server sends what replaces an accepted file before the next scan."""
     path = make_spec(tmp_path, prefix)
     given = spec.load(path)
-    places = {
+    directories = {
         attack: given.indexes["main"].packages / attack.__name__ / "deep" for attack in ATTACKS
     }
-    for number, place in enumerate(places.values()):
-        place.mkdir(parents=True)
-        make_wheel(place, "foo", f"1.{number}").rename(place / f"foo-1.{number}-py3-none-any.whl")
+    for number, directory in enumerate(directories.values()):
+        directory.mkdir(parents=True)
+        make_wheel(directory, "foo", f"1.{number}").rename(
+            directory / f"foo-1.{number}-py3-none-any.whl"
+        )
     update(given)
     secret = tmp_path / "secret"
     secret.write_bytes(SECRET)
@@ -87,8 +89,8 @@ def test_servers_do_not_send_replacement_of_file(tmp_path: Path, prefix: str, is
         serving(tmp_path / "nginx", render.nginx(given, HOST)),
     ):
         nginx, embedded = Server(nginx_port(given), prefix), Server(given.server.port)
-        for attack, place in places.items():
-            (file,) = place.iterdir()
+        for attack, directory in directories.items():
+            (file,) = directory.iterdir()
             url = f"/packages/{attack.__name__}/deep/{file.name}"
             content = file.read_bytes()
             for server in (nginx, embedded):

@@ -39,7 +39,9 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize(("method", "path", "status"), ELSEWHERE)
-def test_nginx_passes_other_requests_unchanged(pair: Pair, method: str, path: str, status: int) -> None:
+def test_nginx_passes_other_requests_unchanged(
+    pair: Pair, method: str, path: str, status: int
+) -> None:
     """nginx passes redirects, errors and other APIs of the application unchanged."""
     answer = pair.both(path, {"Content-Length": "0"}, method)
     assert answer.status == status
@@ -81,9 +83,7 @@ REDIRECTED = [
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(("path", "location"), REDIRECTED)
-def test_servers_send_same_redirects(
-    pair: Pair, method: str, path: str, location: str
-) -> None:
+def test_servers_send_same_redirects(pair: Pair, method: str, path: str, location: str) -> None:
     """Both servers send the same redirect, with a body of text."""
     for server in (pair.nginx, pair.application):
         answer = server.ask(path, method=method)

@@ -45,12 +45,12 @@ SPECS = {
 }
 
 
-def load(name: str, folder: Path) -> Spec:
-    """Load the spec ``name`` through a file in ``folder``."""
+def load(name: str, directory: Path) -> Spec:
+    """Load the spec ``name`` through a file in ``directory``."""
     text, system, manager, bind = SPECS[name]
     data = yaml.safe_load(text)
     server = data.get("server", {}) | {"manager": manager} | ({"bind": bind} if bind else {})
     data |= {"server": server, "host": {"system": system}}
-    path = folder / "pyindex.yml"
+    path = directory / "pyindex.yml"
     path.write_text(yaml.safe_dump(data, sort_keys=False))
     return spec.load(path)

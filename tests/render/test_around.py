@@ -27,9 +27,9 @@ nginx: {tls: {certificate: c.pem, key: k.pem, ca: ca.pem}}"""
 INDEXES = 'indexes: {main: {packages: "/srv/a b/x.y+z (1)"}, 1-x: {packages: /srv/other}}'
 
 
-def rendered(folder: Path, text: str, system: str = "debian-12") -> dict[str, str]:
+def rendered(directory: Path, text: str, system: str = "debian-12") -> dict[str, str]:
     """Return the content of a host's files by name."""
-    path = folder / "pyindex.yml"
+    path = directory / "pyindex.yml"
     state = "state: /var/lib/pyindex\nname: lab"
     path.write_text(f"{text}\n{state}\n{INDEXES}\nhost: {{system: {system}}}\n")
     files = render.files(spec.load(path))
@@ -45,9 +45,7 @@ def uncommented(text: str) -> str:
     ("text", "url", "host"),
     [(PLAIN, "http://10.1.2.3:8088/team", "10.1.2.3"), (TLS, "https://pypi.lab.example", None)],
 )
-def test_client_files_are_valid(
-    tmp_path: Path, text: str, url: str, host: str | None
-) -> None:
+def test_client_files_are_valid(tmp_path: Path, text: str, url: str, host: str | None) -> None:
     """Client files have the URL of the first index and trust the host only for plain HTTP."""
     files = rendered(tmp_path, text)
     pip = configparser.RawConfigParser()
@@ -94,7 +92,11 @@ def test_logrotate_rotates_logs_of_nginx(tmp_path: Path) -> None:
     """logrotate rotates the two logs of nginx, not those of supervisor, and signals nginx."""
     signals = tmp_path / "signals"
     waiting = subprocess.Popen(
-        ["sh", "-c", f"trap 'echo x >>{signals}' USR1; echo >{signals}; while :; do sleep 0.05; done"]
+        [
+            "sh",
+            "-c",
+            f"trap 'echo x >>{signals}' USR1; echo >{signals}; while :; do sleep 0.05; done",
+        ]
     )
     try:
         eventually(signals.exists)

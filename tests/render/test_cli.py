@@ -33,9 +33,7 @@ def test_render_writes_files_below_directory(here: Path) -> None:
     assert {path: target.stat().st_mode & 0o777 for path, target in written.items()} == expected
 
 
-def test_render_diff_shows_changes(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_render_diff_shows_changes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`pyindex render --diff` prints a unified diff and exits with 1 if a file differs."""
     main(["render", "--out", "root"])
     assert main(["render", "--diff", "--root", "root"]) == 0
@@ -82,9 +80,7 @@ def test_render_only_selects_files(
     assert {path for line in checked for path in line.split()} <= expected
 
 
-def test_render_rejects_unknown_part(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_render_rejects_unknown_part(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`pyindex render --only` rejects an unknown part and names the known ones."""
     assert main(["render", "--only", "ngnix"]) == 1
     sentence = "unknown part 'ngnix': expected base, nginx, service, or the path of one file"
@@ -293,7 +289,9 @@ def test_render_check_prints_message_of_program(
     assert 'unknown directive "listn"' in capsys.readouterr().out
 
 
-def test_render_check_reports_directive_unknown_to_systemd_219(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_render_check_reports_directive_unknown_to_systemd_219(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`pyindex render --check` reports directives unknown to systemd 219 for CentOS 7."""
     load("centos-7", here)
     own = here / "templates" / "systemd"

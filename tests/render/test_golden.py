@@ -17,10 +17,10 @@ GOLDEN = Path(__file__).parent / "golden"
 READABLE = ("debian-12", "debian-12-supervisor", "centos-7-full")
 
 
-def tree(folder: Path) -> dict[str, str]:
+def tree(directory: Path) -> dict[str, str]:
     return {
-        path.relative_to(folder).as_posix(): path.read_text()
-        for path in sorted(folder.rglob("*"))
+        path.relative_to(directory).as_posix(): path.read_text()
+        for path in sorted(directory.rglob("*"))
         if path.is_file()
     }
 
@@ -52,8 +52,8 @@ def renew() -> None:
     """Rewrite the golden trees."""
     for name in READABLE:
         shutil.rmtree(GOLDEN / name, ignore_errors=True)
-        with tempfile.TemporaryDirectory() as folder:
-            place.write(files(load(name, Path(folder))), GOLDEN / name)
+        with tempfile.TemporaryDirectory() as directory:
+            place.write(files(load(name, Path(directory))), GOLDEN / name)
 
 
 if __name__ == "__main__":

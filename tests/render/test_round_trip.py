@@ -74,8 +74,8 @@ _account = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,127}", fullmatch=True)
 
 
 def _loaded(text: str) -> Spec:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pyindex.yml"
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "pyindex.yml"
         path.write_text(text, encoding="utf-8")
         return spec.load(path)
 

@@ -90,7 +90,10 @@ def test_nginx_starts_without_ipv6(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     port = free_port()
     given = load(tmp_path, {"url": f"http://pypi:{port}"}, None, "debian-12")
-    for made, message in ((given, "Address family not supported"), (render.without_ipv6(given), "")):
+    for made, message in (
+        (given, "Address family not supported"),
+        (render.without_ipv6(given), ""),
+    ):
         site = render.nginx(made).replace(render.LOGS, str(tmp_path / "logs"))
         command = configuration(tmp_path / f"nginx-{message[:1]}", site)
         done = subprocess.run(

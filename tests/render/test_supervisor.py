@@ -62,38 +62,38 @@ def rendered(made: spec.Spec, prefix: str) -> str:
 class Supervised:
     """supervisord with the rendered programs, whose paths are all in one directory."""
 
-    def __init__(self, client: Client, folder: Path, bind: str) -> None:
-        self.folder, self._bin = folder, build(client) / "bin"
+    def __init__(self, client: Client, directory: Path, bind: str) -> None:
+        self.directory, self._bin = directory, build(client) / "bin"
         for name in ("packages", "logs", "run"):
-            (folder / name).mkdir()
+            (directory / name).mkdir()
         self._port = free_port()
-        self._socket = str(folder / "run/s") if bind == "socket" else None
+        self._socket = str(directory / "run/s") if bind == "socket" else None
         data = {
             "url": "http://pypi.lab.example",
-            "state": str(folder / "state"),
-            "indexes": {"main": {"packages": str(folder / "packages")}},
+            "state": str(directory / "state"),
+            "indexes": {"main": {"packages": str(directory / "packages")}},
             "server": {"manager": "supervisor", "bind": bind, "port": self._port},
             "host": {"system": "debian-12"},
         }
-        (folder / "pyindex.yml").write_text(yaml.safe_dump(data))
-        text = rendered(spec.load(folder / "pyindex.yml"), "/etc/supervisor")
+        (directory / "pyindex.yml").write_text(yaml.safe_dump(data))
+        text = rendered(spec.load(directory / "pyindex.yml"), "/etc/supervisor")
         for original, local in (
-            (render.SOCKET, str(folder / "run/s")),
+            (render.SOCKET, str(directory / "run/s")),
             (f"{render.RELEASE}/bin", str(BIN)),
-            (render.LOGS, str(folder / "logs")),
-            (render.SETTINGS, str(folder)),
+            (render.LOGS, str(directory / "logs")),
+            (render.SETTINGS, str(directory)),
             (f"user={render.USER}", f"user={getpass.getuser()}"),
         ):
             text = text.replace(original, local)
-        (folder / "pyindex.conf").write_text(text)
-        (folder / "supervisord.conf").write_text(AROUND.format(folder))
+        (directory / "pyindex.conf").write_text(text)
+        (directory / "supervisord.conf").write_text(AROUND.format(directory))
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Run supervisord during the context."""
         command = self._command("supervisord", "--nodaemon")
-        with (self.folder / "console").open("wb") as console:
-            process = subprocess.Popen(command, stdout=console, stderr=console, cwd=self.folder)
+        with (self.directory / "console").open("wb") as console:
+            process = subprocess.Popen(command, stdout=console, stderr=console, cwd=self.directory)
         try:
             yield
         finally:
@@ -106,7 +106,12 @@ class Supervised:
         return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
 
     def _command(self, program: str, *arguments: str) -> list[str]:
-        return [str(self._bin / program), "-c", str(self.folder / "supervisord.conf"), *arguments]
+        return [
+            str(self._bin / program),
+            "-c",
+            str(self.directory / "supervisord.conf"),
+            *arguments,
+        ]
 
     def pids(self) -> dict[str, int]:
         """Return the process ids of the running programs by name."""

@@ -33,25 +33,25 @@ SYSTEMD = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs 
 
 
 def make(
-    folder: Path,
+    directory: Path,
     system: str = "debian-12",
     bind: str | None = None,
     upload: list[str] | None = None,
-    directory: str = "/srv/pyindex",
+    base_directory: str = "/srv/pyindex",
     **server: object,
 ) -> Spec:
     data = {
         "url": "http://pypi.lab.example",
-        "state": f"{directory}/state",
+        "state": f"{base_directory}/state",
         "indexes": {
-            "main": {"packages": f"{directory}/packages", "upload": upload or []},
-            "other": {"packages": f"{directory}/other"},
+            "main": {"packages": f"{base_directory}/packages", "upload": upload or []},
+            "other": {"packages": f"{base_directory}/other"},
         },
         "server": server | ({"bind": bind} if bind else {}),
-        "backup": {"directory": f"{directory}/backup"},
+        "backup": {"directory": f"{base_directory}/backup"},
         "host": {"system": system},
     }
-    path = folder / "pyindex.yml"
+    path = directory / "pyindex.yml"
     path.write_text(yaml.safe_dump(data, allow_unicode=True))
     return spec.load(path)
 
@@ -198,7 +198,9 @@ WRITABLE = [
 
 
 @pytest.mark.parametrize(("system", "directive", "always"), WRITABLE)
-def test_only_server_with_uploads_writes_packages(system: str, directive: str, always: str, tmp_path: Path) -> None:
+def test_only_server_with_uploads_writes_packages(
+    system: str, directive: str, always: str, tmp_path: Path
+) -> None:
     """Only the server may write to a packages directory, and only one with uploads."""
     state, packages, backup = (
         f'"-/srv/pyindex/{name}"' for name in ("state", "packages", "backup")
@@ -230,14 +232,14 @@ def test_socket_unit_listens_as_in_spec(
 
 def test_units_reject_path_unsupported_by_systemd_219(tmp_path: Path) -> None:
     """Units for CentOS 7 reject a path that systemd 219 cannot read."""
-    units(make(tmp_path, directory='/srv/"a"'))
+    units(make(tmp_path, base_directory='/srv/"a"'))
     with pytest.raises(SpecError, match="cannot be written in a unit of systemd 219"):
-        units(make(tmp_path, "centos-7", directory='/srv/"a"'))
+        units(make(tmp_path, "centos-7", base_directory='/srv/"a"'))
 
 
 def test_gunicorn_accepts_command_line(tmp_path: Path) -> None:
     """gunicorn accepts the command line of the unit with the spec's workers and threads."""
-    made = make(tmp_path, directory="/srv/nowhere", workers=3, threads=5)
+    made = make(tmp_path, base_directory="/srv/nowhere", workers=3, threads=5)
     (command,) = values_of(units(made)["pyindex.service"], "ExecStart")
     program, *options = shlex.split(command)
     done = subprocess.run(

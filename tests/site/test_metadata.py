@@ -93,9 +93,7 @@ def moved_but_not_marked(lab: Lab) -> None:
     [missing, truncated, of_another_file, published_already, moved_but_not_marked],
     ids=lambda end: end.__name__,
 )
-def test_publication_resumes_after_interruption(
-    accepted: Lab, end: Callable[[Lab], None]
-) -> None:
+def test_publication_resumes_after_interruption(accepted: Lab, end: Callable[[Lab], None]) -> None:
     """The next publication completes an interrupted one, from the package file if need be."""
     end(accepted)
     publish(accepted)

@@ -179,9 +179,7 @@ def test_killed_exchange_of_pages_is_repaired(
     }
 
 
-def test_killed_removal_of_old_files_is_repaired(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_removal_of_old_files_is_repaired(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next update removes markers of a former catalog that a killed one left."""
     deleted = make_wheel(lab.packages, "gone", "1.0")
     make_wheel(lab.packages, "stays", "1.0")

@@ -4,7 +4,7 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Working directory of a test, which contains its specs; HOME and other variables are set."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/alice")

@@ -17,15 +17,15 @@ from appliance.spec import Nginx, Server, Spec, reference, schema
 from .texts import NAME, SKETCH, SMALL, URL, loaded
 
 
-def test_init_writes_valid_spec(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_writes_valid_spec(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`pyindex init` writes a spec that passes `pyindex spec check`."""
     assert main(["init"]) == 0
-    assert stat.S_IMODE((folder / "pyindex.yml").stat().st_mode) == 0o644
+    assert stat.S_IMODE((directory / "pyindex.yml").stat().st_mode) == 0o644
     assert 'then: pyindex spec check -c "pyindex.yml"' in capsys.readouterr().out
     assert main(["spec", "check"]) == 0
     assert capsys.readouterr().out == (
-        f"pyindex.yml: OK\n  pyindex, state in {folder}/state\n"
-        f"  /simple/ serves {folder}/packages\n"
+        f"pyindex.yml: OK\n  pyindex, state in {directory}/state\n"
+        f"  /simple/ serves {directory}/packages\n"
     )
 
 
@@ -52,23 +52,23 @@ def walked(data: object, key: tuple[str, ...]) -> list[tuple[tuple[str, ...], ob
     return entries
 
 
-def test_init_keeps_existing_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_keeps_existing_file(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`pyindex init` overwrites no file and no dangling link without `--force`."""
-    (folder / "mine.yml").write_text("mine")
-    (folder / "dangling.yml").symlink_to("nowhere.yml")
-    (folder / "link.yml").symlink_to("mine.yml")
+    (directory / "mine.yml").write_text("mine")
+    (directory / "dangling.yml").symlink_to("nowhere.yml")
+    (directory / "link.yml").symlink_to("mine.yml")
     for name in ("mine.yml", "dangling.yml", "link.yml"):
         assert main(["init", name]) == 1
         assert f"{name}: exists; --force writes over it" in capsys.readouterr().err
-    assert (folder / "mine.yml").read_text() == "mine"
+    assert (directory / "mine.yml").read_text() == "mine"
     assert main(["init", "link.yml", "--force"]) == 0
-    assert (folder / "link.yml").is_symlink()
+    assert (directory / "link.yml").is_symlink()
     assert main(["spec", "check", "-c", "mine.yml"]) == 0
 
 
-def test_init_replaces_file_atomically(folder: Path) -> None:
+def test_init_replaces_file_atomically(directory: Path) -> None:
     """`pyindex init` keeps the old file and leaves no other if the disk is full."""
-    (folder / "pyindex.yml").write_text("mine")
+    (directory / "pyindex.yml").write_text("mine")
     command = "import sys; from appliance.cli import main; sys.exit(main(['init', '--force']))"
     done = subprocess.run(
         [sys.executable, "-c", command],
@@ -79,13 +79,17 @@ def test_init_replaces_file_atomically(folder: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "pyindex.yml: File too large" in done.stderr
-    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("pyindex.yml", "mine")]
+    assert [(path.name, path.read_text()) for path in directory.iterdir()] == [
+        ("pyindex.yml", "mine")
+    ]
 
 
 @pytest.mark.parametrize(
     ("path", "problem"), [("/dev/null/x.yml", "Not a directory"), (".", "Is a directory")]
 )
-def test_init_reports_unwritable_path(path: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_reports_unwritable_path(
+    path: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`pyindex init` reports why it cannot write to a path."""
     assert main(["init", "--force", path]) == 1
     assert f"{path}: {problem}" in capsys.readouterr().err

@@ -173,20 +173,23 @@ def test_variable_value_is_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert spec.accounts.htpasswd == Path("/x, y: ${ROOT} # *a")
 
 
-def test_relative_path_starts_at_spec(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_path_starts_at_spec(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relative path in a spec starts at the directory of the spec file."""
-    (folder / "etc").mkdir()
-    (folder / "etc" / "p.yml").write_text("state: s\nindexes: {main: {packages: ../packages}}\n")
+    (directory / "etc").mkdir()
+    (directory / "etc" / "p.yml").write_text("state: s\nindexes: {main: {packages: ../packages}}\n")
     monkeypatch.chdir("/")
-    for path in (folder / "etc" / "p.yml", Path("/").joinpath(*folder.parts[1:], "etc", "p.yml")):
+    for path in (
+        directory / "etc" / "p.yml",
+        Path("/").joinpath(*directory.parts[1:], "etc", "p.yml"),
+    ):
         spec = load(path)
         assert (spec.state, spec.indexes["main"].packages) == (
-            folder / "etc" / "s",
-            folder / "packages",
+            directory / "etc" / "s",
+            directory / "packages",
         )
 
 
-def test_loader_reports_unreadable_file(folder: Path) -> None:
+def test_loader_reports_unreadable_file(directory: Path) -> None:
     """The loader reports a missing or irregular spec file and does not wait for a FIFO."""
     os.mkfifo("fifo")
     Path("link").symlink_to("fifo")
@@ -206,7 +209,7 @@ def test_loader_reports_unreadable_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/0"])
-def test_spec_may_be_standard_input(folder: Path, path: str) -> None:
+def test_spec_may_be_standard_input(directory: Path, path: str) -> None:
     """The loader reads a spec from a pipe that is already open."""
     command = [sys.executable, "-m", "appliance", "spec", "check", "-c", path]
     with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as checking:
@@ -214,7 +217,7 @@ def test_spec_may_be_standard_input(folder: Path, path: str) -> None:
     assert output.startswith(f"{path}: OK\n")
 
 
-def test_many_problems_are_reported(folder: Path) -> None:
+def test_many_problems_are_reported(directory: Path) -> None:
     """The loader reports each of thousands of unknown keys."""
     assert len(problems(SMALL + "".join(f"k{number}: x\n" for number in range(3000)))) == 3000
 

@@ -95,22 +95,22 @@ OVERLAPS = [
 
 @pytest.mark.parametrize(("state", "packages", "refused", "other", "got"), OVERLAPS)
 def test_spec_rejects_overlapping_directories(
-    folder: Path, state: str, packages: str, refused: str, other: str, got: str
+    directory: Path, state: str, packages: str, refused: str, other: str, got: str
 ) -> None:
     """The spec rejects overlapping directories, however they are spelled or linked."""
-    (folder / "real").mkdir()
-    (folder / "link").symlink_to("real")
-    (problem,) = problems(with_directories(state, packages).replace("CWD", str(folder)))
+    (directory / "real").mkdir()
+    (directory / "link").symlink_to("real")
+    (problem,) = problems(with_directories(state, packages).replace("CWD", str(directory)))
     sentence = f"{refused}: must not overlap {other}: {got}"
-    assert problem.partition(": ")[2] == sentence.replace("CWD", str(folder))
+    assert problem.partition(": ")[2] == sentence.replace("CWD", str(directory))
 
 
 @pytest.mark.parametrize(
     ("state", "packages"), [("s", "a b"), ("/s", "/a /ab /b/a /a-b"), ("loop/s", "loop/a")]
 )
-def test_spec_accepts_separate_directories(folder: Path, state: str, packages: str) -> None:
+def test_spec_accepts_separate_directories(directory: Path, state: str, packages: str) -> None:
     """The spec accepts directories of similar names and unreadable paths."""
-    (folder / "loop").symlink_to("loop")
+    (directory / "loop").symlink_to("loop")
     assert len(loaded(with_directories(state, packages)).indexes) == len(packages.split())
 
 

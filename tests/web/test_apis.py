@@ -125,7 +125,11 @@ def test_json_api_has_same_fields_as_packaging(lab: Lab) -> None:
         assert fields[name] == read[name]  # type: ignore[literal-required]
     assert fields["keywords"] == ",".join(read["keywords"])
     assert fields["platform"] == ",".join(read["platforms"])
-    assert (fields["maintainer"], fields["license_expression"], fields["dynamic"]) == ("", None, None)
+    assert (fields["maintainer"], fields["license_expression"], fields["dynamic"]) == (
+        "",
+        None,
+        None,
+    )
 
 
 def test_release_has_files_of_every_spelling(lab: Lab) -> None:
@@ -138,7 +142,10 @@ def test_release_has_files_of_every_spelling(lab: Lab) -> None:
     for asked, answered in (("1.0", "1.0"), ("1.0.0", "1.0.0"), ("1", "1.0"), ("v1.0.0", "1.0.0")):
         body = client.simulate_get(f"/pypi/plain/{asked}/json").json
         assert [file["filename"] for file in body["urls"]] == both
-        assert (body["info"]["version"], body["info"]["summary"]) == (answered, f"This is {answered}")
+        assert (body["info"]["version"], body["info"]["summary"]) == (
+            answered,
+            f"This is {answered}",
+        )
     body = client.simulate_get("/pypi/plain/json").json
     assert {version: len(files) for version, files in body["releases"].items()} == {
         "1.0": 1,
@@ -232,9 +239,7 @@ def test_search_ranks_names_before_summaries(client: TestClient) -> None:
     assert search(client, "nothing") == []
 
 
-def test_long_search_returns_names(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_search_returns_names(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A search that exceeds its time limit returns matches of names only."""
     monkeypatch.setattr(search_api, "_SECONDS", -1.0)
     monkeypatch.setattr(catalog_search, "_STEPS", 1)
@@ -351,9 +356,9 @@ def test_mirror_reads_projects_of_bases(tmp_path: Path) -> None:
     path.write_text(
         "state: s\nindexes: {main: {packages: m, bases: [base]}, base: {packages: b}}\n"
     )
-    for folder, name in (("m", "both"), ("m", "own"), ("b", "both"), ("b", "theirs")):
-        (tmp_path / folder).mkdir(exist_ok=True)
-        make_wheel(tmp_path / folder, name, "1.0" if folder == "m" else "2.0")
+    for directory, name in (("m", "both"), ("m", "own"), ("b", "both"), ("b", "theirs")):
+        (tmp_path / directory).mkdir(exist_ok=True)
+        make_wheel(tmp_path / directory, name, "1.0" if directory == "m" else "2.0")
     given = spec.load(path)
     update(given)
     client = TestClient(create_app(given))

@@ -145,7 +145,9 @@ MATCHES = [
 
 @pytest.mark.parametrize("url", [PAGE, WHEEL])
 @pytest.mark.parametrize(("header", "status"), MATCHES)
-def test_known_etag_gets_not_modified(client: TestClient, url: str, header: str, status: int) -> None:
+def test_known_etag_gets_not_modified(
+    client: TestClient, url: str, header: str, status: int
+) -> None:
     """A matching If-None-Match gets 304 with validators and without a body; comparison is weak."""
     whole = client.simulate_get(url)
     headers = {
@@ -195,7 +197,9 @@ MOVED = [
 
 
 @pytest.mark.parametrize(("path", "query", "location"), MOVED)
-def test_url_redirects_to_normalized_name(client: TestClient, path: str, query: str, location: str) -> None:
+def test_url_redirects_to_normalized_name(
+    client: TestClient, path: str, query: str, location: str
+) -> None:
     """GET and HEAD redirect to the normalized name with a slash, without the Host header."""
     headers = {"Host": "evil.example"}
     answer = client.simulate_get(path, query_string=query, headers=headers)
@@ -345,9 +349,7 @@ def test_single_range_is_sent(site: Site, header: str, expected_part: slice | in
         ("nonsense", 200),
     ],
 )
-def test_if_range_compares_strongly(
-    client: TestClient, validator: str, status: int
-) -> None:
+def test_if_range_compares_strongly(client: TestClient, validator: str, status: int) -> None:
     """A range is sent only if If-Range is the strong ETag or the exact date."""
     etag = client.simulate_get(WHEEL).headers["etag"]
     headers = {"Range": "bytes=1-2", "If-Range": validator.format(etag=etag)}
@@ -380,8 +382,8 @@ def test_open_file_rejects_hostile_paths(tmp_path: Path, path: str) -> None:
     """OpenFile finds no path outside the tree, no directory, no pipe and no hidden file."""
     www = tmp_path / "www"
     (www / "packages" / "sub").mkdir(parents=True)
-    for place in (tmp_path, www / "packages"):
-        (place / ".secret").write_bytes(b"secret")
+    for directory in (tmp_path, www / "packages"):
+        (directory / ".secret").write_bytes(b"secret")
     (tmp_path / "secret").write_bytes(b"secret")
     (www / "secret").write_bytes(b"open")
     (www / "loop").symlink_to("loop")

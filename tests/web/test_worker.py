@@ -39,9 +39,9 @@ def test_idle_clients_do_not_block_files(tmp_path: Path, limit: int) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[Server]:
+def alone(directory: Path) -> Iterator[Server]:
     """Run the application under gunicorn with its entry point, without nginx."""
-    path = make_spec(folder)
+    path = make_spec(directory)
     port = spec.load(path).server.port
     with application(path, port):
         yield Server(port)
