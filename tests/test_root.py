@@ -28,7 +28,7 @@ WHEEL = "foo-1.0-py2.py3-none-any.whl"
 
 
 def python() -> list[str]:
-    """Return the command of a Python that other users can run, even if sys.executable is in /root."""
+    """Return the command of a Python that other users can run."""
     for program in (sys.executable, "/usr/bin/python3"):
         script = "import sys, json; print(sys.version_info[:2])"
         try:

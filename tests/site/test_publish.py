@@ -158,7 +158,7 @@ def test_first_index_of_lineage_answers_for_project(tmp_path: Path) -> None:
 
 
 def staged(both: spec.Spec) -> tuple[list[str] | None, int]:
-    """Return the files that the index staging shows for the project "ours", and the page's serial."""
+    """Return files and serial of the project "ours" on its page in the index staging."""
     page = both.www / "staging/simple/ours/index.json"
     if not page.exists():
         return None, 0
