@@ -13,7 +13,7 @@ import pytest
 
 ROLES = Path(__file__).parent.parent / "ansible/roles"
 OWNER, OTHER_USER = "daemon", "nobody"  # instead of pyindex and of a user with a shell
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives directories away, as root may")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change owners")
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ def hidden_end(path: Path) -> None:
     path.write_bytes(bytes(100) + end)
 
 
-def a_bomb(path: Path) -> None:
+def zip_bomb(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for name, text in wheel_members().items():
             file.writestr(name, text)
@@ -212,7 +212,7 @@ def a_bomb(path: Path) -> None:
                 member.write(bytes(1 << 20))
 
 
-def a_tar_bomb(path: Path) -> None:
+def tar_bomb(path: Path) -> None:
     entry = tarfile.TarInfo("foo-1.0/zeros")
     entry.size = 1 << 30
     with gzip.open(path, "wb", compresslevel=9) as file:
@@ -221,7 +221,7 @@ def a_tar_bomb(path: Path) -> None:
             file.write(bytes(1 << 20))
 
 
-def a_header_bomb(path: Path) -> None:
+def header_bomb(path: Path) -> None:
     entry = tarfile.TarInfo("pax")
     entry.type = tarfile.XHDTYPE
     entry.size = 1 << 33
@@ -231,7 +231,7 @@ def a_header_bomb(path: Path) -> None:
             file.write(bytes(1 << 20))
 
 
-def a_liar(path: Path) -> None:
+def understated_size(path: Path) -> None:
     """Write a zip whose METADATA is larger than its directory states."""
     a_zip(path, wheel_members(METADATA + "x" * 1000))
     data = path.read_bytes()
@@ -546,10 +546,10 @@ HOSTILE = [
     _file(SDIST, tar_member("foo-1.0/../../x"), "outside its folder"),
     _file(SDIST, tar_member("foo-1.0/tests/../x"), "has .. in its path"),
     # Bombs.
-    _file(WHEEL, a_bomb, "unpacks to more than"),
-    _file(WHEEL, a_liar, "another size or checksum before its data"),
-    _file(SDIST, a_tar_bomb, "unpacks to more than"),
-    _file(SDIST, a_header_bomb, "claims to be larger"),
+    _file(WHEEL, zip_bomb, "unpacks to more than"),
+    _file(WHEEL, understated_size, "another size or checksum before its data"),
+    _file(SDIST, tar_bomb, "unpacks to more than"),
+    _file(SDIST, header_bomb, "claims to be larger"),
     # Tar headers.
     _file(SDIST, gnu_sparse, f"{DAMAGED}: a tar header cannot be read"),
     _file(SDIST, sparse, "sparse member"),

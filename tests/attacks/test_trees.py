@@ -54,7 +54,7 @@ def test_replaced_file_reveals_nothing(attacked: Target, swap: Swap) -> None:
         eventually(lambda: attacked.serves(victim))
         swap.do(victim, attacked.outside)
 
-        eventually(partial(is_gone, attacked, url, swap))
+        eventually(partial(is_unpublished, attacked, url, swap))
         stays_up(attacked, since)
         restore(victim, content)
         eventually(lambda: attacked.serves(victim))
@@ -65,7 +65,7 @@ def test_replaced_file_reveals_nothing(attacked: Target, swap: Swap) -> None:
     eventually(lambda: not attacked.page("victim"))
 
 
-def is_gone(attacked: Target, url: str, swap: Swap) -> bool:
+def is_unpublished(attacked: Target, url: str, swap: Swap) -> bool:
     """Return whether page and file are unpublished; fail if an answer has outside content."""
     try:
         answers = [attacked.get(url), attacked.get(f"{url}.metadata")]

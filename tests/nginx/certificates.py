@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 needs_openssl = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="makes certificates with openssl"
+    shutil.which("openssl") is None, reason="needs openssl"
 )
 privileged = pytest.mark.skipif(
     shutil.which("openssl") is None or os.geteuid() != 0,
-    reason="makes certificates with openssl, and listens at ports 80 and 443",
+    reason="needs openssl, and root for ports 80 and 443",
 )
 KEYS = {"rsa": ["rsa:2048"], "ecdsa": ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]}
 

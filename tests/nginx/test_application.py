@@ -106,7 +106,7 @@ def test_upload_is_not_buffered(tmp_path: Path, path: str, length: dict[str, str
     thread.join()
 
 
-@pytest.mark.parametrize("fault", ["missing", "nobody listens", "hangs"])
+@pytest.mark.parametrize("fault", ["missing", "no listener", "hangs"])
 def test_silent_application_is_503(tmp_path: Path, fault: str) -> None:
     """nginx answers 503 with a reason if the application is silent, and serves pages and files."""
     place = tmp_path / "sock"

@@ -54,8 +54,8 @@ def ask_all(server: Server, names: list[str]) -> bool:
     return whole
 
 
-@pytest.mark.parametrize("lost", ["nothing was there", "the catalog", "the state", "an index"])
-def test_servers_never_send_partial_index(tmp_path: Path, lost: str) -> None:
+@pytest.mark.parametrize("event", ["first start", "lost catalog", "lost state", "new index"])
+def test_servers_never_send_partial_index(tmp_path: Path, event: str) -> None:
     """Both servers answer 503 before the first scan, after a loss and above a base of the same
     names, until the complete index is published."""
     for name in ("team", "base"):
@@ -66,13 +66,13 @@ def test_servers_never_send_partial_index(tmp_path: Path, lost: str) -> None:
     path = tmp_path / "pyindex.yml"
     base, team = "base: {packages: base}", "team: {packages: team, bases: [base]}"
     once = [sys.executable, "-m", "appliance", "watch", "-c", str(path)]
-    given = write(path, base if lost == "an index" else f"{team}, {base}")
-    if lost != "nothing was there":
+    given = write(path, base if event == "new index" else f"{team}, {base}")
+    if event != "first start":
         with running([*once, "--once"], tmp_path / "once.log", lambda: True):
             eventually((given.www / "simple/index.html").exists)
-    if lost == "the state":
+    if event == "lost state":
         shutil.rmtree(given.state)
-    if lost == "the catalog":
+    if event == "lost catalog":
         for each in given.state.glob("catalog*"):
             each.unlink()
     given = write(path, f"{team}, {base}")
@@ -81,14 +81,14 @@ def test_servers_never_send_partial_index(tmp_path: Path, lost: str) -> None:
         serving(tmp_path / "nginx", render.nginx(given, HOST)),
     ):
         servers = [Server(nginx_port(given)), Server(given.server.port)]
-        if lost in ("nothing was there", "the state"):
+        if event in ("first start", "lost state"):
             assert [ask_all(server, NAMES[:3]) for server in servers] == [False, False]
-        if lost == "an index":  # nginx does not check bases: a publisher must run first
+        if event == "new index":  # nginx does not check bases: a publisher must run first
             assert not any(ask_all(servers[1], [name]) for name in NAMES[:3])
         note = given.www / "simple/.view"
         is_old = note.exists() and note.read_text()
         with running(once, tmp_path / "watch.log", lambda: True):
-            if lost == "an index":
+            if event == "new index":
                 eventually(lambda: not note.exists() or note.read_text() != is_old)
             eventually(lambda: all(ask_all(server, NAMES[::30]) for server in servers))
             for server in servers:

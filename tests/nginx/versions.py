@@ -56,7 +56,7 @@ def _fetch(cache_directory: Path) -> None:
     sources = Path("/etc/apt/sources.list.d/debian.sources")
     match = re.search(r"^URIs: (\S+)", sources.read_text() if sources.exists() else "", re.M)
     if match is None:
-        pytest.skip("nginx 1.18 comes from Debian 11's packages: no mirror of them is known here")
+        pytest.skip("no mirror of Debian packages for nginx 1.18")
     for name in ("lists/partial", "archives/partial"):
         (cache_directory / name).mkdir(parents=True, exist_ok=True)
     (cache_directory / "bullseye.sources").write_text(_SOURCE.format(uri=match[1]))
@@ -75,7 +75,7 @@ def _fetch(cache_directory: Path) -> None:
             command, cwd=cache_directory, capture_output=True, text=True, timeout=300
         )
         if done.returncode:
-            pytest.skip(f"nginx 1.18 cannot be had from Debian 11's packages: {done.stderr}")
+            pytest.skip(f"nginx 1.18 not available from Debian 11: {done.stderr}")
     for package in cache_directory.glob("*.deb"):
         subprocess.run(
             ["dpkg-deb", "-x", package, cache_directory / "root"], check=True, timeout=60

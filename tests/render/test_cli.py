@@ -191,7 +191,7 @@ def test_render_rejects_untrusted_templates(
     try:
         change(path)
     except PermissionError:
-        pytest.skip("only root gives files away")
+        pytest.skip("needs root to change owners")
     for command in (["render"], ["spec", "check"]):
         assert main(command) == 1
         out, err = capsys.readouterr()

@@ -84,7 +84,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="knows the system calls of x86_64")
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="needs the system calls of x86_64")
 def test_nginx_starts_without_ipv6(tmp_path: Path) -> None:
     """nginx on a host without IPv6 accepts the site made for it and rejects the default."""
     (tmp_path / "logs").mkdir()

@@ -76,7 +76,7 @@ def truncated(lab: Lab) -> None:
     os.truncate(kept(lab), 10)
 
 
-def of_another_file(lab: Lab) -> None:
+def overwritten(lab: Lab) -> None:
     kept(lab).write_bytes(b"Metadata-Version: 2.1\nName: other\n")
 
 
@@ -90,7 +90,7 @@ def moved_but_not_marked(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     "end",
-    [missing, truncated, of_another_file, published_already, moved_but_not_marked],
+    [missing, truncated, overwritten, published_already, moved_but_not_marked],
     ids=lambda end: end.__name__,
 )
 def test_publication_resumes_after_interruption(accepted: Lab, end: Callable[[Lab], None]) -> None:
@@ -199,11 +199,11 @@ def test_duplicate_leaves_no_metadata(accepted: Lab) -> None:
     assert not published(accepted, f"sub/{WHEEL}").exists()
 
 
-@pytest.mark.parametrize("lose", ["www", "catalog.sqlite", "metadata"])
-def test_metadata_is_rebuilt_after_loss(accepted: Lab, lose: str) -> None:
+@pytest.mark.parametrize("lost_part", ["www", "catalog.sqlite", "metadata"])
+def test_metadata_is_rebuilt_after_loss(accepted: Lab, lost_part: str) -> None:
     """An update rebuilds metadata after the loss of published tree, catalog or store."""
     publish(accepted)
-    path = accepted.spec.state / lose
+    path = accepted.spec.state / lost_part
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     accepted.once()
     assert is_published_once(accepted)
