@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-needs_openssl = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="needs openssl"
-)
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 privileged = pytest.mark.skipif(
     shutil.which("openssl") is None or os.geteuid() != 0,
     reason="needs openssl, and root for ports 80 and 443",
