@@ -12,7 +12,7 @@ import jsonschema
 from appliance.spec import reference, schema
 from appliance.spec.forms import RESERVED
 
-from .texts import HEAD, SKETCH, SMALL, loaded, problems, valid_in_schema, with_value
+from .texts import HEAD, SKETCH, SMALL, is_valid_in_schema, loaded, problems, with_value
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "spec.md"
 
@@ -21,12 +21,12 @@ def test_schema_is_valid() -> None:
     """The JSON Schema is valid, describes every key, and accepts the sketch of the architecture."""
     jsonschema.Draft202012Validator.check_schema(schema())
     assert all(node.get("description") for node in reference().values())
-    assert valid_in_schema(SKETCH)
-    assert valid_in_schema(with_value("server.workers", "${WORKERS}"))
-    assert valid_in_schema(with_value("server.manager", "${MANAGER}"))
-    assert not valid_in_schema(SMALL + "servr: {}\n")
-    assert not valid_in_schema(HEAD + "  a: {}\n")
-    assert not valid_in_schema("state: /state\nindexes: {}\n")
+    assert is_valid_in_schema(SKETCH)
+    assert is_valid_in_schema(with_value("server.workers", "${WORKERS}"))
+    assert is_valid_in_schema(with_value("server.manager", "${MANAGER}"))
+    assert not is_valid_in_schema(SMALL + "servr: {}\n")
+    assert not is_valid_in_schema(HEAD + "  a: {}\n")
+    assert not is_valid_in_schema("state: /state\nindexes: {}\n")
 
 
 def blocks(language: str) -> list[str]:

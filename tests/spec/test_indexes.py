@@ -8,7 +8,7 @@ import yaml
 
 from appliance.spec.forms import RESERVED
 
-from .texts import HEAD, NAME, loaded, problems, valid_in_schema
+from .texts import HEAD, NAME, is_valid_in_schema, loaded, problems
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_spec_accepts_index_name(name: str) -> None:
     """The spec accepts index names of small letters, digits and hyphens of any YAML type."""
     text = f"{HEAD}  {name}: {{packages: /a}}\n"
     assert loaded(text).root == name
-    assert valid_in_schema(text.replace(f"  {name}:", f"  '{name}':"))
+    assert is_valid_in_schema(text.replace(f"  {name}:", f"  '{name}':"))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_spec_rejects_index_name(name: str) -> None:
     text = f"{HEAD}  '{name}': {{packages: /a}}\n"
     (problem,) = problems(text)
     assert problem.endswith(f": {NAME}, got {name!r}")
-    assert not valid_in_schema(text)
+    assert not is_valid_in_schema(text)
 
 
 @pytest.mark.parametrize("name", RESERVED)
@@ -145,4 +145,4 @@ def test_spec_rejects_reserved_index_name(name: str) -> None:
     (problem,) = problems(text)
     sentence = "expected a name that is not a path of pyindex"
     assert problem == f"3: indexes.{name}: {sentence} ({', '.join(RESERVED)}), got '{name}'"
-    assert not valid_in_schema(text)
+    assert not is_valid_in_schema(text)

@@ -8,7 +8,7 @@ import pytest
 
 from appliance.spec import Accounts, Host, IndexSection, Nginx, Server, Spec, Tls
 
-from .texts import NAME, SKETCH, SMALL, URL, loaded, problems, valid_in_schema, with_value
+from .texts import NAME, SKETCH, SMALL, URL, is_valid_in_schema, loaded, problems, with_value
 
 
 def test_sketch_is_valid() -> None:
@@ -117,7 +117,7 @@ def test_spec_accepts_value(key: str, written: str, read: object, in_schema: boo
     for part in key.split("."):
         value = getattr(value, part)
     assert value == read
-    assert valid_in_schema(with_value(key, written)) is in_schema
+    assert is_valid_in_schema(with_value(key, written)) is in_schema
 
 
 DURATION = "expected a duration such as 90s, 5m, 1h30m or 14d"
@@ -231,4 +231,4 @@ def test_spec_rejects_value(key: str, written: str, sentence: str, in_schema: bo
     """The spec rejects an invalid value with line, key, expected and actual value."""
     text = with_value(key, written)
     assert problems(text) == [f"{text.count(chr(10))}: {key}: {sentence}"]
-    assert valid_in_schema(text) is not in_schema
+    assert is_valid_in_schema(text) is not in_schema
