@@ -1,4 +1,4 @@
-"""What many tests need: an index in a temporary directory."""
+"""Fixtures and helpers shared by many tests: an index in a temporary directory."""
 
 import json
 import subprocess
@@ -23,9 +23,9 @@ from appliance.spec import Spec
 from tests.dist import make_sdist, make_wheel
 
 HELPERS = ("attacks", "faults", "hosts", "integration", "nginx", "wholeness")
-pytest.register_assert_rewrite(*(f"tests.{name}" for name in HELPERS))  # what they compared shows
+pytest.register_assert_rewrite(*(f"tests.{name}" for name in HELPERS))  # readable failures
 
-# No test asserts a time: a machine may be busy with something else, for as long as it likes.
+# No test asserts a duration: the machine may be busy with other work.
 hypothesis.settings.register_profile(
     "pyindex", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -33,7 +33,7 @@ hypothesis.settings.load_profile("pyindex")
 
 
 class Lab:
-    """An index of one folder, and what a reader of its pages sees."""
+    """Index of one packages directory, with the client's view of its pages."""
 
     def __init__(self, root: Path, state: Path | None = None) -> None:
         self.packages = root / "packages"
@@ -49,12 +49,12 @@ class Lab:
         return Catalog(self.spec.catalog)
 
     def once(self, again: bool = False) -> None:
-        """Bring catalog and pages up to the folder."""
+        """Scan the packages directory once and publish."""
         update(self.spec, reread=again)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Follow the folder meanwhile."""
+        """Run a watcher in a thread during the context."""
         with watched(Watcher(self.spec)):
             yield
 
@@ -62,7 +62,7 @@ class Lab:
         return Site(self.spec).simple(self.index) / project / name
 
     def page(self, project: str) -> dict[str, Any] | None:
-        """The project's JSON page; ``None`` if there is none."""
+        """Return the project's JSON page, or ``None`` if there is none."""
         try:
             page: dict[str, Any] = json.loads(self.page_path(project).read_bytes())
         except FileNotFoundError:
@@ -70,46 +70,46 @@ class Lab:
         return page
 
     def files(self, project: str) -> list[str]:
-        """The names of the files on a project's page."""
+        """Return the file names on a project's page."""
         page = self.page(project)
         return [] if page is None else [file["filename"] for file in page["files"]]
 
     def projects(self) -> list[str]:
-        """The names on the project list."""
+        """Return the names on the project list."""
         listed = json.loads((Site(self.spec).simple(self.index) / "index.json").read_bytes())
         return [project["name"] for project in listed["projects"]]
 
     def served(self, path: str) -> bytes:
-        """What who fetches a package file gets; FileNotFoundError if it may not be fetched."""
+        """Return the bytes that a client gets; raise FileNotFoundError if it gets none."""
         if not Site(self.spec).is_accepted(self.index, path):
             raise FileNotFoundError(path)
         return (self.packages / path).read_bytes()
 
     def metadata(self, path: str) -> bytes:
-        """Its metadata (PEP 658), likewise."""
+        """Return published core metadata (PEP 658); raise FileNotFoundError without any."""
         if not Site(self.spec).is_accepted(self.index, path):
             raise FileNotFoundError(path)
         return Path(Site(self.spec).metadata(self.index, path)).read_bytes()
 
     def accepted(self) -> set[str]:
-        """The paths of all that may be fetched."""
+        """Return the paths of all files that a client may fetch."""
         top = Path(Site(self.spec).marker(self.index, ""))
         return {str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
 
     def refused(self) -> dict[str, str]:
-        """Paths of refused files, with the reasons."""
+        """Return the reasons of rejections by path."""
         with self.catalog.read() as reader:
             return {refusal.path: refusal.reason for refusal in reader.rejections(self.index)}
 
     def journal(self) -> list[Change]:
-        """The changes; the first line, which says where serials begin, is none."""
+        """Return the changes without the first line, which only defines the first serial."""
         with self.catalog.read() as reader:
             return [change for change in reader.changes(0) if change.action != "begun"]
 
 
 @contextmanager
 def watched(watching: Watcher) -> Iterator[None]:
-    """Run it in a thread meanwhile."""
+    """Run the watcher in a thread during the context."""
     thread = threading.Thread(target=watching.run)
     thread.start()
     try:
@@ -120,7 +120,7 @@ def watched(watching: Watcher) -> Iterator[None]:
 
 
 def scanned(of: Spec) -> None:
-    """Note that all of its indexes were scanned in full, as a watcher does."""
+    """Mark all indexes as scanned in full, as a watcher does."""
     for name in of.indexes:
         Catalog(of.catalog).set_mark(scan_mark(of, name), 1)
 
@@ -132,7 +132,7 @@ def lab(tmp_path: Path) -> Lab:
 
 @pytest.fixture
 def foo(lab: Lab) -> Lab:
-    """An index with two releases of foo."""
+    """Index with two releases of foo."""
     make_wheel(lab.packages, "foo", "1.0")
     make_sdist(lab.packages, "foo", "1.0")
     make_wheel(lab.packages, "foo", "2.0")
@@ -142,21 +142,20 @@ def foo(lab: Lab) -> Lab:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of four megabytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
+    """Mount point of a tmpfs of 4 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
     if subprocess.run(command, check=False, capture_output=True).returncode != 0:
         pytest.skip("needs the right to mount a tmpfs")
     try:
-        yield place
+        yield disk
     finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def eventually(condition: Callable[[], object], seconds: float = 240) -> None:
-    """Wait until ``condition`` holds; fail after far more time than it should take, on a machine
-    however busy."""
+    """Wait until ``condition`` holds; fail after a time that suffices even on a busy machine."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not happen"

@@ -1,4 +1,4 @@
-"""Wheels and sdists made with the standard library alone, so that tests need no registry."""
+"""Wheels and sdists, built with the standard library so that tests need no registry."""
 
 import base64
 import hashlib
@@ -26,8 +26,8 @@ def make_wheel(
 ) -> Path:
     """Write ``<name>-<version>-py2.py3-none-any.whl`` and return its path.
 
-    *modules* maps module names to source; by default one module, named as the project, knows its
-    ``__version__``. Members are stored, so the file is as large as its modules.
+    *modules* maps module names to source; by default one module, named as the project, defines
+    ``__version__``. Members are stored uncompressed, so the file is as large as its modules.
     """
     stem = re.sub(r"[-_.]+", "_", name) + "-" + version
     info = f"{stem}.dist-info"
@@ -87,7 +87,7 @@ def uploaded(path: Path, when: str) -> Path:
 
 
 def _settled(path: Path) -> Path:
-    """Date the file back, as copying with times kept does: a fresh one is looked at twice."""
+    """Set an old mtime, because the scanner examines recently modified files twice."""
     time = datetime(*MADE).timestamp()
     os.utime(path, (time, time))
     return path

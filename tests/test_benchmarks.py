@@ -1,4 +1,4 @@
-"""The benchmarks' own parts: what they make, what they read, what they print. No figure."""
+"""Parts of the benchmarks: corpora, parsers, reports, servers; no measurement."""
 
 import http.client
 import sys
@@ -32,8 +32,8 @@ Transfer/sec:    478.20MB
 """
 
 
-def test_small_corpus_is_valid_wheels(tmp_path: Path) -> None:
-    """Twenty files are twenty wheels whose names and metadata agree, the probe of 10 kB first."""
+def test_small_corpus_has_valid_wheels(tmp_path: Path) -> None:
+    """The small corpus has valid wheels of matching names and metadata, with the probe of 10 kB."""
     files = sorted(corpus.small(tmp_path, 20).iterdir())
     assert len(files) == 20
     for file in files:
@@ -50,8 +50,8 @@ def test_small_corpus_is_valid_wheels(tmp_path: Path) -> None:
     assert (tmp_path / files[0].parent / probe).stat().st_size == corpus.PROBE_SIZE
 
 
-def test_small_corpus_is_the_same_every_time(tmp_path: Path) -> None:
-    """Two machines measure the same bytes, and a corpus that is there is not made again."""
+def test_small_corpus_is_reproducible(tmp_path: Path) -> None:
+    """The small corpus has the same bytes each time, and an existing one is not rewritten."""
     first, second = (corpus.small(tmp_path / each, 20) for each in "ab")
     contents = [{file.name: file.read_bytes() for file in d.iterdir()} for d in (first, second)]
     assert contents[0] == contents[1]
@@ -60,7 +60,7 @@ def test_small_corpus_is_the_same_every_time(tmp_path: Path) -> None:
 
 
 def test_releases_have_one_large_project() -> None:
-    """A thousand files are one project of 300, the probe, and projects of ten."""
+    """The releases of a thousand files are one project of 300, the probe, and projects of ten."""
     sizes = Counter(project for project, _ in corpus.releases(1000))
     assert sizes.total() == 1000
     assert sizes[corpus.MANY_PROJECT] == 300
@@ -69,14 +69,14 @@ def test_releases_have_one_large_project() -> None:
 
 
 def test_large_corpus_is_incompressible(tmp_path: Path) -> None:
-    """A large wheel is stored bytes that no two wheels share."""
+    """The large corpus has wheels of stored bytes that no two of them share."""
     files = sorted(corpus.large(tmp_path, 2, 1).iterdir())
     assert [file.stat().st_size > corpus.MEBI for file in files] == [True, True]
     assert files[0].read_bytes()[200:300] != files[1].read_bytes()[200:300]
 
 
-def test_wrk_output_is_read() -> None:
-    """Rates are per second and latencies in milliseconds, whatever unit wrk chose."""
+def test_wrk_output_is_parsed() -> None:
+    """The parser returns rates per second and latencies in milliseconds from any unit."""
     assert parse(WRK) == Sample(122587.33, 478.20 * 1024**2, 0.211, 3.05)
 
 
@@ -84,14 +84,14 @@ def test_wrk_output_is_read() -> None:
     "line",
     ["  Socket errors: connect 0, read 3, write 0, timeout 0", "  Non-2xx or 3xx responses: 12"],
 )
-def test_failed_requests_are_no_figure(line: str) -> None:
-    """A run with failed requests measures nothing."""
+def test_parser_rejects_failed_requests(line: str) -> None:
+    """The parser raises an error for a run with failed requests."""
     with pytest.raises(LoadError, match=line.strip()):
         parse(f"{WRK}{line}\n")
 
 
-def test_ratio_is_of_neighbours() -> None:
-    """A slow minute of the machine that hits both sides does not change the ratio."""
+def test_ratio_compares_neighbouring_runs() -> None:
+    """The ratio compares neighbouring runs, so a slow minute of the machine does not change it."""
     assert ratio([90, 45, 9], [100, 50, 10]) == pytest.approx(0.9)
 
 
@@ -100,7 +100,7 @@ def test_ratio_is_of_neighbours() -> None:
     [(0.9671, "0.967"), (12.34, "12.3"), (99.96, "100"), (104512.4, "104,512"), (0, "0")],
 )
 def test_numbers_have_three_digits(value: float, text: str) -> None:
-    """A table shows three significant digits, and no exponent."""
+    """A number in a table has three significant digits and no exponent."""
     assert number(value) == text
 
 
@@ -118,7 +118,7 @@ def _report() -> Report:
 
 
 def test_report_prints_tables() -> None:
-    """Figures stand in one table a group, with their goals and whether they are met."""
+    """A report prints one table for each group, with goals and whether they are met."""
     assert _report().markdown() == (
         "- machine: 2 cores\n"
         "\n"
@@ -140,24 +140,24 @@ def test_report_prints_tables() -> None:
     )
 
 
-def test_report_is_kept_as_json(tmp_path: Path) -> None:
-    """What was saved is loaded again, goals and all."""
+def test_report_loads_saved_json(tmp_path: Path) -> None:
+    """A report loads its saved JSON, goals included."""
     _report().save(tmp_path / "deep" / "run.json")
     assert Report.load(tmp_path / "deep" / "run.json") == _report()
 
 
 def test_growth_compares_most_files_with_fewest() -> None:
-    """What must not grow is one figure: how many times as much at the largest size."""
+    """Growth is the ratio of a figure at the largest size to that at the smallest."""
     steady = {
         ("Memory", "worker"): Goal("at most", 1.1),
         ("Files", "10 kB wheel"): Goal("at most", 1),
     }
-    (found,) = growth(_report().figures, steady)
-    assert (found.value, found.unit, found.verdict) == (1.5, "of that at 1,000", "NOT MET")
+    (figure,) = growth(_report().figures, steady)
+    assert (figure.value, figure.unit, figure.verdict) == (1.5, "of that at 1,000", "NOT MET")
 
 
-def test_server_is_ended(tmp_path: Path) -> None:
-    """A server answers inside the block, and neither it nor its children are there after it."""
+def test_server_ends_with_context(tmp_path: Path) -> None:
+    """A server answers during the context and is ended after it."""
     (tmp_path / "page").write_text("one page")
     port = free_port()
     command = [
@@ -177,8 +177,8 @@ def test_server_is_ended(tmp_path: Path) -> None:
         http.client.HTTPConnection(HOST, port, timeout=5).request("GET", "/page")
 
 
-def test_server_that_fails_says_why(tmp_path: Path) -> None:
-    """A server that ends at once is an error that carries what it wrote."""
+def test_failed_server_reports_output(tmp_path: Path) -> None:
+    """A server that ends at once raises an error with its output."""
     command = [sys.executable, "-c", "raise SystemExit('no such folder')"]
     with (
         pytest.raises(servers.ServerError, match="no such folder"),

@@ -1,4 +1,4 @@
-"""What root makes and removes on a host: never by a way that somebody else may turn."""
+"""Directories that root creates and removes on a host, safe from other users."""
 
 import json
 import os
@@ -12,23 +12,23 @@ from pathlib import Path
 import pytest
 
 ROLES = Path(__file__).parent.parent / "ansible/roles"
-OWNER, STRANGER = "daemon", "nobody"  # in the place of pyindex, and of somebody with a shell
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives directories away, as root may")
+OWNER, OTHER_USER = "daemon", "nobody"  # instead of pyindex and of a user with a shell
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change owners")
 
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """A directory in which only root writes, all the way from /."""
+    """Directory below /opt in which only root can write."""
     with tempfile.TemporaryDirectory(prefix="pyindex-test-", dir="/opt") as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
 def provide(root: Path, path: Path, kind: str = "state") -> tuple[str, str]:
-    """What is said of a directory, on both ways."""
-    wanted = json.dumps([{"path": str(path), "kind": kind, "owner": OWNER, "mode": "2775"}])
+    """Run the role's script for a directory; return standard output and standard error."""
+    request = json.dumps([{"path": str(path), "kind": kind, "owner": OWNER, "mode": "2775"}])
     script = ROLES / "base/files/directories.py"
-    command = [sys.executable, str(script), wanted, str(root / "made")]
+    command = [sys.executable, str(script), request, str(root / "made")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode == 0) is (done.stderr == "")
     assert "Traceback" not in done.stderr
@@ -40,54 +40,54 @@ def made(root: Path) -> list[str]:
 
 
 def of(path: Path) -> tuple[str, int]:
-    found = path.stat()
-    return pwd.getpwuid(found.st_uid).pw_name, found.st_mode & 0o7777
+    status = path.stat()
+    return pwd.getpwuid(status.st_uid).pw_name, status.st_mode & 0o7777
 
 
-def give(path: Path, user: str = STRANGER) -> None:
+def give(path: Path, user: str = OTHER_USER) -> None:
     os.chown(path, pwd.getpwnam(user).pw_uid, -1)
 
 
 @pytest.mark.parametrize("kind", ["state", "packages"])
-def test_a_directory_is_made(root: Path, kind: str) -> None:
-    """With the parents, which are root's; written down as made; and left alone from then on."""
-    place = root / "a b/c/it's"
-    assert provide(root, place, kind) == (f"made {place}", "")
-    assert (of(place), of(place.parent)) == ((OWNER, 0o2775), ("root", 0o755))
-    assert made(root) == [str(place)]
-    assert provide(root, place, kind) == ("", "")
-    place.chmod(0o700)
-    assert provide(root, place, kind) == (f"changed {place}", "")
-    assert made(root) == [str(place)]
+def test_script_creates_directory(root: Path, kind: str) -> None:
+    """The script creates and records a directory, and later only corrects its mode."""
+    directory = root / "a b/c/it's"
+    assert provide(root, directory, kind) == (f"made {directory}", "")
+    assert (of(directory), of(directory.parent)) == ((OWNER, 0o2775), ("root", 0o755))
+    assert made(root) == [str(directory)]
+    assert provide(root, directory, kind) == ("", "")
+    directory.chmod(0o700)
+    assert provide(root, directory, kind) == (f"changed {directory}", "")
+    assert made(root) == [str(directory)]
 
 
 @pytest.mark.parametrize("kind", ["state", "packages"])
-def test_an_empty_disk_is_taken(root: Path, kind: str) -> None:
-    """A directory of root's that holds nothing; it is not removed later, for it was there."""
+def test_script_takes_empty_directory_of_root(root: Path, kind: str) -> None:
+    """The script gives an empty directory of root to the owner without recording it as created."""
     (root / "disk/lost+found").mkdir(parents=True)
     assert provide(root, root / "disk", kind) == (f"changed {root / 'disk'}", "")
     assert (of(root / "disk"), made(root)) == ((OWNER, 0o2775), [])
 
 
-@pytest.mark.parametrize("user", ["root", STRANGER])
-def test_what_is_somebody_s_stays_so(root: Path, user: str) -> None:
-    """Packages are served from where they are; a state of `/var` is refused, and not taken."""
-    place = root / "var"
-    place.mkdir()
-    (place / "log").touch()
-    give(place, user)
-    before = of(place)
-    assert provide(root, place, "packages") == ("", "")
-    out, err = provide(root, place)
+@pytest.mark.parametrize("user", ["root", OTHER_USER])
+def test_script_keeps_directory_in_use(root: Path, user: str) -> None:
+    """The script keeps packages of another user and rejects a state directory in use."""
+    directory = root / "var"
+    directory.mkdir()
+    (directory / "log").touch()
+    give(directory, user)
+    before = of(directory)
+    assert provide(root, directory, "packages") == ("", "")
+    out, err = provide(root, directory)
     assert out == ""
     assert err.startswith(
-        f"{place}: is there with something in it, and not of {OWNER}; say another"
+        f"{directory}: is there with something in it, and not of {OWNER}; say another"
     )
-    assert (of(place), made(root)) == (before, [])
+    assert (of(directory), made(root)) == (before, [])
 
 
-def test_links_of_root_s_are_followed(root: Path) -> None:
-    """As an operator has them: /srv on another disk."""
+def test_script_follows_links_of_root(root: Path) -> None:
+    """The script follows symbolic links of root, such as /srv on another disk."""
     (root / "disk").mkdir()
     (root / "srv").symlink_to("disk")
     (root / "disk/more").symlink_to(root / "disk/away")
@@ -95,19 +95,19 @@ def test_links_of_root_s_are_followed(root: Path) -> None:
     assert of(root / "disk/away/packages") == (OWNER, 0o2775)
 
 
-def test_links_of_others_are_not(root: Path) -> None:
-    """Where a stranger writes, root makes nothing and gives nothing away, wherever a link leads."""
+def test_script_rejects_links_of_other_users(root: Path) -> None:
+    """The script creates nothing where another user can write, wherever a symbolic link leads."""
     home, target = root / "home", root / "etc"
     home.mkdir()
     target.mkdir()
     give(home)
     for name in ("link", "deep"):
         (home / name).symlink_to(target)
-    for place in (home / "link", home / "deep/inside", home / "new"):
-        out, err = provide(root, place)
+    for path in (home / "link", home / "deep/inside", home / "new"):
+        out, err = provide(root, path)
         assert out == ""
         assert (
-            f"make it: install -d -o {OWNER} -g {OWNER} -m 2775 {place}" in err or "is there" in err
+            f"make it: install -d -o {OWNER} -g {OWNER} -m 2775 {path}" in err or "is there" in err
         )
     assert (of(target), list(target.iterdir()), (home / "new").exists()) == (
         ("root", 0o755),
@@ -117,12 +117,12 @@ def test_links_of_others_are_not(root: Path) -> None:
     shared = root / "shared"
     shared.mkdir()
     shared.chmod(0o1777)
-    assert provide(root, shared / "state")[1] == ""  # made by its owner, who may
+    assert provide(root, shared / "state")[1] == ""  # created by its owner, who may write there
     assert of(shared / "state")[0] == OWNER
 
 
-def test_the_owner_makes_what_is_in_his_own(root: Path) -> None:
-    """Copies below the state: made by the user, so that no link leads root away."""
+def test_owner_creates_directory_below_state(root: Path) -> None:
+    """The script creates directories below the state as its owner, safe from links."""
     state = root / "state"
     provide(root, state)
     assert provide(root, state / "backups") == (f"made {state / 'backups'}", "")
@@ -134,14 +134,14 @@ def test_the_owner_makes_what_is_in_his_own(root: Path) -> None:
     assert of(root / "etc") == ("root", 0o755)
 
 
-def test_files_of_root_s_go_where_only_root_writes(root: Path) -> None:
-    """A key of TLS is not written where somebody could turn it elsewhere."""
+def test_script_rejects_key_directory_of_others(root: Path) -> None:
+    """The script rejects a directory for TLS keys to which others than root can write."""
     (root / "tls").mkdir(mode=0o700)
     assert provide(root, root / "tls", "above") == ("", "")
     assert of(root / "tls") == ("root", 0o700)
     give(root / "tls")
-    for place in (root / "tls", root / "tls/deeper"):
-        assert "others than root write to" in provide(root, place, "above")[1]
+    for path in (root / "tls", root / "tls/deeper"):
+        assert "others than root write to" in provide(root, path, "above")[1]
 
 
 NAMES = (
@@ -172,7 +172,7 @@ OURS = (
 
 @pytest.fixture
 def host(root: Path) -> Path:
-    """A host whose files the play has placed and removed, with what it left for this."""
+    """Host directory with the files that the play installed, and its record of directories."""
     for name in (*NAMES, *(str(Path(name).parent) for name in OURS)):
         (root / name).mkdir(parents=True, exist_ok=True)
     for name in OURS:
@@ -192,38 +192,38 @@ def files(host: Path) -> set[str]:
     return {str(path.relative_to(host)) for path in host.rglob("*") if not path.is_dir()}
 
 
-def test_all_of_ours_is_removed(host: Path) -> None:
-    """But not package files and catalog, unless that is asked for."""
+def test_uninstall_removes_installed_files(host: Path) -> None:
+    """The uninstall script removes all files of the play except package files and catalog."""
     assert "left" not in uninstall(host)
     assert files(host) == {"srv/packages/x.whl"}
     assert not any((host / name).exists() for name in ("opt/pyindex", "etc/pyindex", "run/pyindex"))
     assert uninstall(host) == ""
 
 
-def test_what_is_not_ours_stays(host: Path) -> None:
-    """What others put beside it, a program of that name, what a link leads to; all is told."""
-    theirs = {
+def test_uninstall_keeps_files_of_others(host: Path) -> None:
+    """The uninstall script keeps and reports other files and follows no link."""
+    others = {
         *("opt/pyindex/notes", "opt/pyindex/releases/mine/x", "opt/pyindex/releases/1.0-zzz/x"),
         *("opt/pyindex/python-mine/x", "etc/pyindex/htpasswd", "etc/pyindex/tls/key.pem"),
         *("var/log/pyindex/mine", "usr/local/bin/pyindex", "elsewhere/x"),
     }
     (host / "usr/local/bin/pyindex").unlink()
-    for name in theirs:
+    for name in others:
         (host / name).parent.mkdir(parents=True, exist_ok=True)
         (host / name).touch()
     (host / "opt/pyindex/releases/2-0123456789ab").symlink_to(host / "elsewhere")
-    said = uninstall(host)
-    assert files(host) == theirs | {"srv/packages/x.whl"}
+    output = uninstall(host)
+    assert files(host) == others | {"srv/packages/x.whl"}
     for name in ("opt/pyindex", "etc/pyindex", "var/log/pyindex"):
-        assert f"left {host / name}: it has something in it" in said
+        assert f"left {host / name}: it has something in it" in output
 
 
-def test_only_directories_that_the_play_made_are_removed(host: Path) -> None:
-    """With `state: /var/lib` that would be much; what was there before the play is told."""
+def test_uninstall_removes_only_directories_of_play(host: Path) -> None:
+    """The uninstall script removes only directories of the play and reports others."""
     (host / "var/lib/x/y").touch()
-    said = uninstall(host, "/srv/packages", "/var/lib", "/var/lib/pyindex", "/srv")
+    output = uninstall(host, "/srv/packages", "/var/lib", "/var/lib/pyindex", "/srv")
     assert not (host / "srv/packages").exists()
     assert (host / "var/lib/x/y").exists()
-    assert f"removed {host}/srv/packages\n" in said
-    assert f"left {host}/var/lib: it was there before the first play\n" in said
-    assert f"left {host}/srv: it was there before the first play\n" in said
+    assert f"removed {host}/srv/packages\n" in output
+    assert f"left {host}/var/lib: it was there before the first play\n" in output
+    assert f"left {host}/srv: it was there before the first play\n" in output

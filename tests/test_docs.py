@@ -1,4 +1,7 @@
-"""What is written twice is compared. ``python -m tests.test_docs`` renews the page of commands."""
+"""Documentation compared with the code.
+
+``python -m tests.test_docs`` renews the page of commands.
+"""
 
 import argparse
 import re
@@ -18,7 +21,7 @@ COMMANDS = ROOT / "docs" / "reference" / "commands.md"
 
 
 def verbs(top: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Each command with its parser, those of two words too."""
+    """Yield each command with its parser, subcommands included."""
     for action in top._actions:
         if isinstance(action, argparse._SubParsersAction):
             for word, below in action.choices.items():
@@ -31,7 +34,7 @@ VERBS = dict(verbs(parser(), "pyindex"))
 
 
 def reference() -> str:
-    """docs/reference/commands.md, from the parsers."""
+    """Return docs/reference/commands.md, made from the parsers."""
     lines = ["# Commands", "", "Written by `python -m tests.test_docs`, from the code.", ""]
     for name, command in VERBS.items():
         lines += [
@@ -57,14 +60,14 @@ def spelling(action: argparse.Action) -> str:
     return ", ".join(action.option_strings) + value
 
 
-def test_the_reference_is_that_of_the_code() -> None:
-    """docs/reference/commands.md says what the parsers say."""
+def test_command_reference_matches_parsers() -> None:
+    """The command reference matches the parsers."""
     assert COMMANDS.read_text() == reference(), "run: python -m tests.test_docs"
 
 
 @pytest.mark.parametrize("name", VERBS)
-def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """--help works, and each argument is explained."""
+def test_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command has help and explains each argument."""
     with pytest.raises(SystemExit) as ended:
         main([*name.split()[1:], "--help"])
     assert ended.value.code == 0
@@ -74,8 +77,8 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("name", sorted({" ".join(name.split()[:2]) for name in VERBS}))
-def test_every_command_stands_in_the_readme(name: str) -> None:
-    """Who reads the README learns what there is."""
+def test_readme_names_command(name: str) -> None:
+    """The README names each command."""
     assert f"`{name}`" in (ROOT / "README.md").read_text()
 
 
@@ -84,23 +87,23 @@ def pages() -> list[Path]:
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    """A link to another page of ours names a file that is there."""
+def test_links_between_pages_exist(page: Path) -> None:
+    """Each link to another page names an existing file."""
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands_in_the_docs_can_be_parsed(page: Path) -> None:
-    """Each `pyindex ...` line of an example is one that the command line takes."""
+def test_documented_commands_parse(page: Path) -> None:
+    """The parser accepts each `pyindex ...` line of an example."""
     example = r"^(?:    |\$ )(?:\.venv/bin/)?pyindex (.*?)(?: *[#>].*)?$"
     for line in re.findall(example, page.read_text(), re.MULTILINE):
         parser().parse_args(shlex.split(line))
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_every_file_of_a_host_is_in_the_table(name: str, tmp_path: Path) -> None:
-    """docs/reference/host.md names each file that is placed, its mode and its owner."""
+def test_host_reference_lists_rendered_files(name: str, tmp_path: Path) -> None:
+    """The host reference lists each rendered file with mode and owner."""
     text = (ROOT / "docs" / "reference" / "host.md").read_text()
     for file in files(load(name, tmp_path)):
         owner = file.owner if file.group == "root" else f"{file.owner}:{file.group}"
@@ -108,8 +111,8 @@ def test_every_file_of_a_host_is_in_the_table(name: str, tmp_path: Path) -> None
         assert row in text or file.path == "/etc/supervisord.d/pyindex.ini", row
 
 
-def test_the_spec_of_a_host_is_one() -> None:
-    """The first spec of docs/guides/host.md is valid, and that of the example inventory."""
+def test_host_guide_has_spec_of_example_inventory() -> None:
+    """The host guide shows the spec of the example inventory in ten lines at most."""
     (shown,) = re.findall(
         "^```yaml\n(.*?)^```$", (ROOT / "docs/guides/host.md").read_text(), re.M | re.S
     )

@@ -1,4 +1,4 @@
-"""`/health` and `pyindex status` tell the truth: what the watcher has trouble with is in both."""
+"""Health and status: both report the problems of the watcher."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ WHEEL = "foo-1.0-py2.py3-none-any.whl"
 
 @contextmanager
 def watcher(lab: Lab, *before: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The real program, after the words ``before``."""
+    """Run `pyindex watch` as a process, after the words ``before``."""
     command = [*before, sys.executable, "-m", "appliance", "watch", str(lab.packages)]
     with subprocess.Popen([*command, "--state", str(lab.spec.state)]) as process:
         try:
@@ -44,12 +44,12 @@ def watcher(lab: Lab, *before: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def problems(lab: Lab) -> list[str]:
-    found: list[str] = status(lab.spec)["problems"]
-    return found
+    reported: list[str] = status(lab.spec)["problems"]
+    return reported
 
 
 def asked(lab: Lab) -> tuple[int, str]:
-    """What `/health` answers, in short."""
+    """Return status code and status of a health request."""
     answer = TestClient(create_app(lab.spec)).simulate_get("/health")
     return answer.status_code, answer.json["status"]
 
@@ -60,21 +60,21 @@ def code(lab: Lab) -> int:
 
 @pytest.fixture
 def running(lab: Lab) -> Iterator[Lab]:
-    """An index that is served and watched, and is well."""
+    """Index that is served and watched, without problems."""
     make_wheel(lab.packages, "foo", "1.0")
     with lab.watched():
         eventually(lambda: health(lab.spec, lab.catalog).status == "ok")
         yield lab
 
 
-def test_what_is_well_is_told_so(running: Lab) -> None:
-    """200, `ok`, exit code 0."""
+def test_healthy_index_is_ok(running: Lab) -> None:
+    """Health answers 200 with `ok`, and the status command exits with 0."""
     assert asked(running) == (200, "ok")
     assert code(running) == 0
 
 
-def test_a_folder_that_goes_is_failing(running: Lab) -> None:
-    """No file can be fetched: 503, until it is back."""
+def test_missing_packages_directory_is_failing(running: Lab) -> None:
+    """Health answers 503 while the packages directory is missing."""
     away = running.packages.with_name("away")
     running.packages.rename(away)
     eventually(lambda: asked(running) == (503, "failing"))
@@ -84,8 +84,8 @@ def test_a_folder_that_goes_is_failing(running: Lab) -> None:
     eventually(lambda: asked(running) == (200, "ok"))
 
 
-def test_a_bug_is_told_and_got_over(running: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is raised while a folder is followed: the watcher lives, and says what it was."""
+def test_watcher_survives_exception(running: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watcher reports an exception during a scan and recovers from it."""
 
     def fail(*_arguments: object) -> None:
         raise ZeroDivisionError("as tested")
@@ -100,10 +100,10 @@ def test_a_bug_is_told_and_got_over(running: Lab, monkeypatch: pytest.MonkeyPatc
     eventually(lambda: asked(running) == (200, "ok"))
 
 
-def test_a_bug_that_one_file_brings_out_stops_no_other(
+def test_exception_of_one_file_does_not_block_others(
     running: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rest comes in, by event and by a scan, and what it was is told."""
+    """The watcher and the scanner report an exception about one file and accept the other files."""
     entries, compare = PackagesDirectory.entries, Scanner._compare
 
     def fail_entries(self: PackagesDirectory, path: str = "") -> Iterator[Entry]:
@@ -130,8 +130,8 @@ def test_a_bug_that_one_file_brings_out_stops_no_other(
     assert running.files("foo") == [WHEEL]
 
 
-def test_a_watcher_that_stands_still_is_told(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It holds its lock, so it is alive; that it makes no progress shows all the same."""
+def test_stopped_watcher_is_degraded(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Health reports a watcher that is stopped but holds its lock."""
     monkeypatch.setattr(report, "STALE_SECONDS", 2 * report._BEAT_SECONDS)
     make_wheel(lab.packages, "foo", "1.0")
     with watcher(lab) as process:
@@ -146,8 +146,8 @@ def test_a_watcher_that_stands_still_is_told(lab: Lab, monkeypatch: pytest.Monke
     assert asked(lab) == (200, "degraded")
 
 
-def test_it_is_starting_until_all_was_scanned(lab: Lab) -> None:
-    """Before that nothing that is missing is known to be absent: 503, and when to come again."""
+def test_health_is_starting_until_first_scan(lab: Lab) -> None:
+    """Health answers 503 with `starting` and Retry-After until the first scan has ended."""
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     lab.catalog.set_mark(scan_mark(lab.spec, lab.index), 0)
@@ -159,23 +159,23 @@ def test_it_is_starting_until_all_was_scanned(lab: Lab) -> None:
         text = "main: starting: 1 files accepted, 0 names scanned so far"
         assert answer.json["problems"] == [text]
         assert code(lab) == 1
-    answer = client.simulate_get("/health")  # and nobody scans it
+    answer = client.simulate_get("/health")  # without a watcher
     assert (answer.status_code, answer.json["status"]) == (503, "failing")
     lab.once()
     assert lab.catalog.read().__enter__().mark(scan_mark(lab.spec, lab.index)) == 1
 
 
-def junk(folder: Path) -> None:
+def junk(directory: Path) -> None:
     for name in ("lost+found", "@eaDir", "sub"):
-        (folder / name).mkdir()
-    make_wheel(folder / "@eaDir", "hidden", "1.0")
+        (directory / name).mkdir()
+    make_wheel(directory / "@eaDir", "hidden", "1.0")
     names = ("Thumbs.db", ".DS_Store", "index.html", "SHA256SUMS", "README.md", "foo-2.0.zip.part")
     for name in (*names, "sub/desktop.ini", "foo-2.0.zip.crdownload", "bar.whl.aria2", "x.tmp"):
-        (folder / name).write_text("junk")
+        (directory / name).write_text("junk")
 
 
-def test_junk_is_ignored_and_no_problem(running: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """What lies about in every folder is listed, and spoils neither."""
+def test_junk_is_ignored(running: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """The watcher ignores junk, and status lists it without reporting a problem."""
     junk(running.packages)
     make_wheel(running.packages, "bar", "1.0")
     eventually(lambda: running.files("bar"))
@@ -187,8 +187,8 @@ def test_junk_is_ignored_and_no_problem(running: Lab, capsys: pytest.CaptureFixt
     assert asked(running) == (200, "ok")
 
 
-def test_a_package_named_like_junk_is_a_package(lab: Lab) -> None:
-    """There is a project called readme."""
+def test_package_named_like_junk_is_accepted(lab: Lab) -> None:
+    """The scanner accepts package files of projects that are named like junk, such as readme."""
     for name in ("readme", "license", "changelog"):
         make_wheel(lab.packages, name, "1.0")
     lab.once()
@@ -214,11 +214,11 @@ BROKEN: list[tuple[Callable[[Path], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("break_it", "told"), BROKEN)
-def test_a_state_that_takes_nothing_is_told(
-    small_disk: Path, tmp_path: Path, break_it: Callable[[Path], None], told: str
+@pytest.mark.parametrize(("break_it", "message"), BROKEN)
+def test_health_reports_unwritable_state(
+    small_disk: Path, tmp_path: Path, break_it: Callable[[Path], None], message: str
 ) -> None:
-    """What is published is served; that changes do not show, and why, is said."""
+    """The server serves published pages and reports why the state directory is not writable."""
     lab = Lab(tmp_path, state=small_disk / "state")
     make_wheel(lab.packages, "foo", "1.0")
     source = ["-d", str(lab.packages), "--state", str(lab.spec.state)]
@@ -227,20 +227,20 @@ def test_a_state_that_takes_nothing_is_told(
     subprocess.run([*command, *once], check=True)
     break_it(small_disk)
     with lab.watched():
-        found = TestClient(create_app(lab.spec)).simulate_get("/health")
-        assert found.status_code == 200
-        assert any(told in each for each in found.json["problems"])
+        answer = TestClient(create_app(lab.spec)).simulate_get("/health")
+        assert answer.status_code == 200
+        assert any(message in each for each in answer.json["problems"])
         for verb in (["status"], ["yank", WHEEL]):
-            said = subprocess.run(
+            ended = subprocess.run(
                 [*command, *verb, *source], capture_output=True, text=True, check=False
             )
-            assert said.returncode == 1
-            assert told in said.stdout + said.stderr or break_it is full
-            assert "permission" not in said.stderr
+            assert ended.returncode == 1
+            assert message in ended.stdout + ended.stderr or break_it is full
+            assert "permission" not in ended.stderr
 
 
-def test_ready_is_told_to_systemd(lab: Lab, tmp_path: Path) -> None:
-    """READY=1 comes when all was scanned and published, not before (sd_notify(3))."""
+def test_watcher_notifies_systemd_when_ready(lab: Lab, tmp_path: Path) -> None:
+    """The watcher sends READY=1 after all files were scanned and published (sd_notify(3))."""
     for number in range(30):
         make_wheel(lab.packages, f"p{number}", "1.0")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bus:
@@ -248,25 +248,25 @@ def test_ready_is_told_to_systemd(lab: Lab, tmp_path: Path) -> None:
         bus.settimeout(60)
         before = ["env", f"NOTIFY_SOCKET={tmp_path / 'notify'}"]
         with watcher(lab, *before):
-            while "READY=1" not in (said := bus.recv(4096).decode()):
-                assert said.startswith("STATUS=scanning: ")
-        assert "STATUS=ready: 30 projects, 30 files" in said
+            while "READY=1" not in (message := bus.recv(4096).decode()):
+                assert message.startswith("STATUS=scanning: ")
+        assert "STATUS=ready: 30 projects, 30 files" in message
         assert len(lab.projects()) == 30
 
 
-def test_the_report_is_of_now(lab: Lab) -> None:
-    """One from before a reboot, or that is damaged, says nothing."""
+def test_stale_report_is_ignored(lab: Lab) -> None:
+    """A watcher's report from before a reboot is stale, and a damaged one is ignored."""
     lab.once()
-    place = lab.spec.state / "watcher.json"
-    place.write_text(
+    path = lab.spec.state / "watcher.json"
+    path.write_text(
         json.dumps({"pid": 1, "beat": 1e12, "time": "x", "indexes": {}, "troubles": []})
     )
-    found = report.read_report(lab.spec)
-    assert found is not None
-    assert found.is_stale
+    stale = report.read_report(lab.spec)
+    assert stale is not None
+    assert stale.is_stale
     for damaged in ("", "[]", "{}", '{"pid": []}'):
-        place.write_text(damaged)
+        path.write_text(damaged)
         assert report.read_report(lab.spec) is None
     shutil.rmtree(lab.spec.state / "www" / "simple")
-    place.unlink()
+    path.unlink()
     assert asked(lab) == (503, "failing")

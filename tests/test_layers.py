@@ -1,5 +1,7 @@
-"""Imports point only down, between packages and within them; ``python -m tests.test_layers`` renews
-the table of packages in CONTRIBUTING.md."""
+"""Layers: imports point down between packages and form no cycle within them.
+
+``python -m tests.test_layers`` renews the table of packages in CONTRIBUTING.md.
+"""
 
 import ast
 import re
@@ -11,7 +13,7 @@ import pytest
 import appliance
 
 ROOT = Path(appliance.__file__).parent
-# Packages, and modules that are in none, from the ground up.
+# Packages, and modules outside of packages, from the lowest layer up.
 ORDER = (
     *("errors", "text", "atomic", "locks", "headers"),
     *("spec", "index", "catalog", "incoming", "site", "operations"),
@@ -20,7 +22,7 @@ ORDER = (
 
 
 def modules() -> list[str]:
-    """Each module of the package, without the leading ``appliance.``."""
+    """Return each module of the package, without the leading ``appliance.``."""
     names = (path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.py"))
     return sorted(
         name.replace("/", ".").removesuffix(".__init__") for name in names if name != "__init__"
@@ -28,7 +30,7 @@ def modules() -> list[str]:
 
 
 def imports(module: str) -> set[str]:
-    """The modules of ours that one imports."""
+    """Return the modules of appliance that a module imports."""
     path = ROOT / f"{module.replace('.', '/')}.py"
     if not path.exists():
         path = ROOT / module.replace(".", "/") / "__init__.py"
@@ -38,8 +40,8 @@ def imports(module: str) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-    ours = {name.removeprefix("appliance.") for name in names if name.startswith("appliance.")}
-    return {name for name in ours if name in MODULES} - {module}
+    local = {name.removeprefix("appliance.") for name in names if name.startswith("appliance.")}
+    return {name for name in local if name in MODULES} - {module}
 
 
 MODULES = modules()
@@ -50,8 +52,8 @@ def package(module: str) -> str:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_imports_point_down(module: str) -> None:
-    """A module knows only packages that stand below its own."""
+def test_module_imports_only_lower_packages(module: str) -> None:
+    """A module imports only from its own package and from lower ones."""
     assert package(module) in ORDER, f"give {module} its place in {__file__}"
     for name in imports(module):
         is_below = ORDER.index(package(name)) < ORDER.index(package(module))
@@ -59,15 +61,15 @@ def test_imports_point_down(module: str) -> None:
 
 
 @pytest.mark.parametrize("name", ORDER)
-def test_modules_of_a_package_form_no_cycle(name: str) -> None:
-    """Within a package, too, some order of its modules has all imports pointing down."""
+def test_imports_within_package_form_no_cycle(name: str) -> None:
+    """The imports within a package form no cycle."""
     inside = [module for module in MODULES if package(module) == name and module != name]
     graph = {module: imports(module) & set(inside) for module in inside}
     TopologicalSorter(graph).prepare()  # raises CycleError with the cycle
 
 
-def test_an_import_that_points_up_is_seen() -> None:
-    """The check itself sees what a module imports."""
+def test_check_finds_imports_of_module() -> None:
+    """The check finds the imports of a module."""
     assert {"catalog.database", "incoming.directory"} <= imports("incoming.intake")
 
 
@@ -76,7 +78,7 @@ BLOCK = re.compile("(?<=<!-- packages -->\n).*?(?=<!-- /packages -->)", re.S)
 
 
 def docstring(name: str) -> list[str]:
-    """The paragraphs of a package's docstring, or of a module's that is in no package."""
+    """Return the paragraphs of the docstring of a package, or of a module outside of packages."""
     path = ROOT / f"{name}.py"
     path = path if path.exists() else ROOT / name / "__init__.py"
     text = ast.get_docstring(ast.parse(path.read_text())) or ""
@@ -84,7 +86,7 @@ def docstring(name: str) -> list[str]:
 
 
 def table() -> str:
-    """Each package, what lives there and what does not, from the ground up."""
+    """Return the table of packages, what each contains and what it does not."""
     lines = ["| package | contains | not here |", "| --- | --- | --- |"]
     for name in ORDER:
         contains, *rest = docstring(name)
@@ -94,23 +96,23 @@ def table() -> str:
 
 
 @pytest.mark.parametrize("name", [name for name in ORDER if (ROOT / name).is_dir()])
-def test_a_package_says_what_it_is_for(name: str) -> None:
-    """Its docstring says what lives there, and what does not."""
+def test_package_docstring_states_contents(name: str) -> None:
+    """The docstring of a package states what belongs there and what does not."""
     contains, *rest = docstring(name)
     assert contains.endswith(".")
     assert any(each.startswith("Not here: ") for each in rest)
 
 
-def test_contributing_has_the_packages() -> None:
-    """The table of packages is made of their docstrings."""
+def test_contributing_has_table_of_packages() -> None:
+    """CONTRIBUTING.md has the table of packages made from their docstrings."""
     assert BLOCK.findall(PAGE.read_text()) == [table()], "run: python -m tests.test_layers"
 
 
 @pytest.mark.parametrize(
     "path", re.findall(r"`((?:appliance|deploy|ansible)/[^`]*)`", PAGE.read_text())
 )
-def test_contributing_names_what_is_there(path: str) -> None:
-    """Each file and directory that it sends people to exists."""
+def test_contributing_names_existing_paths(path: str) -> None:
+    """CONTRIBUTING.md names only files and directories that exist."""
     assert (ROOT.parent / path).exists()
 
 

@@ -1,4 +1,4 @@
-"""What is carried to a host: whole, named after its content, the same for the same inputs."""
+"""Packs: contents, manifest, reproducible releases."""
 
 import hashlib
 import io
@@ -38,7 +38,7 @@ def spec(tmp_path: Path) -> Spec:
 
 
 def archive(path: Path, *members: str) -> Python:
-    """A tar file with these members, as the Python to carry."""
+    """Write a tar file with these members and return it as the Python of a pack."""
     with tarfile.open(path, "w:gz") as tar:
         for name in members:
             tar.addfile(tarfile.TarInfo(name), io.BytesIO())
@@ -46,18 +46,20 @@ def archive(path: Path, *members: str) -> Python:
     return Python("3.11", str(path), digest)
 
 
-def manifest(folder: Path) -> dict[str, object]:
-    found: dict[str, object] = json.loads((folder / "manifest.json").read_text())
-    return found
+def manifest(directory: Path) -> dict[str, object]:
+    content: dict[str, object] = json.loads((directory / "manifest.json").read_text())
+    return content
 
 
-def contents(folder: Path) -> Mapping[str, bytes]:
-    found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items()}
+def contents(directory: Path) -> Mapping[str, bytes]:
+    files = {
+        str(path.relative_to(directory)): path for path in directory.rglob("*") if path.is_file()
+    }
+    return {name: path.read_bytes() for name, path in files.items()}
 
 
-def test_the_probe_is_the_same_wheel_always(tmp_path: Path) -> None:
-    """Its digest is part of a release's name; old and new pips install it."""
+def test_probe_is_reproducible(tmp_path: Path) -> None:
+    """The probe is the same installable wheel each time, since its digest names a release."""
     one, two = tmp_path / probe.PROBE, tmp_path / "two.whl"
     probe.write(one)
     probe.write(two)
@@ -71,7 +73,7 @@ def test_the_probe_is_the_same_wheel_always(tmp_path: Path) -> None:
 
 
 MISSING = [
-    # requirement of ours, wheels that are there, host's Python, what is missing
+    # (requirement, wheels in the pack, host's Python, missing requirements)
     ("leaf>=1", {}, "3.11", {"leaf>=1"}),
     ("leaf>=1", {"leaf": "1.0"}, "3.11", set()),
     ("leaf>=2", {"leaf": "1.0"}, "3.11", {"leaf>=2"}),
@@ -85,10 +87,10 @@ MISSING = [
 
 
 @pytest.mark.parametrize(("requirement", "there", "version", "missing"), MISSING)
-def test_conditions_are_those_of_the_host(
+def test_pack_evaluates_markers_for_host(
     tmp_path: Path, requirement: str, there: dict[str, str], version: str, missing: set[str]
 ) -> None:
-    """What the host needs is not what the Python that packs would need."""
+    """The pack evaluates environment markers for the Python of the host."""
     make_wheel(tmp_path, "ours", "1.0", requires=[requirement])
     for name, number in there.items():
         make_wheel(tmp_path, name, number)
@@ -104,16 +106,16 @@ STRIPPED = [
 
 
 @pytest.mark.parametrize(("members", "strip"), STRIPPED)
-def test_where_the_python_lies_in_its_archive(
+def test_copied_archive_reports_leading_directories(
     tmp_path: Path, members: tuple[str, ...], strip: int
 ) -> None:
-    """The manifest says how many directories tar has to leave out."""
+    """Copying a Python archive returns the number of leading directories that tar must strip."""
     python = archive(tmp_path / "python.tar.gz", *members)
     assert copy_archive(python, tmp_path / "new", None) == strip
 
 
 def rejections(tmp_path: Path) -> dict[str, tuple[Python, Path | None, str]]:
-    """Inputs that cannot be packed, with the sentence."""
+    """Inputs that cannot be packed, with the messages."""
     (tmp_path / "empty").mkdir()
     good = archive(tmp_path / "good.tar.gz", "bin/python3.11")
     other = archive(tmp_path / "other.tar.gz", "bin/python3.12")
@@ -125,14 +127,14 @@ def rejections(tmp_path: Path) -> dict[str, tuple[Python, Path | None, str]]:
             f"{good.archive}: sha256 is {good.sha256}, expected {'0' * 64}",
         ),
         "version": (other, None, "other.tar.gz: no bin/python3.11 in it"),
-        "folder": (Python(), tmp_path / "none", f"{tmp_path / 'none'}: no such directory"),
+        "directory": (Python(), tmp_path / "none", f"{tmp_path / 'none'}: no such directory"),
         "kind": (Python(), tmp_path / "empty", f"{tmp_path / 'empty'}: no .deb files; copy"),
     }
 
 
-@pytest.mark.parametrize("case", ["digest", "folder", "kind"])
-def test_what_cannot_be_packed_is_said(tmp_path: Path, spec: Spec, case: str) -> None:
-    """The sentence names the thing, and nothing is left."""
+@pytest.mark.parametrize("case", ["digest", "directory", "kind"])
+def test_pack_rejects_invalid_input(tmp_path: Path, spec: Spec, case: str) -> None:
+    """The pack command names an invalid input and writes nothing."""
     python, packages, sentence = rejections(tmp_path)[case]
     with pytest.raises(PyindexError) as error:
         build_pack(spec, tmp_path / "out", python, packages)
@@ -140,8 +142,8 @@ def test_what_cannot_be_packed_is_said(tmp_path: Path, spec: Spec, case: str) ->
     assert not (tmp_path / "out").exists()
 
 
-def test_a_host_that_is_not_said_is_taken_for_debian(tmp_path: Path, spec: Spec) -> None:
-    """The sentence about its packages names the system that was meant."""
+def test_pack_defaults_to_debian(tmp_path: Path, spec: Spec) -> None:
+    """The message about missing packages names Debian 12 if the spec has no system."""
     unsaid = spec.model_copy(update={"host": Host()})
     with pytest.raises(PyindexError) as error:
         build_pack(unsaid, tmp_path / "out", Python(), tmp_path)
@@ -149,16 +151,16 @@ def test_a_host_that_is_not_said_is_taken_for_debian(tmp_path: Path, spec: Spec)
 
 
 @pytest.mark.parametrize("case", ["wrong", "version"])
-def test_an_archive_is_checked(tmp_path: Path, case: str) -> None:
-    """Another digest, or another Python in it, is refused."""
+def test_pack_rejects_wrong_archive(tmp_path: Path, case: str) -> None:
+    """The pack rejects a Python archive with another digest or another Python version."""
     python, _, sentence = rejections(tmp_path)[case]
     with pytest.raises(PyindexError) as error:
         copy_archive(python, tmp_path / "new", None)
     assert str(error.value).startswith(sentence)
 
 
-def test_another_directory_is_left_alone(tmp_path: Path, spec: Spec) -> None:
-    """A directory with something else in it is not replaced."""
+def test_pack_keeps_unrelated_directory(tmp_path: Path, spec: Spec) -> None:
+    """The pack command does not replace a directory with other files."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years")
     with pytest.raises(PyindexError, match="something other than a pack; choose another"):
@@ -169,8 +171,10 @@ def test_another_directory_is_left_alone(tmp_path: Path, spec: Spec) -> None:
 @pytest.mark.parametrize(
     "text", ["{}", "[]", "{", '{"name": "an app", "files": {}}', '{"release": "1", "files": []}']
 )
-def test_a_manifest_of_something_else_is_left_alone(tmp_path: Path, spec: Spec, text: str) -> None:
-    """Many programs have a manifest.json; what lies beside it is not ours to replace."""
+def test_pack_keeps_directory_with_unrelated_manifest(
+    tmp_path: Path, spec: Spec, text: str
+) -> None:
+    """The pack command does not replace a directory whose manifest.json is not that of a pack."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "manifest.json").write_text(text)
     (tmp_path / "out" / "index.html").write_text("years")
@@ -180,15 +184,15 @@ def test_a_manifest_of_something_else_is_left_alone(tmp_path: Path, spec: Spec, 
     assert len(contents(tmp_path / "out")) == 2
 
 
-def test_a_file_is_no_directory(tmp_path: Path, spec: Spec) -> None:
-    """A pack is not put in the place of a file."""
+def test_pack_keeps_file_at_path(tmp_path: Path, spec: Spec) -> None:
+    """The pack command does not replace a file."""
     (tmp_path / "out").write_text("years")
     with pytest.raises(PyindexError, match="not a directory; choose another path"):
         build_pack(spec, tmp_path / "out", Python())
 
 
-def a_pack(tmp_path: Path) -> Path:
-    """A pack of a few files, which no pip was asked for."""
+def make_pack(tmp_path: Path) -> Path:
+    """Write a pack of a few files without pip."""
     out = tmp_path / "pack"
     for name in ("wheels/a-1-py3-none-any.whl", "tools/pip-20.3.4-py2.py3-none-any.whl"):
         (out / name).parent.mkdir(parents=True)
@@ -199,21 +203,21 @@ def a_pack(tmp_path: Path) -> Path:
     return out
 
 
-def test_what_was_put_beside_a_pack_is_not_lost(tmp_path: Path, spec: Spec) -> None:
-    """A pack is renewed by another directory in its place, which would not have it."""
-    out = a_pack(tmp_path)
+def test_pack_keeps_added_files(tmp_path: Path, spec: Spec) -> None:
+    """The pack command does not replace a pack to which files were added."""
+    out = make_pack(tmp_path)
     (out / "notes.txt").write_text("years")
     with pytest.raises(PyindexError, match=r"not of the pack: notes\.txt; move them"):
         build_pack(spec, out, Python())
     assert (out / "notes.txt").read_text() == "years"
 
 
-def said(out: Path, **changes: object) -> None:
+def change_manifest(out: Path, **changes: object) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     (out / "manifest.json").write_text(json.dumps(manifest | changes))
 
 
-# (what is done to a pack, what is said)
+# (change of a pack, message)
 TAMPERED: list[tuple[Callable[[Path], object], str]] = [
     (lambda out: (out / "requirements.txt").write_text("b\n"), "requirements.txt was changed"),
     (lambda out: (out / "wheels/a-1-py3-none-any.whl").unlink(), "wheels/a-1-py3-none-any.whl is"),
@@ -225,32 +229,47 @@ TAMPERED: list[tuple[Callable[[Path], object], str]] = [
     (lambda out: (out / "tools/link").symlink_to("/etc/passwd"), "tools/link is not a regular"),
     (lambda out: (out / "tools/link").symlink_to("/etc"), "tools/link is not a regular"),
     (lambda out: os.mkfifo(out / "fifo"), "fifo is not a regular file"),
-    (lambda out: said(out, release="../../../etc"), "release '../../../etc' in manifest.json does"),
-    (lambda out: said(out, release="1-000000000000"), "release '1-000000000000' in manifest.json"),
-    (lambda out: said(out, pip="../../pip.whl"), "'../../pip.whl' in manifest.json is not one of"),
-    (lambda out: said(out, python={"archive": "/etc/shadow"}), "'/etc/shadow' in manifest.json"),
-    (lambda out: said(out, files={}), "wheels/a-1-py3-none-any.whl was added"),
+    (
+        lambda out: change_manifest(out, release="../../../etc"),
+        "release '../../../etc' in manifest.json does",
+    ),
+    (
+        lambda out: change_manifest(out, release="1-000000000000"),
+        "release '1-000000000000' in manifest.json",
+    ),
+    (
+        lambda out: change_manifest(out, pip="../../pip.whl"),
+        "'../../pip.whl' in manifest.json is not one of",
+    ),
+    (
+        lambda out: change_manifest(out, python={"archive": "/etc/shadow"}),
+        "'/etc/shadow' in manifest.json",
+    ),
+    (lambda out: change_manifest(out, files={}), "wheels/a-1-py3-none-any.whl was added"),
 ]
 
 
-@pytest.mark.parametrize(("change", "words"), TAMPERED)
-def test_a_pack_is_held_against_its_manifest(
-    tmp_path: Path, change: Callable[[Path], object], words: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("change", "message"), TAMPERED)
+def test_check_compares_pack_with_manifest(
+    tmp_path: Path,
+    change: Callable[[Path], object],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What was changed, is missing, or was added is named."""
-    out = a_pack(tmp_path)
+    """The check command names a file that was changed, is missing, or was added."""
+    out = make_pack(tmp_path)
     assert main(["appliance", "check", str(out)]) == 0
     assert capsys.readouterr().out.startswith(f"{out}: OK, release 0.")
     change(out)
     assert main(["appliance", "check", str(out)]) == 1
-    assert f"{out}: {words}" in capsys.readouterr().err
+    assert f"{out}: {message}" in capsys.readouterr().err
 
 
 @pytest.mark.integration
-def test_the_same_inputs_give_the_same_pack(
+def test_pack_is_reproducible(
     tmp_path: Path, spec: Spec, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A second run changes nothing, a damaged file is mended, a file more is another release."""
+    """A second run changes nothing but damaged files; an added file makes another release."""
     out = tmp_path / "pack"
     command = ["appliance", "pack", "-c", str(tmp_path / "pyindex.yml"), "--out", str(out)]
     assert main(command) == 0
@@ -274,14 +293,19 @@ def test_the_same_inputs_give_the_same_pack(
 
 
 @pytest.mark.integration
-def test_a_release_is_made_of_it_without_an_index(tmp_path: Path, spec: Spec) -> None:
-    """An empty environment and the carried pip are enough, and the command runs."""
+def test_pack_installs_without_index(tmp_path: Path, spec: Spec) -> None:
+    """The pack installs into an empty environment with its own pip and without an index."""
     done: Pack = build_pack(spec, tmp_path / "pack", Python())
-    release, folder = tmp_path / done.release, tmp_path / "pack"
+    release, directory = tmp_path / done.release, tmp_path / "pack"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", release], check=True)
-    pip = str(folder / str(manifest(folder)["pip"]) / "pip")
+    pip = str(directory / str(manifest(directory)["pip"]) / "pip")
     options = ["--isolated", "install", "--quiet", "--no-index", "--require-hashes"]
-    options += ["--find-links", str(folder / "wheels"), "-r", str(folder / "requirements.txt")]
+    options += [
+        "--find-links",
+        str(directory / "wheels"),
+        "-r",
+        str(directory / "requirements.txt"),
+    ]
     subprocess.run([str(release / "bin/python"), pip, *options], check=True)
     shown = subprocess.run([release / "bin/pyindex", "--version"], capture_output=True, text=True)
     assert shown.stdout.startswith("pyindex ")

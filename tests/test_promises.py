@@ -1,5 +1,7 @@
-"""The figures of docs/concepts/guarantees.md are those of the tables that are run; ``python -m
-tests.test_promises`` writes them anew."""
+"""Figures of docs/concepts/guarantees.md: those of the tables that tests run.
+
+``python -m tests.test_promises`` rewrites them.
+"""
 
 import re
 from pathlib import Path
@@ -10,8 +12,8 @@ from tests.attacks.test_paths import PATHS
 from tests.attacks.trees import SWAPS, TREES
 from tests.faults.test_beside import BETWEEN_CHECKS, CHECKS, PAIRS, STORIES
 from tests.faults.test_damage import DAMAGES
-from tests.faults.test_errors import FAULTS, LASTING, ONCE, TROUBLES
-from tests.faults.test_kills import EXAMINERS, LOOKS, VERBS
+from tests.faults.test_errors import FAULTS, LASTING, ONCE, TEMPORARY_FAULTS
+from tests.faults.test_kills import EXAMINERS, VERBS, WORKLOADS
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "concepts" / "guarantees.md"
@@ -19,18 +21,18 @@ BLOCK = re.compile("(?<=<!-- figures -->\n).*?(?=<!-- end of figures -->)", re.S
 
 
 def figures() -> str:
-    """The table of how often each is tried."""
+    """Return the table of how often each case is tried."""
     rounds = STORIES * CHECKS * BETWEEN_CHECKS
     rows = {
         f"kills of {len(VERBS)} commands, each before another system call": sum(
             v.kills for v in VERBS
         ),
-        "kills of an examiner process": EXAMINERS * len(LOOKS),
+        "kills of an examiner process": EXAMINERS * len(WORKLOADS),
         f"kills during concurrent work, in {len(PAIRS)} pairs": len(PAIRS) * rounds,
         f"failing calls, of {len(FAULTS)} kinds": sum(
             ONCE + (LASTING if fault.names != "write" else 0) for fault in FAULTS
         ),
-        "failures under a running watcher": len(TROUBLES),
+        "failures under a running watcher": len(TEMPORARY_FAULTS),
         "damaged catalogs": sum(damage.count for damage in DAMAGES),
         "hostile trees and replaced files": len(TREES) + len(SWAPS),
         "hostile files": len(FILES),
@@ -41,14 +43,14 @@ def figures() -> str:
     return "\n".join(["", "| attempts | at most |", "| --- | ---: |", *lines, "", ""])
 
 
-def test_the_figures_are_those_of_the_tests() -> None:
-    """Nobody reads a number here that is not run."""
+def test_guarantees_have_figures_of_tests() -> None:
+    """The page has the figures of the tests."""
     (written,) = BLOCK.findall(PAGE.read_text())
     assert written == figures(), "run: python -m tests.test_promises"
 
 
-def test_every_test_that_is_named_is_there() -> None:
-    """The page names files; each exists once its part is merged."""
+def test_guarantees_name_existing_tests() -> None:
+    """The page names only test files that exist."""
     named = re.findall(r"`(tests/[\w/]+\.py)`", PAGE.read_text())
     assert named
     for path in named:

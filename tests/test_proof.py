@@ -1,4 +1,4 @@
-"""What proves an index on its host: who runs it, what it takes, and how long it waits."""
+"""Verification install on a host: its user, the accepted files, its timeouts."""
 
 import ensurepip
 import os
@@ -24,13 +24,13 @@ from tests.nginx.servers import application
 
 ROOT = Path(__file__).parent.parent
 CLIENT = ROOT / "ansible/roles/verify/files/client.py"
-PYTHON = "/usr/bin/python3"  # one that every user may run
+PYTHON = "/usr/bin/python3"  # every user may run it
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not Path(PYTHON).exists(), reason="becomes another user, as root may"
+    os.geteuid() != 0 or not Path(PYTHON).exists(), reason="needs root to become another user"
 )
 
-# What a stranger's module could do when it is imported.
-STRANGE = """\
+# A hostile module, which runs code when it is imported.
+HOSTILE = """\
 import os, subprocess
 subprocess.Popen(["sleep", "864123"], preexec_fn=os.setsid)
 home = os.access(os.environ["HOME"], os.W_OK)
@@ -42,32 +42,32 @@ raise SystemExit("uid %d, gid %d, groups %s, home %s, secrets %s" % (
 
 @pytest.fixture(scope="module")
 def release() -> Iterator[Path]:
-    """The tools of a release, which every user may read, as on a host."""
-    folder = Path(tempfile.mkdtemp(prefix="pyindex-release-"))
-    folder.chmod(0o755)
+    """Tools of a release, readable by every user as on a host."""
+    directory = Path(tempfile.mkdtemp(prefix="pyindex-release-"))
+    directory.chmod(0o755)
     (pip,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
-    shutil.copy(pip, folder)
-    probe.write(folder / probe.PROBE)
-    for path in folder.iterdir():
+    shutil.copy(pip, directory)
+    probe.write(directory / probe.PROBE)
+    for path in directory.iterdir():
         path.chmod(0o644)
-    yield folder
-    shutil.rmtree(folder)
+    yield directory
+    shutil.rmtree(directory)
 
 
-def prove(
+def verify(
     release: Path, url: str, package: str, module: str, probe: str = "", seconds: int = 60
 ) -> subprocess.CompletedProcess[str]:
-    """What the play runs."""
+    """Run the verification install as the play does."""
     (pip,) = release.glob("pip-*.whl")
     command = [PYTHON, CLIENT, url, "", pip, package, module, seconds, probe and release / probe]
     return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """The packages in a folder, as an index; its address."""
-    path = folder.parent / "pyindex.yml"
-    path.write_text(f"state: state\nindexes: {{main: {{packages: {folder.name}}}}}\n")
+def serving(directory: Path) -> Iterator[str]:
+    """Serve the packages in a directory as an index; yield its URL."""
+    path = directory.parent / "pyindex.yml"
+    path.write_text(f"state: state\nindexes: {{main: {{packages: {directory.name}}}}}\n")
     update(spec.load(path))
     port = free_port()
     with application(path, port):
@@ -80,76 +80,79 @@ def packages(tmp_path: Path) -> Path:
     return tmp_path / "packages"
 
 
-def test_the_probe_of_the_release_proves_the_index(packages: Path, release: Path) -> None:
-    """It is installed and imported; nothing is left of it."""
+def test_verification_installs_probe(packages: Path, release: Path) -> None:
+    """The verification installs and imports the probe and leaves no files."""
     before = set(Path(tempfile.gettempdir()).glob("pyindex-verify-*"))
     shutil.copy(release / probe.PROBE, packages)
     with serving(packages) as url:
-        done = prove(release, url, "pyindex-probe", "pyindex_probe", probe.PROBE)
+        done = verify(release, url, "pyindex-probe", "pyindex_probe", probe.PROBE)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"is installed from {url}" in done.stdout
     assert set(Path(tempfile.gettempdir()).glob("pyindex-verify-*")) <= before
 
 
-def strange(packages: Path, release: Path) -> None:
-    made = make_wheel(packages, "pyindex-probe", "1", modules={"pyindex_probe": STRANGE})
+def replace_probe(packages: Path, release: Path) -> None:
+    made = make_wheel(packages, "pyindex-probe", "1", modules={"pyindex_probe": HOSTILE})
     assert made.name == probe.PROBE
 
 
-def higher(packages: Path, release: Path) -> None:
-    """Another build of the version, which pip would take first, and a newer one."""
+def add_newer_builds(packages: Path, release: Path) -> None:
+    """Add another build of the version, which pip prefers, and a newer version."""
     shutil.copy(release / probe.PROBE, packages)
-    made = make_wheel(packages, "pyindex-probe", "2", modules={"pyindex_probe": STRANGE})
-    made = make_wheel(packages, "pyindex-probe", "1-9", modules={"pyindex_probe": STRANGE})
+    made = make_wheel(packages, "pyindex-probe", "2", modules={"pyindex_probe": HOSTILE})
+    made = make_wheel(packages, "pyindex-probe", "1-9", modules={"pyindex_probe": HOSTILE})
     made.rename(packages / "pyindex_probe-1-9-py2.py3-none-any.whl")
 
 
-SHADOWS: list[tuple[Callable[[Path, Path], None], bool]] = [(strange, False), (higher, True)]
+SHADOWS: list[tuple[Callable[[Path, Path], None], bool]] = [
+    (replace_probe, False),
+    (add_newer_builds, True),
+]
 
 
-@pytest.mark.parametrize(("put", "good"), SHADOWS)
-def test_nothing_else_is_taken_for_the_probe(
-    packages: Path, release: Path, put: Callable[[Path, Path], None], good: bool
+@pytest.mark.parametrize(("prepare", "good"), SHADOWS)
+def test_verification_runs_only_probe(
+    packages: Path, release: Path, prepare: Callable[[Path, Path], None], good: bool
 ) -> None:
-    """What stands in its place, or before it, is not run; the first is told."""
-    put(packages, release)
+    """The verification runs no other file than the probe and reports a replaced one."""
+    prepare(packages, release)
     with serving(packages) as url:
-        done = prove(release, url, "pyindex-probe", "pyindex_probe", probe.PROBE)
+        done = verify(release, url, "pyindex-probe", "pyindex_probe", probe.PROBE)
     assert (done.returncode == 0) is good
     assert "uid" not in done.stderr + done.stdout
     assert good or "somebody has put another file in the place" in done.stderr
 
 
-def test_a_stranger_s_package_can_do_nothing(packages: Path, release: Path) -> None:
-    """What the operator names runs as a user that is nobody, and nothing of it goes on."""
-    make_wheel(packages, "strange", "1", modules={"strange": STRANGE})
+def test_verification_isolates_package(packages: Path, release: Path) -> None:
+    """The verification runs a package as an unprivileged user and ends all its processes."""
+    make_wheel(packages, "strange", "1", modules={"strange": HOSTILE})
     with serving(packages) as url:
-        done = prove(release, url, "strange", "strange")
+        done = verify(release, url, "strange", "strange")
     assert done.returncode == 1
-    said = re.search(r"uid (\d+), gid (\d+), groups \[\], home True, secrets \[\]", done.stderr)
-    assert said, done.stderr
-    assert said[1] == said[2] and 61184 <= int(said[1]) < 65520
-    eventually(lambda: not re.search(rf"^ *{said[1]} |sleep 864123$", running(), re.M))
+    match = re.search(r"uid (\d+), gid (\d+), groups \[\], home True, secrets \[\]", done.stderr)
+    assert match, done.stderr
+    assert match[1] == match[2] and 61184 <= int(match[1]) < 65520
+    eventually(lambda: not re.search(rf"^ *{match[1]} |sleep 864123$", running(), re.M))
 
 
 def running() -> str:
-    """The processes of this machine: whose, and what."""
+    """Return user and command line of the processes of this machine."""
     command = ["ps", "-eo", "uid,args"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_an_sdist_proves_nothing(packages: Path, release: Path) -> None:
-    """It would have to be built, by a program of its own."""
+def test_verification_rejects_sdist(packages: Path, release: Path) -> None:
+    """The verification rejects an sdist, because a build would run its code."""
     make_sdist(packages, "only-source", "1.0")
     with serving(packages) as url:
-        done = prove(release, url, "only-source", "only_source")
+        done = verify(release, url, "only-source", "only_source")
     assert done.returncode == 1
     assert "pip install only-source: " in done.stderr
 
 
 @contextmanager
 def answering(*answers: tuple[int, str]) -> Iterator[str]:
-    """A server that gives these answers in turn, the last for ever; its address."""
+    """Run a server that gives these answers in turn, then repeats the last; yield its URL."""
     waiting = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
@@ -177,9 +180,9 @@ def starting(count: int) -> tuple[int, str]:
     return 503, f'{{"status": "starting", "problems": ["main: {count} of 9 files scanned"]}}'
 
 
-# (answers of the index, what the proof ends with when it may not stand still for a moment)
+# (answers of the index, message of a verification that tolerates no time without progress)
 WAITS: list[tuple[list[tuple[int, str]], str]] = [
-    # As long as there is progress it waits; then it goes on, and fails at the project's page.
+    # It waits during progress; then it continues and fails at the project's page.
     ([*map(starting, range(6)), (200, ""), (404, "")], "/simple/x/: HTTP Error 404"),
     ([*map(starting, range(3)), starting(2)], "2 of 9 files scanned"),
     ([(503, '{"status": "failing", "problems": ["a disk"]}')], "a disk"),
@@ -188,12 +191,12 @@ WAITS: list[tuple[list[tuple[int, str]], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("answers", "words"), WAITS)
-def test_it_waits_while_there_is_progress(
-    release: Path, answers: list[tuple[int, str]], words: str
+@pytest.mark.parametrize(("answers", "message"), WAITS)
+def test_verification_waits_during_progress(
+    release: Path, answers: list[tuple[int, str]], message: str
 ) -> None:
-    """A first scan may take as long as it takes; what stands still is told in the index's words."""
+    """The verification waits while a first scan makes progress and reports a stalled one."""
     with answering(*answers) as url:
-        done = prove(release, url, "x", "x", seconds=0)
+        done = verify(release, url, "x", "x", seconds=0)
     assert done.returncode == 1
-    assert words in done.stderr
+    assert message in done.stderr

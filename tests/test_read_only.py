@@ -1,4 +1,4 @@
-"""A state that nobody here may write to is served, and told about, as it is."""
+"""State directory on a read-only file system: serving, status, changes made elsewhere."""
 
 import gc
 import json
@@ -34,52 +34,54 @@ def published(tmp_path: Path) -> Lab:
 
 @contextmanager
 def read_only(lab: Lab) -> Iterator[Lab]:
-    """The state mounted a second time, where it can only be read."""
-    place = lab.packages.parent / "mounted"
-    place.mkdir(exist_ok=True)
-    mount = ["mount", "--bind", str(lab.spec.state), str(place)]
+    """Mount the state directory a second time, read-only."""
+    mounted = lab.packages.parent / "mounted"
+    mounted.mkdir(exist_ok=True)
+    mount = ["mount", "--bind", str(lab.spec.state), str(mounted)]
     subprocess.run(mount, check=True)
     try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(mounted)], check=True)
         other = object.__new__(Lab)
         other.packages = lab.packages
-        other.spec = lab.spec.model_copy(update={"state": place})
+        other.spec = lab.spec.model_copy(update={"state": mounted})
         yield other
     finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
+        subprocess.run(["umount", "--lazy", str(mounted)], check=True)
 
 
 def answers(lab: Lab) -> dict[str, str]:
-    """What each part of the application that asks the catalog says, in full."""
+    """Return the complete answers of all parts of the application that read the catalog."""
     client = TestClient(create_app(lab.spec))
     paths = ("/pypi/foo/json", "/packages/", "/simple/foo/", f"/packages/{WHEEL}", "/?q=foo")
-    found = {path: client.simulate_get(path) for path in paths}
-    assert {path: answer.status_code for path, answer in found.items()} == dict.fromkeys(paths, 200)
-    return {path: answer.text for path, answer in found.items() if not path.endswith(".whl")}
+    by_path = {path: client.simulate_get(path) for path in paths}
+    assert {path: answer.status_code for path, answer in by_path.items()} == dict.fromkeys(
+        paths, 200
+    )
+    return {path: answer.text for path, answer in by_path.items() if not path.endswith(".whl")}
 
 
-def command(lab: Lab, *words: str) -> int:
-    return main([*words, "-d", str(lab.packages), "--state", str(lab.spec.state)])
+def command(lab: Lab, *arguments: str) -> int:
+    return main([*arguments, "-d", str(lab.packages), "--state", str(lab.spec.state)])
 
 
-def test_everything_that_reads_works(published: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """The application says what it says elsewhere, and commands tell why nothing changes."""
+def test_read_only_state_is_served(published: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """The server works with a read-only state, and commands that change it name the cause."""
     with read_only(published) as lab:
         assert answers(lab) == answers(published)
         assert command(lab, "status") == 1
-        told = capsys.readouterr().out
-        assert "main: 1 projects, 1 files" in told
-        assert f"problem: state directory {lab.spec.state}: mounted read-only" in told
+        output = capsys.readouterr().out
+        assert "main: 1 projects, 1 files" in output
+        assert f"problem: state directory {lab.spec.state}: mounted read-only" in output
         assert command(lab, "verify") == 0
         assert "1 files, 0 MB verified: 0 problems" in capsys.readouterr().out
         assert command(lab, "yank", WHEEL) == 1
         assert "mounted read-only" in capsys.readouterr().err
 
 
-def test_a_log_that_goes_while_it_is_opened_is_no_error(
+def test_catalog_opens_while_log_disappears(
     published: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may write to it elsewhere has just closed it."""
+    """The catalog opens while another process removes the write-ahead log."""
     with closing(sqlite3.connect(published.spec.catalog)) as held, read_only(published) as lab:
         held.execute("SELECT * FROM mark").fetchall()
         decisions.yank(published.spec, published.index, WHEEL, "x")
@@ -100,9 +102,8 @@ def test_a_log_that_goes_while_it_is_opened_is_no_error(
             assert reader.counts(lab.index) == (1, 1)
 
 
-def test_what_others_write_is_seen(published: Lab) -> None:
-    """A mount that can only be read may be of a state that is written to elsewhere: while that
-    happens, with what lies in the log of SQLite; before it; and after it."""
+def test_read_only_mount_shows_changes_of_others(published: Lab) -> None:
+    """A read-only mount shows changes of other processes, also those in the log."""
     with read_only(published) as lab:
         client = TestClient(create_app(lab.spec))
 
@@ -122,9 +123,8 @@ def test_what_others_write_is_seen(published: Lab) -> None:
         assert yanked() == "third"
 
 
-def test_a_log_that_was_left_is_read(published: Lab, tmp_path: Path) -> None:
-    """After a crash the last changes lie beside the catalog; if what SQLite needs to read them is
-    not there, it is said where they are."""
+def test_remaining_log_is_read(published: Lab, tmp_path: Path) -> None:
+    """The catalog reads a remaining write-ahead log, or the error names it."""
     copy = tmp_path / "copy"
     with closing(sqlite3.connect(published.spec.catalog)) as held:
         held.execute("SELECT * FROM mark").fetchall()
@@ -135,9 +135,10 @@ def test_a_log_that_was_left_is_read(published: Lab, tmp_path: Path) -> None:
         (file,) = reader.files_after(lab.index)
         assert file.yanked == "last"
     (copy / "catalog.sqlite-shm").unlink()
-    with read_only(published) as lab:  # another process, as SQLite keeps in one what it has open
-        words = [sys.executable, "-m", "appliance", "status", "-d", str(lab.packages)]
-        words += ["--state", str(lab.spec.state)]
-        ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    # Another process, because SQLite shares open files within one process.
+    with read_only(published) as lab:
+        arguments = [sys.executable, "-m", "appliance", "status", "-d", str(lab.packages)]
+        arguments += ["--state", str(lab.spec.state)]
+        ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert "mounted read-only; last changes are in catalog.sqlite-wal" in ended.stderr

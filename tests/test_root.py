@@ -1,4 +1,4 @@
-"""Root runs every command without breaking the service: it acts as who owns the state."""
+"""Commands run by root: they act as the owner of the state directory."""
 
 import argparse
 import os
@@ -19,7 +19,7 @@ from benchmarks.ports import free_port
 from tests.conftest import eventually
 from tests.dist import make_wheel
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 ROOT = Path(__file__).parent.parent
 NOBODY = pwd.getpwnam("nobody")
@@ -28,25 +28,25 @@ WHEEL = "foo-1.0-py2.py3-none-any.whl"
 
 
 def python() -> list[str]:
-    """A Python that others may run: that of the tests may lie in root's home."""
-    for place in (sys.executable, "/usr/bin/python3"):
+    """Return the command of a Python that other users can run."""
+    for program in (sys.executable, "/usr/bin/python3"):
         script = "import sys, json; print(sys.version_info[:2])"
         try:
-            found = subprocess.run(
-                [place, "-c", script], capture_output=True, text=True, check=False, user=NAMELESS
+            ended = subprocess.run(
+                [program, "-c", script], capture_output=True, text=True, check=False, user=NAMELESS
             )
         except PermissionError:
             continue
-        if found.stdout.strip() == str(sys.version_info[:2]):
-            return [place, "-P", "-m", "appliance"]
+        if ended.stdout.strip() == str(sys.version_info[:2]):
+            return [program, "-P", "-m", "appliance"]
     pytest.skip("no Python of this version that others may run")
 
 
 class Service:
-    """An index whose state belongs to a user, with packages that are root's."""
+    """Index whose state directory belongs to a user and whose packages belong to root."""
 
-    def __init__(self, place: Path, owner: int) -> None:
-        self.packages, self.state, self.owner = place / "packages", place / "state", owner
+    def __init__(self, directory: Path, owner: int) -> None:
+        self.packages, self.state, self.owner = directory / "packages", directory / "state", owner
         self.python = python()
         self.packages.mkdir(0o755)
         self.state.mkdir(0o755)
@@ -60,8 +60,8 @@ class Service:
             command, env=environment(), cwd="/", capture_output=True, text=True, check=False
         )
 
-    def strangers(self) -> list[str]:
-        """What in the state belongs to somebody else."""
+    def foreign_files(self) -> list[str]:
+        """Return the paths in the state directory that another user owns."""
         return [
             str(path)
             for path in [self.state, *self.state.rglob("*")]
@@ -75,8 +75,8 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that everybody may enter."""
+def directory() -> Iterator[Path]:
+    """Directory that every user can enter."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -99,26 +99,26 @@ OWNERS = [NOBODY.pw_uid, pytest.param(NAMELESS, marks=pytest.mark.integration)]
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_every_command_leaves_the_state_to_its_owner(place: Path, owner: int) -> None:
-    """Also to one that no list of users knows; each says as whom it acts."""
-    service = Service(place, owner)
+def test_commands_keep_owner_of_state(directory: Path, owner: int) -> None:
+    """Each command of root acts as the owner, also one without an account, and prints that user."""
+    service = Service(directory, owner)
     name = "nobody" if owner == NOBODY.pw_uid else f"user {owner}"
     for verb, *rest in COMMANDS:
         done = service.run(verb, *rest)
         assert done.returncode in (0, 1 if verb == "status" else 0), (verb, done.stderr)
         line = f"pyindex: acting as {name}, who owns {service.state}"
         assert done.stderr.splitlines().count(line) == 1, verb
-        assert service.strangers() == [], verb
+        assert service.foreign_files() == [], verb
     (copy,) = (service.state / "backups").iterdir()
     assert service.run("restore", str(copy)).returncode == 0
     service.state.joinpath("catalog.sqlite").write_bytes(b"no database" * 999)
     assert service.run("rebuild").returncode == 0
-    assert service.strangers() == []
+    assert service.foreign_files() == []
 
 
-def test_a_file_that_the_owner_may_not_move_stays(place: Path) -> None:
-    """The error says why and what to do, and nothing is in the trash, however often it is tried."""
-    service = Service(place, NOBODY.pw_uid)
+def test_remove_keeps_file_that_owner_cannot_move(directory: Path) -> None:
+    """A file that the owner cannot move stays in place, and the error names cause and remedy."""
+    service = Service(directory, NOBODY.pw_uid)
     assert service.run("watch", "--once").returncode == 0
     for _ in range(2):
         done = service.run("remove", WHEEL)
@@ -134,9 +134,9 @@ def test_a_file_that_the_owner_may_not_move_stays(place: Path) -> None:
     assert len(list((service.state / "trash").iterdir())) == 1
 
 
-def test_served_as_the_owner(place: Path) -> None:
-    """`serve` and what it starts, too."""
-    service = Service(place, NOBODY.pw_uid)
+def test_serve_runs_as_owner(directory: Path) -> None:
+    """`pyindex serve` and its processes run as the owner."""
+    service = Service(directory, NOBODY.pw_uid)
     command = [*service.python, "serve", str(service.packages), "--state", str(service.state)]
     port = free_port()
     process = subprocess.Popen([*command, "--port", str(port)], env=environment(), cwd="/")
@@ -144,16 +144,16 @@ def test_served_as_the_owner(place: Path) -> None:
         page = service.state / "www" / "simple" / "foo" / "index.html"
         eventually(page.exists)
         assert Path(f"/proc/{process.pid}").stat().st_uid == NOBODY.pw_uid
-        assert service.strangers() == []
+        assert service.foreign_files() == []
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
 
 
-def test_a_python_that_the_owner_may_not_read_is_named(place: Path) -> None:
-    """Rather than the first module that is missing then."""
-    service = Service(place, NOBODY.pw_uid)
-    hidden = place / "hidden"
+def test_command_names_unreadable_python(directory: Path) -> None:
+    """A command names the installation that the owner cannot read."""
+    service = Service(directory, NOBODY.pw_uid)
+    hidden = directory / "hidden"
     shutil.copytree(ROOT / "appliance", hidden / "appliance")
     hidden.chmod(0o700)
     paths = f"{hidden}:{environment()['PYTHONPATH']}"
@@ -177,17 +177,17 @@ def test_a_python_that_the_owner_may_not_read_is_named(place: Path) -> None:
     assert "common.py: nobody may not read it: install pyindex where others may" in done.stderr
 
 
-def test_a_state_of_root_is_served_by_root(place: Path) -> None:
-    """Nothing changes for who runs all of it as root."""
-    service = Service(place, 0)
+def test_state_of_root_stays_with_root(directory: Path) -> None:
+    """A command keeps running as root if root owns the state directory."""
+    service = Service(directory, 0)
     done = service.run("watch", "--once")
     assert (done.returncode, "acting as" in done.stderr) == (0, False)
 
 
 @pytest.mark.skipif(shutil.which("mount") is None, reason="needs mount")
-def test_remove_from_a_read_only_file_system_leaves_no_copy(place: Path) -> None:
-    """Across file systems a file is copied before it is removed: not if it cannot be removed."""
-    service = Service(place, 0)
+def test_remove_from_read_only_file_system_leaves_no_copy(directory: Path) -> None:
+    """The remove command leaves no copy in the trash if the file system is read-only."""
+    service = Service(directory, 0)
     assert service.run("watch", "--once").returncode == 0
     options = ["mount", "--bind", str(service.packages), str(service.packages)]
     if subprocess.run(options, check=False, capture_output=True).returncode != 0:
@@ -208,9 +208,9 @@ READ_ONLY = [("yank", WHEEL), ("unyank", WHEEL), ("remove", WHEEL), ("status-set
 
 
 @pytest.mark.parametrize("command", READ_ONLY, ids=lambda command: command[0])
-def test_a_read_only_state_is_named(place: Path, command: tuple[str, ...]) -> None:
-    """A decision that cannot be kept says where and why, and blames no owner."""
-    service = Service(place, 0)
+def test_decision_reports_read_only_state(directory: Path, command: tuple[str, ...]) -> None:
+    """A decision that cannot be recorded reports the read-only state and no owner."""
+    service = Service(directory, 0)
     assert service.run("watch", "--once").returncode == 0
     bind = ["mount", "--bind", str(service.state), str(service.state)]
     if subprocess.run(bind, check=False, capture_output=True).returncode != 0:
@@ -232,13 +232,13 @@ def test_a_read_only_state_is_named(place: Path, command: tuple[str, ...]) -> No
 # --- ./pyindex.yml -----------------------------------------------------------------------------
 
 
-def test_a_spec_of_somebody_else_is_not_found_by_habit(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+def test_default_spec_of_other_user_is_rejected(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It decides what is written where: root in a stranger's directory must not take it."""
-    monkeypatch.chdir(place)
+    """A command rejects ./pyindex.yml of another user unless `-c` names it."""
+    monkeypatch.chdir(directory)
     monkeypatch.delenv("PYINDEX_SPEC", raising=False)
-    spec = place / "pyindex.yml"
+    spec = directory / "pyindex.yml"
     spec.write_text("state: state\nindexes: {main: {packages: packages}}\n")
     arguments = argparse.Namespace(spec=None)
     assert common.spec_path(arguments) == Path("pyindex.yml")
@@ -253,14 +253,14 @@ def test_a_spec_of_somebody_else_is_not_found_by_habit(
     assert common.spec_path(arguments) == Path("pyindex.yml")
 
 
-def test_a_link_of_somebody_else_is_not_followed(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+def test_default_spec_link_of_other_user_is_rejected(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its target may be root's: the link is not."""
-    monkeypatch.chdir(place)
+    """A command rejects ./pyindex.yml if it is a symbolic link of another user."""
+    monkeypatch.chdir(directory)
     monkeypatch.delenv("PYINDEX_SPEC", raising=False)
-    (place / "other.yml").touch()
-    (place / "pyindex.yml").symlink_to("other.yml")
-    os.lchown(place / "pyindex.yml", NOBODY.pw_uid, NOBODY.pw_gid)
+    (directory / "other.yml").touch()
+    (directory / "pyindex.yml").symlink_to("other.yml")
+    os.lchown(directory / "pyindex.yml", NOBODY.pw_uid, NOBODY.pw_gid)
     with pytest.raises(SpecError, match="is of user 65534"):
         common.spec_path(argparse.Namespace(spec=None))

@@ -1,4 +1,4 @@
-"""``pyindex serve`` as a process: what it starts, and how it ends."""
+"""`pyindex serve` as a process: its watcher, workers, messages and end."""
 
 import http.client
 import json
@@ -29,7 +29,7 @@ PYINDEX = Path(sys.executable).with_name("pyindex")
 
 
 class Serving:
-    """A running ``pyindex serve``."""
+    """Running `pyindex serve`."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Serving:
             self.process = subprocess.Popen([*map(str, command)], stdout=log, stderr=log)
 
     def get(self, path: str) -> bytes | None:
-        """The body of an answer, ``None`` if there is none that is good."""
+        """Return the body of an answer, or ``None`` if there is no successful one."""
         try:
             url = f"http://127.0.0.1:{self.port}{path}"
             with urllib.request.urlopen(url, timeout=60) as answer:
@@ -60,14 +60,14 @@ class Serving:
             return None
 
     def watchers(self) -> list[int]:
-        """The processes that follow the folder."""
-        found = subprocess.run(
+        """Return the process ids of the watchers."""
+        listed = subprocess.run(
             ["pgrep", "-f", self._watch],
             capture_output=True,
             text=True,
             check=False,
         )
-        return [int(line) for line in found.stdout.split()]
+        return [int(line) for line in listed.stdout.split()]
 
 
 @contextmanager
@@ -79,8 +79,8 @@ def serving(
     options: Sequence[str] = (),
     makes: bool = True,
 ) -> Iterator[Serving]:
-    """Run it on ``root/packages``, which it ``makes``, or on the ``source`` given, after the words
-    ``before``."""
+    """Run `pyindex serve` during the context on ``root/packages``, created if ``makes``, or on
+    ``source``, after the words ``before``."""
     port = port or free_port()
     server = Serving(root, *source, port=port, before=before, options=options, makes=makes)
     try:
@@ -94,19 +94,19 @@ def serving(
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Serving]:
-    with serving(tmp_path) as found:
-        yield found
+    with serving(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """One that many questions are put to, and that nobody ends."""
-    with serving(tmp_path_factory.mktemp("steady")) as found:
-        yield found
+    """Server for many requests, which no test ends."""
+    with serving(tmp_path_factory.mktemp("steady")) as running:
+        yield running
 
 
-def test_a_folder_is_served_and_followed(server: Serving) -> None:
-    """Files that are there and files that come are served, with nothing but a folder given."""
+def test_serve_publishes_directory(server: Serving) -> None:
+    """The server serves present and new files of a directory without a spec."""
     path = make_wheel(server.packages, "foo", "1.0")
     eventually(lambda: server.get("/simple/foo/"))
     assert server.get(f"/packages/{path.name}") == path.read_bytes()
@@ -116,8 +116,8 @@ def test_a_folder_is_served_and_followed(server: Serving) -> None:
     eventually(lambda: json.loads(server.get("/health") or "{}").get("status") == "ok")
 
 
-def test_a_killed_watch_is_started_again(server: Serving) -> None:
-    """Files are followed again soon after the process that follows them was killed."""
+def test_server_restarts_killed_watcher(server: Serving) -> None:
+    """The server restarts a killed watcher."""
     eventually(server.watchers)
     for pid in server.watchers():
         os.kill(pid, signal.SIGKILL)
@@ -126,8 +126,8 @@ def test_a_killed_watch_is_started_again(server: Serving) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_nothing_is_left_running(server: Serving, number: int) -> None:
-    """However gunicorn ends, the watch ends with it."""
+def test_watcher_ends_with_server(server: Serving, number: int) -> None:
+    """The watcher ends with the server, whatever signal ends it."""
     eventually(server.watchers)
     server.process.send_signal(number)
     server.process.wait(timeout=60)
@@ -135,8 +135,8 @@ def test_nothing_is_left_running(server: Serving, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_an_answer_that_was_begun_is_finished(server: Serving, number: int) -> None:
-    """Whoever is reading a file when the server stops, or starts its workers anew, gets it all."""
+def test_server_finishes_started_answer(server: Serving, number: int) -> None:
+    """The server sends a started file completely when it stops or restarts its workers."""
     path = make_wheel(server.packages, "large", "1.0", modules={"large": "#" + "x" * 20_000_000})
     eventually(lambda: server.get("/simple/large/"))
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
@@ -149,8 +149,8 @@ def test_an_answer_that_was_begun_is_finished(server: Serving, number: int) -> N
         assert begun + answer.read() == path.read_bytes()
 
 
-def test_a_second_start_shows_the_same(tmp_path: Path) -> None:
-    """What was published is there from the first moment of the next start."""
+def test_restarted_server_serves_published_pages(tmp_path: Path) -> None:
+    """A restarted server serves the published pages immediately."""
     with serving(tmp_path) as first:
         make_wheel(first.packages, "foo", "1.0")
         eventually(lambda: first.get("/simple/foo/"))
@@ -160,8 +160,8 @@ def test_a_second_start_shows_the_same(tmp_path: Path) -> None:
     assert page is not None
 
 
-def test_an_address_with_a_prefix_needs_no_proxy(tmp_path: Path) -> None:
-    """All is at the path of the url, as the first line says, and where it is without it."""
+def test_server_answers_with_and_without_prefix(tmp_path: Path) -> None:
+    """The server answers at the path of the spec's url and also without it."""
     for name in ("main", "base"):
         (tmp_path / name).mkdir()
         make_wheel(tmp_path / name, f"only-{name}", "1.0")
@@ -172,9 +172,9 @@ def test_an_address_with_a_prefix_needs_no_proxy(tmp_path: Path) -> None:
     )
     with serving(tmp_path, "-c", tmp_path / "pyindex.yml", port=port) as server:
         eventually(lambda: server.get("/py/simple/only-base/"))
-        places = ["", "/", "/simple/", "/simple/Only_Main", "/pypi/only-base/json", "/-/pip.conf"]
-        for place in (*places, "/base/simple/only-base/", "/packages/"):
-            assert server.get(f"/py{place}") == server.get(place) is not None
+        paths = ["", "/", "/simple/", "/simple/Only_Main", "/pypi/only-base/json", "/-/pip.conf"]
+        for path in (*paths, "/base/simple/only-base/", "/packages/"):
+            assert server.get(f"/py{path}") == server.get(path) is not None
         assert f"http://127.0.0.1:{port}/py/simple/".encode() in (server.get("/py") or b"")
         scanned(spec.load(tmp_path / "pyindex.yml"))
         line = f"ready; try `pip install --index-url http://127.0.0.1:{port}/py/simple/ NAME`"
@@ -187,8 +187,8 @@ def test_an_address_with_a_prefix_needs_no_proxy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("path", ["/", "/legacy/", "/simple/", "/main/", "/pypi", "/main/legacy"])
-def test_an_upload_is_told_that_there_are_none(steady: Serving, path: str, chunked: bool) -> None:
-    """Who has sent all of a large one can read the answer, and go on with the connection."""
+def test_upload_is_rejected_with_reason(steady: Serving, path: str, chunked: bool) -> None:
+    """The server answers a large upload with 405 and keeps the connection usable."""
     pieces = [b"x" * (1 << 20)] * 20
     with closing(http.client.HTTPConnection("127.0.0.1", steady.port, timeout=60)) as connection:
         headers = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -203,26 +203,27 @@ def test_an_upload_is_told_that_there_are_none(steady: Serving, path: str, chunk
             assert body == f"405 {answer.reason}\n"
 
 
-# Who may read all, as Python may lie where only root can look, and write nothing of root's.
-STRANGER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-STRANGER += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+# A user who can read everything, because Python may be in /root, and cannot write files of root.
+OTHER_USER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+OTHER_USER += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
-def test_a_state_of_somebody_else_is_served_if_there_is_something() -> None:
-    """Pages in it can be read; without any, it is said who may not write there."""
-    with tempfile.TemporaryDirectory() as name:  # pytest's are for their owner alone
+def test_state_of_other_user_is_served_if_published() -> None:
+    """The server serves published pages of another user's state and rejects one without pages."""
+    # pytest's directories are accessible only to their owner.
+    with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         lab = Lab(Path(name))
         make_wheel(lab.packages, "foo", "1.0")
         lab.spec.state.mkdir()
         serve = [str(PYINDEX), "serve", str(lab.packages), "--state", str(lab.spec.state)]
-        ended = subprocess.run([*STRANGER, *serve], capture_output=True, text=True, check=False)
+        ended = subprocess.run([*OTHER_USER, *serve], capture_output=True, text=True, check=False)
         assert ended.returncode == 1
-        said = f"pyindex: state {lab.spec.state}: Permission denied; {NAME_ANOTHER} .*\n"
-        assert re.fullmatch(said, ended.stderr)
+        message = f"pyindex: state {lab.spec.state}: Permission denied; {NAME_ANOTHER} .*\n"
+        assert re.fullmatch(message, ended.stderr)
         lab.once()
-        with serving(Path(name), before=STRANGER) as server:
+        with serving(Path(name), before=OTHER_USER) as server:
             assert server.get("/simple/foo/")
             eventually(lambda: "ermission denied" in server.log.read_text())
 
@@ -245,8 +246,7 @@ _CANARY = "open({path!r}, 'a').write(__name__ + ' ' + ' '.join(__import__('sys')
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
-    """A directory of packages in which somebody has put modules of names that Python asks for, and
-    files enough for processes that examine them."""
+    """Packages directory with hostile modules, and files for several examiners."""
     packages = tmp_path / "packages"
     packages.mkdir()
     text = _CANARY.format(path=str(tmp_path / "canary"))
@@ -261,9 +261,8 @@ def hostile(tmp_path: Path) -> Path:
     return packages
 
 
-def test_no_code_runs_from_the_packages_directory(hostile: Path, tmp_path: Path) -> None:
-    """Not by a server, a watcher, a process that examines a file, or any other command that is
-    started in there."""
+def test_no_code_runs_from_packages_directory(hostile: Path, tmp_path: Path) -> None:
+    """No server, watcher, examiner or command imports modules from the packages directory."""
     state, port = tmp_path / "state", free_port()
     log = tmp_path / "log"
     with log.open("wb") as output:
@@ -283,8 +282,8 @@ def test_no_code_runs_from_the_packages_directory(hostile: Path, tmp_path: Path)
     assert not canary.exists(), f"{canary.read_text()}{log.read_text()}"
 
 
-def test_python_dash_m_takes_nothing_of_ours_from_there(hostile: Path, tmp_path: Path) -> None:
-    """Without -P Python itself looks there first, for what it is told to run and no longer."""
+def test_python_m_imports_no_modules_from_packages_directory(hostile: Path, tmp_path: Path) -> None:
+    """`python -m appliance` imports nothing else from the working directory, even without -P."""
     for name in ("appliance", "__main__"):
         (hostile / f"{name}.py").unlink()
     command = [sys.executable, "-m", "appliance", "watch", ".", "--once", "--state"]
@@ -296,16 +295,16 @@ def test_python_dash_m_takes_nothing_of_ours_from_there(hostile: Path, tmp_path:
 
 
 def answer(port: int, path: str) -> bytes | None:
-    """The body of an answer, ``None`` if there is none that is good."""
+    """Return the body of an answer, or ``None`` if there is no successful one."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as found:
-            return bytes(found.read())
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as response:
+            return bytes(response.read())
     except (OSError, http.client.HTTPException):
         return None
 
 
-def test_a_directory_behind_a_proxy_that_strips_a_path(tmp_path: Path) -> None:
-    """With the url that clients type, redirects and settings lead there, path stripped or not."""
+def test_url_option_sets_prefix_behind_proxy(tmp_path: Path) -> None:
+    """Redirects and client files have the path of `--url`, whether the proxy strips it or not."""
     with serving(tmp_path, before=(), options=("--url", "http://pypi.lab/team/py")) as server:
         make_wheel(server.packages, "foo", "1.0")
         eventually(lambda: server.get("/simple/foo/"))
@@ -328,12 +327,12 @@ def test_a_directory_behind_a_proxy_that_strips_a_path(tmp_path: Path) -> None:
 def redirect(port: int, path: str) -> tuple[int, str | None]:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request("GET", path)
-        found = connection.getresponse()
-        return found.status, found.headers["Location"]
+        response = connection.getresponse()
+        return response.status, response.headers["Location"]
 
 
-def test_it_is_ready_once_all_was_scanned(tmp_path: Path) -> None:
-    """The line that invites clients comes no sooner, and once; until then there are counts."""
+def test_startup_log_reports_ready_once(tmp_path: Path) -> None:
+    """The startup log prints counts during the scan and the ready line once after it."""
     lab = Lab(tmp_path)
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
@@ -351,18 +350,17 @@ def test_it_is_ready_once_all_was_scanned(tmp_path: Path) -> None:
 
 
 def command(*arguments: object) -> tuple[int, str, str]:
-    """How it ended, and what it said."""
-    words = [str(PYINDEX), *map(str, arguments)]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    """Run `pyindex` and return exit code, standard output and standard error."""
+    full_command = [str(PYINDEX), *map(str, arguments)]
+    ended = subprocess.run(full_command, capture_output=True, text=True, check=False)
     return ended.returncode, ended.stdout, ended.stderr
 
 
 @pytest.mark.parametrize("is_given", [True, False])
-def test_a_directory_that_is_away_is_served_on(
+def test_missing_directory_stays_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_given: bool
 ) -> None:
-    """What was published of it stays, whichever way its state is found, also in a server that
-    starts only then; every command says so; and it goes on when the directory is back."""
+    """The server keeps pages of a missing packages directory, which each command reports."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     packages, away = tmp_path / "packages", tmp_path / "away"
     state = ["--state", tmp_path / "state"] if is_given else []
@@ -370,15 +368,15 @@ def test_a_directory_that_is_away_is_served_on(
     path = make_wheel(packages, "foo", "1.0")
     assert command("watch", "--once", packages, *state)[0] == 0
     packages.rename(away)
-    told = f"pyindex: '{packages}': No such file or directory; what is published of it stays\n"
+    message = f"pyindex: '{packages}': No such file or directory; what is published of it stays\n"
     code, out, error = command("status", "-d", packages, *state)
-    assert (code, error) == (1, told)
+    assert (code, error) == (1, message)
     assert "main: 1 projects, 1 files" in out
     code, out, error = command("verify", "-d", packages, *state)
-    assert (code, error) == (1, told)
+    assert (code, error) == (1, message)
     assert f"packages directory {packages}: not found" in out
     code, _, error = command("confirm-deletions", "-d", packages, *state)
-    assert (code, error.startswith(told)) == (1, True)
+    assert (code, error.startswith(message)) == (1, True)
     assert "not found; mount or create it" in error
     with serving(tmp_path, packages, *state, makes=False) as server:
         assert b"foo-1.0" in (server.get("/simple/foo/") or b"")
@@ -424,7 +422,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(
-    ("host", "said"),
+    ("host", "message"),
     [
         ("127.0.0.1", "Address already in use"),
         ("203.0.113.9", "Cannot assign requested address"),
@@ -433,9 +431,10 @@ WRONG = [
         ("..", "no name of a host"),
     ],
 )
-def test_an_address_that_is_not_to_be_had_is_told_in_a_line(
-    tmp_path: Path, host: str, said: str
+def test_unavailable_address_is_reported_in_one_line(
+    tmp_path: Path, host: str, message: str
 ) -> None:
+    """The server reports in one line an address that it cannot listen on."""
     packages = tmp_path / "packages"
     packages.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -444,22 +443,22 @@ def test_an_address_that_is_not_to_be_had_is_told_in_a_line(
         code, _, err = command("serve", packages, *asked)
     assert code == 1
     where = re.escape(f"[{host}]" if ":" in host else host)
-    assert re.fullmatch(f"pyindex: cannot listen on {where}:{port}: {said}; name .*\n", err), err
+    assert re.fullmatch(f"pyindex: cannot listen on {where}:{port}: {message}; name .*\n", err), err
     assert not (tmp_path / "state" / "watcher.json").exists()
 
 
 @pytest.mark.parametrize(("arguments", "code", "message"), WRONG)
-def test_wrong_usage_is_told_in_a_line(
+def test_wrong_usage_is_reported_in_one_line(
     tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
-    """What, where and what to do, without a traceback."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
+    """A command reports wrong usage in one line without a traceback."""
+    directory = tmp_path / "directory"
+    directory.mkdir()
     environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data")}
     environment.pop("PYINDEX_SPEC", None)
     ended = subprocess.run(
         [PYINDEX, *arguments],
-        cwd=folder,
+        cwd=directory,
         env=environment,
         capture_output=True,
         text=True,

@@ -1,6 +1,6 @@
-"""The pages keep to docs/style.md, and links to headings lead to one.
+"""Style of the pages: phrases of docs/style.md and links to headings.
 
-``python -m tests.test_style`` lists the lines of code, templates and playbooks that do not.
+``python -m tests.test_style`` lists the lines of code, templates and playbooks that break it.
 """
 
 import re
@@ -25,13 +25,13 @@ def pages() -> list[Path]:
 
 
 def phrases() -> list[str]:
-    """The first column of the guide's table of phrases to avoid."""
+    """Return the first column of the guide's table of phrases to avoid."""
     _, _, table = GUIDE.read_text().partition("## Phrases to avoid")
     return re.findall(r"^\| (?!instead of|---)(.*?) \|", table, re.M)
 
 
 def prose(page: Path) -> str:
-    """The text of a page on one line: without generated parts, code, and quoted output."""
+    """Return the text of a page on one line, without generated parts, code and quoted output."""
     text = page.read_text()
     for generated, part in GENERATED:
         text = part.sub("", text) if page == generated else text
@@ -40,7 +40,7 @@ def prose(page: Path) -> str:
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_pages_avoid_phrases(page: Path) -> None:
-    """No page contains a phrase that the guide replaces."""
+    """A page contains no phrase that the guide replaces."""
     text = prose(page)
     used = [
         phrase for phrase in phrases() if re.search(rf"\b{re.escape(phrase)}(?!\w)", text, re.I)
@@ -49,20 +49,20 @@ def test_pages_avoid_phrases(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The fragments of a page's headings, as GitHub makes them."""
+    """Return the fragments of a page's headings, as GitHub makes them."""
     headings = re.findall("^#+ (.*)$", page.read_text(), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", [*pages(), GUIDE], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_to_headings_exist(page: Path) -> None:
-    """A link with a fragment leads to a heading of that page."""
+    """A link with a fragment leads to a heading of the page."""
     for target, fragment in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
         assert fragment in anchors(page.parent / target if target else page)
 
 
 def test_readme_names_tests_that_exist() -> None:
-    """Each test or directory in the last column of the comparison exists."""
+    """The README names only tests and directories of tests that exist."""
     table = (ROOT / "README.md").read_text().partition("## Compared")[2].partition("\n## ")[0]
     named = re.findall(r"`([\w/.]+)` \|$", table, re.M)
     assert len(named) > 10
@@ -70,7 +70,7 @@ def test_readme_names_tests_that_exist() -> None:
 
 
 def lines_to_reword() -> Iterator[str]:
-    """Each line of code, templates and playbooks with a phrase that the guide replaces."""
+    """Yield each line of code, templates and playbooks with a phrase that the guide replaces."""
     listed = subprocess.check_output(
         ["git", "ls-files", "appliance", "deploy", "ansible"], cwd=ROOT
     )

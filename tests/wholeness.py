@@ -1,5 +1,4 @@
-"""What must hold of an index whatever happened to it: no reader sees half of anything, and
-packages directory, catalog, pages and served bytes agree."""
+"""Consistency of an index: no client sees partial data, and all copies of the data agree."""
 
 import contextlib
 import gzip
@@ -19,32 +18,31 @@ def digest(content: bytes) -> str:
 
 
 def look(lab: Lab) -> None:
-    """What a client could fetch now is whole: each page in each form, each metadata file."""
+    """Check that each form of each page and each metadata file is complete at the moment."""
     simple = lab.spec.www / "simple"
     for page in simple.glob("*/index.json"):
-        with contextlib.suppress(FileNotFoundError):  # taken down while we look
+        with contextlib.suppress(FileNotFoundError):  # unpublished during the check
             body = json.loads(page.read_bytes())
             json.loads(gzip.decompress(page.with_name("index.json.gz").read_bytes()))
             assert page.with_name("index.html").read_text().rstrip().endswith("</html>")
             for file in body["files"]:
                 if "core-metadata" in file:
-                    found = digest(lab.metadata(path_of(file)))
-                    # Who overwrites a file in place breaks it for whoever has the old page; its
-                    # bytes are compared last, as it may be overwritten while we look.
+                    metadata_digest = digest(lab.metadata(path_of(file)))
+                    # A file that is overwritten in place differs from its old page; its bytes
+                    # are compared last, because it may be overwritten during the check.
                     if digest(lab.served(path_of(file))) == file["hashes"]["sha256"]:
-                        assert found == file["core-metadata"]["sha256"]
+                        assert metadata_digest == file["core-metadata"]["sha256"]
 
 
 def path_of(file: dict[str, Any]) -> str:
-    """The path in the packages directory of a file of a JSON page."""
+    """Return the path in the packages directory of a file of a JSON page."""
     return unquote(file["url"].removeprefix("../../packages/"))
 
 
 def agree(lab: Lab) -> None:
-    """Packages directory, catalog and pages hold the same files with the same digests.
+    """Check that packages directory, catalog and pages have the same files with the same digests.
 
-    There may be directories in it, signatures, and files whose name another file has already;
-    nothing else may be refused.
+    Directories, signatures and duplicates are allowed; nothing else may be rejected.
     """
     with lab.catalog.read() as reader:
         files = reader.offered(lab.index, limit=10_000)
@@ -53,9 +51,9 @@ def agree(lab: Lab) -> None:
     names = {file.filename for file in files}
     for refusal in rejections:
         assert Path(refusal.path).name in names, refusal
-    folder = package_files(lab)
+    package_digests = package_files(lab)
     for refusal in rejections:
-        folder.pop(refusal.path, None)
+        package_digests.pop(refusal.path, None)
     catalog = {file.path: file.sha256 for file in files}
     yanked = {file.path: file.yanked is not None for file in files}
     pages = {}
@@ -67,21 +65,23 @@ def agree(lab: Lab) -> None:
             assert (file.get("yanked", False) is not False) == yanked.get(path), path
             if "core-metadata" in file:
                 assert digest(lab.metadata(path)) == file["core-metadata"]["sha256"]
-    assert folder == catalog == pages
-    assert served_files(lab) == set(folder), "served"
-    assert sorted(lab.projects()) == sorted({Path(path).name.split("-")[0] for path in folder})
+    assert package_digests == catalog == pages
+    assert served_files(lab) == set(package_digests), "served"
+    assert sorted(lab.projects()) == sorted(
+        {Path(path).name.split("-")[0] for path in package_digests}
+    )
     serials = [change.serial for change in lab.journal()]
     assert serials == sorted(set(serials))
 
 
 def unbroken(lab: Lab) -> None:
-    """No serial of the journal was left out."""
+    """Check that the journal skips no serial."""
     serials = [change.serial for change in lab.journal()]
     assert serials == list(range(serials[0], serials[0] + len(serials)))
 
 
 def package_files(lab: Lab) -> dict[str, str]:
-    """Each package file in the packages directory with its digest, by path."""
+    """Return the digest of each package file in the packages directory, by path."""
     return {
         path.relative_to(lab.packages).as_posix(): digest(path.read_bytes())
         for path in lab.packages.rglob("*")
@@ -90,12 +90,12 @@ def package_files(lab: Lab) -> dict[str, str]:
 
 
 def served_files(lab: Lab) -> set[str]:
-    """The paths of the package files that can be fetched."""
+    """Return the paths of the package files that a client can fetch."""
     return {path for path in lab.accepted() if not path.endswith(SIGNATURE)}
 
 
 def _forms_agree(page: Path) -> dict[str, Any]:
-    """The JSON page, which says what the HTML page and both gzipped ones say."""
+    """Return the JSON page after a check that HTML page and gzip variants have the same content."""
     plain = {name: page.with_name(name).read_bytes() for name in ("index.html", "index.json")}
     for name, content in plain.items():
         assert gzip.decompress(page.with_name(f"{name}.gz").read_bytes()) == content, name

@@ -1,4 +1,4 @@
-"""The index under attack: the embedded server, and nginx in front of it."""
+"""Index under attack: the embedded server, and nginx in front of it."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -12,8 +12,8 @@ from tests.faults.commands import Commands, forking
 FAILED = pytest.StashKey[bool]()
 
 
-class Range:
-    """Keeps one index for many attacks, until one of them was too much for it."""
+class SharedTarget:
+    """Index for many attacks, replaced after a failed test."""
 
     def __init__(self, start: Callable[[ExitStack], Target]) -> None:
         self._start, self._stack = start, ExitStack()
@@ -31,27 +31,26 @@ class Range:
 
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    with forking(tmp_path_factory.mktemp("commands")) as found:
-        yield found
+    with forking(tmp_path_factory.mktemp("commands")) as forked:
+        yield forked
 
 
 @pytest.fixture(scope="module", params=FORMS, ids=lambda form: form.__name__)
 def shared(
     request: pytest.FixtureRequest, commands: Commands, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Range]:
+) -> Iterator[SharedTarget]:
     def start(stack: ExitStack) -> Target:
-        folder: Path = tmp_path_factory.mktemp("attacked")
-        return stack.enter_context(target(request.param, folder, commands))
+        directory: Path = tmp_path_factory.mktemp("attacked")
+        return stack.enter_context(target(request.param, directory, commands))
 
-    found = Range(start)
-    yield found
-    found.close()
+    shared_target = SharedTarget(start)
+    yield shared_target
+    shared_target.close()
 
 
 @pytest.fixture
-def attacked(shared: Range, request: pytest.FixtureRequest) -> Iterator[Target]:
-    """One index for all attacks of a module; a new one after a test that failed, so that each
-    row tells of itself alone."""
+def attacked(shared: SharedTarget, request: pytest.FixtureRequest) -> Iterator[Target]:
+    """Index shared by all attacks of a module; a new one after a failed test."""
     yield shared.target()
     if request.node.stash.get(FAILED, False):
         shared.close()

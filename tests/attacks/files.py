@@ -1,7 +1,7 @@
-"""Files that an attacker, a damaged disk or half a download may leave, and why each is refused.
+"""Files that an attacker, a damaged disk or an interrupted download may leave, with reasons.
 
-Data alone: ``tests/incoming/test_archive.py`` looks at each by itself, ``tests/attacks`` puts each
-before a server.
+Data alone: ``tests/incoming/test_archive.py`` examines each on its own, ``tests/attacks`` writes
+each into the packages directory of a server.
 """
 
 import gzip
@@ -29,8 +29,7 @@ Make = Callable[[Path], object]
 
 @dataclass(frozen=True)
 class HostileFile:
-    """``make`` writes it at a path that ends in ``filename``; ``reason`` is a part of what the
-    refusal says."""
+    """File to reject: ``make`` writes it, and its reason contains ``reason``."""
 
     name: str
     filename: str
@@ -43,7 +42,7 @@ class HostileFile:
         return path
 
 
-# --- archives that are whole ---------------------------------------------------------------------
+# --- valid archives ------------------------------------------------------------------------------
 
 
 def a_zip(
@@ -64,7 +63,7 @@ def wheel_members(metadata: bytes | str = METADATA, info: str = INFO) -> dict[st
 
 
 def a_wheel(path: Path, metadata: bytes | str = METADATA, **members: bytes | str) -> Path:
-    """The wheel ``foo`` 1.0 in the directory ``path``."""
+    """Write the wheel ``foo`` 1.0 into the directory ``path``."""
     return a_zip(path / WHEEL, {**wheel_members(metadata), **members})
 
 
@@ -77,23 +76,23 @@ def a_tar(path: Path, members: Mapping[str, bytes], mode: str = "w:gz") -> Path:
     return path
 
 
-# --- parts of archives that lie ------------------------------------------------------------------
+# --- contradictory archives ----------------------------------------------------------------------
 
 
 def zip_with(*members: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """A zip of members that may have one name."""
+    """Return a zip whose members may have the same name."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as file:
         for name, content in members:
             info = zipfile.ZipInfo(name)
             info.compress_type = method
-            file.NameToInfo.pop(name, None)  # or it warns
+            file.NameToInfo.pop(name, None)  # avoids a warning
             file.writestr(info, content)
     return buffer.getvalue()
 
 
 def whole(*more: tuple[str, bytes]) -> bytes:
-    """The bytes of a good wheel, with ``more`` members in front."""
+    """Return the bytes of a valid wheel with ``more`` members in front."""
     texts = [(name, str(text).encode()) for name, text in wheel_members().items()]
     return zip_with(*more, *texts)
 
@@ -141,26 +140,26 @@ def changed(data: bytes, at: int, to: bytes) -> bytes:
 
 
 def shifted(before: bytes, data: bytes) -> bytes:
-    """``data`` behind ``before``, as if it had always stood there: every offset is right."""
+    """Return the zip ``data`` after ``before`` with adjusted offsets."""
     end = data.rindex(b"PK\5\6")
     (length, offset) = struct.unpack_from("<LL", data, end + 12)
     out = bytearray(before + data)
     struct.pack_into("<L", out, len(before) + end + 16, offset + len(before))
-    place = len(before) + offset
-    while place < len(before) + offset + length:
-        (own,) = struct.unpack_from("<L", out, place + 42)
-        struct.pack_into("<L", out, place + 42, own + len(before))
-        place += 46 + sum(struct.unpack_from("<3H", out, place + 28))
+    position = len(before) + offset
+    while position < len(before) + offset + length:
+        (own,) = struct.unpack_from("<L", out, position + 42)
+        struct.pack_into("<L", out, position + 42, own + len(before))
+        position += 46 + sum(struct.unpack_from("<3H", out, position + 28))
     return bytes(out)
 
 
 def local(data: bytes, name: str) -> int:
-    """Where the header before a member's data begins."""
+    """Return the offset of a member's local header."""
     return data.index(name.encode()) - 30
 
 
 def central(data: bytes, name: str) -> int:
-    """Where a member's entry in the directory begins."""
+    """Return the offset of a member's entry in the zip directory."""
     return data.rindex(name.encode()) - 46
 
 
@@ -176,10 +175,10 @@ def zip64(
     offset: int = 0,
     end_length: int = 0xFFFFFFFF,
 ) -> Make:
-    """A wheel, or ``directory`` as one long directory, with zip64's end records.
+    """Write a wheel, or ``directory`` as a long zip directory, with zip64 end records.
 
-    The numbers are added to what is true; ``end_length`` is what the old end record says in place
-    of the marker for "see the other" (APPNOTE 4.4.1.4).
+    The numbers are added to the correct ones; ``end_length`` replaces the marker for the zip64
+    record in the old end record (APPNOTE 4.4.1.4).
     """
 
     def make(path: Path) -> None:
@@ -199,12 +198,12 @@ def zip64(
 
 
 def hidden_end(path: Path) -> None:
-    """An end record that has the sign of one in it, where a search from behind finds it first."""
+    """Write an end record that contains another one, which a backward search finds first."""
     end = struct.pack("<4s4HL4sH", b"PK\5\6", 0, 0, 1, 1, 1 << 30, b"PK\5\6", 0)
     path.write_bytes(bytes(100) + end)
 
 
-def a_bomb(path: Path) -> None:
+def zip_bomb(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for name, text in wheel_members().items():
             file.writestr(name, text)
@@ -213,7 +212,7 @@ def a_bomb(path: Path) -> None:
                 member.write(bytes(1 << 20))
 
 
-def a_tar_bomb(path: Path) -> None:
+def tar_bomb(path: Path) -> None:
     entry = tarfile.TarInfo("foo-1.0/zeros")
     entry.size = 1 << 30
     with gzip.open(path, "wb", compresslevel=9) as file:
@@ -222,7 +221,7 @@ def a_tar_bomb(path: Path) -> None:
             file.write(bytes(1 << 20))
 
 
-def a_header_bomb(path: Path) -> None:
+def header_bomb(path: Path) -> None:
     entry = tarfile.TarInfo("pax")
     entry.type = tarfile.XHDTYPE
     entry.size = 1 << 33
@@ -232,21 +231,21 @@ def a_header_bomb(path: Path) -> None:
             file.write(bytes(1 << 20))
 
 
-def a_liar(path: Path) -> None:
-    """A zip whose METADATA is larger than its directory says."""
+def understated_size(path: Path) -> None:
+    """Write a zip whose METADATA is larger than its directory states."""
     a_zip(path, wheel_members(METADATA + "x" * 1000))
     data = path.read_bytes()
     path.write_bytes(changed(data, central(data, f"{INFO}/METADATA") + 24, struct.pack("<L", 10)))
 
 
 def two_names(path: Path) -> None:
-    """The header before the data has one name, the directory another: each reader sees its own."""
+    """Write a member with another name in its local header than in the directory."""
     data = whole(("foo/good.py", b"good = 1\n"))
     path.write_bytes(changed(data, local(data, "foo/good.py") + 30, b"foo/evil.py"))
 
 
 def second_name(path: Path) -> None:
-    """A name in Unicode, which only new readers prefer (APPNOTE 4.6.9)."""
+    """Write a member with a Unicode name, which only new readers prefer (APPNOTE 4.6.9)."""
     other = b"foo/evil.py"
     field = struct.pack("<BL", 1, zlib.crc32(b"foo/good.py")) + other
     with zipfile.ZipFile(path, "w") as file:
@@ -268,16 +267,16 @@ def two_methods(path: Path) -> None:
 
 
 def overlapping(path: Path) -> None:
-    """A member within another one (of stored data, so that both are whole)."""
+    """Write a member within another one, of stored data so that both are valid."""
     inner = whole()
     data = bytearray(zip_with(("outer", inner), *_texts(), method=zipfile.ZIP_STORED))
     # The directory's second entry points into the first member's data.
-    place = central(bytes(data), f"{INFO}/METADATA")
+    position = central(bytes(data), f"{INFO}/METADATA")
     inner_local = data.index(inner) + local(inner, f"{INFO}/METADATA")
     entry = zipfile.ZipFile(io.BytesIO(inner)).getinfo(f"{INFO}/METADATA")
-    struct.pack_into("<H", data, place + 10, entry.compress_type)
-    struct.pack_into("<3L", data, place + 16, entry.CRC, entry.compress_size, entry.file_size)
-    struct.pack_into("<L", data, place + 42, inner_local)
+    struct.pack_into("<H", data, position + 10, entry.compress_type)
+    struct.pack_into("<3L", data, position + 16, entry.CRC, entry.compress_size, entry.file_size)
+    struct.pack_into("<L", data, position + 42, inner_local)
     path.write_bytes(data)
 
 
@@ -286,13 +285,13 @@ def _texts() -> list[tuple[str, bytes]]:
 
 
 def unlisted(path: Path) -> None:
-    """A member that only who reads from the front sees: it is not in the directory."""
+    """Write a member that is missing from the directory, so that only forward readers see it."""
     hidden = zip_with(("foo/evil.py", b"evil = 1\n"))
     path.write_bytes(shifted(hidden[: hidden.index(b"PK\1\2")], whole()))
 
 
 def gap(path: Path) -> None:
-    """Room between the last member and the directory."""
+    """Write a gap between the last member and the directory."""
     data = whole()
     start = data.index(b"PK\1\2")
     end = data.rindex(b"PK\5\6")
@@ -307,7 +306,7 @@ def miscounted(path: Path) -> None:
 
 
 def two_ends(path: Path) -> None:
-    """An end record whose comment is another wheel: which is the archive?"""
+    """Write an end record whose comment is another wheel."""
     data = whole()
     second = shifted(data, whole(("foo/evil.py", b"evil = 1\n")))
     path.write_bytes(changed(second, len(data) - 2, struct.pack("<H", len(second) - len(data))))
@@ -318,8 +317,7 @@ def joined(path: Path) -> None:
 
 
 def preallocated(hole: int, mtime: float | None = None) -> Make:
-    """Half a download: the directory and the first pieces are there, ``hole`` bytes are not yet,
-    as aria2 and others write."""
+    """Write an interrupted download with ``hole`` missing bytes in the middle, as aria2 does."""
 
     def make(path: Path) -> None:
         noise = b"".join(zlib.compress(bytes([n])) for n in range(256)) * 40
@@ -332,13 +330,13 @@ def preallocated(hole: int, mtime: float | None = None) -> Make:
 
 
 def headless(path: Path) -> None:
-    """Half a download whose missing piece has the beginning of a member."""
+    """Write an interrupted download whose missing part contains the start of a member."""
     data = whole(("foo/good.py", b"good = 1\n"))
     path.write_bytes(bytes(40) + data[40:])
 
 
 def rotten(path: Path) -> None:
-    """One byte of a member is another, as after an hour on a bad disk."""
+    """Change one byte of a member, as a bad disk does."""
     data = zip_with(("foo/good.py", b"good = 1\n"), *_texts(), method=zipfile.ZIP_STORED)
     path.write_bytes(changed(data, data.index(b"good = 1"), b"evil"))
 
@@ -361,9 +359,9 @@ def _padded(data: bytes) -> bytes:
 
 
 def gnu_sparse(path: Path) -> None:
-    """65 bytes when packed, at which tarfile raises IndexError."""
+    """Write 65 compressed bytes for which tarfile raises IndexError."""
     header = bytearray(_header("foo-1.0/x", tarfile.GNUTYPE_SPARSE, 0))
-    header[482] = 1  # more headers follow, and do not
+    header[482] = 1  # announces more headers, which are missing
     header[148:156] = b"%06o\0 " % (sum(header[:148]) + sum(header[156:512]) + 256)
     path.write_bytes(gzip.compress(bytes(header)))
 
@@ -398,7 +396,7 @@ def _pax(records: Mapping[str, str]) -> bytes:
 
 
 def pax_digits(path: Path) -> None:
-    """What the regular expression of CVE-2024-6232 takes quadratic time for."""
+    """Write the header that takes the regular expression of CVE-2024-6232 quadratic time."""
     records = b"1" * 65_000
     blocks = _header("pax", tarfile.XHDTYPE, len(records)) + _padded(records)
     _tar(path, blocks + _header("foo-1.0/x", tarfile.REGTYPE, 0))
@@ -417,7 +415,7 @@ def long_name(path: Path) -> None:
 
 
 def global_pax(keywords: int, value: str, members: int) -> Make:
-    """Records global tar header, which tarfile applies to each."""
+    """Write records for all members, which tarfile applies to each."""
 
     def make(path: Path) -> None:
         records = _pax({f"k{number}": value for number in range(keywords)})
@@ -428,7 +426,7 @@ def global_pax(keywords: int, value: str, members: int) -> Make:
 
 
 def pax_chain(path: Path) -> None:
-    """Headers of headers of headers: tarfile calls itself for each."""
+    """Write headers of headers, for each of which tarfile calls itself."""
     records = _padded(_pax({"comment": "x"}))
     _tar(path, (_header("pax", tarfile.XHDTYPE, 14) + records) * 2000)
 
@@ -438,7 +436,7 @@ def many_members(path: Path) -> None:
     with gzip.open(path, "wb", compresslevel=1) as file:
         for _ in range(210):
             file.write(block * 1000)
-        file.write(os.urandom(1 << 21))  # or it would be a bomb first
+        file.write(os.urandom(1 << 21))  # otherwise the check for bombs rejects it first
 
 
 def two_pkg_infos(path: Path) -> None:
@@ -473,7 +471,7 @@ def _file(filename: str, make: Make, reason: str) -> HostileFile:
 
 
 HOSTILE = [
-    # No archives.
+    # Not an archive.
     _file(WHEEL, content(b""), DAMAGED),
     _file(WHEEL, content(b"<html>404</html>"), DAMAGED),
     _file(WHEEL, truncated(wheel()), DAMAGED),
@@ -502,7 +500,7 @@ HOSTILE = [
     _file(WHEEL, two_ends, f"{AMBIGUOUS}: two end records"),
     _file(WHEEL, joined, f"{AMBIGUOUS}: directory not at the offset in the end record"),
     _file(WHEEL, miscounted, f"{AMBIGUOUS}: length of the directory differs"),
-    # Members that are two things.
+    # Members with contradictory headers.
     _file(WHEEL, two_names, "local header of 'foo/good.py' has another name"),
     _file("foo-1.0.zip", two_names, "local header of 'foo/good.py' has another name"),
     _file(WHEEL, second_name, "second name of 'foo/good.py' in its extra fields"),
@@ -517,12 +515,12 @@ HOSTILE = [
         f"{AMBIGUOUS}: two members named 'foo.py' with different content",
     ),
     _file(WHEEL, wheel_with("foo\n.py"), "control characters in the member name"),
-    # Half a download, and a bad disk.
+    # Interrupted downloads, and bad disks.
     _file(WHEEL, preallocated(4000), f"{DAMAGED}: checksum of 'foo/big.bin'"),
     _file(WHEEL, preallocated(4000, mtime=1e9), "checksum of 'foo/big.bin' does not match"),
     _file(WHEEL, headless, f"{DAMAGED}: no member at the offset of"),
     _file(WHEEL, rotten, f"{DAMAGED}: checksum of 'foo/good.py'"),
-    # What is not a wheel.
+    # Not a wheel.
     _file(WHEEL, lambda path: a_zip(path, {"foo.py": b""}), "without a .dist-info/METADATA"),
     _file(WHEEL, wheel_without("METADATA"), "without a .dist-info/METADATA"),
     _file(WHEEL, wheel_without("WHEEL"), "without a .dist-info/WHEEL"),
@@ -548,10 +546,10 @@ HOSTILE = [
     _file(SDIST, tar_member("foo-1.0/../../x"), "outside the target directory"),
     _file(SDIST, tar_member("foo-1.0/tests/../x"), "has .. in its path"),
     # Bombs.
-    _file(WHEEL, a_bomb, "unpacks to more than"),
-    _file(WHEEL, a_liar, "has another size or checksum"),
-    _file(SDIST, a_tar_bomb, "unpacks to more than"),
-    _file(SDIST, a_header_bomb, "tar header larger than"),
+    _file(WHEEL, zip_bomb, "unpacks to more than"),
+    _file(WHEEL, understated_size, "has another size or checksum"),
+    _file(SDIST, tar_bomb, "unpacks to more than"),
+    _file(SDIST, header_bomb, "tar header larger than"),
     # Tar headers.
     _file(SDIST, gnu_sparse, f"{DAMAGED}: unreadable tar header"),
     _file(SDIST, sparse, "sparse member"),

@@ -1,6 +1,6 @@
-"""Hostile requests, byte for byte, with the statuses that they may be answered with.
+"""Hostile requests as bytes, with the statuses allowed for each.
 
-``CLOSED`` is a connection that is closed without an answer. Nothing is ever answered with 500.
+``CLOSED`` is a connection that is closed without an answer. No request may be answered with 500.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ _BAD = (CLOSED, *range(400, 500), 501, 505)
 
 
 class Request(NamedTuple):
-    """What is sent, and which statuses are right; those for ``nginx`` if it sees more or less."""
+    """Bytes to send and allowed statuses; ``nginx`` if those of nginx differ."""
 
     sent: bytes
     allowed: tuple[int, ...]
@@ -44,7 +44,7 @@ _CALL = (
 )
 
 REQUESTS = {
-    "no http": Request(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", _BAD),
+    "not http": Request(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", _BAD),
     "zeros": Request(b"\x00" * 4096 + b"\r\n\r\n", _BAD),
     "empty lines": Request(b"\r\n" * 1000, _BAD),
     "bare line feeds": Request(b"GET / HTTP/1.1\nHost: x\nConnection: close\n\n", (*_BAD, 200)),
@@ -71,7 +71,7 @@ REQUESTS = {
     "range of a huge number": Request(
         _get("/packages/large-1.0-py2.py3-none-any.whl", f"Range: bytes={'9' * 500}-"), (200, 416)
     ),
-    "dates of no calendar": Request(
+    "invalid date": Request(
         _get("/packages/large-1.0-py2.py3-none-any.whl", "If-Modified-Since: Mon, 99 Foo 0000"),
         (200,),
     ),
@@ -84,15 +84,17 @@ REQUESTS = {
         _request("POST /RPC2 HTTP/1.1", "Content-Type: text/xml", f"Content-Length: {'9' * 400}"),
         _BAD,
     ),
-    "length that is no number": Request(
+    "length that is not a number": Request(
         _request("POST /RPC2 HTTP/1.1", "Content-Type: text/xml", "Content-Length: 1e3"), _BAD
     ),
     "unknown coding": Request(
         _request("POST / HTTP/1.1", f"Content-Type: {_FORM}", "Transfer-Encoding: foo"), _BAD
     ),
-    "chunk of no number": Request(_chunked("/RPC2", b"zz\r\nxx\r\n0\r\n\r\n"), _BAD),
-    "chunk of no number in a form": Request(_chunked("/", b"zz\r\nxx\r\n0\r\n\r\n", _FORM), _BAD),
-    "chunk that is longer than said": Request(_chunked("/", b"1\r\nabc\r\n0\r\n\r\n", _FORM), _BAD),
+    "chunk size that is not a number": Request(_chunked("/RPC2", b"zz\r\nxx\r\n0\r\n\r\n"), _BAD),
+    "chunk size that is not a number in a form": Request(
+        _chunked("/", b"zz\r\nxx\r\n0\r\n\r\n", _FORM), _BAD
+    ),
+    "chunk longer than its size": Request(_chunked("/", b"1\r\nabc\r\n0\r\n\r\n", _FORM), _BAD),
     "chunk of a huge size": Request(_chunked("/", b"f" * 200 + b"\r\nx", _FORM), _BAD),
     "huge chunk extension": Request(
         _chunked("/", b"1;" + b"x" * 50_000 + b"\r\na\r\n0\r\n\r\n", _FORM), _BAD
@@ -103,7 +105,7 @@ REQUESTS = {
     ),
     "expect something else": Request(_get("/simple/", "Expect: y"), (*_BAD, 200)),
     "upgrade": Request(_get("/simple/", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"), (200,)),
-    "method of no name": Request(_request("get / HTTP/1.1"), _BAD),
+    "method in lower case": Request(_request("get / HTTP/1.1"), _BAD),
     "unknown method": Request(_request("FROB /simple/ HTTP/1.1"), _BAD),
     "trace": Request(_request("TRACE / HTTP/1.1"), _BAD),
     "connect": Request(_request("CONNECT x:443 HTTP/1.1"), _BAD),
@@ -111,7 +113,7 @@ REQUESTS = {
     "asterisk": Request(_request("OPTIONS * HTTP/1.1"), (*_BAD, 200)),
     "form of many parts": Request(_post("/", b"--x\r\n" * 10_000, kind=_FORM), (405,)),
     "form without a boundary": Request(_post("/", b"x", kind="multipart/form-data"), (405,)),
-    "no xml": Request(_post("/RPC2", b"\x00\xff" * 100), (400,)),
+    "not xml": Request(_post("/RPC2", b"\x00\xff" * 100), (400,)),
     "xml of a decimal": Request(_post("/RPC2", _CALL % b"<bigdecimal>x</bigdecimal>"), (400,)),
     "xml of a huge number": Request(
         _post("/RPC2", _CALL % (b"<i8>%s</i8>" % (b"9" * 9000))), (400,)
@@ -126,7 +128,7 @@ REQUESTS = {
         _post("/RPC2", b"<?xml version='1.0' encoding='utf-7'?><a/>"), (400,)
     ),
     "xml of nesting": Request(_post("/RPC2", _CALL % (b"<array><data><value>" * 3000)), (400,)),
-    "xml of whole nesting": Request(
+    "xml of complete nesting": Request(
         _post(
             "/RPC2",
             _CALL

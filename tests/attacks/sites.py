@@ -14,21 +14,21 @@ PYINDEX = Path(sys.executable).with_name("pyindex")
 
 
 @contextmanager
-def embedded(folder: Path, before: Sequence[str] = ()) -> Iterator[Server]:
+def embedded(directory: Path, before: Sequence[str] = ()) -> Iterator[Server]:
     """``pyindex serve``, after the words ``before``; what it writes is in ``log``."""
-    path = make_spec(folder)
+    path = make_spec(directory)
     port = spec.load(path).server.port
     command = [*before, str(PYINDEX), "serve", "-c", str(path), "--threads", "4"]
-    with running(command, folder / "log", lambda: listens(port)):
+    with running(command, directory / "log", lambda: listens(port)):
         yield Server(port)
 
 
 @contextmanager
-def behind_nginx(folder: Path) -> Iterator[Server]:
+def behind_nginx(directory: Path) -> Iterator[Server]:
     """nginx, and behind it the application; what that writes is in ``gunicorn.log``."""
-    path = make_spec(folder)
+    path = make_spec(directory)
     given = spec.load(path)
-    site = serving(folder / "nginx", render.nginx(given, HOST))
+    site = serving(directory / "nginx", render.nginx(given, HOST))
     with application(path, given.server.port), site:
         yield Server(nginx_port(given))
 

@@ -1,4 +1,4 @@
-"""The index under attack, and what must hold of it after each."""
+"""Index under attack, and the conditions that must hold after each attack."""
 
 import itertools
 import json
@@ -26,25 +26,25 @@ FORMS: list[Callable[..., AbstractContextManager[Server]]] = [
     embedded,
     behind_nginx,
 ]
-# So many files that those of an attack are never most of the index: what is taken away at once
-# then would be asked about.
+# So many files that those of an attack are never most of the index: the watcher would keep the
+# deletion of most files pending.
 _OLD = 60
-# Root is kept out by no mode; without capabilities it is as any user.
+# Without capabilities file modes apply to root too.
 _PLAIN_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
 
 
 @dataclass
 class Target:
-    """A running index.
+    """Running index.
 
     Attributes:
-        folder: Its state and its log are in here.
-        outside: A directory beside the packages directory, with files that contain SECRET.
-        known: Digests of the files that it has accepted, by path, which must stay.
+        directory: The directory of its state and log.
+        outside: A directory next to the packages directory, whose files contain SECRET.
+        known: Digests by path of the accepted files, which must stay served.
     """
 
     server: Server
-    folder: Path
+    directory: Path
     outside: Path
     commands: Commands
     known: dict[str, str] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Target:
 
     @property
     def log(self) -> str:
-        return (self.folder / "serve.log").read_text()
+        return (self.directory / "serve.log").read_text()
 
     @property
     def packages(self) -> Path:
@@ -60,24 +60,24 @@ class Target:
 
     @property
     def catalog(self) -> Catalog:
-        return Catalog(self.folder / "state" / "catalog.sqlite")
+        return Catalog(self.directory / "state" / "catalog.sqlite")
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> Answer:
         return Asked(self.server.port).ask(path, headers)
 
     def page(self, project: str) -> dict[str, tuple[str, str]]:
-        """URL path and digest of each file on a project's page, by file name."""
-        place = f"/simple/{project}/"
-        answer = self.get(place, JSON)
+        """Return URL path and digest of each file on a project's page, by file name."""
+        page_url = f"/simple/{project}/"
+        answer = self.get(page_url, JSON)
         if answer.status != 200:
             return {}
         return {
-            file["filename"]: (urljoin(place, file["url"]), file["hashes"]["sha256"])
+            file["filename"]: (urljoin(page_url, file["url"]), file["hashes"]["sha256"])
             for file in json.loads(answer.body)["files"]
         }
 
     def serves(self, file: Path) -> bool:
-        """Whether the file is on its project's page, and comes as the page says and as it is."""
+        """Return whether the file is on its page and the server sends it with the page's digest."""
         project = file.name.split("-")[0].replace("_", "-").lower()
         url, sha256 = self.page(project).get(file.name, ("", ""))
         if not url:
@@ -86,33 +86,33 @@ class Target:
         return answer.status == 200 and digest(answer.body) == sha256 == digest(file.read_bytes())
 
     def refused(self) -> dict[str, str]:
-        """Reasons of what was refused, by path."""
+        """Return the reasons of rejections by path."""
         with self.catalog.read() as reader:
             return {each.path: each.reason for each in reader.rejections("main")}
 
     def drop(self, name: str = "good") -> Path:
-        """A good wheel, once it is served."""
+        """Write a valid wheel and return it once it is served."""
         wheel = make_wheel(self.packages, f"{name}{next(self.numbers)}", "1.0")
         eventually(lambda: self.serves(wheel))
         self.known[wheel.name] = digest(wheel.read_bytes())
         return wheel
 
     def watchers(self) -> set[tuple[int, str]]:
-        """The process that follows the packages directory, with the time of its start."""
-        marks = {str(self.packages).encode(), str(self.folder / "pyindex.yml").encode()}
-        found = set()
+        """Return the process id and start time of each watcher of the packages directory."""
+        marks = {str(self.packages).encode(), str(self.directory / "pyindex.yml").encode()}
+        watchers = set()
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                words = (process / "cmdline").read_bytes().split(b"\0")
+                arguments = (process / "cmdline").read_bytes().split(b"\0")
                 began = (process / "stat").read_text().rpartition(")")[2].split()[19]
-            except OSError:  # it has ended meanwhile
+            except OSError:  # the process has ended
                 continue
-            if b"watch" in words and marks & set(words):
-                found.add((int(process.name), began))
-        return found
+            if b"watch" in arguments and marks & set(arguments):
+                watchers.add((int(process.name), began))
+        return watchers
 
     def clear(self) -> None:
-        """Take away everything but the files that were accepted before."""
+        """Remove everything but the files that were accepted before."""
         for entry in self.packages.iterdir():
             if entry.name not in self.known:
                 subprocess.run(["rm", "-rf", "--", entry], check=True)
@@ -121,11 +121,11 @@ class Target:
 @contextmanager
 def target(
     form: Callable[..., AbstractContextManager[Server]],
-    folder: Path,
+    directory: Path,
     commands: Commands,
 ) -> Iterator[Target]:
-    """An index of a few files in a new folder, run as a user whom modes keep out."""
-    packages, outside, own = (folder / name for name in ("packages", "outside", "own"))
+    """Run an index of a few files in a new directory, as a user to whom file modes apply."""
+    packages, outside, own = (directory / name for name in ("packages", "outside", "own"))
     for place in (packages, outside, own):
         place.mkdir()
     files = [make_wheel(packages, "old", f"1.{number}") for number in range(_OLD)]
@@ -134,14 +134,14 @@ def target(
     shutil.copy2(secret, packages.parent / secret.name)
     (outside / "secret.txt").write_bytes(SECRET)
     with form(packages, own, _PLAIN_USER) as server:
-        found = Target(server, own, outside, commands)
-        found.known = {file.name: digest(file.read_bytes()) for file in files}
-        yield found
+        attacked = Target(server, own, outside, commands)
+        attacked.known = {file.name: digest(file.read_bytes()) for file in files}
+        yield attacked
 
 
 @dataclass(frozen=True)
 class Before:
-    """How it was before an attack: its watcher, and the length of its log."""
+    """State before an attack: watchers, and length of the log."""
 
     watchers: set[tuple[int, str]]
     log: int
@@ -152,11 +152,10 @@ def before(of: Target) -> Before:
 
 
 def stays_up(of: Target, since: Before) -> None:
-    """What must hold after every attack, whatever lies in the packages directory.
+    """Check the conditions that hold after every attack.
 
-    A file that is dropped now is served, and so are those from before; the watcher is the process
-    that it was; ``/health`` and ``pyindex status`` answer; nothing went wrong in a way that nobody
-    thought of.
+    A new file is served, and so are those from before; the watcher is still the same process;
+    ``/health`` and ``pyindex status`` answer; the log has no traceback.
     """
     of.drop()
     for name in [*list(of.known)[:3], *list(of.known)[-3:]]:

@@ -1,4 +1,4 @@
-"""Files that must do no harm, each before a running index: it is refused, and all else goes on."""
+"""Hostile files before a running index: each is rejected, and other files stay served."""
 
 from functools import partial
 from pathlib import Path
@@ -14,23 +14,23 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_no_file_stops_it(attacked: Target, file: HostileFile) -> None:
-    """It is listed with the reason of its kind."""
+def test_index_rejects_hostile_file(attacked: Target, file: HostileFile) -> None:
+    """The watcher rejects a hostile file with the reason of its kind and continues to work."""
     since = before(attacked)
-    place = attacked.packages / f"hostile{next(attacked.numbers)}"
-    place.mkdir()
+    directory = attacked.packages / f"hostile{next(attacked.numbers)}"
+    directory.mkdir()
     try:
-        with TemporaryDirectory(dir=attacked.folder) as apart:
+        with TemporaryDirectory(dir=attacked.directory) as apart:
             path = file.write(Path(apart))
-            path = path.rename(place / path.name)
+            path = path.rename(directory / path.name)
         stays_up(attacked, since)
-        eventually(partial(is_refused, attacked, f"{place.name}/{path.name}", file.reason))
-        assert attacked.get(f"/packages/{place.name}/{path.name}").status == 404
+        eventually(partial(is_rejected, attacked, f"{directory.name}/{path.name}", file.reason))
+        assert attacked.get(f"/packages/{directory.name}/{path.name}").status == 404
     finally:
         attacked.clear()
 
 
-def is_refused(attacked: Target, path: str, reason: str) -> bool:
-    found = attacked.refused().get(path)
-    assert found is None or reason in found, found
-    return found is not None
+def is_rejected(attacked: Target, path: str, reason: str) -> bool:
+    reported = attacked.refused().get(path)
+    assert reported is None or reason in reported, reported
+    return reported is not None

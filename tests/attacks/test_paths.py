@@ -1,4 +1,4 @@
-"""Paths in requests that would lead out of what may be read: they lead nowhere."""
+"""Hostile paths in requests: none leads out of the published files."""
 
 import socket
 from contextlib import suppress
@@ -34,7 +34,7 @@ PATHS = [
 
 
 def exchange(port: int, path: str) -> bytes:
-    """All that comes back for a request with just this path."""
+    """Return all bytes that the server sends for a request with exactly this path."""
     answer = b""
     head = f"GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
@@ -45,8 +45,8 @@ def exchange(port: int, path: str) -> bytes:
     return answer
 
 
-def test_no_path_leads_out(attacked: Target) -> None:
-    """Nothing comes from outside, no header is made, and nothing goes wrong within."""
+def test_hostile_paths_reveal_nothing(attacked: Target) -> None:
+    """The server answers hostile paths without outside content, new headers or errors."""
     wrong = []
     for path in PATHS:
         answer = exchange(attacked.server.port, path)

@@ -1,4 +1,4 @@
-"""Hostile requests get an answer that says so, and nobody else notices."""
+"""Hostile requests: each gets an appropriate status, and other clients are served."""
 
 import re
 import socket
@@ -17,13 +17,13 @@ from tests.nginx.sites import PAGE
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Server, Path]]:
-    folder = tmp_path_factory.mktemp("requests")
-    with WAYS[request.param](folder) as found:
-        yield request.param, found, folder
+    directory = tmp_path_factory.mktemp("requests")
+    with WAYS[request.param](directory) as running:
+        yield request.param, running, directory
 
 
 def exchange(server: Server, data: bytes) -> bytes:
-    """All that comes back to a client that sends ``data``."""
+    """Return all bytes that the server sends to a client that sends ``data``."""
     answer = b""
     with socket.create_connection((server.address, server.port), timeout=PATIENCE) as client:
         try:
@@ -31,14 +31,14 @@ def exchange(server: Server, data: bytes) -> bytes:
             while more := client.recv(1 << 16):
                 answer += more
         except ConnectionError:
-            pass  # closed before all was sent
+            pass  # closed before everything was sent
     return answer
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_hostile_requests_are_answered(place: tuple[str, Server, Path], name: str) -> None:
-    """With one of the statuses that are right for it; the log has no traceback, others a page."""
-    way, server, folder = place
+def test_hostile_request_gets_allowed_status(place: tuple[str, Server, Path], name: str) -> None:
+    """The server answers a hostile request with an allowed status and serves the next client."""
+    way, server, directory = place
     sent, allowed, nginx = REQUESTS[name]
     answer = exchange(server, sent)
     status = re.match(rb"HTTP/1\.[01] (\d{3}) ", answer)
@@ -47,5 +47,5 @@ def test_hostile_requests_are_answered(place: tuple[str, Server, Path], name: st
     assert b"root:" not in answer
     assert server.ask(PAGE).status == 200
     for log in ("log", "gunicorn.log"):
-        if (folder / log).exists():
-            assert "Traceback" not in (folder / log).read_text()
+        if (directory / log).exists():
+            assert "Traceback" not in (directory / log).read_text()

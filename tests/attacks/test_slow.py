@@ -1,4 +1,4 @@
-"""Clients that are slow on purpose: all that they hold up is themselves."""
+"""Slow clients: other clients are served in the meantime."""
 
 import select
 import socket
@@ -12,7 +12,7 @@ from tests.conftest import eventually
 from tests.nginx.servers import PATIENCE, Server
 from tests.nginx.sites import LARGE, PAGE, WHEEL
 
-ATTACKER = "127.0.0.2"  # its address is counted apart from that of the others
+ATTACKER = "127.0.0.2"  # nginx counts it apart from the address of other clients
 FORM = "Content-Type: multipart/form-data; boundary=x"
 XML = "Content-Type: text/xml"
 
@@ -21,34 +21,34 @@ def text(*lines: str, end: bytes = b"") -> bytes:
     return "\r\n".join((*lines, "")).encode() + end
 
 
-# What each client sends at first, and then, byte for byte; and how many clients there are.
+# (number of clients, first data, data sent byte by byte afterwards)
 ATTACKS: dict[str, tuple[int, bytes, bytes]] = {
-    "nothing at all": (200, b"", b""),
-    "half a head": (200, text("GET /simple/ HTTP/1.1", "Host: x"), b""),
-    "a head for ever": (200, text("GET / HTTP/1.1", "Host: x"), b"X-Header: value\r\n" * 50),
-    "a file that is not read": (100, text(f"GET {LARGE} HTTP/1.1", "Host: x", "", "") * 4, b""),
-    "pages that are not read": (40, text(f"GET {PAGE} HTTP/1.1", "Host: x", "") * 2000, b""),
-    "answers that are not read": (
+    "no data": (200, b"", b""),
+    "incomplete head": (200, text("GET /simple/ HTTP/1.1", "Host: x"), b""),
+    "endless head": (200, text("GET / HTTP/1.1", "Host: x"), b"X-Header: value\r\n" * 50),
+    "unread file": (100, text(f"GET {LARGE} HTTP/1.1", "Host: x", "", "") * 4, b""),
+    "unread pages": (40, text(f"GET {PAGE} HTTP/1.1", "Host: x", "") * 2000, b""),
+    "unread answers": (
         40,
         text("GET /pypi/nix/json HTTP/1.1", "Host: x", "") * 800,
         b"",
     ),
-    "a form that does not end": (
+    "endless form": (
         60,
         text("POST /legacy/ HTTP/1.1", "Host: x", FORM, "Content-Length: 1000000", end=b"\r\n--x"),
         b"x" * 1000,
     ),
-    "chunks that do not end": (
+    "endless chunks": (
         60,
         text("POST / HTTP/1.1", "Host: x", FORM, "Transfer-Encoding: chunked", end=b"\r\n9\r\nabc"),
         b"defghi\r\n" + b"1\r\nx\r\n" * 100,
     ),
-    "a search that does not end": (
+    "endless search": (
         60,
         text("POST /RPC2 HTTP/1.1", "Host: x", XML, "Content-Length: 60000", end=b"\r\n<method"),
         b"<a>" * 1000,
     ),
-    "a form that must be asked for": (
+    "form with Expect: 100-continue": (
         60,
         text("POST / HTTP/1.1", "Host: x", FORM, "Content-Length: 999", "Expect: 100-continue", ""),
         b"x" * 999,
@@ -61,12 +61,12 @@ ASKED = ["/health", "/simple/", PAGE, WHEEL, "/pypi/foo-bar/json", "/", "/simple
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    with WAYS[request.param](tmp_path_factory.mktemp("slow")) as found:
-        yield found
+    with WAYS[request.param](tmp_path_factory.mktemp("slow")) as running:
+        yield running
 
 
 def attack(server: Server, first: bytes, source: str = ATTACKER) -> socket.socket:
-    """A client that has sent ``first``, as far as it is taken, and reads nothing."""
+    """Return a client that has sent what the server accepts of ``first`` and reads nothing."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.bind((source, 0))
@@ -78,14 +78,14 @@ def attack(server: Server, first: bytes, source: str = ATTACKER) -> socket.socke
 
 
 def send(client: socket.socket, data: bytes) -> None:
-    """Send what is taken now; one may have been shut out, which is all right."""
+    """Send what the server accepts now; ignore that it may have closed the connection."""
     with suppress(OSError):
         client.send(data)
 
 
 @pytest.mark.parametrize("kind", ATTACKS)
-def test_others_are_answered_meanwhile(server: Server, kind: str) -> None:
-    """While all of them are connected and go on, each request of others has its answer."""
+def test_slow_clients_do_not_block_others(server: Server, kind: str) -> None:
+    """The server answers other clients while slow clients of one kind are connected."""
     number, first, then = ATTACKS[kind]
     good = {path: server.ask(path).status for path in ASKED}
     with ExitStack() as stack:
@@ -100,29 +100,29 @@ def test_others_are_answered_meanwhile(server: Server, kind: str) -> None:
 
 
 @pytest.mark.parametrize("server", ["nginx"], indirect=True)
-def test_one_address_has_a_bounded_number_of_requests(server: Server) -> None:
-    """Twenty that send, and whatever comes beyond that is told so at once."""
-    _, first, _ = ATTACKS["a search that does not end"]
+def test_nginx_limits_requests_of_address(server: Server) -> None:
+    """nginx processes at most 20 requests of an address at a time and answers 429 to the others."""
+    _, first, _ = ATTACKS["endless search"]
     first = first.replace(b"/RPC2", b"/")
     with ExitStack() as stack:
         clients = [attack(server, first, "127.0.0.3") for _ in range(30)]
         for client in clients:
             stack.callback(client.close)
 
-        def told() -> int:
+        def rejected() -> int:
             ready = select.select(clients, (), (), 0)[0]
             return sum(
                 client.recv(100, socket.MSG_PEEK).startswith(b"HTTP/1.1 429") for client in ready
             )
 
-        eventually(lambda: told() >= 10)
-        assert told() == 10
+        eventually(lambda: rejected() >= 10)
+        assert rejected() == 10
         assert server.ask(PAGE).status == server.ask("/health").status == 200
 
 
 @pytest.mark.parametrize("server", ["embedded"], indirect=True)
-def test_more_clients_than_there_is_room_for(server: Server) -> None:
-    """Who has waited longest is let go for those who come."""
+def test_server_closes_oldest_idle_connections(server: Server) -> None:
+    """The server closes the connections that are idle longest when it has too many clients."""
     with ExitStack() as stack:
         for _ in range(2500):
             stack.callback(attack(server, b"GET / HTTP/1.1\r\n").close)

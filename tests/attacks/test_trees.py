@@ -1,4 +1,4 @@
-"""Whatever lies in the packages directory, the index stays up, and gives away nothing else."""
+"""Hostile trees and replaced files in a packages directory: the index reveals nothing."""
 
 import http.client
 import os
@@ -19,8 +19,8 @@ ROOT = os.geteuid() == 0
 
 
 @pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.name)
-def test_no_tree_stops_it(attacked: Target, tree: Tree) -> None:
-    """What cannot be served is refused with its reason; everything else goes on."""
+def test_index_survives_hostile_tree(attacked: Target, tree: Tree) -> None:
+    """The watcher rejects what cannot be served in a hostile tree and continues to work."""
     if tree.root and not ROOT:
         pytest.skip("only root can make it")
     since = before(attacked)
@@ -28,7 +28,7 @@ def test_no_tree_stops_it(attacked: Target, tree: Tree) -> None:
     try:
         stays_up(attacked, since)
         for path, reason in tree.refused.items():
-            eventually(partial(is_refused, attacked, path, reason))
+            eventually(partial(is_rejected, attacked, path, reason))
         for path in tree.served:
             eventually(partial(attacked.serves, attacked.packages / path))
         assert attacked.get(f"/packages/secret{WHEEL}").status == 404
@@ -36,14 +36,13 @@ def test_no_tree_stops_it(attacked: Target, tree: Tree) -> None:
         attacked.clear()
 
 
-def is_refused(attacked: Target, path: str, reason: str) -> bool:
+def is_rejected(attacked: Target, path: str, reason: str) -> bool:
     return reason in attacked.refused().get(path, "not refused")
 
 
 @pytest.mark.parametrize("swap", SWAPS, ids=lambda swap: swap.name)
-def test_nothing_in_a_files_place_is_given_away(attacked: Target, swap: Swap) -> None:
-    """From the moment that an accepted file is replaced, no answer has bytes from outside, and
-    none keeps a client waiting; when it is put back it is served again."""
+def test_replaced_file_reveals_nothing(attacked: Target, swap: Swap) -> None:
+    """The server sends no bytes from outside for a replaced file and serves the restored one."""
     if swap.root and not ROOT:
         pytest.skip("only root can make it")
     since = before(attacked)
@@ -55,7 +54,7 @@ def test_nothing_in_a_files_place_is_given_away(attacked: Target, swap: Swap) ->
         eventually(lambda: attacked.serves(victim))
         swap.do(victim, attacked.outside)
 
-        eventually(partial(is_gone, attacked, url, swap))
+        eventually(partial(is_unpublished, attacked, url, swap))
         stays_up(attacked, since)
         restore(victim, content)
         eventually(lambda: attacked.serves(victim))
@@ -66,12 +65,12 @@ def test_nothing_in_a_files_place_is_given_away(attacked: Target, swap: Swap) ->
     eventually(lambda: not attacked.page("victim"))
 
 
-def is_gone(attacked: Target, url: str, swap: Swap) -> bool:
-    """Whether neither page nor file is there; fails for an answer that there must not be."""
+def is_unpublished(attacked: Target, url: str, swap: Swap) -> bool:
+    """Return whether page and file are unpublished; fail if an answer has outside content."""
     try:
         answers = [attacked.get(url), attacked.get(f"{url}.metadata")]
     except http.client.IncompleteRead:
-        return False  # it was overwritten while it was sent
+        return False  # the file was overwritten while it was sent
     for answer in answers:
         assert SECRET not in answer.body
         assert answer.status < 500 or answer.status == 503
@@ -79,7 +78,7 @@ def is_gone(attacked: Target, url: str, swap: Swap) -> bool:
 
 
 def restore(victim: Path, content: bytes) -> None:
-    """Put the file back where it was."""
+    """Write the original file to its path."""
     if victim.parent.is_symlink():
         victim.parent.unlink()
         victim.parent.mkdir()
@@ -90,15 +89,15 @@ def restore(victim: Path, content: bytes) -> None:
     assert wheel.read_bytes() == content
 
 
-def test_a_moved_file_is_served_where_it_is(attacked: Target) -> None:
-    """``mv`` within the packages directory changes the link on the page, and what it leads to."""
+def test_moved_file_is_served_at_new_path(attacked: Target) -> None:
+    """The watcher publishes a moved file at its new path."""
     since = before(attacked)
     try:
         wheel = make_wheel(attacked.packages, "moved", "1.0")
         eventually(lambda: attacked.serves(wheel))
-        for place in ("one", "two/deep"):
-            (attacked.packages / place).mkdir(parents=True)
-            wheel = wheel.rename(attacked.packages / place / wheel.name)
+        for directory in ("one", "two/deep"):
+            (attacked.packages / directory).mkdir(parents=True)
+            wheel = wheel.rename(attacked.packages / directory / wheel.name)
             eventually(partial(is_at, attacked, wheel))
         stays_up(attacked, since)
     finally:
@@ -106,14 +105,14 @@ def test_a_moved_file_is_served_where_it_is(attacked: Target) -> None:
 
 
 def is_at(attacked: Target, wheel: Path) -> bool:
-    """Whether the link on the page is the file's path, and leads to it."""
+    """Return whether the page links to the file's path and the server sends it there."""
     url, _ = attacked.page("moved").get(wheel.name, ("", ""))
     path = wheel.relative_to(attacked.packages).as_posix()
     return url == f"/packages/{path}" and attacked.serves(wheel)
 
 
-def test_one_of_two_hard_links_may_go(attacked: Target) -> None:
-    """The other takes its place."""
+def test_second_hard_link_is_served(attacked: Target) -> None:
+    """The watcher serves the second of two hard links after the first was removed."""
     since = before(attacked)
     try:
         wheel = make_wheel(attacked.packages, "linked", "1.0")
@@ -136,21 +135,20 @@ def is_duplicate(attacked: Target, path: Path) -> bool:
 
 @pytest.fixture
 def mounted(attacked: Target) -> Path:
-    """A directory of the packages directory on a disk of its own."""
-    place = attacked.packages / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", str(place)]
+    """Subdirectory of the packages directory with a file system of its own."""
+    disk = attacked.packages / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", str(disk)]
     if subprocess.run(command, check=False, capture_output=True).returncode != 0:
-        place.rmdir()
+        disk.rmdir()
         pytest.skip("needs the right to mount a tmpfs")
-    return place
+    return disk
 
 
-def test_a_disk_that_goes_takes_no_project_along(attacked: Target, mounted: Path) -> None:
-    """What was on a disk mounted below the packages directory stays on its page when that is
-    unmounted: nobody deleted it. When the disk comes back, all is as before."""
+def test_unmounted_disk_keeps_projects(attacked: Target, mounted: Path) -> None:
+    """The pages keep files of an unmounted disk, which are served when it is mounted again."""
     since = before(attacked)
-    kept = attacked.folder.parent / "kept"
+    kept = attacked.directory.parent / "kept"
     try:
         wheel = make_wheel(mounted, "ondisk", "1.0")
         shutil.copy2(wheel, kept)

@@ -1,4 +1,4 @@
-"""What people and programs leave in a packages directory, and what an attacker might."""
+"""Trees that users, programs and attackers may leave in a packages directory."""
 
 import gzip
 import os
@@ -14,19 +14,19 @@ from tempfile import TemporaryDirectory
 from tests.dist import make_wheel
 
 WHEEL = "-1.0-py2.py3-none-any.whl"
-STRANGER = 1234  # another user
+OTHER_USER = 1234  # another user
 Do = Callable[[Path, Path], None]
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Something to put into a packages directory.
+    """Tree to create in a packages directory.
 
     Attributes:
-        do: Is given the packages directory, and one outside of it with files that are secret.
-        refused: A part of the reason, by path, of each file that is listed as refused.
-        served: Files that are good all the same, by path.
-        root: Whether only root can make it.
+        do: Creates it, given the packages directory and one outside with secret files.
+        refused: A part of the reason for each rejected file, by path.
+        served: Paths of files that are accepted.
+        root: Whether only root can create it.
     """
 
     name: str
@@ -38,10 +38,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Swap:
-    """Something to put in the place of a file that was accepted.
-
-    ``gone`` says that its page does not list it any more.
-    """
+    """Replacement of an accepted file; ``gone`` if its page does not list it afterwards."""
 
     name: str
     do: Do
@@ -49,11 +46,11 @@ class Swap:
     root: bool = False
 
 
-# --- whole trees ---------------------------------------------------------------------------------
+# --- trees ---------------------------------------------------------------------------------------
 
 
 def _dig(top: Path, names: list[str], project: str) -> None:
-    """A wheel below directories whose path may be longer than any call takes."""
+    """Write a wheel below directories whose path may exceed the limit of system calls."""
     above = os.open(top, os.O_PATH | os.O_DIRECTORY)
     for name in names:
         os.mkdir(name, dir_fd=above)
@@ -74,7 +71,7 @@ def nested(packages: Path, outside: Path) -> None:
 
 
 def longest_path(packages: Path, outside: Path) -> None:
-    """As long as a path may be; longer where we would publish it."""
+    """Use the maximum length of a path, so that the published path is longer."""
     room = os.pathconf(packages, "PC_PATH_MAX") - len(os.fsencode(packages)) - len("long" + WHEEL)
     names = ["x" * 200] * ((room - 3) // 201)
     _dig(packages, [*names, "y" * (room - 3 - 201 * len(names))], "long")
@@ -85,15 +82,15 @@ def too_long_path(packages: Path, outside: Path) -> None:
 
 
 def longest_name(packages: Path, outside: Path) -> None:
-    """There is no room for what we put behind a name."""
+    """Leave no room for the suffix that pyindex appends to a name."""
     for length in (255, 250, 246):
         make_wheel(packages, "n" * (length - len(WHEEL)), "1.0")
 
 
 def longest_directories(packages: Path, outside: Path) -> None:
-    place = packages / ("m" * 255) / ("é" * 127)
-    place.mkdir(parents=True)
-    make_wheel(place, "indirs", "1.0")
+    directory = packages / ("m" * 255) / ("é" * 127)
+    directory.mkdir(parents=True)
+    make_wheel(directory, "indirs", "1.0")
 
 
 def unreadable_directory(packages: Path, outside: Path) -> None:
@@ -101,27 +98,27 @@ def unreadable_directory(packages: Path, outside: Path) -> None:
 
 
 def listless_directory(packages: Path, outside: Path) -> None:
-    """``chmod 644``: its names can be read, and nothing else."""
+    """Create a directory of mode 644: its names can be read, its files cannot."""
     _shut(packages, 0o644)
 
 
 def nameless_directory(packages: Path, outside: Path) -> None:
-    """``chmod 711``: whoever knows a name can read it."""
+    """Create a directory of mode 711: its files can be read, its names cannot."""
     _shut(packages, 0o711)
 
 
 def _shut(packages: Path, mode: int) -> None:
-    place = packages / f"mode{mode:o}"
-    (place / "below").mkdir(parents=True)
-    make_wheel(place, f"shut{mode:o}", "1.0")
-    make_wheel(place / "below", f"below{mode:o}", "1.0")
-    os.chown(place, STRANGER, STRANGER)
-    place.chmod(mode)
+    directory = packages / f"mode{mode:o}"
+    (directory / "below").mkdir(parents=True)
+    make_wheel(directory, f"shut{mode:o}", "1.0")
+    make_wheel(directory / "below", f"below{mode:o}", "1.0")
+    os.chown(directory, OTHER_USER, OTHER_USER)
+    directory.chmod(mode)
 
 
 def unreadable_file(packages: Path, outside: Path) -> None:
     path = make_wheel(packages, "unreadable", "1.0")
-    os.chown(path, STRANGER, STRANGER)
+    os.chown(path, OTHER_USER, OTHER_USER)
     path.chmod(0o000)
 
 
@@ -132,7 +129,7 @@ def fifo(packages: Path, outside: Path) -> None:
 
 def unix_socket(packages: Path, outside: Path) -> None:
     here = Path.cwd()
-    os.chdir(packages)  # its path has room for 107 bytes
+    os.chdir(packages)  # a socket's path has at most 107 bytes
     try:
         with socket.socket(socket.AF_UNIX) as bound:
             bound.bind(f"socket{WHEEL}")
@@ -168,7 +165,7 @@ def links_out(packages: Path, outside: Path) -> None:
 
 
 def links_up(packages: Path, outside: Path) -> None:
-    """To directories that are followed, which the system follows once, by one path."""
+    """Link to directories of the same tree."""
     made = outside.parent / "made"
     (made / "2024").mkdir(parents=True)
     (made / "up").symlink_to("..")
@@ -178,7 +175,7 @@ def links_up(packages: Path, outside: Path) -> None:
 
 
 def link_to_all(packages: Path, outside: Path) -> None:
-    """To all directories of the system, if one were to follow it."""
+    """Link to the root directory."""
     made = outside.parent / "made"
     made.mkdir()
     (made / "root").symlink_to("/")
@@ -198,7 +195,7 @@ def directory_as_wheel(packages: Path, outside: Path) -> None:
 
 
 def odd_names(packages: Path, outside: Path) -> None:
-    """Directories and files whose names no log line, page or URL can carry as they are."""
+    """Use names of directories and files that logs, pages and URLs cannot contain unescaped."""
     for name in (
         b"new\nline",
         b"caf\xe9",
@@ -207,10 +204,10 @@ def odd_names(packages: Path, outside: Path) -> None:
         b"del\x7f",
         b"\xed\xa0\x80",
     ):
-        place = packages / os.fsdecode(name)
-        place.mkdir()
-        make_wheel(place, "hidden", "1.0")
-        place.with_name(place.name + WHEEL).write_bytes(b"half")
+        directory = packages / os.fsdecode(name)
+        directory.mkdir()
+        make_wheel(directory, "hidden", "1.0")
+        directory.with_name(directory.name + WHEEL).write_bytes(b"half")
 
 
 NAMES = (
@@ -221,7 +218,7 @@ NAMES = (
 
 
 def names_to_escape(packages: Path, outside: Path) -> None:
-    """Directories whose names a URL or a page must escape."""
+    """Use names of directories that a URL or a page must escape."""
     for number, name in enumerate(NAMES):
         (packages / name).mkdir()
         make_wheel(packages / name, f"escaped{number}", "1.0")
@@ -244,12 +241,12 @@ def many_directories(packages: Path, outside: Path) -> None:
 
 
 def junk(packages: Path, outside: Path) -> None:
-    """What systems and programs leave lying about."""
+    """Write files that systems and programs leave behind."""
     for name in ("lost+found", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information"):
         (packages / name).mkdir()
         (packages / name / "desktop.ini").touch()
     (packages / "lost+found").chmod(0o700)
-    os.chown(packages / "lost+found", STRANGER, STRANGER)
+    os.chown(packages / "lost+found", OTHER_USER, OTHER_USER)
     for name in ("Thumbs.db", "desktop.ini", ".DS_Store", f"._old{WHEEL}", "index.html", "README"):
         (packages / name).write_text("junk")
     for name in (".part", ".crdownload", ".aria2", ".filepart", ".tmp", "~", ".bak", ".download"):
@@ -257,64 +254,64 @@ def junk(packages: Path, outside: Path) -> None:
 
 
 def sparse(packages: Path, outside: Path) -> None:
-    """A file that says that it has a tebibyte."""
+    """Write a file of 1 TiB without blocks."""
     with (packages / f"sparse{WHEEL}").open("wb") as file:
         file.truncate(1 << 40)
 
 
 def wide_and_renamed(packages: Path, outside: Path) -> None:
-    """A directory of files that is renamed again and again while it is looked at."""
-    place = packages / "turn0"
-    place.mkdir()
+    """Rename a directory of files repeatedly while it is scanned."""
+    directory = packages / "turn0"
+    directory.mkdir()
     for number in range(50):
-        make_wheel(place, f"turned{number}", "1.0")
+        make_wheel(directory, f"turned{number}", "1.0")
     for turn in range(1, 20):
-        place = place.rename(packages / f"turn{turn}")
+        directory = directory.rename(packages / f"turn{turn}")
 
 
 TREES = [
     Tree("600 nested directories", nested),
     Tree("the longest path", longest_path),
-    Tree("a path that is too long", too_long_path),
+    Tree("a path longer than the limit", too_long_path),
     Tree("the longest name", longest_name),
     Tree("the longest names of directories", longest_directories, served=(
         f"{'m' * 255}/{'é' * 127}/indirs{WHEEL}",
     )),
     Tree("an unreadable directory", unreadable_directory, {"mode0/": "cannot be read"}, root=True),
-    Tree("chmod 644 of a directory", listless_directory, root=True),
-    Tree("chmod 711 of a directory", nameless_directory, {"mode711/": "cannot be read"}, root=True),
+    Tree("a directory of mode 644", listless_directory, root=True),
+    Tree("a directory of mode 711", nameless_directory, {"mode711/": "cannot be read"}, root=True),
     Tree("an unreadable file", unreadable_file, {f"unreadable{WHEEL}": "Permission"}, root=True),
     Tree("a FIFO", fifo, {f"fifo{WHEEL}": "not a regular", "pipe-1.0.tar.gz": "not a regular"}),
     Tree("a socket", unix_socket, {f"socket{WHEEL}": "not a regular file"}),
     Tree("devices", devices, {f"zero{WHEEL}": "not a", "full-1.0.tar.gz": "not a",
                               "disk-1.0.zip": "not a"}, root=True),
     Tree("loops of links", loops, {f"loop{WHEEL}": "link", f"pool{WHEEL}": "link"}),
-    Tree("links that lead out", links_out, {f"absolute{WHEEL}": "leaves",
+    Tree("links to the outside", links_out, {f"absolute{WHEEL}": "leaves",
          f"sub/secret{WHEEL}": "leaves", f"chain{WHEEL}": "leaves", f"proc{WHEEL}": "l"}),
     Tree("a link to the directory above", links_up, {"years/up": "to a directory",
          "years/latest": "to a directory"}, (f"years/2024/inyear{WHEEL}",)),
     Tree("a link to the whole system", link_to_all, {"all/root": "leaves"}),
-    Tree("links that lead within", links_in, {f"nowhere{WHEEL}": "nowhere"},
+    Tree("links to the inside", links_in, {f"nowhere{WHEEL}": "nowhere"},
          (f"kept/other{WHEEL}",)),
     Tree("a directory named like a wheel", directory_as_wheel, {f"folder{WHEEL}": "directory"}),
-    Tree("names that nothing can carry", odd_names),
-    Tree("names to escape", names_to_escape,
+    Tree("names to escape in logs", odd_names),
+    Tree("names to escape in URLs", names_to_escape,
          served=tuple(f"{n}/escaped{i}{WHEEL}" for i, n in enumerate(NAMES))),
     Tree("a backslash in a name", backslash, {"back\\slash": "a backslash"}),
     Tree("10,000 empty files", many_empty),
     Tree("2,000 directories", many_directories),
     Tree("junk", junk),
-    Tree("a file of a tebibyte without bytes", sparse, {f"sparse{WHEEL}": "sparse file"}),
-    Tree("a directory that is renamed", wide_and_renamed, served=(f"turn19/turned7{WHEEL}",)),
+    Tree("a sparse file of 1 TiB", sparse, {f"sparse{WHEEL}": "sparse file"}),
+    Tree("a renamed directory", wide_and_renamed, served=(f"turn19/turned7{WHEEL}",)),
 ]  # fmt: skip
 
 
-# --- a few single files --------------------------------------------------------------------------
+# --- single files --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class File:
-    """A file that is refused with a reason that has ``reason`` in it."""
+    """File that is rejected with a reason that contains ``reason``."""
 
     name: str
     reason: str
@@ -328,7 +325,7 @@ class File:
 
 
 def _gnu_sparse() -> bytes:
-    """A header of a sparse member whose map is no number."""
+    """Return a header of a sparse member whose map is not a number."""
     header = bytearray(tarfile.TarInfo("foo-1.0/x").tobuf(tarfile.GNU_FORMAT))
     header[156:157] = tarfile.GNUTYPE_SPARSE
     header[386:410] = b"x" * 24
@@ -339,8 +336,8 @@ def _gnu_sparse() -> bytes:
 
 
 def _half_a_wheel() -> bytes:
-    with TemporaryDirectory() as place:
-        content = make_wheel(Path(place), "half", "1.0").read_bytes()
+    with TemporaryDirectory() as directory:
+        content = make_wheel(Path(directory), "half", "1.0").read_bytes()
     return content[: len(content) // 2]
 
 
@@ -352,11 +349,11 @@ FILES = [
 ]
 
 
-# --- in the place of an accepted file ------------------------------------------------------------
+# --- replacements of an accepted file ------------------------------------------------------------
 
 
 def _instead(make: Do) -> Do:
-    """Put what ``make`` makes in the place of a file, by one rename."""
+    """Return a function that replaces a file by what ``make`` creates, with one rename."""
 
     def swap(victim: Path, outside: Path) -> None:
         made = outside.parent / "made"
@@ -369,7 +366,7 @@ def _instead(make: Do) -> Do:
 
 
 def _swap_directory(victim: Path, outside: Path) -> None:
-    """The directory that the file is in becomes a link to one outside, with a file of its name."""
+    """Replace the directory of the file by a link to one outside with a file of the same name."""
     shutil.copy2(outside / f"secret{WHEEL}", outside / victim.name)
     victim.unlink()
     victim.parent.rmdir()
@@ -381,7 +378,7 @@ def _overwrite(victim: Path, outside: Path) -> None:
 
 
 def _lock(victim: Path, outside: Path) -> None:
-    os.chown(victim, STRANGER, STRANGER)
+    os.chown(victim, OTHER_USER, OTHER_USER)
     victim.chmod(0)
 
 
@@ -396,6 +393,6 @@ SWAPS = [
     Swap("an empty file", _instead(lambda made, outside: made.touch())),
     Swap("other bytes", _overwrite),
     Swap("nothing", lambda victim, outside: victim.unlink()),
-    Swap("a file that may not be read", _lock, gone=False, root=True),
-    Swap("a link where its directory was", _swap_directory),
+    Swap("an unreadable file", _lock, gone=False, root=True),
+    Swap("a link at the path of its directory", _swap_directory),
 ]

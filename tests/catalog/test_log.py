@@ -1,4 +1,4 @@
-"""The decisions log: it follows the catalog, survives it, and shows what was done to it."""
+"""Decision log: updates from the catalog, survival of the catalog, tamper detection."""
 
 import json
 import logging
@@ -44,23 +44,23 @@ def reasons(lab: Lab) -> dict[tuple[str, str], str | None]:
         return reader.decisions().yanks
 
 
-def test_each_decision_is_a_line(foo: Lab) -> None:
-    """With all that it was, and the digest of the line before; the first is what held then."""
+def test_decision_log_records_each_decision(foo: Lab) -> None:
+    """The decision log holds a snapshot and a line for each decision with serial and detail."""
     decisions.yank(foo.spec, foo.index, WHEEL, "bröken")
     decisions.yank(foo.spec, foo.index, WHEEL, None)
     decisions.set_status(foo.spec, foo.index, "foo", "archived", "for: good")
-    found = lines(foo)
-    assert [line["action"] for line in found] == ["snapshot", "yanked", "unyanked", "status"]
+    logged = lines(foo)
+    assert [line["action"] for line in logged] == ["snapshot", "yanked", "unyanked", "status"]
     changes = foo.journal()[-3:]
-    assert [line["serial"] for line in found[1:]] == [change.serial for change in changes]
-    assert found[1]["filename"] == WHEEL
-    assert (found[1]["version"], found[1]["detail"]) == ("1.0", "bröken")
-    assert found[3]["detail"] == "archived: for: good"
+    assert [line["serial"] for line in logged[1:]] == [change.serial for change in changes]
+    assert logged[1]["filename"] == WHEEL
+    assert (logged[1]["version"], logged[1]["detail"]) == ("1.0", "bröken")
+    assert logged[3]["detail"] == "archived: for: good"
     assert decisionlog.read(foo.spec.state).problems == []
 
 
-def test_nothing_else_is_logged(foo: Lab) -> None:
-    """Files come and go without a line: the folder tells them."""
+def test_decision_log_ignores_accepted_and_removed_files(foo: Lab) -> None:
+    """The decision log records no files, because the packages directory shows them."""
     before = log(foo).read_bytes()
     make_wheel(foo.packages, "foo", "2.0")
     foo.once()
@@ -68,8 +68,8 @@ def test_nothing_else_is_logged(foo: Lab) -> None:
     assert log(foo).read_bytes() == before
 
 
-def test_a_log_that_is_behind_is_brought_up(foo: Lab) -> None:
-    """A kill after the commit leaves it so; the next start or the next decision makes it up."""
+def test_next_change_completes_decision_log(foo: Lab) -> None:
+    """The next start or the next decision appends a decision that was committed but not logged."""
     with foo.catalog.change() as change:
         change.yank(foo.index, WHEEL, "unlogged")
     foo.once()
@@ -84,8 +84,8 @@ TORN = [b'{"serial": 12', b"\0" * 100, b"\xff", b"{}", b'{"serial": 1}']
 
 
 @pytest.mark.parametrize("rest", TORN)
-def test_a_torn_line_is_cut_off(foo: Lab, rest: bytes) -> None:
-    """Nothing that was acknowledged is in it."""
+def test_torn_line_is_cut_off(foo: Lab, rest: bytes) -> None:
+    """The next decision cuts off an incomplete last line, which holds no acknowledged decision."""
     decisions.yank(foo.spec, foo.index, WHEEL, "one")
     whole = log(foo).read_bytes()
     with log(foo).open("ab") as file:
@@ -96,8 +96,8 @@ def test_a_torn_line_is_cut_off(foo: Lab, rest: bytes) -> None:
     assert [line["detail"] for line in lines(foo)[1:]] == ["one", "two"]
 
 
-def test_a_line_that_only_lacks_its_newline_is_whole(foo: Lab) -> None:
-    """An editor may have taken it; the decision was acknowledged."""
+def test_line_without_newline_is_applied(foo: Lab) -> None:
+    """A complete last line without a newline is applied, because its decision was acknowledged."""
     decisions.yank(foo.spec, foo.index, WHEEL, "one")
     os.truncate(log(foo), log(foo).stat().st_size - 1)
     lose(foo)
@@ -111,7 +111,7 @@ def altered(content: list[bytes]) -> list[bytes]:
     return [content[0], content[1].replace(b'"one"', b'"eno"'), *content[2:]]
 
 
-def taken_out(content: list[bytes]) -> list[bytes]:
+def removed(content: list[bytes]) -> list[bytes]:
     return [content[0], *content[2:]]
 
 
@@ -122,10 +122,10 @@ def garbled(content: list[bytes]) -> list[bytes]:
 TAMPERED = [
     (
         altered,
-        ["line 3 does not match the digest of the line before: a line was"],
+        ["line 3 does not match the digest of the line before: a line was changed or removed"],
     ),
     (
-        taken_out,
+        removed,
         ["line 2 does not match the digest of the line before: a line was changed or removed"],
     ),
     (garbled, ["line 2 not readable; skipped", "line 3 does not match"]),
@@ -133,27 +133,27 @@ TAMPERED = [
 
 
 @pytest.mark.parametrize(("tamper", "problems"), TAMPERED)
-def test_tampering_shows(
+def test_decision_log_reports_tampering(
     foo: Lab, tamper: object, problems: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each line knows the one before; what can be read of it holds all the same."""
+    """Reading a changed decision log reports each bad line and applies the readable ones."""
     assert callable(tamper)
     for reason in ("one", "two", "three"):
         decisions.yank(foo.spec, foo.index, WHEEL, reason)
     log(foo).write_bytes(b"\n".join(tamper(log(foo).read_bytes().split(b"\n"))))
-    said = [line for line in rebuild(foo.spec) if "decisions.jsonl: line" in line]
+    messages = [line for line in rebuild(foo.spec) if "decisions.jsonl: line" in line]
     lose(foo)
     with caplog.at_level(logging.WARNING):
         foo.once()
-    told = [r.getMessage() for r in caplog.records if "decisions.jsonl: line" in r.getMessage()]
-    assert told == said
-    assert len(said) == len(problems)
-    assert all(problem in text for problem, text in zip(problems, said, strict=True))
+    warnings = [r.getMessage() for r in caplog.records if "decisions.jsonl: line" in r.getMessage()]
+    assert warnings == messages
+    assert len(messages) == len(problems)
+    assert all(problem in text for problem, text in zip(problems, messages, strict=True))
     assert reasons(foo) == {("main", WHEEL): "three"}
 
 
-def test_a_lost_log_begins_with_what_holds(foo: Lab) -> None:
-    """So it has all that is needed, from the next start on."""
+def test_lost_decision_log_starts_with_snapshot(foo: Lab) -> None:
+    """A new decision log starts with the decisions in force, enough to replace a catalog."""
     decisions.yank(foo.spec, foo.index, WHEEL, "kept")
     log(foo).unlink()
     foo.once()
@@ -164,8 +164,8 @@ def test_a_lost_log_begins_with_what_holds(foo: Lab) -> None:
     assert reasons(foo) == {("main", WHEEL): "kept"}
 
 
-def test_a_decision_that_cannot_be_logged_is_not_made(foo: Lab) -> None:
-    """The state is read-only or full: the error names it and says why."""
+def test_decision_fails_if_log_is_not_writable(foo: Lab) -> None:
+    """A decision that cannot be logged changes nothing; the error names path and cause."""
     before = foo.journal()
     missing = foo.spec.model_copy(update={"state": foo.spec.state / "catalog.sqlite"})
     with pytest.raises(PyindexError, match=r"sqlite: Not a directory: .*nothing was changed"):
@@ -173,13 +173,13 @@ def test_a_decision_that_cannot_be_logged_is_not_made(foo: Lab) -> None:
     assert foo.journal() == before
 
 
-def test_the_log_is_for_the_service_alone(foo: Lab) -> None:
-    """Others on the host do not read it."""
+def test_decision_log_is_not_world_readable(foo: Lab) -> None:
+    """The decision log is readable only by the service user and its group."""
     assert log(foo).stat().st_mode & 0o777 == 0o640
 
 
-def test_opening_twice_changes_nothing(foo: Lab) -> None:
-    """What is brought up stays."""
+def test_opening_catalog_keeps_complete_log(foo: Lab) -> None:
+    """Opening the catalog changes neither a complete decision log nor the journal."""
     decisions.yank(foo.spec, foo.index, WHEEL, "x")
     before, journal = log(foo).read_bytes(), foo.journal()
     open_catalog(foo.spec, create=True)

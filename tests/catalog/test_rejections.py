@@ -1,5 +1,4 @@
-"""Why files are rejected: in this version of the catalog, in an older one, and in one that an older
-release went on with."""
+"""Rejections in the catalog: migration of schema version 2, rows written by an older release."""
 
 import sqlite3
 from contextlib import closing
@@ -13,7 +12,7 @@ from appliance.index.model import Code, Rejection, Stat
 from tests.conftest import Lab
 from tests.dist import make_wheel
 
-# (path, reason, inode, sha256) as version 2 has them; the code and whether it is tried again.
+# (path, reason, inode, sha256) of a catalog of version 2; NEW has their code and retry flag.
 OLD = [
     ("a-1.zip", "duplicate: the index already has this file name, at x/a-1.zip", 5, None),
     ("b-1.zip", "content changed since it was accepted", 6, "0" * 64),
@@ -30,18 +29,18 @@ NEW = {
 }
 
 
-def version_2(path: Path) -> None:
-    """Make of a catalog one of version 2, with files rejected and in doubt as it said that."""
+def downgrade(path: Path) -> None:
+    """Turn a catalog into one of version 2, with rejected and doubted files in its notation."""
     with closing(sqlite3.connect(path)) as connection:
         for table, column in (("refused", "code"), ("refused", "retry"), ("file", "doubted")):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute("PRAGMA user_version = 2")
         connection.commit()
-        reject(connection)
+        reject_as_version_2(connection)
 
 
-def reject(connection: sqlite3.Connection) -> None:
-    """As a release of version 2 does."""
+def reject_as_version_2(connection: sqlite3.Connection) -> None:
+    """Insert rejections and a doubted file as a release of version 2 does."""
     insert = "INSERT OR REPLACE INTO refused VALUES ('main', ?, ?, 1, 1, ?, ?)"
     names = '"index", path, reason, size, mtime_ns, inode, sha256'
     connection.executemany(insert.replace("refused", f"refused ({names})"), OLD)
@@ -54,9 +53,9 @@ def rejections(catalog: Catalog) -> dict[str, tuple[Code, bool]]:
         return {each.path: (each.code, each.retry) for each in reader.rejections("main")}
 
 
-def test_a_catalog_of_version_2_is_brought_up(foo: Lab) -> None:
-    """What its rows said by numbers and by the beginning of a text, they say in columns."""
-    version_2(foo.spec.catalog)
+def test_catalog_migrates_rejections_of_version_2(foo: Lab) -> None:
+    """The migration from version 2 fills the code and retry columns from reasons and inodes."""
+    downgrade(foo.spec.catalog)
     catalog = Catalog(foo.spec.catalog, create=True)
     assert rejections(catalog) == NEW
     with catalog.read() as reader:
@@ -70,11 +69,11 @@ def test_a_catalog_of_version_2_is_brought_up(foo: Lab) -> None:
     assert stats["e-1.zip"] == Stat(1, 1, 7)
 
 
-def test_a_release_that_was_taken_back_goes_on_with_the_catalog(foo: Lab) -> None:
-    """It writes rows without the new columns; what it rejected is examined again after that."""
+def test_older_release_can_write_rejections(foo: Lab) -> None:
+    """A scan examines again what a rolled-back release rejected without the new columns."""
     with closing(sqlite3.connect(foo.spec.catalog)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
-        reject(connection)
+        reject_as_version_2(connection)
     with foo.catalog.read() as reader:
         stats = reader.stats("main")
     assert all(stats[path] is None for path, *_ in OLD)
@@ -88,8 +87,8 @@ def test_a_release_that_was_taken_back_goes_on_with_the_catalog(foo: Lab) -> Non
     ]
 
 
-def test_an_older_release_tries_again_what_is_to_be_tried_again(foo: Lab) -> None:
-    """It knows such files by an inode that no file has."""
+def test_rejection_to_retry_has_inode_of_version_2(foo: Lab) -> None:
+    """The catalog marks a rejection to retry by an impossible inode, for older releases."""
     with foo.catalog.change() as change:
         change.reject(
             "main",
@@ -104,8 +103,8 @@ def test_an_older_release_tries_again_what_is_to_be_tried_again(foo: Lab) -> Non
 
 
 @pytest.mark.parametrize("accepts", [False, True])
-def test_what_is_in_doubt_may_have_other_bytes(foo: Lab, accepts: bool) -> None:
-    """A file that changed behind its size, mtime and inode is rejected, unless all are in doubt."""
+def test_changed_content_is_accepted_only_in_doubt(foo: Lab, accepts: bool) -> None:
+    """The catalog rejects a file with new content and old stats, unless all are in doubt."""
     name = "foo-1.0-py2.py3-none-any.whl"
     with foo.catalog.read() as reader:
         file = reader.file_at("main", name)
@@ -123,8 +122,8 @@ def test_what_is_in_doubt_may_have_other_bytes(foo: Lab, accepts: bool) -> None:
         assert reader.stats("main")[name] is not None
 
 
-def test_a_code_of_a_later_release_is_one_of_ours(lab: Lab) -> None:
-    """It is shown, and is no reason not to serve."""
+def test_unknown_rejection_code_reads_as_invalid(lab: Lab) -> None:
+    """The catalog reads a rejection code of a later release as INVALID."""
     make_wheel(lab.packages, "foo", "1.0")
     (lab.packages / "bad-1.0.zip").write_bytes(b"")
     lab.once()

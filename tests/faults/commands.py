@@ -1,4 +1,4 @@
-"""Real ``pyindex`` processes, many of them, that are killed or let down at a chosen system call."""
+"""``pyindex`` processes that are killed, or whose calls fail, at a chosen system call."""
 
 import itertools
 import json
@@ -40,7 +40,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: ``code`` as Popen.returncode, ``None`` if it hung and was killed."""
+    """Result of a command: ``code`` as Popen.returncode, ``None`` if it hung and was killed."""
 
     argv: tuple[str, ...]
     code: int | None
@@ -57,13 +57,10 @@ class Ended:
 
 
 class Commands:
-    """Starts ``pyindex`` commands; what they write goes into files of ``folder``.
+    """Starts ``pyindex`` commands with their output in files of ``directory``; for one thread."""
 
-    It is for one thread at a time.
-    """
-
-    def __init__(self, server: "subprocess.Popen[str]", folder: Path) -> None:
-        self._server, self._folder = server, folder
+    def __init__(self, server: "subprocess.Popen[str]", directory: Path) -> None:
+        self._server, self._folder = server, directory
         self._numbers = itertools.count()
 
     def run(self, *argv: str | Path, strace: Sequence[str] | None = None) -> Ended:
@@ -73,15 +70,15 @@ class Commands:
     def start(self, *argv: str | Path, strace: Sequence[str] | None = None) -> "Running":
         number = next(self._numbers)
         out, err = (self._folder / f"{number}.{name}" for name in ("out", "err"))
-        words = [str(each) for each in argv]
+        arguments = [str(each) for each in argv]
         request = {
             "do": "start",
-            "argv": words,
+            "argv": arguments,
             "out": str(out),
             "err": str(err),
             "strace": None if strace is None else list(strace),
         }
-        return Running(self, self.ask(request), tuple(words), out, err)
+        return Running(self, self.ask(request), tuple(arguments), out, err)
 
     def ask(self, request: dict[str, Any]) -> Any:
         assert self._server.stdin is not None
@@ -99,7 +96,7 @@ class Commands:
 
 @dataclass(frozen=True)
 class Running:
-    """A command that was started."""
+    """Started command."""
 
     commands: Commands
     pid: int
@@ -116,42 +113,41 @@ class Running:
 
 
 @contextmanager
-def forking(folder: Path) -> Iterator[Commands]:
-    """A server for :class:`Commands`, until the block ends."""
-    folder.mkdir(exist_ok=True)
+def forking(directory: Path) -> Iterator[Commands]:
+    """Run the server for :class:`Commands` during the context."""
+    directory.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "tests.faults.forked"]
     root = Path(__file__).parents[2]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
     ) as server:
         try:
-            yield Commands(server, folder)
+            yield Commands(server, directory)
         finally:
-            server.terminate()  # closing its input would not do: a fork of ours may hold that open
+            server.terminate()  # a fork may keep the server's standard input open
 
 
 def attach(pids: Collection[int], options: Sequence[str]) -> "subprocess.Popen[bytes]":
-    """Have strace follow processes from here on, without those that have ended meanwhile; it is to
-    be ended with :func:`detach`. Raises OSError if it does not come to it."""
+    """Attach strace to processes still running; raise OSError if it does not attach."""
     of = [word for pid in pids for word in ("-p", str(pid))]
     command = ["strace", *of, *options]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
     assert tracer.stderr is not None
-    said, until = b"", time.monotonic() + PATIENCE
+    output, until = b"", time.monotonic() + PATIENCE
     for pid in pids:
-        while not re.search(rb"Process %d attached|PTRACE_SEIZE, %d\b" % (pid, pid), said):
+        while not re.search(rb"Process %d attached|PTRACE_SEIZE, %d\b" % (pid, pid), output):
             ready = select.select([tracer.stderr], [], [], max(until - time.monotonic(), 0))[0]
             more = os.read(tracer.stderr.fileno(), 4096) if ready else b""
             if not more:
                 tracer.kill()
                 detach(tracer)
-                raise OSError(f"{command} did not attach to {pid}: {said.decode()}")
-            said += more
+                raise OSError(f"{command} did not attach to {pid}: {output.decode()}")
+            output += more
     return tracer
 
 
 def detach(tracer: "subprocess.Popen[bytes]") -> None:
-    """Let go what strace follows."""
+    """End strace and so release the traced processes."""
     tracer.terminate()
     try:
         tracer.wait(10)
@@ -164,7 +160,7 @@ def detach(tracer: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def traced(pids: Collection[int], *options: str) -> Iterator[None]:
-    """strace follows these processes until the block ends."""
+    """Trace these processes with strace during the context."""
     tracer = attach(pids, options)
     try:
         yield
@@ -173,14 +169,13 @@ def traced(pids: Collection[int], *options: str) -> Iterator[None]:
 
 
 def killing(call: Call) -> list[str]:
-    """Options of strace that kill a process before a call; not those that it starts, of which
-    each would come to the same call."""
+    """Return options of strace that kill the process, but not its children, before a call."""
     return [*_quiet(call.name), "-e", f"inject={call.name}:signal=KILL:when={call.number}"]
 
 
 def failing(names: str, error: str, when: str) -> list[str]:
-    """Options of strace that let calls fail: ``when`` is N for the Nth, N+ for all from there, of
-    the process and of each that it starts."""
+    """Return options of strace that let calls of the process and its children fail: ``when`` is N
+    for the Nth call, N+ for all from the Nth on."""
     return ["-f", *_quiet(names), "-e", f"inject={names}:error={error}:when={when}"]
 
 
@@ -189,15 +184,14 @@ def _quiet(names: str) -> list[str]:
 
 
 def tracing(names: str, trace: Path) -> list[str]:
-    """Options of strace that write calls down, for :func:`calls`."""
+    """Return options of strace that record calls for :func:`calls`."""
     return ["-f", "-y", "-s", "0", "-o", str(trace), "-e", "signal=none", "-e", f"trace={names}"]
 
 
 def calls(trace: Path, below: Path, changing: bool) -> list[Call]:
-    """The calls in a trace that are about files below a directory. If those are to be the
-    ``changing`` ones, only of the first process, and of those that open a file only if it may
-    become a new one; else also of the processes that it starts, each counted for itself."""
-    found, counts, first = dict[Call, None](), dict[tuple[str, str], int](), ""
+    """Return the calls in a trace about files below a directory. With ``changing``, omit those of
+    child processes and those that open files without creating them."""
+    selected, counts, first = dict[Call, None](), dict[tuple[str, str], int](), ""
     for line in trace.read_text(errors="replace").splitlines():
         if not (match := _CALL.match(line)):
             continue
@@ -207,14 +201,14 @@ def calls(trace: Path, below: Path, changing: bool) -> list[Call]:
         if changing and (pid != first or (name == "openat" and "O_CREAT" not in arguments)):
             continue
         if str(below) in arguments:
-            found[Call(name, counts[pid, name])] = None
-    return list(found)
+            selected[Call(name, counts[pid, name])] = None
+    return list(selected)
 
 
-def spread(found: Sequence[Call], count: int, seed: int) -> list[Call]:
-    """At most ``count`` of the calls: one of each of as many equal parts."""
-    if len(found) <= count:
-        return list(found)
-    dice, size = random.Random(seed), len(found) / count
-    parts = [(int(n * size), int((n + 1) * size)) for n in range(count)]
-    return [found[dice.randrange(start, end)] for start, end in parts]
+def spread(candidates: Sequence[Call], count: int, seed: int) -> list[Call]:
+    """Return at most ``count`` of the calls, one from each of as many equal sections."""
+    if len(candidates) <= count:
+        return list(candidates)
+    dice, size = random.Random(seed), len(candidates) / count
+    ranges = [(int(n * size), int((n + 1) * size)) for n in range(count)]
+    return [candidates[dice.randrange(start, end)] for start, end in ranges]

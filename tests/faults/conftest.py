@@ -1,4 +1,4 @@
-"""Benches for faults, and whether strace may trace here."""
+"""Fixtures for faults: benches, and a check whether strace works."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.faults.labs import Bench, benches
 
 @pytest.fixture(scope="session")
 def strace() -> None:
-    """Skips where no process may be traced, which is so in some containers."""
+    """Skip the test where processes cannot be traced, as in some containers."""
     tried = subprocess.run(["strace", "true"], check=False, capture_output=True, text=True)
     if tried.returncode != 0:
         pytest.skip(f"strace true: {tried.stderr.strip()}")
@@ -18,6 +18,6 @@ def strace() -> None:
 
 @pytest.fixture(scope="module")
 def workplaces(strace: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Bench]]:
-    """A bench for each core; tests of a module use them in turn."""
-    with benches(tmp_path_factory.mktemp("benches")) as found:
-        yield found
+    """Bench for each core, shared by the tests of a module in turn."""
+    with benches(tmp_path_factory.mktemp("benches")) as ready:
+        yield ready

@@ -1,7 +1,7 @@
-"""Starts ``pyindex`` commands by fork, from a process that has imported all of it already.
+"""Server that starts ``pyindex`` commands by fork, after it has imported all modules.
 
-Most of the time of a short command goes into imports; hundreds of them are run here, under strace.
-Run as ``python -m tests.faults.forked``; each request is one line of JSON on standard input, each
+Imports take most of the time of a short command, and tests run hundreds of them under strace.
+Run as ``python -m tests.faults.forked``; each request is a line of JSON on standard input, each
 answer one on standard output.
 """
 
@@ -34,7 +34,7 @@ def _import_all() -> None:
 def start(
     argv: list[str], out: str, err: str, strace: list[str] | None
 ) -> tuple[int, subprocess.Popen[bytes] | None]:
-    """Begin ``pyindex ARGV``, traced by ``strace`` with these options from its first call on."""
+    """Start ``pyindex ARGV``, traced by ``strace`` with these options from its first call on."""
     gate, opener = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -50,13 +50,13 @@ def start(
 
 
 def _become(argv: list[str], out: str, err: str) -> None:
-    """Be the command; ends as the console script does, through the interpreter's own end."""
+    """Become the command, and end as its console script does."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), number)
-    gc.collect()  # so that what it collects, and when, does not depend on the commands before it
+    gc.collect()  # so that collections do not depend on earlier commands
     try:
         code = main(argv)
     except Exception:
@@ -66,11 +66,11 @@ def _become(argv: list[str], out: str, err: str) -> None:
 
 
 def end(pid: int, tracer: subprocess.Popen[bytes] | None, seconds: float) -> int | None:
-    """How the process ended, as Popen.returncode; ``None`` for one killed since it did not."""
+    """Return the exit status as Popen.returncode, or ``None`` if killed after a timeout."""
     deadline, code = time.monotonic() + seconds, None
     while True:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
             code = os.waitstatus_to_exitcode(status)
             break
         if time.monotonic() > deadline:
@@ -80,7 +80,7 @@ def end(pid: int, tracer: subprocess.Popen[bytes] | None, seconds: float) -> int
         time.sleep(0.002)
     if tracer is not None:
         with suppress(subprocess.TimeoutExpired):
-            tracer.wait(10)  # it ends with what it followed, once it has written down all
+            tracer.wait(10)  # strace ends after the traced process and its own output
         detach(tracer)
     return code
 
@@ -101,13 +101,13 @@ def serve() -> None:
     os.set_inheritable(answers.fileno(), False)
     for line in sys.stdin:
         try:
-            found = answer(running, json.loads(line))
+            reply = answer(running, json.loads(line))
         except SystemExit:
             answers.close()
             raise
         except Exception:
-            found = {"error": traceback.format_exc()}
-        print(json.dumps(found), file=answers)
+            reply = {"error": traceback.format_exc()}
+        print(json.dumps(reply), file=answers)
 
 
 if __name__ == "__main__":

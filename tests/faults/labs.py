@@ -1,4 +1,4 @@
-"""An index that is put back to one state again and again, and what it decided."""
+"""Indexes that are reset to a saved state, and checks of their decisions."""
 
 import os
 import queue
@@ -22,7 +22,7 @@ PROJECTS = 8
 
 
 class Bench:
-    """A lab whose state and files can be saved and brought back, and commands on it."""
+    """Lab with saved states, and commands that run on it."""
 
     def __init__(self, root: Path, commands: Commands) -> None:
         self.root, self.commands = root, commands
@@ -34,12 +34,11 @@ class Bench:
         return self.commands.run(*self.argv(verb, *more), strace=strace)
 
     def argv(self, verb: str, *more: str | Path) -> list[str | Path]:
-        place = [self.lab.packages] if verb == "watch" else ["-d", self.lab.packages]
-        return [verb, *more, *place, "--state", self.lab.spec.state]
+        source = [self.lab.packages] if verb == "watch" else ["-d", self.lab.packages]
+        return [verb, *more, *source, "--state", self.lab.spec.state]
 
     def save(self, name: str) -> None:
-        """Remember files and state as they are now. Package files must not be written in place
-        from here on, only replaced."""
+        """Save files and state. Later, replace package files and never overwrite them."""
         save = self._saves / name
         shutil.rmtree(save, ignore_errors=True)
         _copy(self.lab.packages, save / "packages", os.link)
@@ -47,7 +46,7 @@ class Bench:
             _copy(self.lab.spec.state, save / "state", shutil.copy2)
 
     def reset(self, name: str) -> None:
-        """Bring back what was saved: package files with their inodes, in the same directory."""
+        """Restore a saved state, with package files of the same inodes in the same directory."""
         save = self._saves / name
         _empty(self.lab.packages)
         _copy(save / "packages", self.lab.packages, os.link)
@@ -56,47 +55,47 @@ class Bench:
             _copy(save / "state", self.lab.spec.state, shutil.copy2)
 
     def furnished(self) -> None:
-        """Begin with what :func:`furnish` makes."""
+        """Reset to the state that :func:`furnish` creates."""
         if not (self._saves / "furnished").exists():
             furnish(self)
             self.save("furnished")
         self.reset("furnished")
 
-    # --- what is asked of it -------------------------------------------------------------------
+    # --- recovery and checks -------------------------------------------------------------------
 
     def recover(self) -> None:
-        """Bring all up to date as a user would: ``watch --once``, or what its message advises."""
+        """Update once as a user would, or run the command that the error message names."""
         ended = self.run("watch", "--once")
         if ended.code == 1 and "pyindex rebuild" in ended.err:
             ended = self.run("rebuild")
-        well(ended, "recovery: ")
+        assert_success(ended, "recovery: ")
 
     def remembered(self) -> "Memory":
-        """What must not be forgotten."""
+        """Return what no failure may lose."""
         with self.lab.catalog.read() as reader:
             files = reader.offered(self.lab.index, limit=10_000)
             rows = reader.changed_projects(0)
-            found = reader.named(self.lab.index, [name for _, name in rows])
+            projects = reader.named(self.lab.index, [name for _, name in rows])
             return Memory(
                 reader.serial(),
                 {file.filename: file.yanked for file in files if file.yanked is not None},
                 {
                     name: (project.status, project.status_reason)
-                    for name, project in found.items()
+                    for name, project in projects.items()
                     if project.status != "active"
                 },
                 self.page_serials(),
             )
 
     def page_serials(self) -> dict[str, str]:
-        """The serial that each page shows, by project: its mtime in hexadecimal."""
+        """Return the serial of each page by project: its mtime in hexadecimal."""
         pages = (self.lab.spec.www / "simple").glob("*/index.html")
         return {page.parent.name: f"{int(page.stat().st_mtime):x}" for page in pages}
 
 
 @dataclass(frozen=True)
 class Memory:
-    """The last serial, reasons of yanks by file, statuses and serials of pages by project."""
+    """The last serial, reasons of yanks by file, statuses and page serials by project."""
 
     serial: int
     yanks: dict[str, str]
@@ -105,7 +104,7 @@ class Memory:
 
 
 def check(bench: Bench, before: Memory) -> Memory:
-    """All agrees after a recovery, and nothing ran backwards; what is remembered now."""
+    """Check that all copies agree and no serial decreased; return the new memory."""
     look(bench.lab)
     agree(bench.lab)
     after = bench.remembered()
@@ -116,18 +115,18 @@ def check(bench: Bench, before: Memory) -> Memory:
     return after
 
 
-def well(ended: Ended, doing: str = "") -> None:
-    """A command did what it should."""
+def assert_success(ended: Ended, doing: str = "") -> None:
+    """Check that a command exited with 0 and without a traceback."""
     assert ended.code == 0, f"{doing}{ended}"
     assert "Traceback" not in ended.err, f"{doing}{ended}"
 
 
 def furnish(bench: Bench) -> None:
-    """Some projects of two releases, yanks and a status; published."""
+    """Publish some projects of two releases with yanks and a status."""
     for number in range(PROJECTS):
         make_wheel(bench.lab.packages, f"p{number}", "1.0")
         make_sdist(bench.lab.packages, f"p{number}", "2.0")
-    make_wheel(bench.lab.packages, "p6", "2.0")  # beside the sdist
+    make_wheel(bench.lab.packages, "p6", "2.0")  # in addition to the sdist
     (bench.lab.packages / "sub").mkdir()
     make_wheel(bench.lab.packages / "sub", "p0", "3.0")
     for verb, *more in (
@@ -135,27 +134,27 @@ def furnish(bench: Bench) -> None:
         ("yank", "p1==1.0", "--reason", "decided before"),
         ("status-set", "p2", "archived", "--reason", "decided before"),
     ):
-        well(bench.run(verb, *more))
+        assert_success(bench.run(verb, *more))
 
 
 @contextmanager
 def benches(root: Path) -> Iterator[list[Bench]]:
-    """A bench for each core, with its own commands."""
+    """Yield a bench for each core, with its own commands."""
     with ExitStack() as stack:
-        found = []
+        ready = []
         for number in range(os.cpu_count() or 1):
-            place = root / f"bench{number}"
-            place.mkdir()
-            found.append(Bench(place, stack.enter_context(forking(root / f"commands{number}"))))
-        yield found
+            directory = root / f"bench{number}"
+            directory.mkdir()
+            ready.append(Bench(directory, stack.enter_context(forking(root / f"commands{number}"))))
+        yield ready
 
 
 def on_all(
-    found: Sequence[Bench], cases: Sequence[_T], work: Callable[[Bench, _T], _R]
+    workplaces: Sequence[Bench], cases: Sequence[_T], work: Callable[[Bench, _T], _R]
 ) -> list[_R | BaseException]:
-    """What ``work`` says of each case, or raises, each on a bench that no other uses meanwhile."""
+    """Return the result or exception of ``work`` for each case, each on a bench of its own."""
     free: queue.SimpleQueue[Bench] = queue.SimpleQueue()
-    for bench in found:
+    for bench in workplaces:
         free.put(bench)
 
     def one(case: _T) -> _R | BaseException:
@@ -167,12 +166,12 @@ def on_all(
         finally:
             free.put(bench)
 
-    with ThreadPoolExecutor(len(found)) as pool:
+    with ThreadPoolExecutor(len(workplaces)) as pool:
         return list(pool.map(one, cases))
 
 
-def told(cases: Sequence[object], results: Sequence[object]) -> str:
-    """The cases that failed, a line for each way of failing; nothing if none did."""
+def describe_failures(cases: Sequence[object], results: Sequence[object]) -> str:
+    """Return the failed cases, one line for each kind of failure; empty if none failed."""
     ways: dict[str, list[str]] = {}
     for case, error in zip(cases, results, strict=True):
         if isinstance(error, BaseException):

@@ -1,5 +1,4 @@
-"""Commands beside each other and beside a watcher, one of them killed at some call, while the
-packages directory changes under them."""
+"""Concurrent commands, one of them killed, while package files change."""
 
 import os
 import random
@@ -16,16 +15,16 @@ from appliance.operations.watchlock import is_watched
 from tests.conftest import eventually
 from tests.dist import make_sdist, make_wheel
 from tests.faults.commands import MUTATING, Call, Ended, Running, calls, killing, tracing
-from tests.faults.labs import Bench, Memory, check, on_all, told, well
+from tests.faults.labs import Bench, Memory, assert_success, check, describe_failures, on_all
 
 BETWEEN_CHECKS, CHECKS, STORIES = 4, 2, 2
-DECIDED = [f"p{number}" for number in range(3, 8)]  # nothing else happens to their files
+DECIDED = [f"p{number}" for number in range(3, 8)]  # no test changes their files
 Argv = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Each round ``killed`` is killed at some call, and each of ``beside`` runs meanwhile."""
+    """Command ``killed`` at some call, while each of ``beside`` runs."""
 
     killed: str
     beside: tuple[str, ...]
@@ -70,7 +69,7 @@ VERBS: dict[str, Callable[[random.Random], Argv]] = {
 
 @dataclass
 class Story:
-    """What happened on a bench so far, and what may be true of it."""
+    """Course of a test on a bench, and the decisions that may hold."""
 
     bench: Bench
     dice: random.Random
@@ -78,7 +77,7 @@ class Story:
     before: Memory
     yanks: dict[str, set[str | None]] = field(default_factory=dict)
     watcher: Running | None = None
-    acknowledged: set[str] = field(default_factory=set)  # reasons of yanks, each another one
+    acknowledged: set[str] = field(default_factory=set)  # reasons of yanks, all different
     killed: int = 0
 
     def start(self, kind: str, killed: bool) -> Running:
@@ -89,8 +88,7 @@ class Story:
         return self.bench.commands.start(*whole, strace=strace)
 
     def note(self, together: Sequence[Ended]) -> None:
-        """Remember decisions that were made, or may have been, at one time: whichever was the last
-        holds, and what held before only if none of them is sure."""
+        """Record concurrent decisions: any may hold; the earlier one if none was acknowledged."""
         made: dict[str, list[tuple[str | None, bool]]] = {}
         for ended in together:
             verb, *more = ended.argv
@@ -123,7 +121,7 @@ class Story:
         self.note(together)
 
     def check(self, pair: Pair) -> None:
-        """Stop all, recover, and look at everything."""
+        """Stop the watcher, recover, and check all copies of the decisions."""
         self.stop()
         self.bench.recover()
         self.before = check(self.bench, self.before)
@@ -131,32 +129,32 @@ class Story:
         assert not log.problems, log.problems
         held = log.decided().holding().yanks
         assert {filename: why for (_, filename), why in held.items()} == self.before.yanks
-        if "restore" not in (pair.killed, *pair.beside):  # it undoes what came in meanwhile
+        if "restore" not in (pair.killed, *pair.beside):  # it undoes later decisions
             logged = {line["detail"] for line in log.lines if line["action"] == "yanked"}
             assert self.acknowledged <= logged, f"not logged: {self.acknowledged - logged}"
             for name, allowed in self.yanks.items():
-                found = self.before.yanks.get(f"{name}-1.0-py2.py3-none-any.whl")
-                assert found in allowed, f"{name} is yanked for {found}, not for one of {allowed}"
+                reason = self.before.yanks.get(f"{name}-1.0-py2.py3-none-any.whl")
+                assert reason in allowed, f"{name} is yanked for {reason}, not for one of {allowed}"
 
     def follow(self) -> None:
-        """Let a watcher run from here on."""
+        """Run a watcher from now on."""
         self.watcher = self.bench.commands.start(*self.bench.argv("watch"))
         eventually(lambda: is_watched(self.bench.lab.spec))
 
     def stop(self) -> None:
         if self.watcher is not None:
             os.kill(self.watcher.pid, signal.SIGTERM)
-            well(self.watcher.wait())
+            assert_success(self.watcher.wait())
             self.watcher = None
 
 
 def disturb(bench: Bench, dice: random.Random) -> None:
-    """Change something in the packages directory that has nothing to do with decisions."""
+    """Change package files in a way that does not concern decisions."""
     packages, away = bench.lab.packages, bench.root / "away"
-    places = [packages, *(packages / name for name in ("one", "two", "three"))]
-    files = [path for place in places for path in place.glob("q*")]
+    directories = [packages, *(packages / name for name in ("one", "two", "three"))]
+    files = [path for directory in directories for path in directory.glob("q*")]
     action = dice.choice(["add", "add", "replace", "move", "link", "delete", "rename", "out"])
-    target = dice.choice(places)
+    target = dice.choice(directories)
     target.mkdir(exist_ok=True)
     if action == "add" or not files:
         make = dice.choice([make_wheel, make_sdist])
@@ -185,54 +183,58 @@ def disturb(bench: Bench, dice: random.Random) -> None:
 
 
 def _put_back(source: str, target: str) -> None:
-    """Copy a file over what may be there, which may be another link to it."""
+    """Copy a file to a path where another link to it may exist."""
     Path(target).unlink(missing_ok=True)
     shutil.copy2(source, target)
 
 
 def _write(
-    make: Callable[..., Path], place: Path, name: str, version: str, dice: random.Random
+    make: Callable[..., Path], directory: Path, name: str, version: str, dice: random.Random
 ) -> None:
-    """Write a file apart, and rename it to its place: whole, and with an inode of its own."""
-    apart = place.parent.parent / "apart"
+    """Write a file elsewhere and rename it to its path, so that it is complete with a new inode."""
+    apart = directory.parent.parent / "apart"
     apart.mkdir(exist_ok=True)
     made = make(apart, name, version, summary=str(dice.random()))
-    made.rename(place / made.name)
+    made.rename(directory / made.name)
 
 
 @pytest.fixture(scope="module")
 def kills(workplaces: list[Bench]) -> dict[str, list[Call]]:
-    """The calls of each command that change something, and so the moments to kill it."""
-    found: dict[str, list[Call]] = {}
+    """Calls of each command that change something, at which it can be killed."""
+    by_command: dict[str, list[Call]] = {}
     bench = workplaces[0]
     for each in workplaces:
         each.furnished()
         for number in range(30):
             make_wheel(each.lab.packages, f"r{number}", "1.0")
-        well(each.run("watch", "--once"))
-        well(each.run("backup"))
+        assert_success(each.run("watch", "--once"))
+        assert_success(each.run("backup"))
         (copy,) = each.lab.spec.backup.directory.glob("*.sqlite")
         copy.rename(each.root / "copy.sqlite")
         each.save("beside")
     for kind, argv in VERBS.items():
         if kind == "follow":
-            found[kind] = found["watch once"]
+            by_command[kind] = by_command["watch once"]
             continue
         bench.reset("beside")
         _write(make_wheel, bench.lab.packages, "q1", "1.0", random.Random(1))
-        words = [bench.root / "copy.sqlite" if w == "COPY" else w for w in argv(random.Random(1))]
+        arguments = [
+            bench.root / "copy.sqlite" if w == "COPY" else w for w in argv(random.Random(1))
+        ]
         trace = bench.root / "trace"
-        well(bench.run(str(words[0]), *words[1:], strace=tracing(MUTATING, trace)))
-        found[kind] = calls(trace, bench.root, changing=True)
-    return found
+        assert_success(
+            bench.run(str(arguments[0]), *arguments[1:], strace=tracing(MUTATING, trace))
+        )
+        by_command[kind] = calls(trace, bench.root, changing=True)
+    return by_command
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("pair", PAIRS, ids=str)
-def test_commands_beside_each_other_lose_nothing(
+def test_concurrent_commands_survive_kill(
     workplaces: list[Bench], kills: dict[str, list[Call]], pair: Pair
 ) -> None:
-    """Whoever is killed, the others end well, and all agrees after a recovery."""
+    """Commands next to a killed one succeed, and all copies agree after a recovery."""
 
     def tell(bench: Bench, seed: int) -> int:
         bench.reset("beside")
@@ -251,4 +253,4 @@ def test_commands_beside_each_other_lose_nothing(
 
     seeds = range(STORIES)
     results = on_all(workplaces, seeds, tell)
-    assert not (failures := told(seeds, results)), failures
+    assert not (failures := describe_failures(seeds, results)), failures

@@ -1,5 +1,4 @@
-"""A hundred catalogs damaged at random: ``pyindex rebuild`` brings back files, decisions and the
-run of serials, and ends well."""
+"""A hundred catalogs damaged at random: `pyindex rebuild` restores files, decisions and serials."""
 
 import random
 import shutil
@@ -11,59 +10,59 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.labs import Bench, Memory, on_all, told, well
+from tests.faults.labs import Bench, Memory, assert_success, describe_failures, on_all
 from tests.wholeness import agree
 
 _PAGE = 4096
 
 
 def flip(content: bytearray, dice: random.Random) -> None:
-    """Single bits, as bad memory does."""
+    """Flip single bits, as bad memory does."""
     for _ in range(dice.randrange(1, 40)):
         content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
 
 
 def flip_text(content: bytearray, dice: random.Random) -> None:
-    """Bytes that make text no UTF-8, away from the header and the schema."""
+    """Change bytes so that text is not UTF-8, but not in the header and the schema."""
     for _ in range(dice.randrange(20, 200)):
         content[dice.randrange(_PAGE, len(content))] |= 0x80
 
 
 def zero(content: bytearray, dice: random.Random) -> None:
-    """Whole pages, as a disk does that lost a write."""
+    """Zero pages, as a disk does that loses a write."""
     for _ in range(dice.randrange(1, 5)):
         start = _PAGE * dice.randrange(len(content) // _PAGE)
         content[start : start + _PAGE] = bytes(_PAGE)
 
 
 def scramble(content: bytearray, dice: random.Random) -> None:
-    """Pages of noise."""
+    """Overwrite pages with noise."""
     for _ in range(dice.randrange(1, 4)):
         start = _PAGE * dice.randrange(len(content) // _PAGE)
         content[start : start + _PAGE] = dice.randbytes(_PAGE)
 
 
 def swap(content: bytearray, dice: random.Random) -> None:
-    """Pages in each other's place."""
+    """Exchange two pages."""
     one, two = (_PAGE * dice.randrange(1, len(content) // _PAGE) for _ in range(2))
     first, second = content[one : one + _PAGE], content[two : two + _PAGE]
     content[one : one + _PAGE], content[two : two + _PAGE] = second, first
 
 
 def truncate(content: bytearray, dice: random.Random) -> None:
-    """The end is missing, or all of it."""
+    """Cut off the end, or everything."""
     del content[dice.choice([0, dice.randrange(len(content)), dice.randrange(len(content))]) :]
 
 
 def behead(content: bytearray, dice: random.Random) -> None:
-    """The header is noise, and perhaps the schema behind it."""
+    """Overwrite the header with noise, and perhaps the schema."""
     length = dice.choice([16, 100, _PAGE])
     content[:length] = dice.randbytes(length)
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A kind of damage, done to the catalog or to its log, ``count`` times with other dice."""
+    """Kind of damage to the catalog or its write-ahead log, done ``count`` times."""
 
     spoil: Callable[[bytearray, random.Random], None]
     count: int
@@ -87,7 +86,7 @@ DAMAGES = [
 
 @dataclass
 class Outcome:
-    """What failed of a kind of damage, a line each way of failing."""
+    """Failures of a kind of damage, one line for each kind of failure."""
 
     files: str = ""
     decisions: str = ""
@@ -96,7 +95,7 @@ class Outcome:
 
 @dataclass
 class Rebuilds:
-    """Each kind is tried once, and asked about in three ways."""
+    """Cache of outcomes: each kind is run once and checked by three tests."""
 
     benches: list[Bench]
     before: Memory
@@ -112,60 +111,62 @@ class Rebuilds:
 
         def rebuild(bench: Bench, seed: int) -> Memory:
             bench.reset("damaged")
-            place = bench.lab.spec.state / damage.file
-            content = bytearray(place.read_bytes())
+            path = bench.lab.spec.state / damage.file
+            content = bytearray(path.read_bytes())
             damage.spoil(content, random.Random(f"{damage} {seed}"))
-            place.write_bytes(content)
-            well(bench.run("rebuild"))
+            path.write_bytes(content)
+            assert_success(bench.run("rebuild"))
             agree(bench.lab)
             return bench.remembered()
 
         results = on_all(self.benches, seeds, rebuild)
         return Outcome(
-            told(seeds, results),
-            told(seeds, [_decided(result, self.before) for result in results]),
-            told(seeds, [_run_on(result, self.before) for result in results]),
+            describe_failures(seeds, results),
+            describe_failures(seeds, [_decided(result, self.before) for result in results]),
+            describe_failures(seeds, [_run_on(result, self.before) for result in results]),
         )
 
 
-def _decided(found: object, before: Memory) -> object:
-    if not isinstance(found, Memory):
-        return None  # told with the files
-    lost = [name for name in before.yanks if found.yanks.get(name) != before.yanks[name]]
-    lost += [name for name in before.statuses if found.statuses.get(name) != before.statuses[name]]
+def _decided(outcome: object, before: Memory) -> object:
+    if not isinstance(outcome, Memory):
+        return None  # reported with the files
+    lost = [name for name in before.yanks if outcome.yanks.get(name) != before.yanks[name]]
+    lost += [
+        name for name in before.statuses if outcome.statuses.get(name) != before.statuses[name]
+    ]
     return AssertionError("decisions are lost") if lost else None
 
 
-def _run_on(found: object, before: Memory) -> object:
-    if not isinstance(found, Memory):
+def _run_on(outcome: object, before: Memory) -> object:
+    if not isinstance(outcome, Memory):
         return None
-    ran = found.serial >= before.serial and all(
-        int(serial) >= int(before.pages.get(name, "0")) for name, serial in found.pages.items()
+    ran = outcome.serial >= before.serial and all(
+        int(serial) >= int(before.pages.get(name, "0")) for name, serial in outcome.pages.items()
     )
     return None if ran else AssertionError("serials ran back")
 
 
 @pytest.fixture(scope="module")
 def rebuilds(workplaces: list[Bench]) -> Rebuilds:
-    """Benches with a catalog of many decisions, a part of it in the log of its last changes."""
+    """Benches with a catalog of many decisions, some of them in its write-ahead log."""
     for bench in workplaces:
         bench.furnished()
         for number in range(3, 7):
-            well(bench.run("yank", f"p{number}==1.0", "--reason", f"reason {number}"))
-        well(bench.run("status-set", "p5", "deprecated", "--reason", "café"))
+            assert_success(bench.run("yank", f"p{number}==1.0", "--reason", f"reason {number}"))
+        assert_success(bench.run("status-set", "p5", "deprecated", "--reason", "café"))
         leave_log(bench)
         bench.save("damaged")
     return Rebuilds(workplaces, workplaces[0].remembered())
 
 
 def leave_log(bench: Bench) -> None:
-    """Decide something more while somebody reads: SQLite leaves it in the log beside the file."""
+    """Decide during a read, so that SQLite leaves the decision in the write-ahead log."""
     catalog = bench.lab.spec.catalog
     log = catalog.with_name(f"{catalog.name}-wal")
     with closing(sqlite3.connect(catalog, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM journal").fetchall()
-        well(bench.run("yank", "p7==1.0", "--reason", "in the log"))
+        assert_success(bench.run("yank", "p7==1.0", "--reason", "in the log"))
         kept = [shutil.copy2(file, bench.root / file.name) for file in (catalog, log)]
     for path in kept:
         shutil.move(path, catalog.with_name(Path(path).name))
@@ -175,21 +176,21 @@ def leave_log(bench: Bench) -> None:
 @pytest.mark.integration
 @pytest.mark.parametrize("damage", DAMAGES, ids=str)
 class TestRebuild:
-    """What ``rebuild`` makes of a damaged catalog."""
+    """Result of `pyindex rebuild` on a damaged catalog."""
 
-    def test_brings_files_back(self, rebuilds: Rebuilds, damage: Damage) -> None:
-        """It exits 0 without a traceback; packages directory, catalog and pages agree."""
+    def test_rebuild_restores_files(self, rebuilds: Rebuilds, damage: Damage) -> None:
+        """The command exits with 0, and packages directory, catalog and pages agree."""
         assert not (failures := rebuilds.outcome(damage).files), failures
 
-    def test_brings_decisions_back(self, rebuilds: Rebuilds, damage: Damage) -> None:
-        """Yanks and statuses are what they were, with their reasons."""
+    def test_rebuild_restores_decisions(self, rebuilds: Rebuilds, damage: Damage) -> None:
+        """The command restores yanks and statuses with their reasons."""
         assert not (failures := rebuilds.outcome(damage).decisions), failures
 
-    def test_goes_on_with_serials(self, rebuilds: Rebuilds, damage: Damage) -> None:
-        """No serial comes a second time, and no page shows one before its last."""
+    def test_rebuild_continues_serials(self, rebuilds: Rebuilds, damage: Damage) -> None:
+        """The command continues the serials, and no page shows a lower one."""
         assert not (failures := rebuilds.outcome(damage).serials), failures
 
 
-def test_it_is_a_hundred_catalogs() -> None:
-    """As the documentation says."""
+def test_tests_damage_hundred_catalogs() -> None:
+    """The tests damage as many catalogs as the documentation states."""
     assert sum(damage.count for damage in DAMAGES) == 100

@@ -1,5 +1,4 @@
-"""Calls of the watcher that fail, once or from then on: nothing is lost or published in part, the
-trouble is told in words, and when it is over one more look brings everything right."""
+"""Failing system calls of the watcher: reports, published pages, recovery."""
 
 import json
 import os
@@ -13,12 +12,12 @@ import pytest
 from tests.conftest import eventually
 from tests.dist import make_wheel
 from tests.faults.commands import READING, Call, Ended, calls, failing, spread, traced, tracing
-from tests.faults.labs import Bench, Memory, check, on_all, told, well
+from tests.faults.labs import Bench, Memory, assert_success, check, describe_failures, on_all
 from tests.faults.test_hangs import descendants
-from tests.faults.test_kills import change_folder
+from tests.faults.test_kills import change_packages
 from tests.wholeness import look, package_files
 
-# What a person reads of each error: its own words, or where SQLite met it words of that.
+# Patterns of messages for each error; SQLite has its own texts.
 WORDS = {
     "EIO": "Input/output error",
     "ESTALE": "Stale file handle",
@@ -27,15 +26,15 @@ WORDS = {
     "EROFS": "Read-only file system",
 }
 CATALOG = r"catalog \S+/catalog.sqlite: "
-# An interpreter that cannot read a directory or a file of its modules goes on without: what it says
-# then is that there is no such module.
+# An interpreter that cannot read a directory or a file of its modules reports that the module does
+# not exist.
 UNREAD = r"examiner process: \S+ does not start: [^\n]*(\w+Error: |Fatal Python)"
 TOUCHED = {"p3-1.0", "p4-2.0", "p5-1.0", "p6-1.0", "p7-1.0", "p0-3.0"}
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Calls of these names fail with an error."""
+    """Error with which calls of these names fail."""
 
     error: str
     names: str
@@ -54,37 +53,37 @@ FAULTS = [
     *(Fault("EMFILE", name) for name in ("openat",)),
     *(Fault("EROFS", name) for name in ("openat", "rename", "utimensat", "unlink", "mkdir")),
 ]
-# How often each fails once, at another call each time; and from a call on.
+# Number of runs in which one call fails, and of runs in which all calls from one on fail.
 ONCE, LASTING = 4, 2
 
 
 @pytest.fixture(scope="module")
 def changed(workplaces: list[Bench]) -> dict[str, list[Call]]:
-    """Each bench begins with a changed packages directory; the calls about it, by name."""
+    """Calls by name that concern files, on benches with changed package files."""
     for bench in workplaces:
         bench.furnished()
-        change_folder(bench)
+        change_packages(bench)
         bench.save("changed")
     bench, names = workplaces[0], f"{READING},write,pwrite64,fsync,fdatasync"
     trace = bench.root / "trace"
     names += ",rename,unlink,mkdir,utimensat,fchmod,ftruncate"
-    well(bench.run("watch", "--once", strace=tracing(names, trace)))
-    found: dict[str, list[Call]] = {}
+    assert_success(bench.run("watch", "--once", strace=tracing(names, trace)))
+    by_name: dict[str, list[Call]] = {}
     for call in calls(trace, bench.root, changing=False):
-        found.setdefault(call.name, []).append(call)
-    return found
+        by_name.setdefault(call.name, []).append(call)
+    return by_name
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_a_failing_call_is_told_and_got_over(
+def test_failing_call_is_reported(
     workplaces: list[Bench], changed: dict[str, list[Call]], fault: Fault
 ) -> None:
-    """Whichever call fails, what was published stays, and a message names the trouble."""
-    found = changed[fault.names]
-    chosen = [str(call.number) for call in spread(found, ONCE, seed=1)]
-    if fault.names != "write":  # else no message can be written
-        chosen += [f"{call.number}+" for call in spread(found, LASTING, seed=2)]
+    """The watcher reports a failing call, keeps published pages, and recovers."""
+    candidates = changed[fault.names]
+    chosen = [str(call.number) for call in spread(candidates, ONCE, seed=1)]
+    if fault.names != "write":  # otherwise it cannot write a message
+        chosen += [f"{call.number}+" for call in spread(candidates, LASTING, seed=2)]
 
     def fail(bench: Bench, when: str) -> None:
         bench.reset("changed")
@@ -99,33 +98,35 @@ def test_a_failing_call_is_told_and_got_over(
         kept(check(bench, before), before)
 
     results = on_all(workplaces, chosen, fail)
-    assert not (failures := told(chosen, results)), f"of {len(found)} calls: {failures}"
+    assert not (failures := describe_failures(chosen, results)), (
+        f"of {len(candidates)} calls: {failures}"
+    )
 
 
 def explained(ended: Ended, fault: Fault) -> None:
-    """It did its work, or said in one line why it could not."""
+    """Check that the command succeeded or printed a message about the error."""
     assert "Traceback" not in ended.err, f"{ended}"
     assert ended.code in (0, 1), f"{ended}"
     is_silenced = fault.names == "write" and not ended.err
-    assert ended.code == 0 or is_silenced or tells(ended.err, fault), f"unexplained: {ended}"
+    assert ended.code == 0 or is_silenced or is_reported(ended.err, fault), f"unexplained: {ended}"
 
 
-def tells(text: str, fault: Fault) -> bool:
-    """Whether a person can read in ``text`` what is wrong."""
-    words = [WORDS[fault.error], CATALOG]
+def is_reported(text: str, fault: Fault) -> bool:
+    """Return whether ``text`` has a message about the fault."""
+    patterns = [WORDS[fault.error], CATALOG]
     if fault.names in READING.split(","):
-        words.append(UNREAD)
-    return re.search("|".join(words), text) is not None
+        patterns.append(UNREAD)
+    return re.search("|".join(patterns), text) is not None
 
 
 def untouched_are_served(bench: Bench) -> None:
-    """What nobody changed is on its page and has the bytes that the page says."""
+    """Check that each unchanged file is on its page with the right digest."""
     listed = {}
     for page in (bench.lab.spec.www / "simple").glob("*/index.json"):
         for file in json.loads(page.read_bytes())["files"]:
             listed[file["filename"]] = file["hashes"]["sha256"]
-    folder = package_files(bench.lab)
-    for path, sha256 in folder.items():
+    package_digests = package_files(bench.lab)
+    for path, sha256 in package_digests.items():
         name = path.rpartition("/")[2]
         if "/" not in path and not any(name.startswith(each) for each in ("p9", *TOUCHED)):
             if name == "p1-3.0.tar.gz":
@@ -135,7 +136,7 @@ def untouched_are_served(bench: Bench) -> None:
 
 
 def accounted(bench: Bench) -> None:
-    """Who reports success has taken in or refused each file, or the directory that it is in."""
+    """Check that a successful command has accepted or rejected each file or its directory."""
     with bench.lab.catalog.read() as reader:
         known = {file.path for file in reader.offered(bench.lab.index, limit=10_000)}
         known |= {refusal.path for refusal in reader.rejections(bench.lab.index)}
@@ -152,8 +153,8 @@ def kept(after: Memory, before: Memory) -> None:
     assert after.statuses == before.statuses
 
 
-# Calls of a watcher that runs, each failing until the trouble is over.
-TROUBLES = [
+# Calls of a running watcher that all fail for a while.
+TEMPORARY_FAULTS = [
     Fault("EIO", "fsync,fdatasync"),
     Fault("EIO", "getdents64"),
     Fault("EIO", "newfstatat"),
@@ -165,9 +166,9 @@ TROUBLES = [
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("trouble", TROUBLES, ids=str)
-def test_a_watcher_outlives_what_passes(workplaces: list[Bench], trouble: Fault) -> None:
-    """It says what is wrong, goes on serving what there was, and catches up by itself."""
+@pytest.mark.parametrize("fault", TEMPORARY_FAULTS, ids=str)
+def test_watcher_recovers_from_errors(workplaces: list[Bench], fault: Fault) -> None:
+    """The watcher reports temporary errors, keeps published pages, and catches up on its own."""
     bench = workplaces[0]
     bench.furnished()
     before = bench.remembered()
@@ -175,11 +176,11 @@ def test_a_watcher_outlives_what_passes(workplaces: list[Bench], trouble: Fault)
     try:
         make_wheel(bench.lab.packages, "p8", "1.0")
         eventually(lambda: bench.lab.files("p8"))
-        # Its threads, and the process that waits to examine files.
+        # The watcher's threads, and its examiner.
         pids = [watcher.pid, *descendants(watcher.pid)]
-        with traced(pids, *failing(trouble.names, trouble.error, "1+")):
-            change_folder(bench)
-            eventually(lambda: tells(watcher.err.read_text(), trouble))
+        with traced(pids, *failing(fault.names, fault.error, "1+")):
+            change_packages(bench)
+            eventually(lambda: is_reported(watcher.err.read_text(), fault))
             look(bench.lab)
             untouched_are_served(bench)
         eventually(lambda: bench.lab.files("p9"))
@@ -188,6 +189,6 @@ def test_a_watcher_outlives_what_passes(workplaces: list[Bench], trouble: Fault)
     finally:
         os.kill(watcher.pid, signal.SIGTERM)
         ended = watcher.wait()
-    well(ended)
+    assert_success(ended)
     bench.recover()
     kept(check(bench, before), before)

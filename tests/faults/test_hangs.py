@@ -1,5 +1,4 @@
-"""What hangs: a disk that does not answer, a watcher that is stopped. The rest goes on, says so,
-and ends when it is told to."""
+"""Hanging disks and stopped watchers: served pages, reports, end on a signal."""
 
 import json
 import os
@@ -21,13 +20,13 @@ from tests.integration.servers import PYINDEX
 from tests.nginx.servers import PATIENCE, Server, listens
 
 pytestmark = pytest.mark.integration
-# Long after the test has ended: the calls of a process that is traced begin that much later.
+# Calls of a traced process are delayed until long after the end of the test.
 DELAY = "delay_enter=3600s"
 
 
 @pytest.fixture
 def serving(strace: None, tmp_path: Path) -> Iterator[tuple[Server, "subprocess.Popen[bytes]"]]:
-    """``pyindex serve`` on a packages directory with one file."""
+    """Run `pyindex serve` on a packages directory with one file."""
     packages, port = tmp_path / "packages", free_port()
     packages.mkdir()
     make_wheel(packages, "foo", "1.0")
@@ -54,16 +53,16 @@ def kill(pid: int) -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that a process has started, and those that they have."""
-    found = []
+    """Return the children of a process and their descendants."""
+    pids = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, task.read_text().split()):
-            found += [child, *descendants(child)]
-    return found
+            pids += [child, *descendants(child)]
+    return pids
 
 
 def watcher(pid: int) -> int:
-    """The watcher among the processes that ``serve`` has started."""
+    """Return the watcher among the processes that `pyindex serve` has started."""
     for child in descendants(pid):
         if b"watch" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
             return child
@@ -72,21 +71,21 @@ def watcher(pid: int) -> int:
 
 @contextmanager
 def hanging(pids: list[int], names: str, *more: str) -> Iterator[None]:
-    """Let the named calls of these processes not come back until the block ends."""
+    """Let the named calls of these processes hang during the context."""
     options = ["-o", "/dev/null", "-e", f"trace={names}", "-e", f"inject={names}:{DELAY}"]
     tracer = attach(pids, ["-f", *options, *more])
     try:
         yield
     finally:
-        tracer.kill()  # it would wait for the calls
+        tracer.kill()  # on SIGTERM strace waits for the calls
         detach(tracer)
 
 
 def health(server: Server) -> dict[str, object]:
     answer = server.ask("/health")
     assert answer.status in (200, 503)
-    found: dict[str, object] = json.loads(answer.body)
-    return found
+    body: dict[str, object] = json.loads(answer.body)
+    return body
 
 
 def is_served(server: Server) -> bool:
@@ -94,7 +93,7 @@ def is_served(server: Server) -> bool:
 
 
 def ends(process: "subprocess.Popen[bytes]") -> None:
-    """SIGTERM ends it, and all that it has started."""
+    """Check that SIGTERM ends the process and all its descendants."""
     family = [process.pid, *descendants(process.pid)]
     process.terminate()
     process.wait(PATIENCE)
@@ -108,10 +107,10 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_health_tells_of_a_watcher_whose_disk_hangs(
+def test_health_reports_hanging_watcher(
     serving: tuple[Server, "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
-    """Pages are served and ``/health`` answers; after a while it says that nothing moves."""
+    """Health answers while the watcher hangs on a disk, and reports it after a while."""
     server, process = serving
     with hanging([watcher(process.pid)], "newfstatat,openat,getdents64"):
         make_wheel(tmp_path / "packages", "bar", "1.0")
@@ -123,17 +122,16 @@ def test_health_tells_of_a_watcher_whose_disk_hangs(
 
 
 def age(report: Path) -> None:
-    """Make a report old, so that there is not all of the time to wait: a watcher that is alive
-    would write another long before this one is too old."""
-    found = json.loads(report.read_bytes())
-    found["beat"] -= STALE_SECONDS - 20
-    report.write_text(json.dumps(found))
+    """Set an older time in a report, so that it becomes stale soon unless the watcher renews it."""
+    content = json.loads(report.read_bytes())
+    content["beat"] -= STALE_SECONDS - 20
+    report.write_text(json.dumps(content))
 
 
-def test_a_watcher_whose_disk_hangs_ends_with_its_server(
+def test_server_ends_with_hanging_watcher(
     serving: tuple[Server, "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
-    """Whoever stops the service does not wait for the disk."""
+    """The server ends on SIGTERM while its watcher hangs on a disk."""
     _, process = serving
     with hanging([watcher(process.pid)], "newfstatat,openat,getdents64"):
         make_wheel(tmp_path / "packages", "bar", "1.0")
@@ -141,10 +139,10 @@ def test_a_watcher_whose_disk_hangs_ends_with_its_server(
         process.wait(PATIENCE)
 
 
-def test_a_stopped_watcher_goes_on(
+def test_stopped_watcher_resumes(
     serving: tuple[Server, "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
-    """SIGSTOP is no end: what waited comes in when it goes on; ``/health`` answers meanwhile."""
+    """A watcher publishes files after SIGCONT that arrived while it was stopped."""
     server, process = serving
     stopped = watcher(process.pid)
     os.kill(stopped, signal.SIGSTOP)
@@ -159,10 +157,10 @@ def test_a_stopped_watcher_goes_on(
     ends(process)
 
 
-def test_a_packages_directory_that_hangs_takes_no_health_along(
+def test_hanging_packages_directory_does_not_block_health(
     serving: tuple[Server, "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
-    """However often ``/health`` is asked while the disk hangs, pages are served."""
+    """The server answers health requests and serves pages while the packages directory hangs."""
     server, process = serving
     workers = [pid for pid in descendants(process.pid) if pid != watcher(process.pid)]
     only = ("-P", str(tmp_path / "packages"))
@@ -172,8 +170,8 @@ def test_a_packages_directory_that_hangs_takes_no_health_along(
             assert is_served(server)
 
 
-def test_a_server_ends_with_all_that_it_started(
+def test_server_ends_with_its_processes(
     serving: tuple[Server, "subprocess.Popen[bytes]"],
 ) -> None:
-    """SIGTERM ends it always."""
+    """The server ends with all its processes on SIGTERM."""
     ends(serving[1])

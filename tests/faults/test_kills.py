@@ -1,5 +1,4 @@
-"""Killed before the Nth call that changes something, then recovered as a user would: nothing that
-was acknowledged is lost, what was not is there as a whole or not at all."""
+"""Commands killed before the Nth change: recovery keeps all acknowledged changes."""
 
 import json
 import os
@@ -16,7 +15,7 @@ import pytest
 from tests.conftest import eventually
 from tests.dist import make_sdist, make_wheel
 from tests.faults.commands import MUTATING, Call, Ended, calls, killing, spread, traced, tracing
-from tests.faults.labs import Bench, Memory, check, on_all, told, well
+from tests.faults.labs import Bench, Memory, assert_success, check, describe_failures, on_all
 from tests.faults.test_hangs import descendants
 from tests.wholeness import digest, look, package_files
 
@@ -27,13 +26,13 @@ RELEASE = {"p6-2.0-py2.py3-none-any.whl", "p6-2.0.tar.gz"}
 
 @dataclass(frozen=True)
 class Verb:
-    """A command to kill.
+    """Command to kill.
 
     Attributes:
-        kills: How many, each before another call; fewer where it makes fewer calls.
-        prepare: Makes what it finds, from a furnished index.
-        holds: Raises if the outcome, after recovery, is not one that it may have.
-        again: Whether it is given again, where it was killed, as nothing else does its work.
+        kills: How many times it is killed, each before another call; at most once per call.
+        prepare: Prepares a furnished index for it.
+        holds: Raises if the outcome after recovery is not allowed.
+        again: Whether it is repeated after a kill, because no other command does its work.
     """
 
     name: str
@@ -44,8 +43,8 @@ class Verb:
     again: bool = False
 
 
-def one_of(found: object, *allowed: object) -> None:
-    assert found in allowed, f"{found}, not one of {allowed}"
+def one_of(actual: object, *allowed: object) -> None:
+    assert actual in allowed, f"{actual}, not one of {allowed}"
 
 
 def nothing_decided(bench: Bench, after: Memory, ended: Ended) -> None:
@@ -68,13 +67,13 @@ def status_set(bench: Bench, after: Memory, ended: Ended) -> None:
 
 
 def removed(bench: Bench, after: Memory, ended: Ended) -> None:
-    """The bytes of each file are in the packages directory or in the trash, once."""
+    """Check that each file is either in the packages directory or in the trash."""
     nothing_decided(bench, after, ended)
     trash = {digest(path.read_bytes()) for path in (bench.lab.spec.state / "trash").glob("[!.]*")}
-    folder = set(package_files(bench.lab).values())
+    package_digests = set(package_files(bench.lab).values())
     for name in RELEASE:
         known = digest((bench.root / "kept" / name).read_bytes())
-        one_of((known in trash, known in folder), (True, False), (False, True))
+        one_of((known in trash, known in package_digests), (True, False), (False, True))
         assert not acknowledged(ended) or known in trash
 
 
@@ -86,20 +85,20 @@ def keep_release(bench: Bench) -> None:
 
 
 def backed_up(bench: Bench, after: Memory, ended: Ended) -> None:
-    """Each copy that can be seen is a whole one, and another can be made."""
+    """Check that each visible backup is complete, and that another can be made."""
     nothing_decided(bench, after, ended)
-    well(bench.run("backup"))
+    assert_success(bench.run("backup"))
     for copy in bench.lab.spec.backup.directory.glob("*.sqlite"):
         with closing(sqlite3.connect(copy)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            found = connection.execute("SELECT filename, reason FROM yank").fetchall()
-        assert dict(found) == YANKED, copy
+            yanks = connection.execute("SELECT filename, reason FROM yank").fetchall()
+        assert dict(yanks) == YANKED, copy
 
 
 def back_up(bench: Bench) -> None:
-    """A copy at a fixed place, and a decision after it."""
+    """Make a backup at a fixed path and a decision after it."""
     for verb, *more in (("backup",), ("yank", "p6==2.0", "--reason", "now")):
-        well(bench.run(verb, *more))
+        assert_success(bench.run(verb, *more))
     (copy,) = bench.lab.spec.backup.directory.glob("*.sqlite")
     copy.rename(bench.root / "copy.sqlite")
 
@@ -110,8 +109,8 @@ def restored(bench: Bench, after: Memory, ended: Ended) -> None:
     one_of(after.statuses, {"p2": ("archived", BEFORE)})
 
 
-def change_folder(bench: Bench) -> None:
-    """One change of every kind."""
+def change_packages(bench: Bench) -> None:
+    """Make one change of every kind."""
     packages = bench.lab.packages
     wheel = "-py2.py3-none-any.whl"
     make_wheel(packages, "p9", "1.0")
@@ -133,13 +132,13 @@ def lose_state(bench: Bench) -> None:
 
 
 def fill(bench: Bench) -> None:
-    """So many files that worker processes look at them."""
+    """Write so many files that several examiners work."""
     for number in range(70):
         make_wheel(bench.lab.packages, f"q{number}", "1.0")
 
 
 def damage(bench: Bench) -> None:
-    """The table of files cannot be read; all else can."""
+    """Damage the table of files and nothing else."""
     with closing(sqlite3.connect(bench.lab.spec.catalog)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         size = connection.execute("PRAGMA page_size").fetchone()[0]
@@ -151,16 +150,16 @@ def damage(bench: Bench) -> None:
 
 
 def fresh(bench: Bench, after: Memory, ended: Ended) -> None:
-    """A first intake has nothing to remember."""
+    """Accept any state after a first scan."""
 
 
 OLD, YOUNG = "20200101T000000", "20990101T000000"
 
 
 def grow(bench: Bench) -> None:
-    """Something old of each kind that gc removes, so much of it that the catalog is compacted."""
+    """Create old data of each kind that gc removes, enough to compact the catalog."""
     state = bench.lab.spec.state
-    well(bench.run("remove", "p5==1.0"))
+    assert_success(bench.run("remove", "p5==1.0"))
     (trash,) = (state / "trash").glob("[!.]*")
     for stamp in (OLD, YOUNG):
         shutil.copy2(trash, trash.with_name(f"{stamp}-{trash.name.partition('-')[2]}"))
@@ -177,12 +176,14 @@ def grow(bench: Bench) -> None:
 
 
 def pruned(bench: Bench, after: Memory, ended: Ended) -> None:
-    """What is old is gone, and nothing else."""
+    """Check that old data is removed, and nothing else."""
     nothing_decided(bench, after, ended)
     state = bench.lab.spec.state
-    left = [path.name for path in (*state.iterdir(), *(state / "trash").iterdir())]
-    assert not [name for name in left if OLD in name or name.startswith(".catalog.")], left
-    assert len([name for name in left if YOUNG in name]) == 2, left
+    remaining = [path.name for path in (*state.iterdir(), *(state / "trash").iterdir())]
+    assert not [name for name in remaining if OLD in name or name.startswith(".catalog.")], (
+        remaining
+    )
+    assert len([name for name in remaining if YOUNG in name]) == 2, remaining
     assert min(change.serial for change in bench.lab.journal()) > 25
     assert bench.lab.spec.catalog.stat().st_size < 4_000_000
 
@@ -190,19 +191,19 @@ def pruned(bench: Bench, after: Memory, ended: Ended) -> None:
 def verified(bench: Bench, after: Memory, ended: Ended) -> None:
     nothing_decided(bench, after, ended)
     ended = bench.run("verify")
-    well(ended)
+    assert_success(ended)
     assert f"{len(package_files(bench.lab))} files" in ended.out, ended.out
 
 
 def interrupted(bench: Bench) -> None:
-    """A verification that has come half way."""
-    words = {"indexes": ["main"], "index": "main", "path": "p3", "files": 6, "bytes": 0}
-    place = bench.lab.spec.state / "verify.json"
-    place.write_text(json.dumps(words | {"findings": []}))
+    """Write the progress of a verification that is half done."""
+    progress = {"indexes": ["main"], "index": "main", "path": "p3", "files": 6, "bytes": 0}
+    path = bench.lab.spec.state / "verify.json"
+    path.write_text(json.dumps(progress | {"findings": []}))
 
 
 def vanish(bench: Bench) -> None:
-    """Most files go at once, and stay listed until somebody confirms it."""
+    """Delete most files, so that they remain listed as pending deletions."""
     for name in ("p0", "p3", "p4", "p5", "p7"):
         for path in bench.lab.packages.glob(f"{name}-*"):
             path.unlink()
@@ -219,7 +220,7 @@ def confirmed(bench: Bench, after: Memory, ended: Ended) -> None:
 
 
 VERBS = [
-    Verb("watch", ("watch", "--once"), 40, nothing_decided, change_folder),
+    Verb("watch", ("watch", "--once"), 40, nothing_decided, change_packages),
     Verb("first watch", ("watch", "--once"), 25, fresh, lose_state),
     Verb("watch many files", ("watch", "--once"), 10, nothing_decided, fill),
     Verb("yank", ("yank", "p6==2.0", "--reason", "now"), 20, yanked),
@@ -237,12 +238,12 @@ VERBS = [
 
 
 def acknowledged(ended: Ended) -> bool:
-    """Whether the command said that it was done."""
+    """Return whether the command reported success."""
     return ended.code == 0
 
 
 def set_up(bench: Bench, verb: Verb) -> tuple[Memory, tuple[str | Path, ...]]:
-    """Save what the verb begins with, as its name; what is remembered then, and its arguments."""
+    """Save the state for a verb under its name; return its memory and the arguments."""
     bench.furnished()
     before = bench.remembered()
     verb.prepare(bench)
@@ -256,22 +257,21 @@ def set_up(bench: Bench, verb: Verb) -> tuple[Memory, tuple[str | Path, ...]]:
 
 
 def mutating_calls(bench: Bench, verb: Verb, argv: tuple[str | Path, ...]) -> list[Call]:
-    """The calls of a run that nobody disturbs."""
+    """Return the changing calls of an undisturbed run."""
     bench.reset(verb.name)
     trace = bench.root / "trace"
-    well(bench.run(str(argv[0]), *argv[1:], strace=tracing(MUTATING, trace)))
+    assert_success(bench.run(str(argv[0]), *argv[1:], strace=tracing(MUTATING, trace)))
     return calls(trace, bench.root, changing=True)
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
-def test_a_kill_before_any_call_loses_nothing(workplaces: list[Bench], verb: Verb) -> None:
-    """Whatever the call, recovery brings all to one state, and the index goes on from there; the
-    same holds of a run that is not killed, which is the first."""
+def test_killed_command_loses_no_acknowledged_change(workplaces: list[Bench], verb: Verb) -> None:
+    """Recovery after a kill before any call keeps acknowledged changes and allows further ones."""
     begun = {bench.root: set_up(bench, verb) for bench in workplaces}
     first = workplaces[0]
-    found = mutating_calls(first, verb, begun[first.root][1])
-    chosen = [None, *spread(found, verb.kills, seed=2026)]
+    candidates = mutating_calls(first, verb, begun[first.root][1])
+    chosen = [None, *spread(candidates, verb.kills, seed=2026)]
 
     def kill(bench: Bench, call: Call | None) -> bool:
         before, argv = begun[bench.root]
@@ -281,7 +281,7 @@ def test_a_kill_before_any_call_loses_nothing(workplaces: list[Bench], verb: Ver
         look(bench.lab)
         bench.recover()
         if verb.again and not acknowledged(ended):
-            well(bench.run(str(argv[0]), *argv[1:]))
+            assert_success(bench.run(str(argv[0]), *argv[1:]))
         verb.holds(bench, check(bench, before), ended)
         make_wheel(bench.lab.packages, "p0", "9.0")
         bench.recover()
@@ -290,65 +290,67 @@ def test_a_kill_before_any_call_loses_nothing(workplaces: list[Bench], verb: Ver
         return ended.was_killed
 
     results = on_all(workplaces, chosen, kill)
-    assert not (failures := told(chosen, results)), f"of {len(found)} calls: {failures}"
+    assert not (failures := describe_failures(chosen, results)), (
+        f"of {len(candidates)} calls: {failures}"
+    )
     assert results.count(True) >= (len(chosen) - 1) * 0.8
 
 
-# --- the process that examines files -----------------------------------------------------------
+# --- examiners --------------------------------------------------------------------------------
 
 EXAMINING = "openat,read,write,rename,unlink,mkdir,ftruncate,fsync,fdatasync,syncfs"
-# What it is at, a few files or many; each is killed so often.
-LOOKS: dict[str, Callable[[Bench], None]] = {"a few files": change_folder, "many files": fill}
+# Work of an examiner, and the number of kills for each.
+WORKLOADS: dict[str, Callable[[Bench], None]] = {"a few files": change_packages, "many files": fill}
 EXAMINERS = 8
 
 
 @contextmanager
 def examiner(bench: Bench, *options: str) -> Iterator[int]:
-    """A watcher whose process that examines files is traced; at the end it is stopped, as the
-    process that it was."""
+    """Run a watcher whose examiner is traced; check that the watcher ends normally."""
     watcher = bench.commands.start(*bench.argv("watch"))
     try:
         make_wheel(bench.lab.packages, "p8", "1.0")
         eventually(lambda: bench.lab.files("p8"))
-        (pid,) = descendants(watcher.pid)  # it waits for more
+        (pid,) = descendants(watcher.pid)  # the idle examiner
         with traced([pid], *options):
             yield pid
     finally:
         os.kill(watcher.pid, signal.SIGTERM)
-        well(watcher.wait())
+        assert_success(watcher.wait())
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("what", LOOKS)
-def test_a_killed_examiner_stops_nothing(workplaces: list[Bench], what: str) -> None:
-    """Whatever it was at, the watcher goes on with another, and every file comes in."""
+@pytest.mark.parametrize("what", WORKLOADS)
+def test_watcher_replaces_killed_examiner(workplaces: list[Bench], what: str) -> None:
+    """The watcher replaces an examiner killed at any call and accepts every file."""
     for bench in workplaces:
         bench.furnished()
     first, trace = workplaces[0], workplaces[0].root / "trace"
     with examiner(first, *tracing(EXAMINING, trace)):
-        follow(first, what)
-    found = calls(trace, first.root, changing=False)
-    chosen = spread(found, EXAMINERS, seed=2026)
+        change_and_wait(first, what)
+    candidates = calls(trace, first.root, changing=False)
+    chosen = spread(candidates, EXAMINERS, seed=2026)
 
     def kill(bench: Bench, call: Call) -> bool:
         bench.furnished()
         before = bench.remembered()
         with examiner(bench, *killing(call)) as pid:
-            follow(bench, what)
+            change_and_wait(bench, what)
             was_killed = not Path(f"/proc/{pid}").exists()
         bench.recover()
         nothing_decided(bench, check(bench, before), Ended((), None, "", ""))
         return was_killed
 
     results = on_all(workplaces, chosen, kill)
-    assert not (failures := told(chosen, results)), f"of {len(found)} calls: {failures}"
-    assert any(results)  # how many calls it comes to depends on how soon it is given work
+    assert not (failures := describe_failures(chosen, results)), (
+        f"of {len(candidates)} calls: {failures}"
+    )
+    assert any(results)  # the number of calls depends on timing
 
 
-def follow(bench: Bench, what: str) -> None:
-    """Change the packages directory, and wait until all that is there was looked at; then once
-    more, as whoever was killed last must have a successor."""
-    LOOKS[what](bench)
+def change_and_wait(bench: Bench, what: str) -> None:
+    """Change package files and wait until all are examined; then add one, for the next examiner."""
+    WORKLOADS[what](bench)
     eventually(lambda: set(package_files(bench.lab)) <= seen(bench))
     look(bench.lab)
     wheel = make_wheel(bench.lab.packages, "p0", "8.0")
@@ -356,7 +358,7 @@ def follow(bench: Bench, what: str) -> None:
 
 
 def seen(bench: Bench) -> set[str]:
-    """The paths of what was accepted or refused."""
+    """Return the paths of accepted and rejected files."""
     with bench.lab.catalog.read() as reader:
         files = reader.offered(bench.lab.index, limit=10_000)
         return {file.path for file in files} | bench.lab.refused().keys()

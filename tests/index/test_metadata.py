@@ -1,4 +1,4 @@
-"""Core metadata is read as installers read it, within bounds."""
+"""Core metadata: single and repeated fields, descriptions, limits."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from appliance.index.metadata import parse
 
 HEAD = "Metadata-Version: 2.1\nName: foo\nVersion: 1.0\n"
 
-# (fields, name of one, its line)
+# (fields, name of one field, its text on one line)
 LINES = [
     ("Summary: one\nSummary: two\n", "summary", "one"),
     ("Requires-Python: >=3\nRequires-Python: >=2\n", "requires_python", ">=3"),
@@ -23,13 +23,15 @@ LINES = [
 
 
 @pytest.mark.parametrize(("fields", "name", "line"), LINES)
-def test_a_field_of_one_value_is_its_first(fields: str, name: str, line: str | None) -> None:
-    """However often it is there, and whatever else is."""
+def test_metadata_uses_first_value_of_single_field(
+    fields: str, name: str, line: str | None
+) -> None:
+    """The parser uses the first value of a field that may occur only once."""
     assert parse((HEAD + fields).encode()).line(name) == line
 
 
-def test_fields_of_many_values() -> None:
-    """All of them, in their order; labels of URLs may be repeated."""
+def test_metadata_keeps_all_values_of_repeated_field() -> None:
+    """The parser keeps all values of a repeatable field in order; the last URL of a label wins."""
     text = (
         HEAD
         + "Classifier: b\nClassifier: a\nProject-URL: x, https://a\nProject-URL: x, https://b\n"
@@ -41,7 +43,7 @@ def test_fields_of_many_values() -> None:
     assert parse(f"{HEAD}Project-URL: x, https://a\n".encode()).project_urls == {"x": "https://a"}
 
 
-# (all that follows the head, description)
+# (text after HEAD, description)
 DESCRIPTIONS = [
     ("\nSome text\n\nMore.\n", "Some text\n\nMore.\n"),
     ("Description: Some text\n", "Some text"),
@@ -50,18 +52,18 @@ DESCRIPTIONS = [
 
 
 @pytest.mark.parametrize(("rest", "description"), DESCRIPTIONS)
-def test_the_description_follows_the_fields_or_is_one(rest: str, description: str) -> None:
-    """As before Metadata 2.1."""
+def test_description_is_body_or_field(rest: str, description: str) -> None:
+    """The parser reads the description from the body, or from its field as before Metadata 2.1."""
     assert parse((HEAD + rest).encode()).description == description
 
 
-def test_what_is_not_utf8_is_read_all_the_same() -> None:
-    """It is noted, as clients may not."""
+def test_metadata_outside_utf8_is_readable() -> None:
+    """The parser reads metadata that is not UTF-8 and sets ``is_utf8`` to false."""
     metadata = parse((HEAD + "Author: Gr\xfc\xdfe\nSummary: a\n").encode("latin-1"))
     assert (metadata.is_utf8, metadata.line("summary")) == (False, "a")
 
 
-# (fields, what is said)
+# (fields, reason)
 REJECTED = [
     ("Classifier: x\n" * 20_001, "its PKG-INFO has more than 20,000 lines of fields"),
     ("".join(f"X-{n}: x\n" for n in range(101)), "its PKG-INFO has more than 100 different fields"),
@@ -74,13 +76,13 @@ REJECTED = [
 
 
 @pytest.mark.parametrize(("fields", "reason"), REJECTED)
-def test_what_nobody_writes_is_rejected(fields: str, reason: str) -> None:
-    """Before it can fill a page, or take time."""
+def test_oversized_metadata_is_rejected(fields: str, reason: str) -> None:
+    """The parser rejects metadata with too many or too long fields."""
     with pytest.raises(Rejected, match=reason):
         parse((HEAD + fields).encode(), "PKG-INFO")
 
 
-def test_control_characters_are_rejected() -> None:
-    """Where a line of text is wanted."""
+def test_metadata_rejects_control_characters() -> None:
+    """The parser rejects control characters in a field of one line."""
     with pytest.raises(Rejected, match="control characters in the metadata field Requires-Python"):
         parse((HEAD + "Requires-Python: >=3\x1b[0m\n").encode()).line("requires_python")

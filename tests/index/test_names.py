@@ -1,4 +1,4 @@
-"""File names to projects and releases."""
+"""File names: parsing into project, version, kind and Python tag."""
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from appliance.errors import Rejected
 from appliance.index import names
 from appliance.index.versions import is_version_of, version_key
 
-# File name, Name of its metadata (None: unknown), then project, version, kind, Python.
+# File name, name in its metadata (None: unknown), project, version, kind, Python tag.
 READ = [
     ("Beaker-1.9.1.tar.gz", "Beaker", "beaker", "1.9.1", "sdist", "source"),
     ("bx-python-0.7.3.tar.gz", "bx-python", "bx-python", "0.7.3", "sdist", "source"),
@@ -84,12 +84,17 @@ READ = [
 
 
 @pytest.mark.parametrize(("filename", "name", "project", "version", "kind", "python"), READ)
-def test_a_name_tells_project_and_release(
+def test_file_name_has_project_and_version(
     filename: str, name: str | None, project: str, version: str, kind: str, python: str
 ) -> None:
-    """Old and new names are read as pip reads them for a known project."""
-    found = names.parse(filename, name)
-    assert (found.project, found.version, found.kind, found.python_version) == (
+    """The parser reads old and new file names as pip does for a known project."""
+    distribution = names.parse(filename, name)
+    assert (
+        distribution.project,
+        distribution.version,
+        distribution.kind,
+        distribution.python_version,
+    ) == (
         project,
         version,
         kind,
@@ -97,7 +102,7 @@ def test_a_name_tells_project_and_release(
     )
 
 
-# Version in a file name, version in its metadata, whether they may be one.
+# Version in a file name, version in its metadata, whether the two match.
 VERSIONS = [
     ("1.0", "1.0", True),
     ("1.0", "1.0.0", True),
@@ -114,10 +119,10 @@ VERSIONS = [
 ]
 
 
-@pytest.mark.parametrize(("ours", "theirs", "same"), VERSIONS)
-def test_versions_of_name_and_metadata(ours: str, theirs: str, same: bool) -> None:
-    """Dashes are underscores in file names; a local version may stand in the name only."""
-    assert is_version_of(ours, theirs) == same
+@pytest.mark.parametrize(("in_name", "in_metadata", "same"), VERSIONS)
+def test_file_name_version_matches_metadata(in_name: str, in_metadata: str, same: bool) -> None:
+    """A version matches with underscores for dashes, or a local part in the file name only."""
+    assert is_version_of(in_name, in_metadata) == same
 
 
 REFUSED = [
@@ -149,8 +154,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("filename", "reason"), REFUSED)
-def test_a_name_that_tells_nothing_is_refused(filename: str, reason: str) -> None:
-    """What no installer could read, or is not safe to serve, is refused with the reason."""
+def test_invalid_file_name_is_rejected(filename: str, reason: str) -> None:
+    """The parser rejects a file name that installers cannot read or that is unsafe to serve."""
     with pytest.raises(Rejected, match=reason):
         names.parse(filename)
 
@@ -164,37 +169,37 @@ _VERSION = st.from_regex(
 
 
 @given(name=_NAME, version=_VERSION, build=st.sampled_from(["", "-1", "-2abc"]))
-def test_wheels_are_read_as_packaging_reads_them(name: str, version: str, build: str) -> None:
-    """Whatever packaging accepts as a wheel's name, we read alike."""
+def test_wheel_name_is_parsed_like_packaging(name: str, version: str, build: str) -> None:
+    """The parser reads each wheel name that packaging accepts as packaging does."""
     filename = f"{names.normalize(name).replace('-', '_')}-{version}{build}-py3-none-any.whl"
     project, release, _, _ = parse_wheel_filename(filename)
-    found = names.parse(filename)
-    assert (found.project, found.version) == (project, str(release))
+    distribution = names.parse(filename)
+    assert (distribution.project, distribution.version) == (project, str(release))
 
 
 @given(name=_NAME, version=_VERSION)
-def test_sdists_are_read_as_packaging_reads_them(name: str, version: str) -> None:
-    """Whatever PEP 625 calls an sdist, we read alike."""
+def test_sdist_name_is_parsed_like_packaging(name: str, version: str) -> None:
+    """The parser reads each sdist name of PEP 625 as packaging does."""
     filename = f"{names.normalize(name).replace('-', '_')}-{version}.tar.gz"
     project, release = parse_sdist_filename(filename)
-    found = names.parse(filename)
-    assert (found.project, found.version) == (project, str(release))
+    distribution = names.parse(filename)
+    assert (distribution.project, distribution.version) == (project, str(release))
 
 
 @given(st.text(max_size=40), st.sampled_from(names.ENDINGS))
-def test_any_text_is_read_or_refused(text: str, suffix: str) -> None:
-    """No file name, however odd, gives anything but a project with a valid name, or a refusal."""
+def test_any_file_name_is_parsed_or_rejected(text: str, suffix: str) -> None:
+    """The parser returns a valid project name and a version for any text, or rejects it."""
     try:
-        found = names.parse(text + suffix)
+        distribution = names.parse(text + suffix)
     except Rejected:
         return
-    assert names.is_name(found.name)
-    assert names.is_name(found.project)
-    assert found.version
+    assert names.is_name(distribution.name)
+    assert names.is_name(distribution.project)
+    assert distribution.version
 
 
-def test_releases_sort_with_odd_versions_first() -> None:
-    """PEP 440 orders what it knows; what it does not know comes before all of that."""
+def test_releases_sort_invalid_versions_first() -> None:
+    """Releases sort by PEP 440, with versions that PEP 440 does not define first."""
     versions = ["1.10", "2004d", "1.9", "1!0.1", "1.0+local", "1.0.dev1"]
     assert sorted(versions, key=version_key) == [
         "2004d",

@@ -1,8 +1,8 @@
-"""Real clients, each in an environment of its own that the registry's ordinary clients build.
+"""Real clients, each in its own environment that the registry's ordinary clients build.
 
-An environment is built once into the cache (``PYINDEX_TEST_CACHE``, else ``.cache``). Each test
-gets one of its own over it, with a home of its own and nothing reachable but this machine.
-What is wanted in its newest version stays as it was built: remove the cache to get newer ones.
+An environment is built once into the cache (``PYINDEX_TEST_CACHE``, by default ``.cache``). Each
+test gets a copy of it with its own home directory, and can reach only this machine.
+Clients in their newest version stay as they were built: remove the cache to get newer ones.
 """
 
 import fcntl
@@ -23,13 +23,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("PYINDEX_TEST_CACHE", ROOT / ".cache")).absolute()
 TIMEOUT = 300
-# The files by which a Python knows the environment that it is in.
+# Files by which Python finds its environment.
 FINDS_ITSELF = ("python", "pyvenv.cfg", "site.py")
 
 
 @dataclass(frozen=True)
 class Client:
-    """A tool of a certain version on a certain Python, and what has to be installed for it."""
+    """Tool of a certain version on a certain Python, with its requirements."""
 
     name: str
     python: str
@@ -40,7 +40,7 @@ def _pip(version: str, python: str) -> Client:
     return Client(f"pip-{version}-py{python}", python, (f"pip=={version}",))
 
 
-# The floor is not met by what a new environment has, so that no registry is no newest pip.
+# A new environment has an older pip, so that the build fails without a registry.
 NEWEST = Client("pip-newest-py3.13", "3.13", ("pip>=26.3",))
 CLIENTS = {
     client.name: client
@@ -60,12 +60,12 @@ CLIENTS = {
         Client("bandersnatch", "3.12", ("bandersnatch>=8",)),
     )
 }
-# Python 2.7 has no venv module; this is the last virtualenv that makes environments for it.
+# Python 2.7 has no venv module; this is the last virtualenv that supports it.
 VIRTUALENV = Client("virtualenv", "3.11", ("virtualenv==20.15.1",))
 
 
 class Environment:
-    """A Python environment that may be spoilt, with a home folder of its own."""
+    """Python environment that a test may change, with its own home directory."""
 
     def __init__(self, prefix: Path, home: Path) -> None:
         self.python = prefix / "bin" / "python"
@@ -78,9 +78,9 @@ class Environment:
         code: int = 0,
         variables: Mapping[str, str] = MappingProxyType({}),
     ) -> str:
-        """Run ``python *arguments`` shut off from everything but this machine.
+        """Run ``python *arguments`` without access to anything but this machine.
 
-        Returns what it printed, standard error included; fails unless it exits with *code*.
+        Return its output, standard error included; fail unless it exits with *code*.
         """
         command = [str(self.python), *map(str, arguments)]
         return self._run(command, cwd or self.home, code, variables)
@@ -103,7 +103,7 @@ class Environment:
         return done.stdout
 
     def versions(self, *modules: str) -> list[str]:
-        """Import each module there and return the versions that they state."""
+        """Import each module in the environment and return their versions."""
         names = ", ".join(modules)
         stated = ", ".join(f"{module}.__version__" for module in modules)
         return self.run("-c", f"import {names}; print(' '.join([{stated}]))").split()
@@ -111,24 +111,24 @@ class Environment:
 
 @dataclass(frozen=True)
 class Environments:
-    """Hands out the clients' environments, below *scratch*."""
+    """Factory of client environments below *scratch*."""
 
     scratch: Path
 
     def __call__(self, name: str) -> Environment:
-        """An environment with client *name*, which is built if need be.
+        """Return an environment with client *name*, which is built if necessary.
 
-        Skips the test where the client's Python is not installed; any other failure is one.
+        Skip the test if the client's Python is not installed; fail on any other error.
         """
-        place = self.scratch / name
-        _overlay(build(CLIENTS[name]), place / "env")
-        home = place / "home"
+        directory = self.scratch / name
+        _overlay(build(CLIENTS[name]), directory / "env")
+        home = directory / "home"
         home.mkdir()
-        return Environment(place / "env", home)
+        return Environment(directory / "env", home)
 
 
 def isolated(bin_folder: Path, home: Path, closed_port: int) -> dict[str, str]:
-    """The whole of a client's environment variables: nothing of this machine's settings is left."""
+    """Return all environment variables of a client, without settings of this machine."""
     nowhere = f"http://127.0.0.1:{closed_port}"
     return {
         "PATH": f"{bin_folder}:/usr/bin:/bin",
@@ -140,42 +140,42 @@ def isolated(bin_folder: Path, home: Path, closed_port: int) -> dict[str, str]:
         "http_proxy": nowhere,
         "https_proxy": nowhere,
         "no_proxy": "127.0.0.1",
-        # pip keeps pages of https and of trusted hosts only: here, too, it shall have to ask anew.
+        # pip caches pages of https and of trusted hosts only; it must revalidate pages here, too.
         "PIP_TRUSTED_HOST": "127.0.0.1",
     }
 
 
 def build(client: Client) -> Path:
-    """The cached environment of *client*; building it is safe to interrupt and to do twice at once.
+    """Return the cached environment of *client*; interrupted and concurrent builds are safe.
 
-    An environment counts as built once its marker is there. It is built where it stays, since
-    scripts name the place of their Python.
+    An environment is complete once its marker exists. It is built at its final path, because
+    scripts contain the path of their Python.
     """
     interpreter = _interpreter(client.python)
     key = hashlib.sha256(repr((client, interpreter)).encode()).hexdigest()[:8]
-    place = CACHE / "clients" / f"{client.name}-{key}"
-    marker = place / "built"
-    with locked(place.with_name(place.name + ".lock")):
+    directory = CACHE / "clients" / f"{client.name}-{key}"
+    marker = directory / "built"
+    with locked(directory.with_name(directory.name + ".lock")):
         if not marker.exists():
-            shutil.rmtree(place, ignore_errors=True)
-            _create(interpreter, client.python, place)
-            python = str(place / "bin" / "python")
+            shutil.rmtree(directory, ignore_errors=True)
+            _create(interpreter, client.python, directory)
+            python = str(directory / "bin" / "python")
             build_step(python, "-m", "pip", "install", "--upgrade", *client.requirements)
             marker.touch()
-    return place
+    return directory
 
 
 def _overlay(original: Path, place: Path) -> None:
-    """An environment at *place* with all that *original* has, and room of its own for more.
+    """Create an environment at *place* that links to *original* and can be changed.
 
-    Its folders are real as far down as packages are installed; what lies in them is linked.
+    Its directories are real down to the installed packages; their entries are links.
     """
     (packages,) = original.glob("lib/python*/site-packages")
     real = [original, original / "bin", *reversed(packages.parents[:2]), packages]
-    for folder in real:
-        own = place / folder.relative_to(original)
+    for directory in real:
+        own = place / directory.relative_to(original)
         own.mkdir(parents=True)
-        for entry in folder.iterdir():
+        for entry in directory.iterdir():
             if entry.name.startswith(FINDS_ITSELF) and entry.is_file():
                 shutil.copy2(entry, own / entry.name, follow_symlinks=False)
             elif entry not in real:
@@ -184,7 +184,7 @@ def _overlay(original: Path, place: Path) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file *path*: one process, and one thread, at a time."""
+    """Hold the lock file *path*, for one process and one thread at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -192,38 +192,38 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _interpreter(version: str) -> Path:
-    """The newest pyenv Python of *version*, else the one on the path; skips the test without."""
+    """Return the newest pyenv Python of *version*, or that on the path; skip without one."""
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = sorted(
+    installed = sorted(
         versions.glob(f"{version}.*/bin/python"),
         key=lambda path: [int(part) for part in re.findall(r"\d+", path.parts[-3])],
     )
-    if found:
-        return found[-1]
+    if installed:
+        return installed[-1]
     command = shutil.which(f"python{version}")
     if command is None:
         pytest.skip(f"Python {version} is not installed here")
     return Path(command)
 
 
-def _create(interpreter: Path, version: str, place: Path) -> None:
+def _create(interpreter: Path, version: str, directory: Path) -> None:
     if version == "2.7":
         virtualenv = build(VIRTUALENV) / "bin" / "python"
         options = ("--no-periodic-update", "--python", str(interpreter))
-        build_step(str(virtualenv), "-m", "virtualenv", *options, str(place))
+        build_step(str(virtualenv), "-m", "virtualenv", *options, str(directory))
     else:
-        build_step(str(interpreter), "-m", "venv", str(place))
+        build_step(str(interpreter), "-m", "venv", str(directory))
 
 
 def build_step(*command: str) -> None:
-    """Run a command with this machine's own settings; a registry out of reach is a failure."""
+    """Run a command with this machine's settings; fail if the registry is not reachable."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}"
 
 
 @contextmanager
 def _closed_port() -> Iterator[int]:
-    """A port that refuses connections, and is nobody else's for as long."""
+    """Yield a port that refuses connections and stays reserved."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The index that the clients meet, and the clients."""
+"""Fixtures: the index that clients install from, and the clients."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from tests.integration.servers import Server, behind_nginx, embedded, wait_until
 
 @pytest.fixture(scope="session")
 def built_ahead(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Builds the environments that the chosen tests name, two at a time, while tests run."""
+    """Build the environments of the selected tests, two at a time, while tests run."""
     calls = [item.callspec for item in request.session.items if hasattr(item, "callspec")]
     clients = [call.params.get("client") for call in calls]
-    wanted = dict.fromkeys(client for client in clients if client in CLIENTS)
+    names = dict.fromkeys(client for client in clients if client in CLIENTS)
     pool = ThreadPoolExecutor(2)
-    for name in wanted:
+    for name in names:
         pool.submit(build, CLIENTS[name])
     yield
     pool.shutdown(cancel_futures=True)
@@ -27,24 +27,24 @@ def built_ahead(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def environments(built_ahead: None, tmp_path: Path) -> Iterator[Environments]:
-    """Hands out environments by client name; they are gone after the test."""
+    """Factory of environments by client name; they are deleted after the test."""
     yield Environments(tmp_path)
     shutil.rmtree(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of small projects, each there for one rule."""
-    folder = tmp_path_factory.mktemp("packages")
-    make_projects(folder)
-    return folder
+    """Packages directory of small projects, each for one rule."""
+    directory = tmp_path_factory.mktemp("packages")
+    make_projects(directory)
+    return directory
 
 
 @pytest.fixture(scope="session", params=[embedded, behind_nginx], ids=lambda form: form.__name__)
 def server(
     request: pytest.FixtureRequest, packages: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """The index of the small projects, by the embedded server and through nginx."""
+    """Index of the small projects, from the embedded server and through nginx."""
     with request.param(packages, tmp_path_factory.mktemp("server")) as running:
         running.command("yank", "retracted==1.1", "--reason", YANK_REASON)
         wait_until(f"{running.url}/simple/retracted/", "data-yanked")

@@ -1,4 +1,4 @@
-"""How each client installs: one function for each, the same for a caller."""
+"""Installation with each client, by one function of the same signature."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.integration.clients import Environment
 def install(client: str, environment: Environment, url: str, *requirements: str) -> Environment:
     """Install *requirements* with *client* from the index at *url* (its ``/simple/``).
 
-    Returns the environment in which they now are.
+    Return the environment that has them.
     """
     tool = client.partition("-")[0]
     return {"pip": _pip, "uv": _uv, "poetry": _poetry, "easy_install": _easy_install}[tool](

@@ -1,4 +1,4 @@
-"""The index under test, as processes of its own: the embedded server, and nginx in front of it."""
+"""Index under test as processes: the embedded server, and nginx in front of it."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ PATIENCE = 60
 
 @dataclass(frozen=True)
 class Server:
-    """A running index: its port, its package files, the options that name it to ``pyindex``."""
+    """Running index: port, package files, and the options that name it to ``pyindex``."""
 
     port: int
     packages: Path
@@ -31,7 +31,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The base URL, without a trailing slash."""
+        """Return the base URL, without a trailing slash."""
         return f"http://{HOST}:{self.port}"
 
     def command(self, *arguments: str) -> None:
@@ -40,38 +40,38 @@ class Server:
 
 
 @contextmanager
-def embedded(packages: Path, folder: Path, before: Sequence[str] = ()) -> Iterator[Server]:
-    """``pyindex serve`` on *packages*; yields once each file there is on its page.
+def embedded(packages: Path, directory: Path, before: Sequence[str] = ()) -> Iterator[Server]:
+    """Run `pyindex serve` on *packages*; yield once each file is on its page.
 
-    *folder* is for state and log; the words *before* the command say how it is to be run.
+    *directory* is for state and log; the words *before* precede the command.
     """
-    port, state = free_port(), folder / "state"
+    port, state = free_port(), directory / "state"
     serve = [PYINDEX, "serve", packages, "--state", state, "--port", str(port)]
-    with running([*before, *map(str, serve)], folder / "serve.log", lambda: listens(port)):
+    with running([*before, *map(str, serve)], directory / "serve.log", lambda: listens(port)):
         server = Server(port, packages, ("--directory", packages, "--state", state))
         _wait_for_files(server)
         yield server
 
 
 @contextmanager
-def behind_nginx(packages: Path, folder: Path, before: Sequence[str] = ()) -> Iterator[Server]:
-    """nginx as ``appliance.render`` sets it up, before a ``pyindex serve`` with a spec.
+def behind_nginx(packages: Path, directory: Path, before: Sequence[str] = ()) -> Iterator[Server]:
+    """Run nginx as ``appliance.render`` configures it, before a `pyindex serve` with a spec.
 
-    Yields once each file is on its page; *folder* is for all that the two write, *before* as in
+    Yield once each file is on its page; *directory* is for the files of both, *before* as in
     :func:`embedded`.
     """
-    port, path = free_port(), folder / "pyindex.yml"
+    port, path = free_port(), directory / "pyindex.yml"
     settings = {
         "url": f"http://{HOST}:{port}",
-        "state": str(folder / "state"),
+        "state": str(directory / "state"),
         "indexes": {"main": {"packages": str(packages)}},
         "server": {"port": (own_port := free_port())},
     }
     path.write_text(yaml.safe_dump(settings))
     serve = [*before, str(PYINDEX), "serve", "--spec", str(path)]
     with (
-        running(serve, folder / "serve.log", lambda: listens(own_port)),
-        serving(folder / "nginx", render.nginx(spec.load(path), HOST)),
+        running(serve, directory / "serve.log", lambda: listens(own_port)),
+        serving(directory / "nginx", render.nginx(spec.load(path), HOST)),
     ):
         server = Server(port, packages, ("--spec", path))
         _wait_for_files(server)
@@ -79,13 +79,13 @@ def behind_nginx(packages: Path, folder: Path, before: Sequence[str] = ()) -> It
 
 
 def project(path: Path) -> NormalizedName:
-    """The project that the wheel or sdist *path* belongs to, by its file name."""
+    """Return the project of the wheel or sdist *path*, by its file name."""
     stem = path.name.split("-")[0] if path.suffix == ".whl" else path.name.rpartition("-")[0]
     return canonicalize_name(stem)
 
 
 def wait_until(url: str, text: str) -> None:
-    """Return once the page at *url* holds *text*; fails when time runs out."""
+    """Return once the page at *url* contains *text*; fail after a timeout."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with suppress(urllib.error.URLError, ConnectionError):

@@ -1,4 +1,4 @@
-"""A TCP relay in front of a server: writes down what clients ask for, and can cut connections."""
+"""TCP relay in front of a server, which records requests and can cut connections."""
 
 import re
 import socket
@@ -13,7 +13,7 @@ HEAD = re.compile(rb"(?:^|(?<=\r\n\r\n))([A-Z]+) (\S+) HTTP/1\.[01]\r\n(.*?)\r\n
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it went by; header names are in lower case."""
+    """Recorded request; header names are in lower case."""
 
     method: str
     path: str
@@ -22,19 +22,19 @@ class Request:
 
 @dataclass
 class Tap:
-    """What a relay shows: its address and, in order within each connection, the requests."""
+    """Records of a relay: its port and, in order within each connection, the requests."""
 
     port: int
     heard: list[bytearray] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        """The relay's base URL, without a trailing slash."""
+        """Return the relay's base URL, without a trailing slash."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def requests(self) -> list[Request]:
-        """All requests so far; none of them may have had a body."""
+        """Return all requests so far; none of them may have a body."""
         return [
             Request(method.decode(), path.decode(), _headers(lines))
             for heard in self.heard
@@ -42,15 +42,14 @@ class Tap:
         ]
 
     def asked(self, ending: str) -> list[Request]:
-        """The requests for paths that end so."""
+        """Return the requests for paths with this ending."""
         return [request for request in self.requests if request.path.endswith(ending)]
 
 
 @contextmanager
 def tapped(upstream: int, *, cut_after: int = 0, cuts: int = 0) -> Iterator[Tap]:
-    """Relay a port of its own to *upstream*; the first *cuts* connections that have carried
-    *cut_after* bytes of answers end there.
-    """
+    """Relay a new port to *upstream*; cut the first *cuts* connections after *cut_after* bytes of
+    answers."""
     cut_permits = threading.Semaphore(cuts)
 
     class Relay(socketserver.BaseRequestHandler):

@@ -1,4 +1,4 @@
-"""The clients are shut off, or the other tests would show nothing."""
+"""Isolation of the clients, on which the other tests rely."""
 
 import pytest
 
@@ -17,17 +17,19 @@ urlopen("{scheme}://index.invalid/")
 
 @pytest.mark.parametrize("client", ["pip-18.1-py2.7", NEWEST.name])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_nothing_else_is_reachable(client: str, scheme: str, environments: Environments) -> None:
-    """Whatever is not on this machine is asked for at a port that refuses."""
+def test_client_reaches_only_this_machine(
+    client: str, scheme: str, environments: Environments
+) -> None:
+    """A client reaches no other machine, because its proxy refuses connections."""
     output = environments(client).run("-c", OPEN.format(scheme=scheme), code=1)
     assert "Connection refused" in output
 
 
 @pytest.mark.parametrize("client", ["pip-18.1-py2.7", NEWEST.name])
-def test_no_settings_of_this_machine(
+def test_client_ignores_settings_of_machine(
     client: str, environments: Environments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """pip has no settings but the tests'."""
+    """pip has no settings but those of the tests."""
     monkeypatch.setenv("PIP_FIND_LINKS", "/opt/wheels")
     listed = environments(client).run("-m", "pip", "config", "list").split()
     assert sorted(listed) == [

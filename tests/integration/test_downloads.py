@@ -1,4 +1,4 @@
-"""Files as clients fetch them: with hashes, in ranges, and again after a broken connection."""
+"""Downloads of files by clients: with hashes, in ranges, and after a broken connection."""
 
 import hashlib
 
@@ -15,8 +15,8 @@ HASHING = ["pip-8.1.2-py2.7", "pip-18.1-py2.7", "pip-21.3.1-py3.6", NEWEST.name]
 
 
 @pytest.mark.parametrize("client", HASHING)
-def test_required_hash(client: str, server: Server, environments: Environments) -> None:
-    """A file with the hash that the user wrote down is downloaded."""
+def test_pip_accepts_required_hash(client: str, server: Server, environments: Environments) -> None:
+    """pip downloads a file with the required hash."""
     environment = environments(client)
     original = (server.packages / LARGE).read_bytes()
     _download_pinned(environment, server, hashlib.sha256(original).hexdigest())
@@ -24,16 +24,16 @@ def test_required_hash(client: str, server: Server, environments: Environments) 
 
 
 @pytest.mark.parametrize("client", HASHING)
-def test_wrong_hash(client: str, server: Server, environments: Environments) -> None:
-    """A file with any other hash is refused."""
+def test_pip_rejects_wrong_hash(client: str, server: Server, environments: Environments) -> None:
+    """pip rejects a file with another hash than required."""
     environment = environments(client)
     output = _download_pinned(environment, server, "0" * 64, code=1)
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in output
     assert not (environment.home / LARGE).exists()
 
 
-def test_resumed(server: Server, environments: Environments) -> None:
-    """A download that is cut off twice goes on from where it was each time."""
+def test_pip_resumes_download(server: Server, environments: Environments) -> None:
+    """pip resumes a download that is cut off twice."""
     environment = environments(NEWEST.name)
     with tapped(server.port, cut_after=1_000_000, cuts=2) as tap:
         environment.run(
@@ -47,8 +47,8 @@ def test_resumed(server: Server, environments: Environments) -> None:
     assert (environment.home / LARGE).read_bytes() == (server.packages / LARGE).read_bytes()
 
 
-def test_ranges(server: Server, environments: Environments) -> None:
-    """A wheel's metadata is read out of it in ranges, before the whole of it is fetched."""
+def test_pip_reads_metadata_in_ranges(server: Server, environments: Environments) -> None:
+    """pip reads a wheel's metadata in ranges before it downloads the complete file."""
     environment = environments("pip-22.3.1-py3.11")
     with tapped(server.port) as tap:
         environment.run(

@@ -1,4 +1,4 @@
-"""The real job: all that Galaxy 18.05 pins for Python 2.7 reaches a host without a network."""
+"""The pinned packages of Galaxy 18.05 for Python 2.7, installed on a host without network."""
 
 import hashlib
 import shutil
@@ -36,34 +36,34 @@ COMPILED = (".c", ".cc", ".cpp", ".pyx")
 
 @pytest.fixture(scope="module")
 def upstream_files() -> Path:
-    """A folder with the pinned files, fetched by pip with this machine's own settings, once."""
-    folder = CACHE / "galaxy-18.05-py27"
-    with locked(folder.with_name(f"{folder.name}.lock")):
-        if not folder.exists():
+    """Directory of the pinned files, fetched once by pip with this machine's settings."""
+    directory = CACHE / "galaxy-18.05-py27"
+    with locked(directory.with_name(f"{directory.name}.lock")):
+        if not directory.exists():
             python = build(CLIENTS[CLIENT]) / "bin" / "python"
-            unfinished = folder.with_name(f"{folder.name}.part")
+            unfinished = directory.with_name(f"{directory.name}.part")
             shutil.rmtree(unfinished, ignore_errors=True)
             build_step(
                 *(str(python), "-m", "pip", "download", "--no-deps"),
                 *("--requirement", str(LIST), "--dest", str(unfinished)),
             )
-            unfinished.rename(folder)
-    return folder
+            unfinished.rename(directory)
+    return directory
 
 
 @pytest.fixture(scope="module")
 def galaxy_server(
     upstream_files: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """``pyindex serve`` on the folder of pinned files."""
+    """`pyindex serve` on the directory of pinned files."""
     with embedded(upstream_files, tmp_path_factory.mktemp("galaxy")) as server:
         yield server
 
 
-def test_every_pin_is_downloaded(
+def test_pip_downloads_every_pin(
     galaxy_server: Server, upstream_files: Path, environments: Environments
 ) -> None:
-    """pip 18.1 gets 62 files of 62 with nothing else reachable, each with upstream's digest."""
+    """pip 18.1 downloads all 62 pinned files from the index, each with upstream's digest."""
     environment = _environment(environments, galaxy_server)
     environment.run(
         *("-m", "pip", "download", "--no-deps", "--requirement", LIST, "--dest", "files"),
@@ -74,10 +74,10 @@ def test_every_pin_is_downloaded(
     assert digests == _digests(upstream_files)
 
 
-def test_wheels_and_pure_python_install(
+def test_pip_installs_wheels_and_pure_sdists(
     galaxy_server: Server, upstream_files: Path, environments: Environments
 ) -> None:
-    """Every wheel, and every sdist with nothing to compile, is installed from the index."""
+    """pip installs every wheel, and every sdist without compiled code, from the index."""
     pins = [PINS[project(path)] for path in upstream_files.iterdir() if not _compiles(path)]
     environment = _environment(environments, galaxy_server)
     environment.run(
@@ -93,19 +93,21 @@ def test_wheels_and_pure_python_install(
 
 
 def _environment(environments: Environments, server: Server) -> Environment:
-    """A client whose setup scripts ask *server* for what they need, as bx-python does for numpy."""
+    """Return a client whose setup scripts get requirements from *server* (bx-python does)."""
     environment = environments(CLIENT)
     settings = f"[easy_install]\nindex_url = {server.url}/simple/\n"
     (environment.home / ".pydistutils.cfg").write_text(settings)
     return environment
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+def _digests(directory: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()
+    }
 
 
 def _compiles(path: Path) -> bool:
-    """Whether *path* is an sdist with source that a compiler has to see."""
+    """Return whether *path* is an sdist with code to compile."""
     if path.suffix == ".whl":
         return False
     if path.suffix == ".zip":

@@ -1,4 +1,4 @@
-"""Every client that an index meets installs from it."""
+"""Installation with every supported client."""
 
 import pytest
 
@@ -12,8 +12,10 @@ INSTALLERS = [name for name in CLIENTS if name != "bandersnatch"]
 
 
 @pytest.mark.parametrize("client", INSTALLERS)
-def test_project_with_dependency(client: str, server: Server, environments: Environments) -> None:
-    """The newest release is installed, with the newest release of its dependency that fits."""
+def test_client_installs_newest_release_with_dependency(
+    client: str, server: Server, environments: Environments
+) -> None:
+    """A client installs the newest release with the newest matching release of its dependency."""
     installed = install(client, environments(client), f"{server.url}/simple/", "demo")
     assert installed.versions("demo", "demo_base") == ["1.1", "1.5"]
 
@@ -21,7 +23,7 @@ def test_project_with_dependency(client: str, server: Server, environments: Envi
 @pytest.mark.parametrize(
     "client", ["pip-8.1.2-py2.7", "pip-18.1-py2.7", "easy_install-py2.7", "pip-21.3.1-py3.6"]
 )
-def test_sdist(client: str, server: Server, environments: Environments) -> None:
-    """An sdist with an old file name is built and installed, with its dependency."""
+def test_client_installs_sdist(client: str, server: Server, environments: Environments) -> None:
+    """A client builds and installs an sdist with an old file name, with its dependency."""
     installed = install(client, environments(client), f"{server.url}/simple/", "Old.Sdist")
     assert installed.versions("old_sdist", "demo_base") == ["1.0", "1.5"]

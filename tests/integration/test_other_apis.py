@@ -1,4 +1,4 @@
-"""What clients ask an index for besides its pages: a search, a mirror of all of it."""
+"""APIs other than pages with real clients: search and mirroring."""
 
 import hashlib
 import re
@@ -27,25 +27,27 @@ stop-on-error = true
 
 @pytest.mark.parametrize("client", ["pip-18.1-py2.7", NEWEST.name])
 @pytest.mark.parametrize("endpoint", ["/pypi", "/RPC2", ""])
-def test_pip_search(client: str, endpoint: str, server: Server, environments: Environments) -> None:
-    """``pip search`` finds a project by a word of its summary."""
+def test_pip_search_finds_summary(
+    client: str, endpoint: str, server: Server, environments: Environments
+) -> None:
+    """`pip search` finds a project by a word of its summary."""
     search = ("-m", "pip", "search", "--index", f"{server.url}{endpoint}")
     output = environments(client).run(*search, "fortnight")
     assert re.fullmatch(rf"demo \(1\.1\) +- {SUMMARY}\n", output)
 
 
-def test_pip_search_in_vain(server: Server, environments: Environments) -> None:
-    """pip says so, by its exit code, when nothing is found."""
+def test_pip_search_without_results(server: Server, environments: Environments) -> None:
+    """`pip search` exits with 23 if no project matches."""
     search = ("-m", "pip", "search", "--index", f"{server.url}/pypi")
     environments(NEWEST.name).run(*search, "no-such-thing", code=23)
 
 
-def test_bandersnatch(server: Server, environments: Environments) -> None:
-    """bandersnatch mirrors every file, and the metadata of every wheel."""
+def test_bandersnatch_mirrors_all_files(server: Server, environments: Environments) -> None:
+    """bandersnatch mirrors every file and the metadata of every wheel."""
     environment = environments("bandersnatch")
     config = environment.home / "bandersnatch.conf"
     config.write_text(BANDERSNATCH.format(url=server.url))
-    # It would send even what is on this machine through a proxy; it knows of no other index anyway.
+    # bandersnatch uses the proxy even for this machine; its configuration has no other index.
     no_proxy = {"http_proxy": "", "https_proxy": ""}
     environment.run("-m", "bandersnatch.main", "--config", config, "mirror", variables=no_proxy)
     mirrored = _digests((environment.home / "mirror" / "web" / "packages").rglob("*"))

@@ -1,4 +1,4 @@
-"""The index-standards' rules as far as a client shows them."""
+"""Rules of the index standards, checked with real clients."""
 
 import re
 
@@ -17,8 +17,10 @@ pytestmark = pytest.mark.integration
 @pytest.mark.parametrize(
     "client", ["pip-9.0.3-py2.7", "pip-9.0.3-py3.6", "pip-20.3.4-py2.7", NEWEST.name, "uv"]
 )
-def test_requires_python(client: str, server: Server, environments: Environments) -> None:
-    """A release for other Pythons is passed over."""
+def test_client_skips_release_for_other_python(
+    client: str, server: Server, environments: Environments
+) -> None:
+    """A client skips a release for other Python versions."""
     installed = install(client, environments(client), f"{server.url}/simple/", "choosy")
     assert installed.versions("choosy") == ["1.0"]
 
@@ -27,17 +29,19 @@ def test_requires_python(client: str, server: Server, environments: Environments
     "client",
     ["pip-20.3.4-py2.7", "pip-21.3.1-py3.6", "pip-22.3.1-py3.11", NEWEST.name, "uv", "poetry"],
 )
-@pytest.mark.parametrize(("wanted", "version"), [("retracted", "1.0"), ("retracted==1.1", "1.1")])
-def test_yanked(
-    client: str, wanted: str, version: str, server: Server, environments: Environments
+@pytest.mark.parametrize(
+    ("requirement", "version"), [("retracted", "1.0"), ("retracted==1.1", "1.1")]
+)
+def test_client_installs_yanked_release_only_if_pinned(
+    client: str, requirement: str, version: str, server: Server, environments: Environments
 ) -> None:
-    """A yanked release is installed only where it is pinned."""
-    installed = install(client, environments(client), f"{server.url}/simple/", wanted)
+    """A client installs a yanked release only if it is pinned."""
+    installed = install(client, environments(client), f"{server.url}/simple/", requirement)
     assert installed.versions("retracted") == [version]
 
 
-def test_yank_reason_is_shown(server: Server, environments: Environments) -> None:
-    """Whoever pins a yanked release is told why it was yanked."""
+def test_pip_shows_reason_of_yank(server: Server, environments: Environments) -> None:
+    """pip shows the reason when it installs a pinned yanked release."""
     output = environments(NEWEST.name).run(
         *("-m", "pip", "install", "--index-url", f"{server.url}/simple/", "retracted==1.1")
     )
@@ -48,16 +52,18 @@ def test_yank_reason_is_shown(server: Server, environments: Environments) -> Non
 @pytest.mark.parametrize(
     "client", ["pip-9.0.3-py2.7", "pip-18.1-py2.7", "pip-22.3.1-py3.11", "pip-23.0.1-py3.11", "uv"]
 )
-def test_dotted_name(
+def test_client_installs_dotted_name(
     client: str, spelling: str, server: Server, environments: Environments
 ) -> None:
-    """A project with a dot in its name is installed by any spelling of it."""
+    """A client installs a project with a dot in its name by any spelling."""
     installed = install(client, environments(client), f"{server.url}/simple/", spelling)
     assert installed.versions("bar_demo") == ["1.0"]
 
 
-def test_unnormalised_name(server: Server, environments: Environments) -> None:
-    """easy_install asks for a project as it is spelt, and is sent on to its page."""
+def test_easy_install_follows_redirect_to_normalized_name(
+    server: Server, environments: Environments
+) -> None:
+    """easy_install requests a project as spelled and follows the redirect to its page."""
     environment = environments("easy_install-py2.7")
     with tapped(server.port) as tap:
         install("easy_install", environment, f"{tap.url}/simple/", "Demo_Base<2")
@@ -70,13 +76,14 @@ def test_unnormalised_name(server: Server, environments: Environments) -> None:
     "client", ["pip-8.1.2-py2.7", "pip-18.1-py2.7", "pip-20.3.4-py2.7", NEWEST.name, "uv"]
 )
 @pytest.mark.parametrize(
-    ("wanted", "version"), [("local-demo==1.0+cpu.1", "1.0+cpu.1"), ("local-demo", "1.0+cpu.1")]
+    ("requirement", "version"),
+    [("local-demo==1.0+cpu.1", "1.0+cpu.1"), ("local-demo", "1.0+cpu.1")],
 )
-def test_local_version(
-    client: str, wanted: str, version: str, server: Server, environments: Environments
+def test_client_installs_local_version(
+    client: str, requirement: str, version: str, server: Server, environments: Environments
 ) -> None:
-    """A plus in a file name reaches the file, however the client quotes it."""
-    installed = install(client, environments(client), f"{server.url}/simple/", wanted)
+    """A client downloads a file with a plus sign in its name, however it quotes the URL."""
+    installed = install(client, environments(client), f"{server.url}/simple/", requirement)
     assert installed.versions("local_demo") == [version]
 
 
@@ -87,10 +94,10 @@ def test_local_version(
         ("uv", ["uv", "pip", "install", "--dry-run", "--default-index"]),
     ],
 )
-def test_metadata_spares_the_wheel(
+def test_client_resolves_without_wheel(
     client: str, command: list[str], server: Server, environments: Environments
 ) -> None:
-    """Dependencies are resolved from ``.metadata`` files; no wheel is fetched for them."""
+    """A client resolves dependencies from ``.metadata`` files and downloads no wheel for that."""
     with tapped(server.port) as tap:
         environments(client).run("-m", *command, f"{tap.url}/simple/", "demo")
     asked = [request.path.rpartition("/")[2] for request in tap.asked(".metadata")]
@@ -101,8 +108,8 @@ def test_metadata_spares_the_wheel(
     assert tap.asked(".whl") == []
 
 
-def test_date_limit_of_pip(server: Server, environments: Environments) -> None:
-    """``--uploaded-prior-to`` takes the newest release that was there on that day."""
+def test_pip_limits_upload_time(server: Server, environments: Environments) -> None:
+    """pip with ``--uploaded-prior-to`` installs the newest release of that day."""
     environment = environments(NEWEST.name)
     environment.run(
         *("-m", "pip", "install", "--index-url", f"{server.url}/simple/"),
@@ -112,10 +119,10 @@ def test_date_limit_of_pip(server: Server, environments: Environments) -> None:
 
 
 @pytest.mark.parametrize(("day", "version"), [("2022-01-01", "1.0"), ("2025-01-01", "2.0")])
-def test_date_limit_of_uv(
+def test_uv_limits_upload_time(
     day: str, version: str, server: Server, environments: Environments
 ) -> None:
-    """``--exclude-newer`` takes the newest release that was there on that day."""
+    """uv with ``--exclude-newer`` selects the newest release of that day."""
     environment = environments("uv")
     requirements = environment.home / "requirements.in"
     requirements.write_text("dated\n")
@@ -127,10 +134,10 @@ def test_date_limit_of_uv(
 
 
 @pytest.mark.parametrize("client", ["pip-18.1-py2.7", NEWEST.name, "uv"])
-def test_new_release_is_seen_at_once(
+def test_client_sees_new_release_immediately(
     client: str, server: Server, environments: Environments
 ) -> None:
-    """A client that may keep pages sees a release that was dropped after its last visit."""
+    """A client with a cache sees a release that was added after its last request."""
     name = f"fresh-{client}-{server.port}".replace(".", "-")
     module = name.replace("-", "_").lower()
     environment = environments(client)

@@ -1,4 +1,4 @@
-"""An appliance that most of these tests only read."""
+"""Appliance that most of these tests only read."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from benchmarks.ports import HOST
 from tests.nginx.servers import Server, application, serving
 from tests.nginx.sites import Pair, make_spec, nginx_port
 
-# What an operator may have around our site, and must not change what it sends.
+# Settings of an operator around the site that must not change its answers.
 SURROUNDINGS = """
     gzip on; gzip_types *; gzip_vary on; gzip_static always; gzip_min_length 1;
     charset utf-8; charset_types *; default_type text/x-around;
@@ -27,12 +27,12 @@ def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pair]:
     prefix, surroundings = request.param
-    folder = tmp_path_factory.mktemp("site")
-    path = make_spec(folder, prefix)
+    directory = tmp_path_factory.mktemp("site")
+    path = make_spec(directory, prefix)
     given = spec.load(path)
     port, behind = nginx_port(given), given.server.port
     with (
         application(path, behind),
-        serving(folder / "nginx", render.nginx(given, HOST), surroundings),
+        serving(directory / "nginx", render.nginx(given, HOST), surroundings),
     ):
         yield Pair(given, Server(port, prefix), Server(behind))

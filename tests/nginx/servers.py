@@ -1,4 +1,4 @@
-"""nginx and the application behind it, as processes of their own, and how they are asked."""
+"""Servers that tests start as processes, nginx and the application, and requests to them."""
 
 import http.client
 import os
@@ -15,34 +15,34 @@ from benchmarks.ports import HOST
 from tests.conftest import eventually
 
 PATIENCE = 60
-# What differs between any two answers, or between any two servers.
+# Headers that differ between answers or between servers.
 HOP_BY_HOP = {"date", "server", "connection", "keep-alive", "transfer-encoding"}
 NGINX = """\
 daemon off;
 {user}
-pid {folder}/pid;
-error_log {folder}/errors info;
+pid {directory}/pid;
+error_log {directory}/errors info;
 events {{}}
 http {{
     access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
     {surroundings}
-    include {folder}/site;
+    include {directory}/site;
 }}
 """
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server said; two are the same whoever said it and when.
+    """Answer of a server; equality ignores the header Server.
 
     Attributes:
-        headers: By name in small letters; what came more than once is joined by commas.
-        server: The header of that name, which ``headers`` lacks.
+        headers: By name in small letters; repeated ones are joined by commas.
+        server: The header Server, which ``headers`` lacks.
     """
 
     status: int
@@ -53,13 +53,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Server:
-    """Something that answers on a port, below a prefix.
+    """Server on a port, below a URL prefix.
 
     Attributes:
-        address: Where it listens.
-        source: The address from which it is asked, if not any.
-        ca: A file with the certificate that its own is signed with; without one it is plain HTTP.
-        host: What is said in Host.
+        address: The address that the server listens on.
+        source: The source address of requests, or ``None`` for any.
+        ca: The CA file for TLS, or ``None`` for plain HTTP.
+        host: The value of the header Host.
     """
 
     port: int
@@ -81,7 +81,7 @@ class Server:
         )
 
     def ask(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
-        """Send just this path and these headers."""
+        """Send a request with exactly this path and these headers."""
         with closing(self.connect()) as connection:
             connection.putrequest(
                 method, f"{self.prefix}{path}", skip_accept_encoding=True, skip_host=True
@@ -91,39 +91,41 @@ class Server:
             connection.endheaders()
             response = connection.getresponse()
             body = response.read()
-        found: dict[str, str] = {}
+        joined: dict[str, str] = {}
         for name, value in ((name.lower(), value) for name, value in response.getheaders()):
             if name not in HOP_BY_HOP:
-                found[name] = f"{found[name]}, {value}" if name in found else value
-        return Answer(response.status, found, body, response.headers["Server"])
+                joined[name] = f"{joined[name]}, {value}" if name in joined else value
+        return Answer(response.status, joined, body, response.headers["Server"])
 
 
-def configuration(folder: Path, site: str, surroundings: str = "") -> list[str]:
-    """Write a whole configuration around ``site`` into a new folder; the command that runs it."""
-    folder.mkdir()
-    (folder / "site").write_text(site)
-    # Else its workers become another user, for whom pytest's folders are closed.
+def configuration(directory: Path, site: str, surroundings: str = "") -> list[str]:
+    """Write a complete configuration around ``site`` into a new directory; return the command."""
+    directory.mkdir()
+    (directory / "site").write_text(site)
+    # Otherwise workers run as another user, who cannot read pytest's directories.
     user = "user root;" if os.geteuid() == 0 else ""
-    whole = NGINX.format(user=user, folder=folder, surroundings=surroundings)
-    (folder / "nginx.conf").write_text(whole)
-    return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    whole = NGINX.format(user=user, directory=directory, surroundings=surroundings)
+    (directory / "nginx.conf").write_text(whole)
+    return ["nginx", "-p", str(directory), "-c", str(directory / "nginx.conf")]
 
 
 @contextmanager
-def serving(folder: Path, site: str, surroundings: str = "") -> Iterator[int]:
-    """Run nginx with ``site`` in a new folder until the block ends; its process id."""
-    command = configuration(folder, site, surroundings)
-    written = folder / "pid"  # once it listens itself: another's nginx -t may, for a moment, too
-    with running(command, folder / "log", lambda: written.exists() and written.read_text() != ""):
+def serving(directory: Path, site: str, surroundings: str = "") -> Iterator[int]:
+    """Run nginx with ``site`` in a new directory during the context; yield its process id."""
+    command = configuration(directory, site, surroundings)
+    written = directory / "pid"  # nginx writes it once it listens
+    with running(
+        command, directory / "log", lambda: written.exists() and written.read_text() != ""
+    ):
         yield int(written.read_text())
 
 
 @contextmanager
 def application(path: Path, port: int, *binds: str) -> Iterator[None]:
-    """Run the application with the spec at ``path``, at a port and at what gunicorn may bind."""
+    """Run the application with the spec at ``path`` on a port and on further gunicorn addresses."""
     command = [sys.executable, "-m", "gunicorn", "--workers=1", "--threads=4", "--keep-alive=75"]
     command += ["--worker-class=appliance.web.worker.Worker"]
-    command += [f"--bind={place}" for place in (f"{HOST}:{port}", *binds)]
+    command += [f"--bind={address}" for address in (f"{HOST}:{port}", *binds)]
     command += ["--no-control-socket", "appliance.wsgi"]
     log = path.with_name("gunicorn.log")
     with running(command, log, lambda: listens(port), PYINDEX_SPEC=str(path)):
@@ -134,8 +136,8 @@ def application(path: Path, port: int, *binds: str) -> Iterator[None]:
 def running(
     command: list[str], log: Path, ready: Callable[[], bool], **environment: str
 ) -> Iterator[None]:
-    """Run ``command`` until the block ends; entered when it is ready, fails if it ends before. When
-    the block fails, what it wrote is shown too."""
+    """Run ``command`` during the context, entered when ``ready`` is true. Raise if the process ends
+    before; print its output if the context fails."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env=os.environ | environment

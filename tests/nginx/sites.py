@@ -1,4 +1,4 @@
-"""Specs whose sites the tests run, and what is on them."""
+"""Specs and published indexes of the sites that tests run."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,42 +27,42 @@ SECURITY = {
 
 @dataclass(frozen=True)
 class Pair:
-    """An appliance by each of its two ways: through nginx, and the application alone."""
+    """Appliance with its two servers: nginx, and the application without it."""
 
     spec: Spec
     nginx: Server
     application: Server
 
     def both(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
-        """The answer, which is the same from both."""
+        """Return the answer of both servers, which must be equal."""
         answer = self.nginx.ask(path, headers, method)
         assert answer == self.application.ask(path, headers, method)
         return answer
 
     def sender(self, path: str, headers: dict[str, str] | None = None) -> str:
-        """Who made the answer that nginx gave: the application spells headers in small letters."""
+        """Return which server made nginx's answer: headers of the application are lower case."""
         with closing(self.nginx.connect()) as connection:
             connection.request("GET", f"{self.nginx.prefix}{path}", headers=headers or {})
             names = {name for name, _ in connection.getresponse().getheaders()}
         return "nginx" if "ETag" in names else "application"
 
 
-def make_spec(folder: Path, prefix: str = "") -> Path:
-    """A spec with two indexes of a few files, published, and free ports for both servers."""
+def make_spec(directory: Path, prefix: str = "") -> Path:
+    """Publish two indexes with a few files, and return the path of their spec with free ports."""
     for name in ("main/sub dir", "staging"):
-        (folder / name).mkdir(parents=True)
-    wheel = make_wheel(folder / "main/sub dir", "Foo_Bar", "1.0+local")
+        (directory / name).mkdir(parents=True)
+    wheel = make_wheel(directory / "main/sub dir", "Foo_Bar", "1.0+local")
     signature = wheel.with_name(f"{wheel.name}.asc")
     signature.write_bytes(b"-----BEGIN PGP SIGNATURE-----")
     modules = {"large": "# " + "x" * 8_000_000}
     for path in (
         wheel,
         signature,
-        make_wheel(folder / "main", "large", "1.0", modules=modules),
-        make_wheel(folder / "staging", "only-here", "1.0"),
+        make_wheel(directory / "main", "large", "1.0", modules=modules),
+        make_wheel(directory / "staging", "only-here", "1.0"),
     ):
         uploaded(path, MADE)
-    path = folder / "pyindex.yml"
+    path = directory / "pyindex.yml"
     path.write_text(
         f"url: http://{HOST}:{free_port()}{prefix}\nstate: state\n"
         f"server: {{port: {free_port()}}}\n"
@@ -79,9 +79,9 @@ def nginx_port(of: Spec) -> int:
 
 
 def load(
-    folder: Path, more: dict[str, object], tls: dict[str, str] | None, system: str | None
+    directory: Path, more: dict[str, object], tls: dict[str, str] | None, system: str | None
 ) -> Spec:
-    """A spec of two indexes and what is said besides, through a file in ``folder``."""
+    """Load a spec of two indexes with more keys through a file in ``directory``."""
     nginx = more.get("nginx", {})
     assert isinstance(nginx, dict)
     data = {
@@ -91,13 +91,13 @@ def load(
         "nginx": nginx | ({"tls": tls} if tls else {}),
         **({"host": {"system": system}} if system else {}),
     }
-    path = folder / "pyindex.yml"
+    path = directory / "pyindex.yml"
     path.write_text(yaml.safe_dump(data, sort_keys=False))
     return spec.load(path)
 
 
 def publish(given: Spec) -> Path:
-    """Make the folders of its packages, with one wheel in the first; its path."""
+    """Create the packages directories, publish one wheel in the first, and return its path."""
     for index in given.indexes.values():
         index.packages.mkdir()
     wheel = make_wheel(given.indexes["main"].packages, "foo-bar", "1.0")

@@ -1,4 +1,4 @@
-"""nginx and the application behind it: how they are connected, and where one is silent."""
+"""nginx and the application behind it: connections, uploads, failures of the application."""
 
 import socket
 import threading
@@ -18,11 +18,11 @@ from tests.nginx.sites import PAGE, SECURITY, WHEEL, Pair, load, make_spec, ngin
 UNAVAILABLE = b"503 Service Unavailable: the application behind nginx does not answer"
 
 
-def test_nginx_keeps_its_connection_to_the_application(pair: Pair) -> None:
-    """A request that is passed on need not wait for a new one."""
+def test_nginx_keeps_connection_to_application(pair: Pair) -> None:
+    """nginx keeps its connection to the application open after a request."""
     established, peer = "01", f":{pair.application.port:04X}"
 
-    def kept() -> bool:  # what is read while it changes may lack a line
+    def kept() -> bool:  # a read during a change may lack a line
         lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
         return any(line[2].endswith(peer) and line[3] == established for line in lines)
 
@@ -30,8 +30,8 @@ def test_nginx_keeps_its_connection_to_the_application(pair: Pair) -> None:
     eventually(kept)
 
 
-def test_pages_and_files_need_no_application(tmp_path: Path) -> None:
-    """Without it clients are served as before; what only it can say is 503 with a reason."""
+def test_nginx_serves_pages_without_application(tmp_path: Path) -> None:
+    """nginx serves pages and files without the application, and answers 503 for everything else."""
     alone = spec.load(make_spec(tmp_path))
     with serving(tmp_path / "nginx", render.nginx(alone, HOST)):
         server = Server(nginx_port(alone))
@@ -46,14 +46,14 @@ def test_pages_and_files_need_no_application(tmp_path: Path) -> None:
 
 
 class Slow:
-    """An application that answers once it has seen ``last`` in a body, and tells when ``first``."""
+    """Application that answers after it received ``last``, and sets an event at ``first``."""
 
-    def __init__(self, place: Path, first: bytes, last: bytes) -> None:
+    def __init__(self, path: Path, first: bytes, last: bytes) -> None:
         self.seen = threading.Event()
         self._first, self._last = first, last
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(PATIENCE)
-        self._socket.bind(str(place))
+        self._socket.bind(str(path))
         self._socket.listen()
 
     def run(self) -> None:
@@ -71,46 +71,44 @@ class Slow:
 
 @contextmanager
 def on_socket(
-    folder: Path, place: Path, surroundings: str = "", hurried: bool = False
+    directory: Path, socket_path: Path, surroundings: str = "", hurried: bool = False
 ) -> Iterator[Server]:
-    """nginx before a Unix socket, without the application; ``hurried``, it waits for a second."""
+    """Run nginx before a Unix socket; ``hurried`` sets timeouts of one second."""
     port = free_port()
-    given = load(folder, {"url": f"http://{HOST}:{port}/x"}, None, "debian-12")
+    given = load(directory, {"url": f"http://{HOST}:{port}/x"}, None, "debian-12")
     publish(given)
-    site = render.nginx(given, HOST).replace(render.SOCKET, str(place))
+    site = render.nginx(given, HOST).replace(render.SOCKET, str(socket_path))
     if hurried:
         site = site.replace("timeout 10m", "timeout 1s").replace("timeout 2m", "timeout 1s")
-    with serving(folder / "nginx", site, surroundings):
+    with serving(directory / "nginx", site, surroundings):
         yield Server(port, host=f"{HOST}:{port}")
 
 
 @pytest.mark.parametrize("length", [{"Transfer-Encoding": "chunked"}, {"Content-Length": "10"}])
 @pytest.mark.parametrize("path", ["/x/", "/x/1-x/", "/x/legacy/", "/x/main/legacy/"])
-def test_an_upload_is_sent_on_as_it_comes(
-    tmp_path: Path, path: str, length: dict[str, str]
-) -> None:
-    """The application sees its first bytes before the client has sent the last."""
+def test_upload_is_not_buffered(tmp_path: Path, path: str, length: dict[str, str]) -> None:
+    """nginx sends the first bytes of an upload on before the client has sent the last."""
     application = Slow(tmp_path / "sock", b"first", b"last!")
     thread = threading.Thread(target=application.run)
     thread.start()
     with on_socket(tmp_path, tmp_path / "sock") as server, closing(server.connect()) as connection:
-        parts = [b"first", b"last!"]
+        chunks = [b"first", b"last!"]
         if "Transfer-Encoding" in length:
-            parts = [b"5\r\nfirst\r\n", b"5\r\nlast!\r\n0\r\n\r\n"]
+            chunks = [b"5\r\nfirst\r\n", b"5\r\nlast!\r\n0\r\n\r\n"]
         connection.putrequest("POST", path)
         for name, value in length.items():
             connection.putheader(name, value)
         connection.endheaders()
-        connection.send(parts[0])
+        connection.send(chunks[0])
         assert application.seen.wait(PATIENCE)
-        connection.send(parts[1])
+        connection.send(chunks[1])
         assert connection.getresponse().status == 200
     thread.join()
 
 
-@pytest.mark.parametrize("fault", ["missing", "nobody listens", "hangs"])
-def test_an_application_that_is_silent_is_503(tmp_path: Path, fault: str) -> None:
-    """Said in words, for uploads too; pages and files are served as before."""
+@pytest.mark.parametrize("fault", ["missing", "no listener", "hangs"])
+def test_silent_application_is_503(tmp_path: Path, fault: str) -> None:
+    """nginx answers 503 with a reason if the application is silent, and serves pages and files."""
     place = tmp_path / "sock"
     listening = socket.socket(socket.AF_UNIX)
     if fault != "missing":
@@ -130,7 +128,7 @@ def test_an_application_that_is_silent_is_503(tmp_path: Path, fault: str) -> Non
         ):
             with closing(server.connect()) as connection:
                 body = b"x" * 500_000 if method == "POST" else None
-                # nginx may have given its answer, and closed, before it has read it all.
+                # nginx may answer and close before it has read the whole body.
                 with suppress(ConnectionError):
                     connection.request(method, path, body)
                 answer = connection.getresponse()

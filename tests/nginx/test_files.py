@@ -1,4 +1,4 @@
-"""What nginx sends itself is what the application would have sent: files."""
+"""Package files from nginx and from the application: equal answers."""
 
 import socket
 from contextlib import suppress
@@ -41,10 +41,10 @@ CONDITIONS: list[tuple[dict[str, str], int]] = [
 
 @pytest.mark.parametrize(("headers", "status"), CONDITIONS)
 @pytest.mark.parametrize("path", [WHEEL, f"{WHEEL}.metadata", f"{WHEEL}.asc", LARGE])
-def test_files_are_the_same_from_both(
+def test_servers_send_same_files(
     pair: Pair, path: str, headers: dict[str, str], status: int
 ) -> None:
-    """Validators, conditions and ranges, and every header of the answer."""
+    """Both servers send the same status, headers and body for conditions and ranges."""
     whole = pair.both(path)
     known = {"etag": whole.headers["etag"], "modified": whole.headers["last-modified"]}
     answer = pair.both(path, {name: value.format(**known) for name, value in headers.items()})
@@ -53,18 +53,18 @@ def test_files_are_the_same_from_both(
 
 
 DIFFERENT = [
-    # RFC 9110 lets If-None-Match alone decide; nginx wants both to agree.
+    # RFC 9110 lets If-None-Match alone decide; nginx requires both to agree.
     ("GET", {"If-None-Match": "*", "If-Modified-Since": "Mon, 03 Feb 2003 04:05:06 GMT"}, 200, 304),
-    # RFC 9110 knows ranges for GET only; nginx describes the part.
+    # RFC 9110 defines ranges for GET only; nginx describes the range for HEAD too.
     ("HEAD", {"Range": "bytes=0-1"}, 206, 200),
 ]
 
 
 @pytest.mark.parametrize(("method", "headers", "nginx", "application"), DIFFERENT)
-def test_where_nginx_is_known_to_differ(
+def test_known_differences_of_nginx(
     pair: Pair, method: str, headers: dict[str, str], nginx: int, application: int
 ) -> None:
-    """No client that we know asks so, and neither answer harms one that does."""
+    """nginx differs from the application only in two conditions that no known client sends."""
     assert pair.nginx.ask(WHEEL, headers, method).status == nginx
     assert pair.application.ask(WHEEL, headers, method).status == application
 
@@ -72,24 +72,24 @@ def test_where_nginx_is_known_to_differ(
 UNSATISFIABLE = ["bytes=99999999-", "bytes=-0", "bytes=9-5", "bytes=x", "bytes=1-2,", "bytes=1"]
 
 
-@pytest.mark.parametrize("wanted", UNSATISFIABLE)
-def test_both_refuse_the_same_ranges(pair: Pair, wanted: str) -> None:
-    """416 with the file's size; only the text differs."""
+@pytest.mark.parametrize("header", UNSATISFIABLE)
+def test_servers_reject_same_ranges(pair: Pair, header: str) -> None:
+    """Both servers answer 416 with the size of the file to the same ranges."""
     for server in (pair.nginx, pair.application):
-        answer = server.ask(f"{WHEEL}.asc", {"Range": wanted})
+        answer = server.ask(f"{WHEEL}.asc", {"Range": header})
         assert (answer.status, answer.headers["content-range"]) == (416, "bytes */29")
 
 
-def test_nginx_alone_serves_files(pair: Pair) -> None:
-    """Files, metadata and signatures cost no Python; it is asked where a format is named."""
+def test_nginx_serves_files_without_application(pair: Pair) -> None:
+    """nginx serves files, metadata and signatures without the application."""
     for path in (WHEEL, f"{WHEEL}.metadata", f"{WHEEL}.asc", f"/main{WHEEL}"):
         assert pair.sender(path) == "nginx"
     assert pair.sender(f"{PAGE}?format={JSON}") == "application"
     assert pair.sender(PAGE, {"Accept": f"{JSON};q=0.5"}) == "application"
 
 
-def test_a_client_that_leaves_costs_no_descriptor(pair: Pair) -> None:
-    """A download that is cut off is closed on both sides; nginx keeps the file at hand, once."""
+def test_aborted_download_leaks_no_descriptor(pair: Pair) -> None:
+    """An aborted download leaves at most the one descriptor that nginx caches."""
     held = Path(pair.spec.indexes["main"].packages, LARGE[10:])
     for server in (pair.application, pair.nginx):
         for _ in range(8):
@@ -102,12 +102,12 @@ def test_a_client_that_leaves_costs_no_descriptor(pair: Pair) -> None:
 
 
 def _holders(path: Path) -> list[str]:
-    """The processes that have ``path`` open."""
-    found = []
+    """Return the ids of the processes that have ``path`` open."""
+    pids = []
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # either may be gone meanwhile
+        with suppress(OSError):  # process or descriptor may have ended
             for descriptor in (process / "fd").iterdir():
                 with suppress(OSError):
                     if descriptor.readlink() == path:
-                        found.append(process.name)
-    return found
+                        pids.append(process.name)
+    return pids

@@ -1,4 +1,4 @@
-"""Headers that nginx and the application both add are those of ``appliance.headers``, from both."""
+"""Headers that both nginx and the application add: those of ``appliance.headers``."""
 
 import pytest
 
@@ -21,10 +21,10 @@ SENT: list[tuple[str, int, Headers]] = [
 
 
 @pytest.mark.parametrize(("path", "status", "own"), SENT)
-def test_both_send_the_same_headers(pair: Pair, path: str, status: int, own: Headers) -> None:
-    """Each once, on whatever is answered."""
+def test_servers_send_same_headers(pair: Pair, path: str, status: int, own: Headers) -> None:
+    """Both servers send each header of ``appliance.headers`` once with every answer."""
     for server in (pair.nginx, pair.application):
         answer = server.ask(path)
         assert answer.status == status
-        wanted = {name.lower(): value for name, value in SECURITY + own}
-        assert {name: answer.headers[name] for name in wanted} == wanted
+        expected = {name.lower(): value for name, value in SECURITY + own}
+        assert {name: answer.headers[name] for name in expected} == expected

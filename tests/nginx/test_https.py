@@ -1,4 +1,4 @@
-"""nginx with TLS: what every answer says, who is refused, what is limited, and what is logged."""
+"""nginx with TLS: security headers, redirects, access to health, limits, access log."""
 
 import http.client
 import json
@@ -29,14 +29,14 @@ HSTS = {"strict-transport-security": "max-age=31536000"}
 
 @dataclass(frozen=True)
 class Https:
-    """A site with TLS at a loopback address of its own, and its application."""
+    """Site with TLS at its own loopback address, and its application."""
 
     server: Server
     wheel: str
 
     @property
     def plain(self) -> Server:
-        """The same without TLS, at port 80."""
+        """Return the same server at port 80 without TLS."""
         return replace(self.server, port=80, ca=None)
 
     def ask(
@@ -54,17 +54,17 @@ class Https:
 
 @pytest.fixture(scope="module")
 def https(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Https]:
-    folder = tmp_path_factory.mktemp("https")
+    directory = tmp_path_factory.mktemp("https")
     address = f"127.{os.getpid() >> 16 & 0xFF}.{os.getpid() >> 8 & 0xFF}.{os.getpid() & 0xFF}"
-    tls = certificate(folder, f"IP:{address}")
+    tls = certificate(directory, f"IP:{address}")
     settings: dict[str, object] = {"url": f"https://{address}", "nginx": {"max_upload": "3m"}}
-    given = load(folder, settings, tls, "debian-12")
+    given = load(directory, settings, tls, "debian-12")
     wheel = publish(given)
-    place = folder / "app.sock"
-    site = render.nginx(given, address).replace(render.SOCKET, str(place))
+    socket_path = directory / "app.sock"
+    site = render.nginx(given, address).replace(render.SOCKET, str(socket_path))
     with (
-        application(folder / "pyindex.yml", free_port(), f"unix:{place}"),
-        serving(folder / "nginx", site),
+        application(directory / "pyindex.yml", free_port(), f"unix:{socket_path}"),
+        serving(directory / "nginx", site),
     ):
         server = Server(443, address=address, ca=tls["ca"], host=address)
         yield Https(server, f"/packages/{wheel.name}")
@@ -98,10 +98,10 @@ ANSWERS: list[tuple[str, str, dict[str, str], int]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "headers", "status"), ANSWERS)
-def test_every_answer_says_what_browsers_must_not_do(
+def test_each_answer_has_security_headers(
     https: Https, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
-    """Whoever made the answer, errors too; nginx itself says it twice with 416."""
+    """Each answer has the security headers, errors of nginx too; nginx repeats them with 416."""
     answer = https.ask(path.format(wheel=https.wheel), method, headers)
     assert answer.status == status
     for name, value in (SECURITY | HSTS).items():
@@ -110,8 +110,8 @@ def test_every_answer_says_what_browsers_must_not_do(
 
 
 @pytest.mark.parametrize(("method", "status"), [("GET", 301), ("HEAD", 301), ("POST", 308)])
-def test_plain_http_leads_to_https(https: Https, method: str, status: int) -> None:
-    """To the url of the spec, whatever Host says, without losing what was asked."""
+def test_plain_http_redirects_to_https(https: Https, method: str, status: int) -> None:
+    """nginx redirects plain HTTP to the spec's url with path and query, whatever Host is."""
     headers = {"Host": "evil.example"}
     for path in ("/simple/foo-bar/?x=%20y", "//evil.example/", "/"):
         answer = https.plain.ask(path, headers, method)
@@ -121,8 +121,8 @@ def test_plain_http_leads_to_https(https: Https, method: str, status: int) -> No
         assert "strict-transport-security" not in answer.headers
 
 
-def test_plain_http_at_the_port_of_https_is_led_there_too(https: Https) -> None:
-    """Instead of nginx's complaint."""
+def test_plain_http_at_https_port_is_redirected(https: Https) -> None:
+    """nginx redirects plain HTTP at the port of HTTPS."""
     answer = replace(https.plain, port=443).ask("/simple/?x")
     assert answer.status == 301
     assert answer.headers["location"] == f"https://{https.server.address}/simple/?x"
@@ -131,36 +131,36 @@ def test_plain_http_at_the_port_of_https_is_led_there_too(https: Https) -> None:
 @pytest.mark.parametrize(
     "path", ["/health", "/metrics", "/ready", "/%68ealth", "/x/../health", "//health"]
 )
-def test_health_is_for_internal_addresses(https: Https, path: str) -> None:
-    """Whoever is not named in the spec is refused, however the path is spelled."""
+def test_health_is_limited_to_internal_addresses(https: Https, path: str) -> None:
+    """nginx answers 403 to health requests from outside ``internal``, however spelled."""
     assert https.ask(path, source="127.0.0.2").status == 403
     assert https.ask(path).status != 403
     assert https.ask("/simple/", source="127.0.0.2").status == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/legacy/", "/main/", "/1-x/", "/1-x/legacy/"])
-def test_a_body_has_room_for_a_file_and_its_form(https: Https, path: str) -> None:
-    """What is larger is refused with the limit, before it is sent."""
+def test_upload_limit_includes_form(https: Https, path: str) -> None:
+    """nginx allows a body 1 MiB larger than the file limit and rejects a larger one early."""
     answer = https.ask(path, "POST", {"Content-Length": str(4 * 2**20 + 1)}, "127.0.0.3")
     assert answer.status == 413
     assert b"the limit is 3m for an uploaded file" in answer.body
     with closing(https.sent_from("127.0.0.3").connect()) as connection:
-        # The application accepts no uploads yet: it answers, and closes, before it has read it all,
-        # which nginx may find out in the middle of sending.
+        # The application accepts no uploads yet: it answers and closes before it has read the
+        # whole body, so that nginx may fail while it sends.
         with suppress(ConnectionError):
             connection.request("POST", path, b"x" * (4 * 2**20))
         assert connection.getresponse().status != 413
 
 
 @pytest.mark.parametrize("path", ["/pypi", "/1-x/RPC2", "/nothing/legacy/", "/simple/"])
-def test_other_bodies_are_small(https: Https, path: str) -> None:
-    """Nobody fills the disk with a search."""
+def test_other_bodies_are_limited_to_1_mib(https: Https, path: str) -> None:
+    """nginx rejects a body larger than 1 MiB at paths without uploads."""
     answer = https.ask(path, "POST", {"Content-Length": str(2**20 + 1)}, "127.0.0.4")
     assert answer.status == 413
 
 
-def test_a_burst_of_posts_is_slowed_down_and_reading_is_not(https: Https) -> None:
-    """429 for what comes too fast, by address; who only reads is never counted."""
+def test_nginx_limits_rate_of_posts(https: Https) -> None:
+    """nginx answers 429 to fast POST requests from one address and never limits GET requests."""
     sender = "127.0.0.5"
     connections = [https.sent_from(sender).connect() for _ in range(80)]
     for connection in connections:
@@ -195,8 +195,8 @@ CIPHERS = ["AES128-GCM-SHA256", "AES256-GCM-SHA384"]
 
 @pytest.mark.parametrize("cipher", CIPHERS)
 @pytest.mark.parametrize("kind", KEYS)
-def test_old_clients_find_a_cipher(tmp_path: Path, kind: str, cipher: str) -> None:
-    """TLS 1.2 with what OpenSSL 1.0 has, for keys of both kinds; nothing older, and no CBC."""
+def test_old_client_gets_cipher(tmp_path: Path, kind: str, cipher: str) -> None:
+    """nginx offers ciphers of OpenSSL 1.0 with TLS 1.2, no older protocol and no CBC."""
     port = free_port()
     tls = certificate(tmp_path, f"IP:{HOST}", kind)
     given = load(tmp_path, {"url": f"https://{HOST}:{port}"}, tls, None)
@@ -217,8 +217,8 @@ def test_old_clients_find_a_cipher(tmp_path: Path, kind: str, cipher: str) -> No
 
 @pytest.mark.integration
 @pytest.mark.parametrize("client", ["pip-18.1-py2.7", "uv"])
-def test_clients_install_through_https(https: Https, client: str, tmp_path: Path) -> None:
-    """With the file that the index offers for it, and the certificate of the private CA."""
+def test_client_installs_through_https(https: Https, client: str, tmp_path: Path) -> None:
+    """A client installs with the offered client file and the certificate of the private CA."""
     environment = Environments(tmp_path)(client)
     named = "uv.toml" if client == "uv" else "pip.conf"
     settings = tmp_path / named
@@ -235,8 +235,8 @@ def test_clients_install_through_https(https: Https, client: str, tmp_path: Path
     environment.run("-c", "import foo_bar")
 
 
-def test_a_host_s_nginx_keeps_a_log_and_has_the_client_files(tmp_path: Path) -> None:
-    """One JSON object for each request, whatever a client calls itself; no secret in it."""
+def test_host_nginx_logs_and_sends_client_files(tmp_path: Path) -> None:
+    """nginx on a host sends the client files and logs a JSON object per request without secrets."""
     port = free_port()
     settings: dict[str, object] = {"url": f"https://{HOST}:{port}/x"}
     tls = certificate(tmp_path, f"IP:{HOST}")
@@ -269,7 +269,7 @@ def test_a_host_s_nginx_keeps_a_log_and_has_the_client_files(tmp_path: Path) -> 
                 content = answer.read().decode()
                 answers[name] = answer.status, answer.headers["Content-Type"], content
 
-        def written() -> bool:  # as logrotate does: nginx writes what it holds
+        def written() -> bool:  # as logrotate does, so that nginx writes its buffer
             os.kill(pid, signal.SIGUSR1)
             return log.read_text().count("\n") == len(answers)
 

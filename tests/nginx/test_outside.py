@@ -1,4 +1,4 @@
-"""Whoever may write into a packages directory can make no server send what lies outside it."""
+"""Files replaced by links: servers send nothing from outside a packages directory."""
 
 import os
 import shutil
@@ -69,17 +69,18 @@ ATTACKS = [link_file, link_relative, link_device, link_directory, link_above, fi
 @pytest.mark.parametrize(
     ("prefix", "is_hot"), [("", False), ("/team", False), ("", True)], ids=["cold", "prefix", "hot"]
 )
-def test_no_server_follows_what_replaces_a_file(tmp_path: Path, prefix: str, is_hot: bool) -> None:
-    """The file was accepted and is replaced before anybody looks again. nginx may send what it
-    has open for a second more, and never what took its place."""
+def test_servers_do_not_send_replacement_of_file(tmp_path: Path, prefix: str, is_hot: bool) -> None:
+    """Neither server sends what replaces an accepted file before the next scan."""
     path = make_spec(tmp_path, prefix)
     given = spec.load(path)
-    places = {
+    directories = {
         attack: given.indexes["main"].packages / attack.__name__ / "deep" for attack in ATTACKS
     }
-    for number, place in enumerate(places.values()):
-        place.mkdir(parents=True)
-        make_wheel(place, "foo", f"1.{number}").rename(place / f"foo-1.{number}-py3-none-any.whl")
+    for number, directory in enumerate(directories.values()):
+        directory.mkdir(parents=True)
+        make_wheel(directory, "foo", f"1.{number}").rename(
+            directory / f"foo-1.{number}-py3-none-any.whl"
+        )
     update(given)
     secret = tmp_path / "secret"
     secret.write_bytes(SECRET)
@@ -88,8 +89,8 @@ def test_no_server_follows_what_replaces_a_file(tmp_path: Path, prefix: str, is_
         serving(tmp_path / "nginx", render.nginx(given, HOST)),
     ):
         nginx, embedded = Server(nginx_port(given), prefix), Server(given.server.port)
-        for attack, place in places.items():
-            (file,) = place.iterdir()
+        for attack, directory in directories.items():
+            (file,) = directory.iterdir()
             url = f"/packages/{attack.__name__}/deep/{file.name}"
             content = file.read_bytes()
             for server in (nginx, embedded):
@@ -105,8 +106,8 @@ def test_no_server_follows_what_replaces_a_file(tmp_path: Path, prefix: str, is_
             assert embedded.ask(f"{url}/index.html").status == 404
 
 
-def test_links_that_stay_inside_are_followed_by_the_application(tmp_path: Path) -> None:
-    """Also where the directory itself, or the state, is reached by a link."""
+def test_application_serves_links_inside_directory(tmp_path: Path) -> None:
+    """Both servers send files behind links that stay inside a packages directory."""
     path = make_spec(tmp_path)
     (tmp_path / "main").rename(tmp_path / "real")
     (tmp_path / "main").symlink_to("real")

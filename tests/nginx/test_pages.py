@@ -1,4 +1,4 @@
-"""What nginx sends itself is what the application would have sent: pages."""
+"""Pages from nginx and from the application: equal answers."""
 
 import socket
 from email.utils import formatdate
@@ -21,8 +21,8 @@ ENCODINGS = [None, "gzip", "gzip, deflate, zstd", "identity", "gzip;q=0", "br;q=
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("path", SHOWN)
-def test_pages_are_the_same_from_both(pair: Pair, path: str, encoding: str | None) -> None:
-    """Status, every header and the body, whatever form and coding a client wants."""
+def test_servers_send_same_pages(pair: Pair, path: str, encoding: str | None) -> None:
+    """Both servers send the same status, headers and body for any form and coding."""
     for accept in (None, OLD_HTML, HTML, JSON, *(text for _, text, _ in accepts.CLIENTS)):
         headers = {"Accept": accept, "Accept-Encoding": encoding}
         asked = {name: value for name, value in headers.items() if value is not None}
@@ -37,8 +37,8 @@ def test_pages_are_the_same_from_both(pair: Pair, path: str, encoding: str | Non
         assert pair.both(path, asked | {"If-Modified-Since": changed}).status == 200
 
 
-def test_old_proxies_get_gzip_too(pair: Pair) -> None:
-    """What a client accepts is all that counts, not by which protocol or through whom it asks."""
+def test_http_1_0_proxy_gets_gzip(pair: Pair) -> None:
+    """Both servers send gzip through an HTTP/1.0 proxy."""
     for server in (pair.nginx, pair.application):
         with socket.create_connection((HOST, server.port), timeout=PATIENCE) as connection:
             request = f"GET {server.prefix}{PAGE} HTTP/1.0\r\nVia: 1.0 x\r\nAccept-Encoding: gzip"
@@ -48,23 +48,23 @@ def test_old_proxies_get_gzip_too(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("accept", [text for text, _ in accepts.RULES])
-def test_every_rule_is_kept_by_both(pair: Pair, accept: str) -> None:
-    """What nginx does not send itself it leaves to the application, 406 among it."""
+def test_servers_follow_same_accept_rules(pair: Pair, accept: str) -> None:
+    """Both servers answer each Accept header equally, with 406 too."""
     pair.both(PAGE, {"Accept": accept.strip()})
 
 
 @given(accept=accepts.headers())
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-def test_any_accept_gets_the_same_from_both(pair: Pair, accept: str) -> None:
-    """No header can be found that nginx weighs differently."""
+def test_servers_agree_on_any_accept(pair: Pair, accept: str) -> None:
+    """Both servers answer any generated Accept header equally."""
     pair.both(PAGE, {"Accept": accept})
 
 
 @pytest.mark.parametrize(("client", "accept", "offer"), accepts.CLIENTS)
-def test_nginx_alone_serves_clients(
+def test_nginx_serves_known_clients_without_application(
     pair: Pair, client: str, accept: str | None, offer: str | None
 ) -> None:
-    """Neither installers nor browsers cost any Python."""
+    """nginx serves pages to installers and browsers without the application."""
     assert pair.sender(PAGE, {"Accept": accept} if accept is not None else {}) == "nginx"
 
 
@@ -82,13 +82,13 @@ QUERIES = [
 
 @pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("accept", [None, OLD_HTML, "image/png"])
-def test_queries_are_left_to_the_application(pair: Pair, query: str, accept: str | None) -> None:
-    """``?format=`` is kept, and nothing in a query passes for a header."""
+def test_nginx_passes_queries_to_application(pair: Pair, query: str, accept: str | None) -> None:
+    """nginx passes a query to the application and does not confuse it with a header."""
     pair.both(f"{PAGE}?{query}", {"Accept": accept} if accept else {})
 
 
-def test_what_changes_shows_at_once(pair: Pair) -> None:
-    """Neither server keeps a page that has been replaced, nor for long a file that is gone."""
+def test_servers_send_changes_immediately(pair: Pair) -> None:
+    """Both servers send a replaced page immediately, and a deleted file for a second at most."""
     packages = pair.spec.indexes["main"].packages
     before = pair.both("/simple/later/").status, pair.both("/simple/").headers["etag"]
     wheel = uploaded(make_wheel(packages, "later", "1.0"), MADE)

@@ -1,4 +1,4 @@
-"""What nginx leaves to the application, and paths that lead nowhere."""
+"""Requests that nginx passes to the application, redirects, and hostile paths."""
 
 from contextlib import closing
 
@@ -39,8 +39,10 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize(("method", "path", "status"), ELSEWHERE)
-def test_the_rest_is_the_application_s(pair: Pair, method: str, path: str, status: int) -> None:
-    """Redirects, errors and other APIs arrive as they left, below the prefix of the url."""
+def test_nginx_passes_other_requests_unchanged(
+    pair: Pair, method: str, path: str, status: int
+) -> None:
+    """nginx passes redirects, errors and other APIs of the application unchanged."""
     answer = pair.both(path, {"Content-Length": "0"}, method)
     assert answer.status == status
     if status == 301:
@@ -51,8 +53,8 @@ def test_the_rest_is_the_application_s(pair: Pair, method: str, path: str, statu
 
 @pytest.mark.parametrize("path", ["/", "/legacy/", "/main/legacy/", "/simple/", PAGE, "/pypi"])
 @pytest.mark.parametrize("size", [100, 900_000])
-def test_an_upload_is_told_that_there_are_none(pair: Pair, path: str, size: int) -> None:
-    """In the reason phrase and in the body, since each client shows one of them."""
+def test_upload_is_rejected_with_reason(pair: Pair, path: str, size: int) -> None:
+    """An upload gets 405 with the reason in status line and body, since clients show either."""
     for server in (pair.nginx, pair.application):
         with closing(server.connect()) as connection:
             headers = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -81,25 +83,23 @@ REDIRECTED = [
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(("path", "location"), REDIRECTED)
-def test_a_redirect_leads_to_the_same_place(
-    pair: Pair, method: str, path: str, location: str
-) -> None:
-    """Whichever of the two says so, and what it says besides is text."""
+def test_servers_send_same_redirects(pair: Pair, method: str, path: str, location: str) -> None:
+    """Both servers send the same redirect, with a body of text."""
     for server in (pair.nginx, pair.application):
         answer = server.ask(path, method=method)
         assert (answer.status, answer.headers["location"]) == (301, pair.nginx.prefix + location)
         assert answer.headers["content-type"].startswith("text/")
 
 
-def test_settings_of_one_index_come_from_the_application(pair: Pair) -> None:
-    """nginx has files for all indexes together only."""
+def test_application_sends_client_file_of_index(pair: Pair) -> None:
+    """The application sends the client files of a single index, also through nginx."""
     answer = pair.both("/staging/-/pip.conf")
     assert answer.status == 200
     assert f"index-url = {pair.spec.url}/staging/simple/\n".encode() in answer.body
 
 
-def test_what_is_normal_is_not_logged_as_an_error(pair: Pair) -> None:
-    """A page that is missing, a listing or an unnormalised name are all in a day's work."""
+def test_nginx_logs_no_error_for_missing_page(pair: Pair) -> None:
+    """nginx logs no error for a missing page, a listing or an unnormalized name."""
     log = pair.spec.state.with_name("nginx") / "errors"
     before = log.read_text().count("[error]")
     for path in ("/simple/nothing/", "/packages/nothing", "/packages/", "/simple/Foo_Bar", "/x"):
@@ -126,8 +126,8 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("path", HOSTILE)
-def test_hostile_paths_lead_nowhere(pair: Pair, path: str) -> None:
-    """A 4xx, or a redirect to a project of that name, from both; never what is not published."""
+def test_hostile_path_gets_no_file(pair: Pair, path: str) -> None:
+    """Both servers answer a hostile path with 4xx or a redirect to a project, never with a file."""
     for name in ("packages/.hidden", "packages/sub dir/.hidden", "secret"):
         (pair.spec.www / name).write_bytes(b"SQLite format 3 root:")
     for server in (pair.nginx, pair.application):
@@ -139,8 +139,8 @@ def test_hostile_paths_lead_nowhere(pair: Pair, path: str) -> None:
         assert not any(word in answer.body for word in (b"SQLite format", b"root:"))
 
 
-def test_a_redirect_stays_on_this_host(pair: Pair) -> None:
-    """``//evil.example`` is a path of ours, and Host is nobody's business."""
+def test_redirect_stays_on_host(pair: Pair) -> None:
+    """A redirect never leaves the host, whatever the path or Host."""
     for path in ("//evil.example", "//evil.example/simple/Foo", "/simple//evil.example", "/simple"):
         for server in (pair.nginx, pair.application):
             location = server.ask(path).headers.get("location", f"{pair.nginx.prefix}/")
@@ -151,8 +151,8 @@ def test_a_redirect_stays_on_this_host(pair: Pair) -> None:
         assert (answer.status, answer.headers["location"]) == (301, f"{pair.nginx.prefix}/")
 
 
-def test_nothing_of_ours_is_outside_the_prefix(pair: Pair) -> None:
-    """With a prefix in the url there is nothing at the root."""
+def test_nothing_is_served_outside_prefix(pair: Pair) -> None:
+    """nginx serves nothing outside the URL prefix."""
     if pair.nginx.prefix:
         for path in (PAGE, f"{PAGE}index.html", WHEEL, "/", "/health"):
             assert Server(pair.nginx.port).ask(path).status == 404

@@ -1,4 +1,4 @@
-"""What readers get while an index does not know yet what it has."""
+"""Answers of both servers before the first scan of an index has ended."""
 
 import json
 import shutil
@@ -34,8 +34,7 @@ def write(path: Path, indexes: str) -> Spec:
 
 
 def ask_all(server: Server, names: list[str]) -> bool:
-    """Ask for the list and some projects: each is as it must be or not known yet, which is said.
-    Returns whether all was known."""
+    """Check that list and projects are complete or 503; return whether none was 503."""
     whole = True
     for path in ("/simple/", *(f"/simple/{name}/" for name in names), "/packages/"):
         answer = server.ask(path, {"Accept": JSON})
@@ -51,14 +50,14 @@ def ask_all(server: Server, names: list[str]) -> bool:
         elif path.startswith("/simple/"):
             (file,) = json.loads(answer.body)["files"]
             assert file["filename"] == filename(path.split("/")[2])
-            assert file["url"] == f"../../packages/{file['filename']}"  # not of a base
+            assert file["url"] == f"../../packages/{file['filename']}"  # not that of a base
     return whole
 
 
-@pytest.mark.parametrize("lost", ["nothing was there", "the catalog", "the state", "an index"])
-def test_no_reader_is_told_what_is_not_known(tmp_path: Path, lost: str) -> None:
-    """On a first start, after a loss, or above a base that has the same names, by both servers:
-    nothing is absent and nothing is partial, until all of it is there at once."""
+@pytest.mark.parametrize("event", ["first start", "lost catalog", "lost state", "new index"])
+def test_servers_never_send_partial_index(tmp_path: Path, event: str) -> None:
+    """Both servers answer 503 before the first scan, after a loss and above a base of the same
+    names, until the complete index is published."""
     for name in ("team", "base"):
         (tmp_path / name).mkdir()
     for name in NAMES:
@@ -67,13 +66,13 @@ def test_no_reader_is_told_what_is_not_known(tmp_path: Path, lost: str) -> None:
     path = tmp_path / "pyindex.yml"
     base, team = "base: {packages: base}", "team: {packages: team, bases: [base]}"
     once = [sys.executable, "-m", "appliance", "watch", "-c", str(path)]
-    given = write(path, base if lost == "an index" else f"{team}, {base}")
-    if lost != "nothing was there":
+    given = write(path, base if event == "new index" else f"{team}, {base}")
+    if event != "first start":
         with running([*once, "--once"], tmp_path / "once.log", lambda: True):
             eventually((given.www / "simple/index.html").exists)
-    if lost == "the state":
+    if event == "lost state":
         shutil.rmtree(given.state)
-    if lost == "the catalog":
+    if event == "lost catalog":
         for each in given.state.glob("catalog*"):
             each.unlink()
     given = write(path, f"{team}, {base}")
@@ -82,14 +81,14 @@ def test_no_reader_is_told_what_is_not_known(tmp_path: Path, lost: str) -> None:
         serving(tmp_path / "nginx", render.nginx(given, HOST)),
     ):
         servers = [Server(nginx_port(given)), Server(given.server.port)]
-        if lost in ("nothing was there", "the state"):
+        if event in ("first start", "lost state"):
             assert [ask_all(server, NAMES[:3]) for server in servers] == [False, False]
-        if lost == "an index":  # nginx knows nothing of bases: a publisher has to come first
+        if event == "new index":  # nginx does not check bases: a publisher must run first
             assert not any(ask_all(servers[1], [name]) for name in NAMES[:3])
         note = given.www / "simple/.view"
         is_old = note.exists() and note.read_text()
         with running(once, tmp_path / "watch.log", lambda: True):
-            if lost == "an index":
+            if event == "new index":
                 eventually(lambda: not note.exists() or note.read_text() != is_old)
             eventually(lambda: all(ask_all(server, NAMES[::30]) for server in servers))
             for server in servers:

@@ -1,6 +1,6 @@
-"""The nginx of this machine, and 1.18, the oldest that a site is rendered for.
+"""nginx of this machine, and nginx 1.18, the oldest version that a site is rendered for.
 
-1.18 is Debian 11's, unpacked into the cache from this machine's own package mirror.
+Version 1.18 is that of Debian 11, unpacked into the cache from this machine's package mirror.
 """
 
 import os
@@ -24,7 +24,7 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
 
 def judge(version: str, command: list[str]) -> tuple[int, str]:
-    """The exit code and the words of ``nginx -t``; skips the test if that nginx cannot be had."""
+    """Return exit code and output of ``nginx -t``; skip without that version."""
     program, variables = _old() if version == "1.18" else (command[0], {})
     done = subprocess.run(
         [program, *command[1:], "-t", "-q"],
@@ -33,44 +33,50 @@ def judge(version: str, command: list[str]) -> tuple[int, str]:
         text=True,
         timeout=60,
     )
-    # 1.18 looks for the log it was built with before it reads where the log shall be.
-    words = [line for line in done.stderr.splitlines() if "[alert] could not open" not in line]
-    return done.returncode, "\n".join(words)
+    # 1.18 opens its built-in log path before it reads the configured one.
+    lines = [line for line in done.stderr.splitlines() if "[alert] could not open" not in line]
+    return done.returncode, "\n".join(lines)
 
 
 @cache
 def _old() -> tuple[str, dict[str, str]]:
-    place = CACHE / "nginx-1.18"
-    program = place / "root/usr/sbin/nginx"
-    with locked(place.with_suffix(".lock")):
-        if not (place / "built").exists():
-            _fetch(place)
-            (place / "built").touch()
-    libraries = [place / "root" / name / "x86_64-linux-gnu" for name in ("lib", "usr/lib")]
+    cache_directory = CACHE / "nginx-1.18"
+    program = cache_directory / "root/usr/sbin/nginx"
+    with locked(cache_directory.with_suffix(".lock")):
+        if not (cache_directory / "built").exists():
+            _fetch(cache_directory)
+            (cache_directory / "built").touch()
+    libraries = [
+        cache_directory / "root" / name / "x86_64-linux-gnu" for name in ("lib", "usr/lib")
+    ]
     return str(program), {"LD_LIBRARY_PATH": ":".join(map(str, libraries))}
 
 
-def _fetch(place: Path) -> None:
+def _fetch(cache_directory: Path) -> None:
     sources = Path("/etc/apt/sources.list.d/debian.sources")
-    found = re.search(r"^URIs: (\S+)", sources.read_text() if sources.exists() else "", re.M)
-    if found is None:
-        pytest.skip("nginx 1.18 comes from Debian 11's packages: no mirror of them is known here")
+    match = re.search(r"^URIs: (\S+)", sources.read_text() if sources.exists() else "", re.M)
+    if match is None:
+        pytest.skip("no mirror of Debian packages for nginx 1.18")
     for name in ("lists/partial", "archives/partial"):
-        (place / name).mkdir(parents=True, exist_ok=True)
-    (place / "bullseye.sources").write_text(_SOURCE.format(uri=found[1]))
-    (place / "status").touch()
+        (cache_directory / name).mkdir(parents=True, exist_ok=True)
+    (cache_directory / "bullseye.sources").write_text(_SOURCE.format(uri=match[1]))
+    (cache_directory / "status").touch()
     options = {
-        "Dir::Etc::sourcelist": place / "bullseye.sources",
+        "Dir::Etc::sourcelist": cache_directory / "bullseye.sources",
         "Dir::Etc::sourceparts": "-",
-        "Dir::State::lists": place / "lists",
-        "Dir::State::status": place / "status",
-        "Dir::Cache": place,
+        "Dir::State::lists": cache_directory / "lists",
+        "Dir::State::status": cache_directory / "status",
+        "Dir::Cache": cache_directory,
         "APT::Sandbox::User": "root",
     }
     apt = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
     for command in ([*apt, "update"], [*apt, "download", *_PACKAGES]):
-        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            command, cwd=cache_directory, capture_output=True, text=True, timeout=300
+        )
         if done.returncode:
-            pytest.skip(f"nginx 1.18 cannot be had from Debian 11's packages: {done.stderr}")
-    for package in place.glob("*.deb"):
-        subprocess.run(["dpkg-deb", "-x", package, place / "root"], check=True, timeout=60)
+            pytest.skip(f"nginx 1.18 not available from Debian 11: {done.stderr}")
+    for package in cache_directory.glob("*.deb"):
+        subprocess.run(
+            ["dpkg-deb", "-x", package, cache_directory / "root"], check=True, timeout=60
+        )

@@ -1,4 +1,4 @@
-"""Specs of hosts that the tests render, by name."""
+"""Specs of hosts that tests render, by name."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ nginx:
   max_upload: 512m
 backup: {directory: /mnt/backup/pyindex, keep: 30}
 """
-# What is different, as (system, manager, bind); None is the default.
+# (spec, system, manager, bind); None is the default.
 SPECS = {
     "debian-12": (_SMALL, "debian-12", "systemd", None),
     "debian-12-full": (_FULL, "debian-12", "systemd", None),
@@ -45,12 +45,12 @@ SPECS = {
 }
 
 
-def load(name: str, folder: Path) -> Spec:
-    """The spec ``name``, through a file in ``folder``."""
+def load(name: str, directory: Path) -> Spec:
+    """Load the spec ``name`` through a file in ``directory``."""
     text, system, manager, bind = SPECS[name]
     data = yaml.safe_load(text)
     server = data.get("server", {}) | {"manager": manager} | ({"bind": bind} if bind else {})
     data |= {"server": server, "host": {"system": system}}
-    path = folder / "pyindex.yml"
+    path = directory / "pyindex.yml"
     path.write_text(yaml.safe_dump(data, sort_keys=False))
     return spec.load(path)

@@ -1,4 +1,4 @@
-"""Files around the site: what clients save, logrotate, firewalld, SELinux."""
+"""Files around the site: client settings, logrotate, firewalld, SELinux."""
 
 import configparser
 import gzip
@@ -27,9 +27,9 @@ nginx: {tls: {certificate: c.pem, key: k.pem, ca: ca.pem}}"""
 INDEXES = 'indexes: {main: {packages: "/srv/a b/x.y+z (1)"}, 1-x: {packages: /srv/other}}'
 
 
-def rendered(folder: Path, text: str, system: str = "debian-12") -> dict[str, str]:
-    """The files of a host, by name."""
-    path = folder / "pyindex.yml"
+def rendered(directory: Path, text: str, system: str = "debian-12") -> dict[str, str]:
+    """Return the content of a host's files by name."""
+    path = directory / "pyindex.yml"
     state = "state: /var/lib/pyindex\nname: lab"
     path.write_text(f"{text}\n{state}\n{INDEXES}\nhost: {{system: {system}}}\n")
     files = render.files(spec.load(path))
@@ -37,7 +37,7 @@ def rendered(folder: Path, text: str, system: str = "debian-12") -> dict[str, st
 
 
 def uncommented(text: str) -> str:
-    """With the commented settings of another index, and of a CA, in place of nothing."""
+    """Return the text with the settings in its comments active."""
     return re.sub(r"^(\s*)#(?=[-\[a-z])", r"\1", text, flags=re.M)
 
 
@@ -45,10 +45,8 @@ def uncommented(text: str) -> str:
     ("text", "url", "host"),
     [(PLAIN, "http://10.1.2.3:8088/team", "10.1.2.3"), (TLS, "https://pypi.lab.example", None)],
 )
-def test_client_files_are_what_clients_read(
-    tmp_path: Path, text: str, url: str, host: str | None
-) -> None:
-    """One index, the first; the host is trusted over plain HTTP only."""
+def test_client_files_are_valid(tmp_path: Path, text: str, url: str, host: str | None) -> None:
+    """Client files have the URL of the first index and trust the host only for plain HTTP."""
     files = rendered(tmp_path, text)
     pip = configparser.RawConfigParser()
     pip.read_string(files["pyindex/client/pip.conf"])
@@ -64,8 +62,8 @@ def test_client_files_are_what_clients_read(
     assert conda == {"dependencies": ["pip", {"pip": options}]}
 
 
-def test_client_files_tell_of_other_indexes_and_the_ca(tmp_path: Path) -> None:
-    """In comments, which are settings that clients read once the # is gone."""
+def test_client_files_show_other_indexes_in_comments(tmp_path: Path) -> None:
+    """Client files have valid settings for the CA and other indexes in comments."""
     files = rendered(tmp_path, TLS)
     clients = {Path(path).name: text for path, text in files.items() if "/client/" in path}
     given = spec.load(tmp_path / "pyindex.yml")
@@ -90,14 +88,18 @@ LOGROTATE = shutil.which("logrotate", path=f"{os.environ.get('PATH', '')}:/usr/s
 
 
 @pytest.mark.skipif(LOGROTATE is None, reason="logrotate is not installed here")
-def test_logs_are_turned_over(tmp_path: Path) -> None:
-    """nginx's two, not supervisor's; nginx is told, and the day before is kept to be read."""
-    heard = tmp_path / "heard"
+def test_logrotate_rotates_logs_of_nginx(tmp_path: Path) -> None:
+    """logrotate rotates the two logs of nginx, not those of supervisor, and signals nginx."""
+    signals = tmp_path / "signals"
     waiting = subprocess.Popen(
-        ["sh", "-c", f"trap 'echo x >>{heard}' USR1; echo >{heard}; while :; do sleep 0.05; done"]
+        [
+            "sh",
+            "-c",
+            f"trap 'echo x >>{signals}' USR1; echo >{signals}; while :; do sleep 0.05; done",
+        ]
     )
     try:
-        eventually(heard.exists)
+        eventually(signals.exists)
         (tmp_path / "nginx.pid").write_text(f"{waiting.pid}\n")
         text = rendered(tmp_path, TLS)["logrotate.d/pyindex"]
         text = text.replace(render.LOGS, str(tmp_path / "logs"))
@@ -112,12 +114,12 @@ def test_logs_are_turned_over(tmp_path: Path) -> None:
             command = [str(LOGROTATE), "--force", "--state", str(tmp_path / "state"), str(settings)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=60)
             assert (done.returncode, done.stderr) == (0, "")
-            eventually(lambda: heard.read_text().count("x") == times)  # noqa: B023
+            eventually(lambda: signals.read_text().count("x") == times)  # noqa: B023
     finally:
         waiting.send_signal(signal.SIGKILL)
         waiting.wait()
-    found = {path.name for path in (tmp_path / "logs").iterdir()}
-    assert found == {*names, *(f"{name}{n}" for name in names[:2] for n in (".1", ".2.gz"))}
+    logs = {path.name for path in (tmp_path / "logs").iterdir()}
+    assert logs == {*names, *(f"{name}{n}" for name in names[:2] for n in (".1", ".2.gz"))}
     assert gzip.decompress((tmp_path / "logs/access.log.2.gz").read_bytes()) == b"access.log"
 
 
@@ -125,8 +127,8 @@ def test_logs_are_turned_over(tmp_path: Path) -> None:
     ("text", "ports"),
     [(PLAIN, ["8088"]), (TLS, ["443", "80"]), ("url: http://pypi", ["80"])],
 )
-def test_the_firewall_lets_clients_in(tmp_path: Path, text: str, ports: list[str]) -> None:
-    """At the port of the url, and where plain HTTP leads there."""
+def test_firewalld_service_has_ports(tmp_path: Path, text: str, ports: list[str]) -> None:
+    """The firewalld service opens the port of the url and, with HTTPS, port 80."""
     service = ElementTree.fromstring(
         rendered(tmp_path, text, "centos-7")["firewalld/services/pyindex.xml"]
     )
@@ -145,16 +147,16 @@ SELINUX = [
 
 
 @pytest.mark.parametrize(("text", "booleans", "ports"), SELINUX)
-def test_selinux_knows_what_nginx_does(
+def test_selinux_labels_paths_of_nginx(
     tmp_path: Path, text: str, booleans: list[str], ports: list[list[object]]
 ) -> None:
-    """Patterns match the paths that are meant, and not their neighbours."""
-    found = json.loads(rendered(tmp_path, text, "centos-7")["pyindex/selinux.json"])
-    assert (found["booleans"], found["ports"]) == (booleans, ports)
-    assert not any(" " in pattern for pattern, _ in found["contexts"])
+    """The SELinux settings label the paths that nginx uses and no others."""
+    policy = json.loads(rendered(tmp_path, text, "centos-7")["pyindex/selinux.json"])
+    assert (policy["booleans"], policy["ports"]) == (booleans, ports)
+    assert not any(" " in pattern for pattern, _ in policy["contexts"])
 
     def label(path: str) -> str | None:
-        labels = [kind for pattern, kind in found["contexts"] if re.fullmatch(pattern, path)]
+        labels = [kind for pattern, kind in policy["contexts"] if re.fullmatch(pattern, path)]
         return labels[-1] if labels else None
 
     for path, kind in (
@@ -174,8 +176,8 @@ def test_selinux_knows_what_nginx_does(
 
 
 @pytest.mark.parametrize("path", ["/plain", "/a b", "/a.b+c(d)[e]{f}|^$?*", "/back\\slash", "/ü"])
-def test_a_path_is_a_pattern_of_itself(path: str) -> None:
-    """And of nothing else."""
+def test_selinux_pattern_matches_only_its_path(path: str) -> None:
+    """The SELinux pattern of a path matches that path and no other."""
     assert re.fullmatch(escapes.selinux(path), path)
     assert not re.fullmatch(escapes.selinux(path), f"{path}x")
     assert " " not in escapes.selinux(path)

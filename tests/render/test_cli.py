@@ -1,4 +1,4 @@
-"""``pyindex render``, as an operator uses it."""
+"""Command `pyindex render`."""
 
 import json
 import os
@@ -18,38 +18,36 @@ from .specs import SPECS, load
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with the spec of a small host as its pyindex.yml, to work in."""
+    """Working directory with the spec of a small host as its pyindex.yml."""
     load("debian-12", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_files_are_written_below_a_directory(here: Path) -> None:
-    """Each lies at its path on the host, with its mode; nothing else does."""
+def test_render_writes_files_below_directory(here: Path) -> None:
+    """`pyindex render --out` writes each file at its path on the host with its mode."""
     assert main(["render", "--out", "out"]) == 0
     expected = {file.path: file.mode for file in files(spec.load(Path("pyindex.yml")))}
-    found = {f"/{path.relative_to('out')}": path for path in Path("out").rglob("*")}
-    written = {path: place for path, place in found.items() if place.is_file()}
-    assert {path: place.stat().st_mode & 0o777 for path, place in written.items()} == expected
+    entries = {f"/{path.relative_to('out')}": path for path in Path("out").rglob("*")}
+    written = {path: target for path, target in entries.items() if target.is_file()}
+    assert {path: target.stat().st_mode & 0o777 for path, target in written.items()} == expected
 
 
-def test_a_difference_is_shown_and_ends_with_1(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What would change is printed as a unified diff; 0 and silence when nothing would."""
+def test_render_diff_shows_changes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`pyindex render --diff` prints a unified diff and exits with 1 if a file differs."""
     main(["render", "--out", "root"])
     assert main(["render", "--diff", "--root", "root"]) == 0
     assert capsys.readouterr().out == ""
     (here / "root/etc/pyindex/environment").write_text("edited by hand\n")
     (here / "root/etc/tmpfiles.d/pyindex.conf").unlink()
     assert main(["render", "--diff", "--root", "root"]) == 1
-    said = capsys.readouterr().out
-    assert "-edited by hand\n" in said
-    assert "--- /dev/null\n+++ /etc/tmpfiles.d/pyindex.conf\n" in said
+    output = capsys.readouterr().out
+    assert "-edited by hand\n" in output
+    assert "--- /dev/null\n+++ /etc/tmpfiles.d/pyindex.conf\n" in output
 
 
-def test_the_list_for_programs_is_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Path, part, mode, owner, group and digest of each file."""
+def test_render_json_lists_files(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`pyindex render --json` lists path, part, mode, owner and group of each file."""
     assert main(["render", "--json"]) == 0
     listed = {file["path"]: file for file in json.loads(capsys.readouterr().out)}
     own = listed["/etc/pyindex/pyindex.yml"]
@@ -60,17 +58,17 @@ def test_the_list_for_programs_is_json(here: Path, capsys: pytest.CaptureFixture
 SITE = "/etc/nginx/conf.d/pyindex.conf"
 
 
-@pytest.mark.parametrize("wanted", [["nginx"], ["base", "service"], [SITE], ["base", SITE]])
-def test_only_some_files_are_rendered(
-    here: Path, wanted: list[str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("selected", [["nginx"], ["base", "service"], [SITE], ["base", SITE]])
+def test_render_only_selects_files(
+    here: Path, selected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Those of a part, or one by its path, whether written, compared or checked."""
+    """`pyindex render --only` selects files by part or path to write, compare or check."""
     expected = {
         file.path
         for file in files(spec.load(Path("pyindex.yml")))
-        if file.part in wanted or file.path in wanted
+        if file.part in selected or file.path in selected
     }
-    only = [f"--only={word}" for word in wanted]
+    only = [f"--only={word}" for word in selected]
     assert main(["render", *only, "--out", "out", "--json"]) == 0
     assert {file["path"] for file in json.loads(capsys.readouterr().out)} == expected
     assert {f"/{path.relative_to('out')}" for path in Path("out").rglob("*.*f")} <= expected
@@ -82,16 +80,14 @@ def test_only_some_files_are_rendered(
     assert {path for line in checked for path in line.split()} <= expected
 
 
-def test_a_part_that_there_is_not_is_an_error(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It names those that there are."""
+def test_render_rejects_unknown_part(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`pyindex render --only` rejects an unknown part and names the known ones."""
     assert main(["render", "--only", "ngnix"]) == 1
     sentence = "unknown part 'ngnix': expected base, nginx, service, or the path of one file"
     assert capsys.readouterr() == ("", f"pyindex: {sentence} on the host\n")
 
 
-# (keys of a host's spec to replace; the sentence)
+# (changed keys of a host's spec, message)
 INCOMPLETE: list[tuple[dict[str, object], str]] = [
     ({"url": None}, "url: missing; a host needs the address that clients type"),
     (
@@ -123,39 +119,39 @@ def change_spec(changes: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(("changes", "sentence"), [NO_HOST, *INCOMPLETE])
-def test_what_a_host_needs_is_said(
+def test_render_rejects_incomplete_spec(
     here: Path, changes: dict[str, object], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A spec that is good enough for an index, but not for a host, is refused with a sentence."""
+    """`pyindex render` rejects a spec without the keys that a host needs."""
     change_spec(changes)
     assert main(["render"]) == 1
     assert capsys.readouterr() == ("", f"pyindex: pyindex.yml: {sentence}\n")
 
 
 @pytest.mark.parametrize(("changes", "sentence"), INCOMPLETE)
-def test_the_check_of_a_spec_asks_the_same_for_a_host(
+def test_spec_check_reports_same_problems_as_render(
     here: Path, changes: dict[str, object], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What `pyindex render` would refuse is told by `pyindex spec check` in the same words."""
+    """`pyindex spec check` reports the problems of a host's spec as `pyindex render` does."""
     change_spec(changes)
     assert main(["spec", "check"]) == 1
     assert capsys.readouterr() == ("", f"pyindex.yml: {sentence}\n")
 
 
-def test_a_template_of_the_operator_s_is_taken_first(here: Path) -> None:
-    """A directory in the spec holds templates of the same names; the others are ours."""
+def test_template_of_operator_overrides_default(here: Path) -> None:
+    """A template in ``host.templates`` overrides the default of the same name."""
     own = here / "templates" / "host"
     own.mkdir(parents=True)
     (own / "environment.j2").write_text("# {{ head }}\nPYINDEX_SPEC=/elsewhere\n")
     with (here / "pyindex.yml").open("a") as file:
         file.write("  templates: templates\n")
-    found = {file.path: file.content for file in files(spec.load(here / "pyindex.yml"))}
-    assert found["/etc/pyindex/environment"].endswith("PYINDEX_SPEC=/elsewhere\n")
-    assert "templates" not in found["/etc/pyindex/pyindex.yml"]
+    contents = {file.path: file.content for file in files(spec.load(here / "pyindex.yml"))}
+    assert contents["/etc/pyindex/environment"].endswith("PYINDEX_SPEC=/elsewhere\n")
+    assert "templates" not in contents["/etc/pyindex/pyindex.yml"]
 
 
-def own_template(here: Path, text: str) -> Path:
-    """The operator's own template of one file, and a spec that names its directory."""
+def operator_template(here: Path, text: str) -> Path:
+    """Write the operator's template of one file and name its directory in the spec."""
     template = here / "templates" / "host" / "environment.j2"
     template.parent.mkdir(parents=True)
     template.write_text(text)
@@ -164,7 +160,7 @@ def own_template(here: Path, text: str) -> Path:
     return template
 
 
-# (which path, what is done to it, what is said)
+# (path, change, message)
 UNTRUSTED: list[tuple[str, Callable[[Path], object], str]] = [
     (".", lambda path: path.chmod(0o1777), "is writable by others"),
     ("..", lambda path: path.chmod(0o777), "is writable by others"),
@@ -181,30 +177,30 @@ UNTRUSTED: list[tuple[str, Callable[[Path], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "change", "words"), UNTRUSTED)
-def test_templates_that_others_may_write_are_not_run(
+@pytest.mark.parametrize(("name", "change", "message"), UNTRUSTED)
+def test_render_rejects_untrusted_templates(
     here: Path,
     name: str,
     change: Callable[[Path], object],
-    words: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Whoever renders, often root, runs nobody else's template; the sentence names the path."""
-    own_template(here, "PYINDEX_SPEC=/elsewhere\n")
-    place = here / "templates" / name
+    """`pyindex render` rejects templates that another user may write and names the path."""
+    operator_template(here, "PYINDEX_SPEC=/elsewhere\n")
+    path = here / "templates" / name
     try:
-        change(place)
+        change(path)
     except PermissionError:
-        pytest.skip("only root gives files away")
+        pytest.skip("needs root to change owners")
     for command in (["render"], ["spec", "check"]):
         assert main(command) == 1
         out, err = capsys.readouterr()
         assert out == ""
-        assert f"host.templates: {os.path.normpath(place)}: {words}" in err
+        assert f"host.templates: {os.path.normpath(path)}: {message}" in err
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("{{ spec.__class__.__mro__ }}", "access to attribute '__class__'"),
         ("{{ system.__init__.__globals__ }}", "access to attribute '__init__'"),
@@ -212,18 +208,18 @@ def test_templates_that_others_may_write_are_not_run(
         ("{% if %}", "Expected an expression"),
     ],
 )
-def test_a_template_does_nothing_but_make_text(
-    here: Path, text: str, words: str, capsys: pytest.CaptureFixture[str]
+def test_template_error_is_reported(
+    here: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What else it tries, and what it gets wrong, is an error that names it."""
-    own_template(here, text)
+    """`pyindex render` reports access to internals and errors in a template with its name."""
+    operator_template(here, text)
     assert main(["render"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("pyindex: pyindex.yml: host.templates: host/environment.j2: ")
-    assert words in said
+    output = capsys.readouterr().err
+    assert output.startswith("pyindex: pyindex.yml: host.templates: host/environment.j2: ")
+    assert message in output
 
 
-# (what the spec says of nginx and the server; where nginx listens without IPv6, or the sentence)
+# (nginx section, server section, addresses of nginx without IPv6 or the message)
 ADDRESSES: list[tuple[dict[str, object], dict[str, object], list[str] | str]] = [
     ({}, {}, ["0.0.0.0:80"]),
     ({"listen": ["127.0.0.1"]}, {}, ["127.0.0.1:80"]),
@@ -237,31 +233,31 @@ ADDRESSES: list[tuple[dict[str, object], dict[str, object], list[str] | str]] = 
 ]
 
 
-@pytest.mark.parametrize(("nginx", "server", "wanted"), ADDRESSES)
-def test_a_host_without_ipv6(
+@pytest.mark.parametrize(("nginx", "server", "expected"), ADDRESSES)
+def test_render_for_host_without_ipv6(
     here: Path,
     nginx: dict[str, object],
     server: dict[str, object],
-    wanted: list[str] | str,
+    expected: list[str] | str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The default leaves it out, in the placed spec too; what was asked for is an error."""
+    """`pyindex render --no-ipv6` omits default IPv6 addresses and rejects explicit ones."""
     change_spec({"nginx": nginx, "server": server})
     code = main(["render", "--no-ipv6", "--out", "out"])
-    if isinstance(wanted, str):
-        assert (code, capsys.readouterr().err) == (1, f"pyindex: pyindex.yml: {wanted}\n")
+    if isinstance(expected, str):
+        assert (code, capsys.readouterr().err) == (1, f"pyindex: pyindex.yml: {expected}\n")
         return
     site = (here / "out/etc/nginx/conf.d/pyindex.conf").read_text()
-    assert re.findall(r"^    listen (\S+);", site, re.M) == wanted
-    # There, it is the whole truth: nothing differs from what is placed.
+    assert re.findall(r"^    listen (\S+);", site, re.M) == expected
+    # The placed spec renders to the same files without the option.
     assert main(["render", "-c", "out/etc/pyindex/pyindex.yml", "--diff", "--root", "out"]) == 0
 
 
 @pytest.mark.parametrize("key", ["state", "nginx.tls.key"])
-def test_a_path_that_ansible_would_read_as_something_else(
+def test_render_rejects_path_with_jinja_braces(
     here: Path, key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is refused."""
+    """`pyindex render` rejects a path with ``{{``, which ansible would expand."""
     path = "/x/{{ y }}"
     tls = {"tls": {"certificate": "/c", "key": path}}
     change_spec({"url": "https://x", "nginx": tls} if key != "state" else {"state": path})
@@ -270,20 +266,20 @@ def test_a_path_that_ansible_would_read_as_something_else(
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_every_file_is_read_by_its_program(
+def test_render_check_accepts_all_files(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """nginx, systemd, supervisor, logrotate and the parsers have nothing to say against them."""
+    """`pyindex render --check` finds no problem in the files of any host."""
     load(name, tmp_path)
     assert main(["render", "-c", str(tmp_path / "pyindex.yml"), "--check"]) == 0
-    said = capsys.readouterr().out
-    assert "/etc/nginx/conf.d/pyindex.conf: nginx: ok" in said
+    output = capsys.readouterr().out
+    assert "/etc/nginx/conf.d/pyindex.conf: nginx: ok" in output
 
 
-def test_a_program_s_complaint_is_told_in_its_words(
+def test_render_check_prints_message_of_program(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A template that makes a broken site ends the check with 1 and what nginx says."""
+    """`pyindex render --check` prints nginx's message on a broken template and exits with 1."""
     own = here / "templates" / "nginx"
     own.mkdir(parents=True)
     (own / "pyindex.conf.j2").write_text("# {{ head }}\nserver { listn 80; }\n")
@@ -293,8 +289,10 @@ def test_a_program_s_complaint_is_told_in_its_words(
     assert 'unknown directive "listn"' in capsys.readouterr().out
 
 
-def test_what_an_old_systemd_lacks_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """For CentOS 7 a unit is held against what systemd 219 knows, whatever is installed here."""
+def test_render_check_reports_directive_unknown_to_systemd_219(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`pyindex render --check` reports directives unknown to systemd 219 for CentOS 7."""
     load("centos-7", here)
     own = here / "templates" / "systemd"
     own.mkdir(parents=True)
@@ -307,8 +305,8 @@ def test_what_an_old_systemd_lacks_is_told(here: Path, capsys: pytest.CaptureFix
     assert "Socket.FlushPending is unknown to systemd 219" in capsys.readouterr().out
 
 
-def test_the_environment_decides_nothing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same spec gives the same bytes in another locale, time zone and directory."""
+def test_rendering_ignores_environment(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The renderer gives the same files in another locale, time zone and directory."""
     before = files(spec.load(here / "pyindex.yml"))
     for name, value in {"LC_ALL": "C", "TZ": "Asia/Tokyo", "HOME": "/nowhere"}.items():
         monkeypatch.setenv(name, value)

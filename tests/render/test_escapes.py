@@ -1,4 +1,4 @@
-"""What each syntax takes, and what it cannot carry."""
+"""Escaping of values for systemd, supervisor and nginx."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ SYSTEMD = [
     ("", '""'),
 ]
 PATHS = [
-    # Path, for systemd 252, for 219: that takes what is between quotes as it stands.
+    # Path, text for systemd 252, text for 219, which does not process quoted text.
     ("/srv/my packages", '"/srv/my packages"', '"/srv/my packages"'),
     ("/srv/100%i", '"/srv/100%%i"', '"/srv/100%i"'),
     ("/srv/$HOME", '"/srv/$HOME"', '"/srv/$HOME"'),
@@ -66,14 +66,14 @@ CONTROLS = ["a\nb", "a\rb", "a\tb", "a\0b", "\x7f"]
 
 
 @pytest.mark.parametrize(("value", "word"), SYSTEMD)
-def test_a_word_of_a_systemd_command_line(value: str, word: str) -> None:
-    """Quoted, and with nothing for systemd to expand."""
+def test_systemd_quotes_word(value: str, word: str) -> None:
+    """A word of a systemd command line is quoted and contains nothing that systemd expands."""
     assert escapes.systemd(value) == word
 
 
 @pytest.mark.parametrize(("value", "modern", "old"), PATHS)
-def test_a_path_in_a_list_of_systemd(value: str, modern: str, old: str | None) -> None:
-    """systemd 219 has no escapes and no specifiers there; what it cannot be told is refused."""
+def test_systemd_quotes_path_in_list(value: str, modern: str, old: str | None) -> None:
+    """A path in a list is quoted for each systemd; 219 rejects paths that need escapes."""
     assert escapes.systemd_path(value, 252) == modern
     if old is None:
         with pytest.raises(SpecError, match="cannot be written in a unit of systemd 219"):
@@ -83,47 +83,47 @@ def test_a_path_in_a_list_of_systemd(value: str, modern: str, old: str | None) -
 
 
 @pytest.mark.parametrize(("host", "listen"), LISTEN)
-def test_an_address_for_systemd_to_listen_on(host: str, listen: str) -> None:
-    """Addresses of both kinds, those of IPv6 in brackets."""
+def test_systemd_listen_accepts_address(host: str, listen: str) -> None:
+    """A listening address for systemd has IPv6 addresses in brackets."""
     assert escapes.systemd_listen(host, 8080) == listen
 
 
-def test_systemd_listens_on_no_name() -> None:
-    """It asks nobody for the address of a name."""
+def test_systemd_listen_rejects_name() -> None:
+    """A listening address for systemd must not be a host name."""
     with pytest.raises(SpecError) as caught:
         escapes.systemd_listen("pypi.lab", 8080)
-    wanted = "server.host: expected an address for systemd to listen on, got 'pypi.lab'"
-    assert str(caught.value) == wanted
+    expected = "server.host: expected an address for systemd to listen on, got 'pypi.lab'"
+    assert str(caught.value) == expected
 
 
 @pytest.mark.parametrize(("value", "word"), SUPERVISOR)
-def test_a_word_of_supervisor(value: str, word: str) -> None:
-    """Quoted, and with nothing for supervisor to expand."""
+def test_supervisor_quotes_word(value: str, word: str) -> None:
+    """A word for supervisor is quoted and contains nothing that supervisor expands."""
     assert escapes.supervisor(value) == word
 
 
 @pytest.mark.parametrize("value", NOT_SUPERVISOR)
-def test_what_supervisor_cannot_carry(value: str) -> None:
-    """Quotes and backslashes, and what it takes for a comment even between quotes."""
+def test_supervisor_rejects_unsupported_characters(value: str) -> None:
+    """A word for supervisor must not contain quotes, backslashes or the start of a comment."""
     with pytest.raises(SpecError, match="cannot be written in supervisor's configuration"):
         escapes.supervisor(value)
 
 
 @pytest.mark.parametrize(("value", "word"), NGINX)
-def test_a_word_of_nginx(value: object, word: str) -> None:
-    """Whatever it holds, a value neither ends early nor becomes something else."""
+def test_nginx_quotes_word(value: object, word: str) -> None:
+    """A word for nginx is quoted so that it keeps its value."""
     assert escapes.nginx(value) == word
 
 
 @pytest.mark.parametrize("value", NOT_NGINX)
-def test_what_nginx_cannot_be_told(value: str) -> None:
-    """nginx has no way to write these."""
+def test_nginx_rejects_unsupported_characters(value: str) -> None:
+    """A word for nginx must not contain variables or control characters."""
     with pytest.raises(SpecError, match="cannot be written in nginx's configuration"):
         escapes.nginx(value)
 
 
-def test_words_are_what_nginx_reads(tmp_path: Path) -> None:
-    """nginx reads each word back as the value."""
+def test_nginx_reads_quoted_words(tmp_path: Path) -> None:
+    """nginx reads each quoted word back as its value."""
     values = [str(value) for value, _ in NGINX if value]
     body = "".join(f"add_header X-{n} {escapes.nginx(v)};" for n, v in enumerate(values))
     port = free_port()
@@ -135,15 +135,15 @@ def test_words_are_what_nginx_reads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", URL_PATHS)
-def test_the_path_of_a_url_is_a_pattern_of_itself(path: str) -> None:
-    """And of no other path."""
+def test_nginx_pattern_matches_only_its_path(path: str) -> None:
+    """The nginx pattern of a URL path matches that path and no other."""
     assert re.fullmatch(escapes.nginx_pattern(path), path)
     assert not re.fullmatch(escapes.nginx_pattern(path), path.replace(".", "x") + "/")
 
 
 @pytest.mark.parametrize("value", CONTROLS)
-def test_no_syntax_carries_control_characters(value: str) -> None:
-    """A value cannot begin a line of its own."""
+def test_control_characters_are_rejected(value: str) -> None:
+    """No syntax accepts control characters, which could begin another line."""
     for escape in (escapes.systemd, escapes.supervisor, escapes.nginx):
         with pytest.raises(SpecError, match="cannot be written in"):
             escape(value)

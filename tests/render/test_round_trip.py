@@ -1,4 +1,4 @@
-"""A value means the same wherever it is written down: the placed spec is the spec."""
+"""The placed spec: equal to the original for any values."""
 
 import tempfile
 from pathlib import Path
@@ -14,7 +14,7 @@ from appliance.spec import Spec
 from appliance.spec.document import escaped
 from appliance.spec.forms import absolute
 
-# What some syntax has a meaning for, in the middle of anything else.
+# Text with a meaning in some syntax.
 _WORDS: tuple[str, ...] = (
     "$",
     "${",
@@ -40,7 +40,7 @@ _path = st.lists(_name.map("".join), min_size=1, max_size=3).map(lambda names: "
 
 @st.composite
 def _specs(draw: st.DrawFn) -> dict[str, Any]:
-    """The data of a spec with a value for every key, its paths anything that a path can be."""
+    """Data of a spec with a value for every key and arbitrary paths."""
     paths = {key: f"/{key}/{draw(_path)}/x" for key in "abcdefgh"}
     return {
         "name": draw(st.from_regex(r"[a-z0-9][a-z0-9-]{0,62}", fullmatch=True)),
@@ -74,15 +74,15 @@ _account = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,127}", fullmatch=True)
 
 
 def _loaded(text: str) -> Spec:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pyindex.yml"
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "pyindex.yml"
         path.write_text(text, encoding="utf-8")
         return spec.load(path)
 
 
 @given(_specs())
-def test_what_is_written_down_is_read_back(data: dict[str, Any]) -> None:
-    """Whatever an operator says, through YAML, the spec, the placed spec, and the spec again."""
+def test_placed_spec_equals_spec(data: dict[str, Any]) -> None:
+    """The placed spec loads as the same spec with the same digest."""
     given = _loaded(yaml.safe_dump(escaped(data), allow_unicode=True))
     assert str(given.accounts.htpasswd) == str(absolute(data["accounts"]["htpasswd"], Path()))
     assert given.nginx.max_upload == data["nginx"]["max_upload"]
@@ -94,8 +94,8 @@ def test_what_is_written_down_is_read_back(data: dict[str, Any]) -> None:
 
 
 @given(_specs())
-def test_what_is_placed_is_a_spec_or_an_error(data: dict[str, Any]) -> None:
-    """The files of a host carry each value, or a sentence says which one they cannot."""
+def test_rendering_keeps_values_or_fails(data: dict[str, Any]) -> None:
+    """The renderer writes each value to the placed spec or reports the one that it cannot write."""
     given = _loaded(yaml.safe_dump(escaped(data), allow_unicode=True))
     try:
         files = {file.path: file.content for file in render.files(given)}
@@ -105,8 +105,8 @@ def test_what_is_placed_is_a_spec_or_an_error(data: dict[str, Any]) -> None:
         assert _loaded(files["/etc/pyindex/pyindex.yml"]) == given
 
 
-def test_a_variable_that_is_none(tmp_path: Path) -> None:
-    """`$${SECRET}` is the text `${SECRET}` here and on the host, whatever its environment has."""
+def test_escaped_variable_is_plain_text(tmp_path: Path) -> None:
+    """`$${SECRET}` is the text `${SECRET}` in the spec and in the placed spec."""
     written = "state: /s\nindexes: {main: {packages: /p}}\naccounts: {htpasswd: '/x/$${SECRET}'}\n"
     given = _loaded(written)
     assert given.accounts.htpasswd == Path("/x/${SECRET}")

@@ -1,4 +1,4 @@
-"""The nginx site as text: any spec's is one that nginx takes."""
+"""The nginx site as text: valid configuration for any spec."""
 
 import os
 import subprocess
@@ -50,7 +50,7 @@ SITES: list[tuple[bool, dict[str, object]]] = [
 @pytest.mark.parametrize("version", ["installed", "1.18"])
 @pytest.mark.parametrize("system", [None, "debian-12", "centos-7"])
 @pytest.mark.parametrize(("tls", "more"), SITES)
-def test_nginx_takes_any_site(
+def test_nginx_accepts_site(
     tmp_path: Path,
     pair_of_keys: dict[str, str],
     tls: bool,
@@ -58,7 +58,7 @@ def test_nginx_takes_any_site(
     system: str | None,
     version: str,
 ) -> None:
-    """Without a warning, beside another site of ours."""
+    """nginx accepts the rendered site without warnings, together with another one."""
     state = tmp_path / 'a "b" {c}; \\d #e'
     given = load(tmp_path, {**more, "state": str(state)}, pair_of_keys if tls else None, system)
     other = Spec(name="other", url="http://other", state=tmp_path / "s", indexes=given.indexes)
@@ -69,8 +69,8 @@ def test_nginx_takes_any_site(
     assert versions.judge(version, command) == (0, "")
 
 
-# A process that may have no sockets of IPv6, as under a kernel without: the system call 41, socket,
-# of the family 10 answers EAFNOSUPPORT, 97.
+# Start a process that cannot open IPv6 sockets, as on a kernel without IPv6: the system call socket
+# (41) of the family AF_INET6 (10) fails with EAFNOSUPPORT (97).
 WITHOUT_IPV6 = """\
 import ctypes, os, struct, sys
 load, equal, answer = 32, 21, 6
@@ -84,23 +84,26 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="knows the system calls of x86_64")
-def test_nginx_starts_on_a_host_without_ipv6(tmp_path: Path) -> None:
-    """With the site as it is rendered for one; that for other hosts is what it would refuse."""
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="needs the system calls of x86_64")
+def test_nginx_starts_without_ipv6(tmp_path: Path) -> None:
+    """nginx on a host without IPv6 accepts the site made for it and rejects the default."""
     (tmp_path / "logs").mkdir()
     port = free_port()
     given = load(tmp_path, {"url": f"http://pypi:{port}"}, None, "debian-12")
-    for made, words in ((given, "Address family not supported"), (render.without_ipv6(given), "")):
+    for made, message in (
+        (given, "Address family not supported"),
+        (render.without_ipv6(given), ""),
+    ):
         site = render.nginx(made).replace(render.LOGS, str(tmp_path / "logs"))
-        command = configuration(tmp_path / f"nginx-{words[:1]}", site)
+        command = configuration(tmp_path / f"nginx-{message[:1]}", site)
         done = subprocess.run(
             [sys.executable, "-c", WITHOUT_IPV6, *command, "-t", "-q"],
             capture_output=True,
             text=True,
             timeout=60,
         )
-        assert words in done.stderr
-        assert (done.returncode == 0) is (words == "")
+        assert message in done.stderr
+        assert (done.returncode == 0) is (message == "")
 
 
 ADDRESSES = [
@@ -113,8 +116,8 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize("text", ADDRESSES)
-def test_nginx_takes_what_is_rendered(tmp_path: Path, text: str) -> None:
-    """Any name, url and path that a spec may have is good configuration, twice in one nginx."""
+def test_nginx_accepts_site_twice(tmp_path: Path, text: str) -> None:
+    """nginx accepts any name, url and path of a spec, together with another site."""
     state = tmp_path / 'a "b" {c}; \\d #e'
     path = tmp_path / "pyindex.yml"
     lines = "" if text == "{}" else f"{text}\n"
@@ -129,8 +132,8 @@ def test_nginx_takes_what_is_rendered(tmp_path: Path, text: str) -> None:
 
 
 @needs_openssl
-def test_nginx_speaks_https(tmp_path: Path) -> None:
-    """Certificate and key of the spec are used at the port of its url, 443 by default."""
+def test_nginx_accepts_tls_site(tmp_path: Path) -> None:
+    """nginx accepts a site with the spec's certificate and listens on port 443 by default."""
     certificate(tmp_path, "DNS:pypi.lab.example")
     path = tmp_path / "pyindex.yml"
     path.write_text(
@@ -144,7 +147,7 @@ def test_nginx_speaks_https(tmp_path: Path) -> None:
 
 
 def levels(site: str) -> Iterator[list[str]]:
-    """The directives of each block of a site, without those of the blocks within."""
+    """Yield the directives of each block of a site, without those of inner blocks."""
     around: list[list[str]] = [[]]
     for line in (line.strip() for line in site.splitlines()):
         if line.endswith("{"):
@@ -156,31 +159,30 @@ def levels(site: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("name", specs.SPECS)
-def test_each_level_with_a_header_has_the_security_headers(tmp_path: Path, name: str) -> None:
-    """Those that the application sends, and HSTS with HTTPS: an add_header hides all of outer
-    levels."""
+def test_blocks_with_headers_have_security_headers(tmp_path: Path, name: str) -> None:
+    """Each block with an add_header, which hides outer ones, repeats the security headers."""
     given = specs.load(name, tmp_path)
-    wanted = {f'add_header {header} "{value}" always;' for header, value in headers.SECURITY}
+    expected = {f'add_header {header} "{value}" always;' for header, value in headers.SECURITY}
     hsts = {'add_header Strict-Transport-Security "max-age=31536000" always;'}
-    found = 0
+    blocks = 0
     for level in levels(render.nginx(given)):
         if not any(line.startswith("add_header ") for line in level):
             continue
         encrypted = given.nginx.tls and not any(line.startswith("return 301 ") for line in level)
-        assert set(level) & (wanted | hsts) == wanted | (hsts if encrypted else set())
-        found += 1
-    assert found >= 7  # the server, pages and files at two paths each, client files, @too_often
+        assert set(level) & (expected | hsts) == expected | (hsts if encrypted else set())
+        blocks += 1
+    assert blocks >= 7  # the server, pages and files at two paths each, client files, @too_often
 
 
-def test_each_name_that_templates_use_has_one_source() -> None:
-    """No value hides another of the same name."""
+def test_template_values_have_unique_names() -> None:
+    """No two sources of template values have a name in common."""
     values = (LayoutValues, ClientValues, SiteValues, HostValues)
     names = [field.name for value in values for field in fields(value)]
     assert len(names) == len(set(names))
 
 
-def test_a_room_of_the_site_can_be_the_operator_s(tmp_path: Path) -> None:
-    """A template that another includes is found in ``host.templates``, too."""
+def test_included_template_can_be_overridden(tmp_path: Path) -> None:
+    """A template that another includes can be overridden in ``host.templates``."""
     own = tmp_path / "templates" / "nginx"
     own.mkdir(parents=True)
     (own / "_tls.j2").write_text("    # {{ id }} is public\n")
@@ -191,7 +193,7 @@ def test_a_room_of_the_site_can_be_the_operator_s(tmp_path: Path) -> None:
     assert "ssl_protocols" not in site
 
 
-def test_a_name_that_is_missing_is_an_error() -> None:
-    """A template that asks for what is not there does not render."""
+def test_template_with_unknown_name_fails() -> None:
+    """A template with an unknown name does not render."""
     with pytest.raises(jinja2.UndefinedError):
         templates.environment().from_string("{{ nothing }}").render()

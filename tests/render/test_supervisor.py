@@ -1,4 +1,4 @@
-"""The programs under supervisor 4, and under 3.4.0 on Python 2.7: both read the same file."""
+"""Rendered programs under supervisor 4 and under 3.4.0 on Python 2.7."""
 
 import getpass
 import os
@@ -24,7 +24,7 @@ from tests.render import specs
 
 BIN = Path(sys.executable).parent
 SUPERVISORS = (
-    # pkg_resources, by which it is read, left setuptools with version 82.
+    # supervisor uses pkg_resources, which setuptools 82 removed.
     Client("supervisor-4", "3.11", ("supervisor>=4.2,<5", "setuptools<82")),
     Client("supervisor-3.4.0-py2.7", "2.7", ("supervisor==3.4.0",)),
 )
@@ -51,69 +51,75 @@ for program in options.process_group_configs[0].process_configs:
     print(program.environment['VALUE'])
 """
 HOSTILE = ("two words", "100%(here)s", "a;b#c", "a,b=c", "$HOME", "größe")
-old_and_new = pytest.mark.parametrize("client", SUPERVISORS, ids=lambda client: client.name)
+both_versions = pytest.mark.parametrize("client", SUPERVISORS, ids=lambda client: client.name)
 
 
-def rendered(made: spec.Spec, place: str) -> str:
-    (text,) = (file.content for file in render.files(made) if file.path.startswith(place))
+def rendered(made: spec.Spec, prefix: str) -> str:
+    (text,) = (file.content for file in render.files(made) if file.path.startswith(prefix))
     return text
 
 
 class Supervised:
-    """A supervisor with the rendered programs, whose places are all in one folder."""
+    """supervisord with the rendered programs, whose paths are all in one directory."""
 
-    def __init__(self, client: Client, folder: Path, bind: str) -> None:
-        self.folder, self._bin = folder, build(client) / "bin"
+    def __init__(self, client: Client, directory: Path, bind: str) -> None:
+        self.directory, self._bin = directory, build(client) / "bin"
         for name in ("packages", "logs", "run"):
-            (folder / name).mkdir()
+            (directory / name).mkdir()
         self._port = free_port()
-        self._socket = str(folder / "run/s") if bind == "socket" else None
+        self._socket = str(directory / "run/s") if bind == "socket" else None
         data = {
             "url": "http://pypi.lab.example",
-            "state": str(folder / "state"),
-            "indexes": {"main": {"packages": str(folder / "packages")}},
+            "state": str(directory / "state"),
+            "indexes": {"main": {"packages": str(directory / "packages")}},
             "server": {"manager": "supervisor", "bind": bind, "port": self._port},
             "host": {"system": "debian-12"},
         }
-        (folder / "pyindex.yml").write_text(yaml.safe_dump(data))
-        text = rendered(spec.load(folder / "pyindex.yml"), "/etc/supervisor")
-        for place, ours in (
-            (render.SOCKET, str(folder / "run/s")),
+        (directory / "pyindex.yml").write_text(yaml.safe_dump(data))
+        text = rendered(spec.load(directory / "pyindex.yml"), "/etc/supervisor")
+        for original, local in (
+            (render.SOCKET, str(directory / "run/s")),
             (f"{render.RELEASE}/bin", str(BIN)),
-            (render.LOGS, str(folder / "logs")),
-            (render.SETTINGS, str(folder)),
+            (render.LOGS, str(directory / "logs")),
+            (render.SETTINGS, str(directory)),
             (f"user={render.USER}", f"user={getpass.getuser()}"),
         ):
-            text = text.replace(place, ours)
-        (folder / "pyindex.conf").write_text(text)
-        (folder / "supervisord.conf").write_text(AROUND.format(folder))
+            text = text.replace(original, local)
+        (directory / "pyindex.conf").write_text(text)
+        (directory / "supervisord.conf").write_text(AROUND.format(directory))
 
     @contextmanager
     def running(self) -> Iterator[None]:
+        """Run supervisord during the context."""
         command = self._command("supervisord", "--nodaemon")
-        with (self.folder / "console").open("wb") as console:
-            process = subprocess.Popen(command, stdout=console, stderr=console, cwd=self.folder)
+        with (self.directory / "console").open("wb") as console:
+            process = subprocess.Popen(command, stdout=console, stderr=console, cwd=self.directory)
         try:
             yield
         finally:
             process.terminate()
             process.wait(120)
 
-    def control(self, *words: str) -> str:
-        """What supervisorctl says; 3.4 ends with 0 whatever happens."""
-        command = self._command("supervisorctl", *words)
+    def control(self, *arguments: str) -> str:
+        """Return the output of supervisorctl; the exit code of 3.4 is always 0."""
+        command = self._command("supervisorctl", *arguments)
         return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
 
-    def _command(self, program: str, *words: str) -> list[str]:
-        return [str(self._bin / program), "-c", str(self.folder / "supervisord.conf"), *words]
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        return [
+            str(self._bin / program),
+            "-c",
+            str(self.directory / "supervisord.conf"),
+            *arguments,
+        ]
 
     def pids(self) -> dict[str, int]:
-        """The programs that run."""
-        found = re.findall(r"^(\S+)\s+RUNNING\s+pid (\d+)", self.control("status"), re.MULTILINE)
-        return {name: int(pid) for name, pid in found}
+        """Return the process ids of the running programs by name."""
+        matches = re.findall(r"^(\S+)\s+RUNNING\s+pid (\d+)", self.control("status"), re.MULTILINE)
+        return {name: int(pid) for name, pid in matches}
 
     def status(self, path: str = "/health") -> int | None:
-        """The status of an answer, ``None`` if there is none."""
+        """Return the status of an answer, or ``None`` if there is none."""
         try:
             with self._connected() as connection:
                 connection.sendall(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
@@ -131,9 +137,9 @@ class Supervised:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("bind", ["socket", "port"])
-@old_and_new
-def test_supervisor_keeps_the_programs_running(client: Client, bind: str, tmp_path: Path) -> None:
-    """It starts them as one group, again when they are killed, and leaves nobody when it stops."""
+@both_versions
+def test_supervisor_restarts_programs(client: Client, bind: str, tmp_path: Path) -> None:
+    """supervisor starts the programs as a group, restarts killed ones, and stops all processes."""
     supervised = Supervised(client, tmp_path, bind)
     server, watch = "pyindex:pyindex-server", "pyindex:pyindex-watch"
     log = tmp_path / "logs/pyindex-server.log"
@@ -148,13 +154,13 @@ def test_supervisor_keeps_the_programs_running(client: Client, bind: str, tmp_pa
         make_wheel(tmp_path / "packages", "second", "1.0")
         eventually(lambda: supervised.status("/simple/second/") == 200)
 
-        def anew() -> bool:
-            """Whether both run, and the new server has got the address of the old."""
-            found = supervised.pids()
-            told = f"({found.get(server)})" in log.read_text()
-            return len(found) == 2 and told and not set(found.values()) & set(before.values())
+        def restarted() -> bool:
+            """Return whether both programs run and the new server listens on the address."""
+            pids = supervised.pids()
+            is_logged = f"({pids.get(server)})" in log.read_text()
+            return len(pids) == 2 and is_logged and not set(pids.values()) & set(before.values())
 
-        eventually(anew)
+        eventually(restarted)
         after = supervised.pids()
         assert after.keys() == before.keys() == {server, watch}
 
@@ -170,7 +176,7 @@ def test_supervisor_keeps_the_programs_running(client: Client, bind: str, tmp_pa
 
 
 def alive(group: int) -> bool:
-    """Whether some process of a group is left."""
+    """Return whether the process group has a process."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -179,9 +185,9 @@ def alive(group: int) -> bool:
 
 
 @pytest.mark.integration
-@old_and_new
-def test_supervisor_reads_what_was_escaped(client: Client, tmp_path: Path) -> None:
-    """In a command line and in the environment each value is one word, and the same."""
+@both_versions
+def test_supervisor_reads_escaped_values(client: Client, tmp_path: Path) -> None:
+    """supervisor reads each escaped value as one word, in a command line and in the environment."""
     programs = "".join(
         f"[program:p{number}]\ncommand=/bin/echo {escapes.supervisor(value)}\n"
         f'environment=VALUE={escapes.supervisor(value)},OTHER="1"\n'
@@ -204,15 +210,15 @@ def test_supervisor_reads_what_was_escaped(client: Client, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["debian-12-supervisor", "centos-7-supervisor"])
-def test_the_same_environment_however_it_is_started(name: str, tmp_path: Path) -> None:
-    """By systemd, supervisor or cron: none of them can read what another does."""
+def test_environment_is_same_for_all_managers(name: str, tmp_path: Path) -> None:
+    """Programs have the same environment under systemd, supervisor and cron."""
     made = specs.load(name, tmp_path)
-    wanted = dict(
+    expected = dict(
         re.findall(r"^(\w+)=(.*)$", rendered(made, "/etc/pyindex/environment"), re.MULTILINE)
     )
     conf = rendered(made, "/etc/supervisor")
     for line in re.findall(r"^environment=(.*)$", conf, re.MULTILINE):
-        assert dict(re.findall(r'(\w+)="([^"]*)"', line)) == wanted
+        assert dict(re.findall(r'(\w+)="([^"]*)"', line)) == expected
     cron = rendered(made, "/etc/cron.d/pyindex")
-    assert dict(re.findall(r"^(PY\w+)=(.*)$", cron, re.MULTILINE)) == wanted
-    assert "%" not in cron  # which would end the command
+    assert dict(re.findall(r"^(PY\w+)=(.*)$", cron, re.MULTILINE)) == expected
+    assert "%" not in cron  # which ends a command in a crontab

@@ -1,4 +1,4 @@
-"""Units for systemd 219 and 252: what systemd says of them, and the list of what 219 knows."""
+"""Units for systemd 219 and 252, and the list of directives that 219 supports."""
 
 import itertools
 import os
@@ -19,7 +19,7 @@ from appliance.spec import Spec
 
 BIN = Path(sys.executable).parent
 SERVICES = ("pyindex.service", "pyindex-watch.service", "pyindex-backup.service")
-# In tenths.
+# Highest exposure that `systemd-analyze security` may find, in tenths.
 EXPOSURE = 15
 MATRIX = list(
     itertools.product(
@@ -33,50 +33,50 @@ SYSTEMD = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs 
 
 
 def make(
-    folder: Path,
+    directory: Path,
     system: str = "debian-12",
     bind: str | None = None,
     upload: list[str] | None = None,
-    place: str = "/srv/pyindex",
+    base_directory: str = "/srv/pyindex",
     **server: object,
 ) -> Spec:
     data = {
         "url": "http://pypi.lab.example",
-        "state": f"{place}/state",
+        "state": f"{base_directory}/state",
         "indexes": {
-            "main": {"packages": f"{place}/packages", "upload": upload or []},
-            "other": {"packages": f"{place}/other"},
+            "main": {"packages": f"{base_directory}/packages", "upload": upload or []},
+            "other": {"packages": f"{base_directory}/other"},
         },
         "server": server | ({"bind": bind} if bind else {}),
-        "backup": {"directory": f"{place}/backup"},
+        "backup": {"directory": f"{base_directory}/backup"},
         "host": {"system": system},
     }
-    path = folder / "pyindex.yml"
+    path = directory / "pyindex.yml"
     path.write_text(yaml.safe_dump(data, allow_unicode=True))
     return spec.load(path)
 
 
 def units(made: Spec) -> dict[str, str]:
-    """The units of ours, by name."""
+    """Return the rendered units by name."""
     files = {PurePosixPath(file.path): file.content for file in render.files(made)}
-    place = PurePosixPath("/etc/systemd/system")
-    return {path.name: text for path, text in files.items() if path.parent == place}
+    directory = PurePosixPath("/etc/systemd/system")
+    return {path.name: text for path, text in files.items() if path.parent == directory}
 
 
-def said(text: str, directive: str) -> list[str]:
-    """What a unit says of a directive, each time."""
+def values_of(text: str, directive: str) -> list[str]:
+    """Return all values of a directive in a unit."""
     return re.findall(rf"^{directive}=(.*)$", text, re.MULTILINE)
 
 
-def host(root: Path, texts: dict[str, str]) -> Path:
-    """A root with the units, what they run, and the targets of this machine's systemd."""
-    place, theirs = root / "etc/systemd/system", root / "usr/lib/systemd/system"
-    place.mkdir(parents=True)
-    theirs.mkdir(parents=True)
+def make_root(root: Path, texts: dict[str, str]) -> Path:
+    """Create a root directory with units, stubs of their programs, and local targets."""
+    directory, targets = root / "etc/systemd/system", root / "usr/lib/systemd/system"
+    directory.mkdir(parents=True)
+    targets.mkdir(parents=True)
     for target in Path("/lib/systemd/system").glob("*.target"):
-        shutil.copy(target, theirs)
+        shutil.copy(target, targets)
     for name, text in texts.items():
-        (place / name).write_text(text)
+        (directory / name).write_text(text)
         for program in re.findall(r"^Exec\w+=[-+]*(\S+)", text, re.MULTILINE):
             stub = root / program[1:]
             stub.parent.mkdir(parents=True, exist_ok=True)
@@ -85,36 +85,36 @@ def host(root: Path, texts: dict[str, str]) -> Path:
 
 
 def verify(root: Path, *names: str) -> str:
-    """What systemd-analyze says; its exit code says less."""
+    """Return the output of `systemd-analyze verify`, whose exit code says less."""
     command = ["systemd-analyze", "verify", f"--root={root}", "--man=no", *names]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
 
 
 @SYSTEMD
-@pytest.mark.parametrize(("system", "bind", "upload", "place"), MATRIX)
-def test_systemd_has_nothing_to_say_of_the_units(
-    system: str, bind: str, upload: list[str], place: str, tmp_path: Path
+@pytest.mark.parametrize(("system", "bind", "upload", "directory"), MATRIX)
+def test_systemd_accepts_units(
+    system: str, bind: str, upload: list[str], directory: str, tmp_path: Path
 ) -> None:
-    """Nor does the systemd of today of those for 219, but that one directive has a newer name."""
-    texts = units(make(tmp_path, system, bind, upload, place))
-    words = verify(host(tmp_path / "root", texts), *texts).splitlines()
-    assert [line for line in words if "please use MemoryMax=" not in line] == []
+    """systemd accepts all units without a message except about the old name of MemoryMax."""
+    texts = units(make(tmp_path, system, bind, upload, directory))
+    messages = verify(make_root(tmp_path / "root", texts), *texts).splitlines()
+    assert [line for line in messages if "please use MemoryMax=" not in line] == []
 
 
 @SYSTEMD
-def test_systemd_is_asked(tmp_path: Path) -> None:
-    """A mistake in a unit is told."""
+def test_systemd_reports_unknown_directive(tmp_path: Path) -> None:
+    """systemd reports an unknown directive, so the check of the units works."""
     texts = units(make(tmp_path))
     texts["pyindex.service"] += "NoSuch=thing\n"
-    assert "'NoSuch' in section [Install]" in verify(host(tmp_path / "root", texts), *texts)
+    assert "'NoSuch' in section [Install]" in verify(make_root(tmp_path / "root", texts), *texts)
 
 
 @SYSTEMD
 @pytest.mark.parametrize("bind", ["socket", "port"])
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_modern_service_is_confined(name: str, bind: str, tmp_path: Path) -> None:
-    """systemd's own measure finds little left to expose."""
+def test_service_is_confined(name: str, bind: str, tmp_path: Path) -> None:
+    """systemd measures a low exposure of each service for Debian 12."""
     unit = tmp_path / name
     unit.write_text(units(make(tmp_path, bind=bind, upload=["alice"]))[name])
     command = ["systemd-analyze", "security", "--offline=yes", "--no-pager"]
@@ -124,19 +124,19 @@ def test_a_modern_service_is_confined(name: str, bind: str, tmp_path: Path) -> N
         return done.returncode
 
     assert exposed(EXPOSURE) == 0
-    assert exposed(1) == 1  # the measure does measure
+    assert exposed(1) == 1  # so the check works
 
 
-@pytest.mark.parametrize(("system", "bind", "upload", "place"), MATRIX)
-def test_systemd_219_knows_every_directive(
-    system: str, bind: str, upload: list[str], place: str, tmp_path: Path
+@pytest.mark.parametrize(("system", "bind", "upload", "directory"), MATRIX)
+def test_systemd_219_supports_all_directives(
+    system: str, bind: str, upload: list[str], directory: str, tmp_path: Path
 ) -> None:
-    """For CentOS 7; and what is for Debian 12 would not do there."""
-    files = render.files(make(tmp_path, system, bind, upload, place))
-    found = [
+    """The lint finds no problem in units for CentOS 7 and some in units for Debian 12."""
+    files = render.files(make(tmp_path, system, bind, upload, directory))
+    problems = [
         lint.systemd_219(file.content) for file in files if file.path.startswith("/etc/systemd/")
     ]
-    assert any(found) == (system == "debian-12")
+    assert any(problems) == (system == "debian-12")
 
 
 REFUSED = [
@@ -153,8 +153,8 @@ REFUSED = [
 UNKNOWN = [
     ("Service", "NoSuch"),
     ("Service", "ReadWritePaths"),
-    ("Service", "SystemCallFilter"),  # compiled out on CentOS 7
-    ("Unit", "StartLimitBurst"),  # in [Service] there
+    ("Service", "SystemCallFilter"),  # not compiled in on CentOS 7
+    ("Unit", "StartLimitBurst"),  # in [Service] in 219
     ("Socket", "TriggerLimitBurst"),
 ]
 FINE = [
@@ -166,49 +166,51 @@ FINE = [
 
 
 @pytest.mark.parametrize(("line", "why"), REFUSED)
-def test_values_that_systemd_219_refuses(line: str, why: str) -> None:
-    """It would start the unit, and do without."""
+def test_lint_reports_unsupported_value(line: str, why: str) -> None:
+    """The lint reports values that systemd 219 would ignore."""
     complaint = f"line 2: Service.{line}: systemd 219 {why}"
     assert lint.systemd_219(f"[Service]\n{line}") == [complaint]
 
 
 @pytest.mark.parametrize(("section", "directive"), UNKNOWN)
-def test_directives_that_systemd_219_ignores(section: str, directive: str) -> None:
-    """It knows them not at all, or elsewhere, or was built without."""
+def test_lint_reports_unsupported_directive(section: str, directive: str) -> None:
+    """The lint reports directives that systemd 219 lacks or reads in another section."""
     complaint = f"line 2: {section}.{directive} is unknown to systemd 219, or without effect there"
     assert lint.systemd_219(f"[{section}]\n{directive}=1") == [complaint]
 
 
-def test_a_line_that_says_nothing() -> None:
-    """What is no directive is told too."""
+def test_lint_reports_line_without_directive() -> None:
+    """The lint reports a line that is not a directive."""
     assert lint.systemd_219("[Unit]\njust words") == ["line 2: 'just words' is not a directive"]
 
 
 @pytest.mark.parametrize("text", FINE)
-def test_what_systemd_219_does(text: str) -> None:
-    """Comments and continued lines are no directives; Red Hat took some over from later."""
+def test_lint_accepts_supported_directives(text: str) -> None:
+    """The lint accepts comments, continued lines and directives that Red Hat backported."""
     assert lint.systemd_219(text) == []
 
 
 WRITABLE = [
-    # System, what the server, the watch and the backup may write to.
+    # System, directive, directories that every service may write to.
     ("centos-7", "ReadWriteDirectories", "/dev/shm "),
     ("debian-12", "ReadWritePaths", ""),
 ]
 
 
 @pytest.mark.parametrize(("system", "directive", "always"), WRITABLE)
-def test_who_may_write_where(system: str, directive: str, always: str, tmp_path: Path) -> None:
-    """Only the server, and where files are uploaded, writes into a package directory."""
+def test_only_server_with_uploads_writes_packages(
+    system: str, directive: str, always: str, tmp_path: Path
+) -> None:
+    """Only the server may write to a packages directory, and only one with uploads."""
     state, packages, backup = (
         f'"-/srv/pyindex/{name}"' for name in ("state", "packages", "backup")
     )
-    wanted = [f"{always}{state}", f"{always}{state}", f"{always}{state} {backup}"]
+    expected = [f"{always}{state}", f"{always}{state}", f"{always}{state} {backup}"]
     texts = units(make(tmp_path, system))
-    assert [said(texts[name], directive) for name in SERVICES] == [[each] for each in wanted]
-    wanted[0] += f" {packages}"
+    assert [values_of(texts[name], directive) for name in SERVICES] == [[each] for each in expected]
+    expected[0] += f" {packages}"
     texts = units(make(tmp_path, system, upload=["alice"]))
-    assert [said(texts[name], directive) for name in SERVICES] == [[each] for each in wanted]
+    assert [values_of(texts[name], directive) for name in SERVICES] == [[each] for each in expected]
 
 
 LISTENED = [
@@ -220,25 +222,25 @@ LISTENED = [
 
 
 @pytest.mark.parametrize(("system", "server", "listen"), LISTENED)
-def test_where_systemd_listens(
+def test_socket_unit_listens_as_in_spec(
     system: str, server: dict[str, str | int], listen: str, tmp_path: Path
 ) -> None:
-    """At a socket or a port, as the spec says; on CentOS 7 at a port if it says nothing."""
+    """The socket unit listens on the socket or port from the spec; CentOS 7 defaults to a port."""
     text = units(make(tmp_path, system, **server))["pyindex.socket"]  # type: ignore[arg-type]
-    assert said(text, "ListenStream") == [listen]
+    assert values_of(text, "ListenStream") == [listen]
 
 
-def test_a_path_that_systemd_219_cannot_be_told(tmp_path: Path) -> None:
-    """It is refused, and not written as another."""
-    units(make(tmp_path, place='/srv/"a"'))
+def test_units_reject_path_unsupported_by_systemd_219(tmp_path: Path) -> None:
+    """Units for CentOS 7 reject a path that systemd 219 cannot read."""
+    units(make(tmp_path, base_directory='/srv/"a"'))
     with pytest.raises(SpecError, match="cannot be written in a unit of systemd 219"):
-        units(make(tmp_path, "centos-7", place='/srv/"a"'))
+        units(make(tmp_path, "centos-7", base_directory='/srv/"a"'))
 
 
-def test_gunicorn_takes_its_command_line(tmp_path: Path) -> None:
-    """The settings are those of `pyindex serve`, with the spec's workers and threads."""
-    made = make(tmp_path, place="/srv/nowhere", workers=3, threads=5)
-    (command,) = said(units(made)["pyindex.service"], "ExecStart")
+def test_gunicorn_accepts_command_line(tmp_path: Path) -> None:
+    """gunicorn accepts the command line of the unit with the spec's workers and threads."""
+    made = make(tmp_path, base_directory="/srv/nowhere", workers=3, threads=5)
+    (command,) = values_of(units(made)["pyindex.service"], "ExecStart")
     program, *options = shlex.split(command)
     done = subprocess.run(
         [BIN / PurePosixPath(program).name, "--print-config", *options],
@@ -254,5 +256,5 @@ def test_gunicorn_takes_its_command_line(tmp_path: Path) -> None:
         "control_socket_disable": "True",
     }
     assert settings | same | {"workers": "3", "threads": "5"} == settings
-    (patience,) = said(units(made)["pyindex.service"], "TimeoutStopSec")
+    (patience,) = values_of(units(made)["pyindex.service"], "TimeoutStopSec")
     assert int(patience) > int(settings["graceful_timeout"])

@@ -1,5 +1,4 @@
-"""Metadata on its way from whoever accepts a file to whoever reads it (PEP 658), and back: wherever
-that ends, the next publication goes on."""
+"""Core metadata files (PEP 658): storage at intake, publication, recovery after interruptions."""
 
 import hashlib
 import os
@@ -32,7 +31,7 @@ def kept(lab: Lab, path: str = WHEEL) -> Path:
 
 
 def accept(lab: Lab) -> None:
-    """Bring the catalog up to the packages directory, and publish nothing."""
+    """Scan the packages directory into the catalog without publishing."""
     for _ in Scanner(lab.spec, lab.catalog, lab.index).scan():
         pass
     scanned(lab.spec)
@@ -42,8 +41,8 @@ def publish(lab: Lab) -> None:
     Publisher(lab.spec, lab.catalog).publish()
 
 
-def is_right(lab: Lab, path: str = WHEEL) -> bool:
-    """Whether the metadata is what the page promises, and there once."""
+def is_published_once(lab: Lab, path: str = WHEEL) -> bool:
+    """Return whether the published metadata has the promised digest and is stored only once."""
     with lab.catalog.read() as reader:
         file = reader.file_at(lab.index, path)
     assert file is not None
@@ -53,7 +52,7 @@ def is_right(lab: Lab, path: str = WHEEL) -> bool:
 
 @pytest.fixture
 def accepted(lab: Lab) -> Lab:
-    """An index whose pages lack a file that the catalog has."""
+    """Index with one file that is in the catalog but not yet published."""
     make_wheel(lab.packages, "bar", "1.0")
     lab.once()
     make_wheel(lab.packages, "foo", "1.0", summary="first")
@@ -61,23 +60,23 @@ def accepted(lab: Lab) -> Lab:
     return lab
 
 
-def test_nothing_is_published_by_who_accepts(accepted: Lab) -> None:
-    """The metadata is kept until the publisher moves it."""
+def test_scan_stores_metadata_without_publishing(accepted: Lab) -> None:
+    """The scanner stores the metadata, and the publisher moves it into the published tree."""
     assert not published(accepted).exists()
     assert b"Summary: first" in kept(accepted).read_bytes()
     publish(accepted)
-    assert is_right(accepted)
+    assert is_published_once(accepted)
 
 
-def lost(lab: Lab) -> None:
+def missing(lab: Lab) -> None:
     kept(lab).unlink()
 
 
-def half_written(lab: Lab) -> None:
+def truncated(lab: Lab) -> None:
     os.truncate(kept(lab), 10)
 
 
-def of_another_file(lab: Lab) -> None:
+def overwritten(lab: Lab) -> None:
     kept(lab).write_bytes(b"Metadata-Version: 2.1\nName: other\n")
 
 
@@ -91,13 +90,11 @@ def moved_but_not_marked(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     "end",
-    [lost, half_written, of_another_file, published_already, moved_but_not_marked],
+    [missing, truncated, overwritten, published_already, moved_but_not_marked],
     ids=lambda end: end.__name__,
 )
-def test_wherever_a_publication_ends_the_next_goes_on(
-    accepted: Lab, end: Callable[[Lab], None]
-) -> None:
-    """What is neither kept nor published is read from the file."""
+def test_publication_resumes_after_interruption(accepted: Lab, end: Callable[[Lab], None]) -> None:
+    """The next publication completes an interrupted one, from the package file if need be."""
     end(accepted)
     publish(accepted)
     assert b"Summary: first" in accepted.metadata(WHEEL)
@@ -105,8 +102,8 @@ def test_wherever_a_publication_ends_the_next_goes_on(
     assert b"Summary: first" in accepted.metadata(WHEEL)
 
 
-def test_a_file_that_is_replaced_has_its_new_metadata(accepted: Lab) -> None:
-    """Its former one is there until then, and is not taken for it."""
+def test_replaced_file_gets_new_metadata(accepted: Lab) -> None:
+    """The publisher keeps the old metadata of a replaced file until it publishes the new."""
     publish(accepted)
     make_wheel(accepted.packages, "foo", "1.0", summary="second")
     os.utime(accepted.packages / WHEEL, (1, 1))
@@ -114,11 +111,11 @@ def test_a_file_that_is_replaced_has_its_new_metadata(accepted: Lab) -> None:
     assert b"Summary: first" in published(accepted).read_bytes()
     publish(accepted)
     assert b"Summary: second" in published(accepted).read_bytes()
-    assert is_right(accepted)
+    assert is_published_once(accepted)
 
 
-def test_what_is_kept_for_a_replaced_file_may_be_lost(accepted: Lab) -> None:
-    """The published metadata is compared with what the page promises, too."""
+def test_lost_metadata_of_replaced_file_is_read_again(accepted: Lab) -> None:
+    """The publisher reads lost metadata of a replaced file from the file."""
     publish(accepted)
     make_wheel(accepted.packages, "foo", "1.0", summary="second")
     os.utime(accepted.packages / WHEEL, (1, 1))
@@ -128,26 +125,26 @@ def test_what_is_kept_for_a_replaced_file_may_be_lost(accepted: Lab) -> None:
     assert b"Summary: second" in published(accepted).read_bytes()
 
 
-def test_a_file_that_is_touched_is_published_once(accepted: Lab) -> None:
-    """Of the same bytes nothing is kept a second time."""
+def test_touched_file_keeps_one_copy_of_metadata(accepted: Lab) -> None:
+    """A scan of a file with new mtime and old content stores no second copy of metadata."""
     publish(accepted)
     os.utime(accepted.packages / WHEEL, (1, 1))
     accept(accepted)
-    assert is_right(accepted)
+    assert is_published_once(accepted)
 
 
-def test_a_quarantined_project_has_its_metadata_back_afterwards(accepted: Lab) -> None:
-    """It is kept meanwhile; that of a file that was replaced meanwhile is the newer one."""
+def test_quarantine_moves_metadata_out_and_back(accepted: Lab) -> None:
+    """A quarantine moves published metadata into the store, and its end publishes it again."""
     publish(accepted)
     decisions.set_status(accepted.spec, accepted.index, "foo", "quarantined", None)
     assert kept(accepted).exists()
     assert not published(accepted).exists()
     decisions.set_status(accepted.spec, accepted.index, "foo", "active", None)
-    assert is_right(accepted)
+    assert is_published_once(accepted)
 
 
-def test_a_file_may_be_replaced_and_quarantined_at_once(accepted: Lab) -> None:
-    """The metadata of the former file does not come in the place of that of the new one."""
+def test_quarantine_keeps_metadata_of_replaced_file(accepted: Lab) -> None:
+    """A quarantine keeps the new metadata of a file that was replaced before the publication."""
     publish(accepted)
     make_wheel(accepted.packages, "foo", "1.0", summary="second")
     os.utime(accepted.packages / WHEEL, (1, 1))
@@ -157,12 +154,12 @@ def test_a_file_may_be_replaced_and_quarantined_at_once(accepted: Lab) -> None:
     publish(accepted)
     assert b"Summary: second" in kept(accepted).read_bytes()
     decisions.set_status(accepted.spec, accepted.index, "foo", "active", None)
-    assert is_right(accepted)
+    assert is_published_once(accepted)
 
 
 @pytest.mark.parametrize("is_published", [False, True])
-def test_a_file_that_moves_takes_its_metadata_along(accepted: Lab, is_published: bool) -> None:
-    """Also before it was published, and what no page promises; nothing is left behind."""
+def test_moved_file_keeps_metadata(accepted: Lab, is_published: bool) -> None:
+    """The publisher moves stored and published metadata with a moved file."""
     make_sdist(accepted.packages, "foo", "1.0")
     accept(accepted)
     if is_published:
@@ -172,15 +169,15 @@ def test_a_file_that_moves_takes_its_metadata_along(accepted: Lab, is_published:
         (accepted.packages / name).rename(accepted.packages / "sub" / name)
     accept(accepted)
     publish(accepted)
-    assert is_right(accepted, f"sub/{WHEEL}")
+    assert is_published_once(accepted, f"sub/{WHEEL}")
     assert kept(accepted, "sub/foo-1.0.tar.gz").exists()
     for name in (WHEEL, "foo-1.0.tar.gz"):
         assert not published(accepted, name).exists()
         assert not kept(accepted, name).exists()
 
 
-def test_a_file_that_goes_leaves_nothing(accepted: Lab) -> None:
-    """Neither published nor kept, nor a directory."""
+def test_deleted_file_leaves_no_metadata(accepted: Lab) -> None:
+    """The publisher removes all metadata of a deleted file, and empty directories."""
     (accepted.packages / "sub").mkdir()
     make_sdist(accepted.packages / "sub", "baz", "1.0")
     accepted.once()
@@ -192,8 +189,8 @@ def test_a_file_that_goes_leaves_nothing(accepted: Lab) -> None:
     assert not kept(accepted, "sub").parent.joinpath("sub").exists()
 
 
-def test_a_duplicate_leaves_nothing(accepted: Lab) -> None:
-    """What was kept for it is removed with its rejection."""
+def test_duplicate_leaves_no_metadata(accepted: Lab) -> None:
+    """The rejection of a duplicate removes its stored metadata."""
     (accepted.packages / "sub").mkdir()
     make_wheel(accepted.packages / "sub", "foo", "1.0", summary="second")
     accepted.once()
@@ -202,28 +199,28 @@ def test_a_duplicate_leaves_nothing(accepted: Lab) -> None:
     assert not published(accepted, f"sub/{WHEEL}").exists()
 
 
-@pytest.mark.parametrize("lose", ["www", "catalog.sqlite", "metadata"])
-def test_what_is_lost_is_made_again(accepted: Lab, lose: str) -> None:
-    """The tree, the catalog, or what is kept; then nothing is there twice."""
+@pytest.mark.parametrize("lost_part", ["www", "catalog.sqlite", "metadata"])
+def test_metadata_is_rebuilt_after_loss(accepted: Lab, lost_part: str) -> None:
+    """An update rebuilds metadata after the loss of published tree, catalog or store."""
     publish(accepted)
-    place = accepted.spec.state / lose
-    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    path = accepted.spec.state / lost_part
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
     accepted.once()
-    assert is_right(accepted)
+    assert is_published_once(accepted)
     list(rebuild(accepted.spec))
-    assert is_right(accepted)
+    assert is_published_once(accepted)
 
 
-def test_the_tree_may_be_on_another_file_system(accepted: Lab, small_disk: Path) -> None:
-    """What cannot be renamed there is copied."""
+def test_metadata_is_copied_to_another_file_system(accepted: Lab, small_disk: Path) -> None:
+    """The publisher copies metadata into a published tree on another file system."""
     shutil.move(accepted.spec.www, small_disk / "www")
     accepted.spec.www.symlink_to(small_disk / "www")
     publish(accepted)
-    assert is_right(accepted)
+    assert is_published_once(accepted)
 
 
-def test_the_json_api_knows_a_file_before_it_is_published(accepted: Lab) -> None:
-    """And never tells the metadata of the file that it took the place of."""
+def test_json_api_has_new_metadata_before_publication(accepted: Lab) -> None:
+    """The JSON API answers with the metadata in the catalog, also before its publication."""
     client = TestClient(create_app(accepted.spec))
 
     def summary() -> str:

@@ -1,4 +1,4 @@
-"""Project pages and lists, judged by a parser that is not ours."""
+"""Project pages and project lists, checked with independent parsers."""
 
 import gzip
 import hashlib
@@ -23,9 +23,9 @@ _hex = st.text("0123456789abcdef", min_size=64, max_size=64)
 def files(draw: st.DrawFn) -> File:
     number = draw(st.integers(0, 999))
     filename = f"foo-1.{number}+l.tar.gz"
-    folder = draw(st.lists(_text.filter(lambda t: "/" not in t and t not in ".."), max_size=2))
+    directory = draw(st.lists(_text.filter(lambda t: "/" not in t and t not in ".."), max_size=2))
     return File(
-        path="/".join([*folder, filename]),
+        path="/".join([*directory, filename]),
         filename=filename,
         project="foo",
         name="Foo",
@@ -61,11 +61,11 @@ def projects(draw: st.DrawFn) -> Project:
 
 
 @given(projects())
-def test_html_and_json_say_the_same_to_a_foreign_parser(project: Project) -> None:
-    """Whatever the texts, both forms carry each file's name, place, digest, limits and yank."""
-    found = pages.project_pages(project, "../../packages/")
-    html = ProjectPage.from_html("foo", found["index.html"], base_url=URL)
-    data = ProjectPage.from_json_data(json.loads(found["index.json"]), base_url=URL)
+def test_html_and_json_pages_have_same_files(project: Project) -> None:
+    """HTML and JSON pages have the same file names, URLs, digests, Python limits and yanks."""
+    variants = pages.project_pages(project, "../../packages/")
+    html = ProjectPage.from_html("foo", variants["index.html"], base_url=URL)
+    data = ProjectPage.from_json_data(json.loads(variants["index.json"]), base_url=URL)
     for page in (html, data):
         assert [p.filename for p in page.packages] == [f.filename for f in project.offered]
         for package, file in zip(page.packages, project.offered, strict=True):
@@ -87,22 +87,22 @@ def test_html_and_json_say_the_same_to_a_foreign_parser(project: Project) -> Non
 
 
 @given(projects())
-def test_the_four_variants_have_four_sizes(project: Project) -> None:
-    """All have one mtime, and the ETag is made of mtime and size: no two may be of one size."""
-    found = pages.project_pages(project, "../../packages/")
-    assert tuple(found) == PAGES
-    assert len({len(content) for content in found.values()}) == len(PAGES)
+def test_page_variants_differ_in_size(project: Project) -> None:
+    """The variants of a page differ in size, which tells their ETags of one mtime apart."""
+    variants = pages.project_pages(project, "../../packages/")
+    assert tuple(variants) == PAGES
+    assert len({len(content) for content in variants.values()}) == len(PAGES)
     for name in ("index.html", "index.json"):
-        assert gzip.decompress(found[f"{name}.gz"]) == found[name]
+        assert gzip.decompress(variants[f"{name}.gz"]) == variants[name]
 
 
-def a_file(path: str) -> File:
+def file_at(path: str) -> File:
     name = path.rpartition("/")[2]
     return File(path, name, "foo", "foo", "1", "sdist", "source", 1, 0, 0, "0", "", "", 0)
 
 
 class Tags(HTMLParser):
-    """Collects the tags of a page."""
+    """Collector of the tags on a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,8 +113,8 @@ class Tags(HTMLParser):
 
 
 @given(_text, _text)
-def test_no_text_becomes_markup(first: str, second: str) -> None:
-    """Names, reasons and limits stand escaped on the page, whatever they contain."""
+def test_pages_escape_markup(first: str, second: str) -> None:
+    """Pages escape markup in names, reasons and Python limits."""
     nasty = f'{first}"><script>{second}</script><!--'
     file = File(
         path=f"{nasty.replace('/', '')}/foo-1.zip",
@@ -143,8 +143,8 @@ def test_no_text_becomes_markup(first: str, second: str) -> None:
         assert parser.tags <= {"html", "head", "meta", "title", "body", "h1", "a", "br"}
 
 
-def test_unknown_values_are_left_out_of_json() -> None:
-    """uv rejects a page with nulls, and no client needs the deprecated spelling of metadata."""
+def test_json_page_omits_unknown_values() -> None:
+    """The JSON page has no nulls, which uv rejects, and no deprecated metadata key."""
     file = File(
         "foo-1.zip", "foo-1.zip", "foo", "foo", "1", "sdist", "source", 1, 0, 0, "0", "", "", 0
     )
@@ -168,34 +168,34 @@ def test_unknown_values_are_left_out_of_json() -> None:
     }
 
 
-def test_a_quarantined_project_offers_nothing() -> None:
-    """PEP 792: the page stays, its files do not."""
+def test_page_of_quarantined_project_has_no_files() -> None:
+    """The page of a quarantined project has a status and no files (PEP 792)."""
     file = File(
         "foo-1.zip", "foo-1.zip", "foo", "foo", "1", "sdist", "source", 1, 0, 0, "0", "", "", 0
     )
     project = Project("main", "foo", "foo", 7, "quarantined", "malware", (file,))
-    found = pages.project_pages(project, "../../packages/")
-    body = json.loads(found["index.json"])
+    variants = pages.project_pages(project, "../../packages/")
+    body = json.loads(variants["index.json"])
     assert body["files"] == body["versions"] == []
     assert body["project-status"] == {"status": "quarantined", "reason": "malware"}
-    assert b"<a " not in found["index.html"]
+    assert b"<a " not in variants["index.html"]
 
 
-def test_a_list_names_every_project() -> None:
-    """Both forms of the project list hold each project, and the serials that mirrors follow."""
+def test_project_list_has_every_project() -> None:
+    """The HTML and JSON project lists have every project, and the JSON list has the serials."""
     rows = [("bx-python", "bx-python", 3), ("zope-interface", "zope.interface", 5)]
-    found = pages.list_pages(rows, 9)
-    html = IndexPage.from_html(found["index.html"])
-    data = IndexPage.from_json_data(json.loads(found["index.json"]))
+    variants = pages.list_pages(rows, 9)
+    html = IndexPage.from_html(variants["index.html"])
+    data = IndexPage.from_json_data(json.loads(variants["index.json"]))
     assert html.projects == data.projects == ["bx-python", "zope.interface"]
-    body = json.loads(found["index.json"])
+    body = json.loads(variants["index.json"])
     assert body["meta"]["_last-serial"] == 9
     assert [project["_last-serial"] for project in body["projects"]] == [3, 5]
 
 
-def test_the_url_of_a_file_is_quoted() -> None:
-    """A plus sign, a space or a percent sign in a path means itself."""
-    file = a_file("a b/%/foo-1+x.zip")
+def test_file_url_is_quoted() -> None:
+    """The URL of a file quotes plus signs, spaces and percent signs."""
+    file = file_at("a b/%/foo-1+x.zip")
     assert pages.file_url("../", file) == "../a%20b/%25/foo-1%2Bx.zip"
 
 

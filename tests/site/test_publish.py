@@ -1,4 +1,4 @@
-"""From the journal to pages on disk."""
+"""Publication: from the journal to pages in the published tree."""
 
 import json
 import multiprocessing
@@ -25,23 +25,22 @@ from tests.dist import make_wheel
 
 
 def tree(root: Path) -> dict[str, tuple[object, ...]]:
-    """Every file below ``root`` with its content and mtime; there are no links. The note of a
-    view tells one writing of the tree from another."""
-    found: dict[str, tuple[object, ...]] = {}
+    """Return content and mtime of every file below ``root`` but ``.view``, which varies."""
+    entries: dict[str, tuple[object, ...]] = {}
     for path in sorted(root.rglob("*")):
         assert not path.is_symlink()
         if path.is_file() and path.name != ".view":
-            found[str(path)] = (path.read_bytes(), int(path.stat().st_mtime))
-    return found
+            entries[str(path)] = (path.read_bytes(), int(path.stat().st_mtime))
+    return entries
 
 
-def pages_of(found: dict[str, tuple[object, ...]]) -> dict[str, tuple[object, ...]]:
-    """Without the mtimes of other files than pages, which are those of their writing."""
-    return {path: value if "index." in path else value[:1] for path, value in found.items()}
+def pages_of(entries: dict[str, tuple[object, ...]]) -> dict[str, tuple[object, ...]]:
+    """Return the tree without the mtimes of files that are not pages."""
+    return {path: value if "index." in path else value[:1] for path, value in entries.items()}
 
 
-def test_publishing_again_writes_the_same_bytes_and_times(lab: Lab) -> None:
-    """A page is a function of the catalog: an interrupted publication is repaired by the next."""
+def test_publication_is_repeatable(lab: Lab) -> None:
+    """A second publication writes the same content and page times, as after an interruption."""
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     before = tree(lab.spec.www)
@@ -50,8 +49,8 @@ def test_publishing_again_writes_the_same_bytes_and_times(lab: Lab) -> None:
     assert pages_of(tree(lab.spec.www)) == pages_of(before)
 
 
-def test_a_lost_tree_is_made_again(lab: Lab) -> None:
-    """All of ``www`` is derived; whoever deletes it gets it back at the next start."""
+def test_lost_tree_is_rebuilt(lab: Lab) -> None:
+    """The next start rebuilds a deleted published tree."""
     make_wheel(lab.packages, "foo", "1.0")
     make_wheel(lab.packages, "bar", "1.0")
     lab.once()
@@ -61,8 +60,8 @@ def test_a_lost_tree_is_made_again(lab: Lab) -> None:
     assert pages_of(tree(lab.spec.www)) == pages_of(before)
 
 
-def test_each_rewriting_has_another_etag(lab: Lab) -> None:
-    """Ten changes in one second give ten mtimes, and each spells its serial."""
+def test_each_change_gives_page_another_etag(lab: Lab) -> None:
+    """Each of ten changes within a second gives the page the mtime of its serial."""
     path = make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     first = lab.journal()[0].serial
@@ -77,15 +76,15 @@ def test_each_rewriting_has_another_etag(lab: Lab) -> None:
     assert len(seen) == 10
 
 
-def test_the_time_of_a_page_spells_its_serial() -> None:
-    """nginx writes the mtime in hexadecimal into the ETag: there it reads as the serial."""
+def test_page_time_encodes_serial() -> None:
+    """The mtime of a page, in hexadecimal as nginx writes it into the ETag, reads as its serial."""
     for serial in (0, 1, 9, 10, 99, 12345678, 79_999_999):
         assert f"{page_time(serial):x}" == str(serial)
         assert page_time(serial) < 1 << 31
 
 
-def test_what_is_not_accounted_for_is_swept(lab: Lab) -> None:
-    """Leftovers of an earlier spec or a crash are not readable after a full publication."""
+def test_full_publication_removes_unknown_files(lab: Lab) -> None:
+    """A full publication removes files that belong to no index or project."""
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     stray = [
@@ -102,8 +101,8 @@ def test_what_is_not_accounted_for_is_swept(lab: Lab) -> None:
     assert lab.files("foo")
 
 
-def test_a_batch_that_fails_changes_nothing(tmp_path: Path) -> None:
-    """Files of a batch appear together; an exception leaves neither them nor temporary files."""
+def test_failed_batch_changes_nothing(tmp_path: Path) -> None:
+    """A batch that raises leaves neither its files nor temporary files."""
     (tmp_path / "a").write_text("old")
     try:
         with atomic.Batch() as batch:
@@ -136,21 +135,21 @@ def names_on(path: Path) -> list[str]:
     return [line.split(">")[1][:-3] for line in path.read_text().splitlines() if "<a " in line]
 
 
-def test_the_first_index_that_has_a_project_answers_for_it(tmp_path: Path) -> None:
-    """An index shows its base's projects, and never mixes them with its own of the same name."""
+def test_first_index_of_lineage_answers_for_project(tmp_path: Path) -> None:
+    """The first index of a lineage that has a project answers for it without its bases."""
     both = two_indexes(tmp_path)
     make_wheel(tmp_path / "main", "common", "1.0")
     make_wheel(tmp_path / "main", "ours", "9.0")
-    own = make_wheel(tmp_path / "staging", "ours", "1.0")
+    of_index = make_wheel(tmp_path / "staging", "ours", "1.0")
     update(both)
     www = both.www
-    assert names_on(www / "staging/simple/ours/index.html") == [own.name]
+    assert names_on(www / "staging/simple/ours/index.html") == [of_index.name]
     assert names_on(www / "staging/simple/common/index.html") == ["common-1.0-py2.py3-none-any.whl"]
     assert names_on(www / "simple/ours/index.html") == ["ours-9.0-py2.py3-none-any.whl"]
     assert names_on(www / "staging/simple/index.html") == ["common", "ours"]
     assert 'href="/packages/common-1.0' in (www / "staging/simple/common/index.html").read_text()
 
-    own.unlink()
+    of_index.unlink()
     update(both)
     assert names_on(www / "staging/simple/ours/index.html") == ["ours-9.0-py2.py3-none-any.whl"]
     (tmp_path / "main" / "ours-9.0-py2.py3-none-any.whl").unlink()
@@ -159,7 +158,7 @@ def test_the_first_index_that_has_a_project_answers_for_it(tmp_path: Path) -> No
 
 
 def staged(both: spec.Spec) -> tuple[list[str] | None, int]:
-    """What the index staging shows of the project ours, and its serial."""
+    """Return files and serial of the project "ours" on its page in the index staging."""
     page = both.www / "staging/simple/ours/index.json"
     if not page.exists():
         return None, 0
@@ -167,20 +166,19 @@ def staged(both: spec.Spec) -> tuple[list[str] | None, int]:
     return [file["filename"] for file in data["files"]], data["meta"]["_last-serial"]
 
 
-def test_no_base_answers_for_a_file_that_is_refused(tmp_path: Path) -> None:
-    """A project keeps its index while a file of it lies there, though it cannot be taken in; the
-    serial that readers see never runs backwards."""
+def test_rejected_file_claims_project(tmp_path: Path) -> None:
+    """A rejected file claims its project, so no base answers for it and serials never decrease."""
     both = two_indexes(tmp_path)
-    theirs = make_wheel(tmp_path / "main", "ours", "9.0")
-    own = tmp_path / "staging" / "ours-1.0-py2.py3-none-any.whl"
+    of_base = make_wheel(tmp_path / "main", "ours", "9.0")
+    of_index = tmp_path / "staging" / "ours-1.0-py2.py3-none-any.whl"
     serials = [0]
     for content, shown in (
         (b"half", []),
-        (make_wheel(tmp_path, "ours", "1.0").read_bytes(), [own.name]),
+        (make_wheel(tmp_path, "ours", "1.0").read_bytes(), [of_index.name]),
         (b"", []),
-        (None, [theirs.name]),
+        (None, [of_base.name]),
     ):
-        own.unlink(missing_ok=True) if content is None else own.write_bytes(content)
+        of_index.unlink(missing_ok=True) if content is None else of_index.write_bytes(content)
         update(both)
         files, serial = staged(both)
         assert files == shown
@@ -190,8 +188,8 @@ def test_no_base_answers_for_a_file_that_is_refused(tmp_path: Path) -> None:
     assert serials == sorted(set(serials))
 
 
-def test_who_removes_the_last_file_is_told_who_answers_then(tmp_path: Path) -> None:
-    """Nothing of the name is left: the base has it, unless a status keeps it."""
+def test_remove_reports_base_that_answers(tmp_path: Path) -> None:
+    """Removing the last file of a project reports the base that answers for it then."""
     both = two_indexes(tmp_path)
     make_wheel(tmp_path / "main", "ours", "9.0")
     make_wheel(tmp_path / "staging", "ours", "1.0")
@@ -206,19 +204,19 @@ def test_who_removes_the_last_file_is_told_who_answers_then(tmp_path: Path) -> N
     assert staged(both)[0] == []
 
 
-def test_a_decision_about_a_base_s_project_says_whose_it_is(tmp_path: Path) -> None:
-    """What an index shows of a base is decided there."""
+def test_decision_names_index_of_project(tmp_path: Path) -> None:
+    """A decision about a project of a base fails and names the base."""
     both = two_indexes(tmp_path)
     make_wheel(tmp_path / "main", "ours", "9.0")
     update(both)
     with pytest.raises(NotFound) as caught:
         decisions.yank(both, "staging", "ours==9.0", "")
-    said = "index staging: project 'ours' not found; found in main, pass --index main"
-    assert str(caught.value) == said
+    message = "index staging: project 'ours' not found; found in main, pass --index main"
+    assert str(caught.value) == message
 
 
-def test_a_change_of_the_spec_writes_all_anew(tmp_path: Path) -> None:
-    """An index that lost its base shows no more of it."""
+def test_changed_spec_rewrites_pages(tmp_path: Path) -> None:
+    """An update after a change of the spec removes the projects of a former base."""
     update(two_indexes(tmp_path))
     make_wheel(tmp_path / "main", "common", "1.0")
     update(two_indexes(tmp_path))
@@ -229,8 +227,8 @@ def test_a_change_of_the_spec_writes_all_anew(tmp_path: Path) -> None:
     assert names_on(alone.www / "staging/simple/index.html") == []
 
 
-def test_an_unreadable_catalog_says_what_to_do(tmp_path: Path) -> None:
-    """A damaged catalog is an explained failure, not a traceback."""
+def test_damaged_catalog_error_names_rebuild(tmp_path: Path) -> None:
+    """The error about a damaged catalog names `pyindex rebuild`."""
     path = tmp_path / "catalog.sqlite"
     path.write_bytes(b"this is no database" * 100)
     try:
@@ -242,11 +240,11 @@ def test_an_unreadable_catalog_says_what_to_do(tmp_path: Path) -> None:
         raise AssertionError("a damaged catalog was read")
 
 
-def test_a_tree_that_is_not_ours_is_refused(lab: Lab) -> None:
-    """``state: /var`` does not cost /var/www; nothing is written or removed before that is seen."""
-    theirs = lab.spec.www / "html" / "index.html"
-    theirs.parent.mkdir(parents=True)
-    theirs.write_text("theirs")
+def test_publisher_refuses_unrelated_tree(lab: Lab) -> None:
+    """The publisher changes nothing in a directory created by others, such as /var/www."""
+    unrelated = lab.spec.www / "html" / "index.html"
+    unrelated.parent.mkdir(parents=True)
+    unrelated.write_text("theirs")
     before = sorted(lab.spec.state.rglob("*"))
     message = f"{lab.spec.www}: not empty and not created by pyindex"
     with pytest.raises(PyindexError, match=message):
@@ -254,17 +252,17 @@ def test_a_tree_that_is_not_ours_is_refused(lab: Lab) -> None:
     for attempt in (
         lambda: Site(lab.spec).batch(),
         lambda: Site(lab.spec).tidy(0),
-        lambda: Site(lab.spec).remove_tree(theirs.parent),
+        lambda: Site(lab.spec).remove_tree(unrelated.parent),
     ):
         with pytest.raises(PyindexError, match=message):
             attempt()
     assert sorted(lab.spec.state.rglob("*")) == before
 
 
-def test_who_waits_for_the_lock_says_for_whom_and_not_for_ever(
+def test_publisher_reports_process_that_holds_lock(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A change is recorded whoever holds the lock, and is published by the next who has it."""
+    """A publisher that waits too long names the process; its change stays recorded."""
     path = make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     monkeypatch.setattr(publish, "_WARN_SECONDS", 0.0)
@@ -281,8 +279,8 @@ def test_who_waits_for_the_lock_says_for_whom_and_not_for_ever(
     assert page["files"][0]["yanked"] == "bad"
 
 
-def test_who_has_nothing_to_publish_waits_for_nobody(lab: Lab) -> None:
-    """It is one look into the catalog, for a watcher that asks often."""
+def test_publisher_without_changes_needs_no_lock(lab: Lab) -> None:
+    """A publisher without changes returns while another process holds the lock."""
     make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     with Publisher(lab.spec, lab.catalog)._lock():
@@ -290,8 +288,8 @@ def test_who_has_nothing_to_publish_waits_for_nobody(lab: Lab) -> None:
         assert not Publisher(lab.spec, lab.catalog).publish_lists()
 
 
-def test_of_two_hard_links_the_other_stays(lab: Lab) -> None:
-    """One file under two paths, one of them removed, then all made anew: it can be fetched."""
+def test_second_hard_link_is_published(lab: Lab) -> None:
+    """A file stays published under its second path after one of two hard links is removed."""
     path = make_wheel(lab.packages, "foo", "1.0")
     (lab.packages / "b").mkdir()
     os.link(path, lab.packages / "b" / path.name)
@@ -306,8 +304,8 @@ def test_of_two_hard_links_the_other_stays(lab: Lab) -> None:
     assert lab.metadata(f"b/{path.name}")
 
 
-def test_files_of_a_quarantined_project_cannot_be_fetched(lab: Lab) -> None:
-    """Neither file nor metadata, whoever knows the URL; afterwards they can as before."""
+def test_quarantine_unpublishes_files(lab: Lab) -> None:
+    """A quarantine unpublishes files, signatures and metadata until its end."""
     path = make_wheel(lab.packages, "foo", "1.0")
     path.with_name(f"{path.name}.asc").write_text("signature")
     lab.once()
@@ -325,8 +323,8 @@ def test_files_of_a_quarantined_project_cannot_be_fetched(lab: Lab) -> None:
         assert metadata.read_bytes() == content
 
 
-def test_a_project_that_cannot_be_published_stops_no_other(lab: Lab) -> None:
-    """It keeps its page, is named, and the rest is up to date; mended, it is published."""
+def test_unpublishable_project_does_not_block_others(lab: Lab) -> None:
+    """A project that cannot be published keeps its page and does not block others."""
     for name in ("bad", "good"):
         make_wheel(lab.packages, name, "1.0")
     lab.once()
@@ -362,9 +360,8 @@ def yank_often(given: spec.Spec, filename: str, times: int) -> None:
         decisions.yank(given, "main", filename, str(number))
 
 
-def test_publishers_beside_one_another_lose_nothing(lab: Lab) -> None:
-    """Some make all anew while others change: no page's serial runs backwards, no list's does,
-    and what a page shows can be fetched."""
+def test_concurrent_publishers_keep_serials_ascending(lab: Lab) -> None:
+    """Concurrent publishers never decrease a serial and never remove an accepted file."""
     paths = [make_wheel(lab.packages, f"p{number}", "1.0") for number in range(4)]
     lab.once()
     context = multiprocessing.get_context("fork")
@@ -395,11 +392,11 @@ def test_publishers_beside_one_another_lose_nothing(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("inside", ["simple/foo/mine", "packages/mine.whl", "x/simple/y"])
-def test_a_tree_that_looks_like_ours_is_not(lab: Lab, inside: str) -> None:
-    """Any static index has directories of these names."""
-    theirs = lab.spec.www / inside
-    theirs.parent.mkdir(parents=True)
-    theirs.write_text("theirs")
+def test_publisher_refuses_tree_of_similar_names(lab: Lab, inside: str) -> None:
+    """The publisher refuses a directory that it did not create, even with names like its own."""
+    unrelated = lab.spec.www / inside
+    unrelated.parent.mkdir(parents=True)
+    unrelated.write_text("theirs")
     with pytest.raises(PyindexError, match="not created by pyindex"):
         lab.once()
-    assert theirs.read_text() == "theirs"
+    assert unrelated.read_text() == "theirs"

@@ -1,4 +1,4 @@
-"""Pages appear whole, and no base answers for an index that was not looked through yet."""
+"""Views: atomic replacement of page trees, and no answers from bases before the first scan."""
 
 import errno
 import json
@@ -26,7 +26,7 @@ from tests.dist import make_wheel
 
 
 def layered(root: Path, *names: str) -> Spec:
-    """Indexes over directories of their names, each on top of all that follow it."""
+    """Return a spec of indexes over directories of their names, with later ones as bases."""
     for name in names:
         (root / name).mkdir(exist_ok=True)
     path = root / "pyindex.yml"
@@ -40,8 +40,7 @@ def layered(root: Path, *names: str) -> Spec:
 
 
 def shown(given: Spec, view: str) -> dict[str, list[str]] | None:
-    """What a view shows: the files of each project; ``None`` before it shows anything. The list
-    names the projects that have pages, and no other."""
+    """Return the files of each project in a view, or ``None`` before its first publication."""
     top = Site(given).simple(view)
     if not top.exists():
         return None
@@ -62,8 +61,8 @@ def scanned(given: Spec, index: str, is_known: bool) -> None:
     Catalog(given.catalog).set_mark(scan_mark(given, index), int(is_known))
 
 
-def test_a_view_appears_when_all_of_its_indexes_were_scanned(tmp_path: Path) -> None:
-    """Files are taken in and published on, and no reader sees any of it before the last."""
+def test_view_waits_for_scan_of_lineage(tmp_path: Path) -> None:
+    """A view is published only after all indexes of its lineage were scanned."""
     given = layered(tmp_path, "team", "main")
     catalog = Catalog(given.catalog, create=True)
     make_wheel(tmp_path / "team", "ours", "1.0")
@@ -86,8 +85,8 @@ def test_a_view_appears_when_all_of_its_indexes_were_scanned(tmp_path: Path) -> 
         assert (shown(given, "main") is None) == (index == "")
 
 
-def test_no_base_answers_for_an_index_that_is_added_above_it(tmp_path: Path) -> None:
-    """Whoever asks the new one gets nothing until it was scanned; then its own."""
+def test_base_does_not_answer_for_unscanned_index(tmp_path: Path) -> None:
+    """A new index has no pages, and no base answers for it, until its first scan."""
     make = make_wheel
     alone = layered(tmp_path, "main")
     make(tmp_path / "main", "acme-tools", "99.0")
@@ -104,8 +103,8 @@ def test_no_base_answers_for_an_index_that_is_added_above_it(tmp_path: Path) -> 
     assert shown(both, "team") == {"acme-tools": ["acme_tools-1.0-py2.py3-none-any.whl"]}
 
 
-def test_a_base_that_is_added_waits_and_takes_nothing_away(tmp_path: Path) -> None:
-    """Until the base was scanned the pages stay as they were."""
+def test_new_base_keeps_pages_until_scanned(tmp_path: Path) -> None:
+    """Pages of an index stay unchanged until its new base was scanned."""
     alone = layered(tmp_path, "team")
     make_wheel(tmp_path / "team", "ours", "1.0")
     update(alone)
@@ -120,15 +119,15 @@ def test_a_base_that_is_added_waits_and_takes_nothing_away(tmp_path: Path) -> No
     }
 
 
-def test_pages_of_a_lost_catalog_stay_until_others_are_whole(lab: Lab) -> None:
-    """What was published is served on, its files too; then all is exchanged at once."""
-    gone = make_wheel(lab.packages, "gone", "1.0")
+def test_pages_of_lost_catalog_stay_until_scan(lab: Lab) -> None:
+    """Pages and files of a lost catalog stay published until the new ones replace them together."""
+    deleted = make_wheel(lab.packages, "gone", "1.0")
     make_wheel(lab.packages, "stays", "1.0")
     lab.once()
     before = shown(lab.spec, lab.index)
     for path in lab.spec.state.glob("catalog*"):
         path.unlink()
-    gone.unlink()
+    deleted.unlink()
     catalog = Catalog(lab.spec.catalog, create=True)
     Publisher(lab.spec, catalog).publish()
     assert shown(lab.spec, lab.index) == before
@@ -140,26 +139,26 @@ def test_pages_of_a_lost_catalog_stay_until_others_are_whole(lab: Lab) -> None:
 
 
 class Killed(BaseException):
-    """What ends a process at any place."""
+    """Kill of the process at any statement."""
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
-def test_a_kill_while_pages_are_exchanged_is_repaired(
+def test_killed_exchange_of_pages_is_repaired(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
-    """Also where the system cannot exchange two directories at once."""
+    """The next update completes a killed exchange of page trees, also without renameat2."""
 
     class Without:
-        """A C library from before that."""
+        """C library without renameat2."""
 
-    left = [steps]
+    remaining = [steps]
     rename = Path.rename
 
     def count(self: Path, target: Path) -> Path:
         if any(part in f"{self}{target}" for part in (".tmp", ".new")):
-            if not left[0]:
+            if not remaining[0]:
                 raise Killed
-            left[0] -= 1
+            remaining[0] -= 1
         return rename(self, target)
 
     make_wheel(lab.packages, "foo", "1.0")
@@ -180,20 +179,18 @@ def test_a_kill_while_pages_are_exchanged_is_repaired(
     }
 
 
-def test_a_kill_before_the_files_of_another_catalog_are_swept_is_repaired(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Pages are exchanged, and what the catalog before had can still be fetched: not for long."""
-    gone = make_wheel(lab.packages, "gone", "1.0")
+def test_killed_removal_of_old_files_is_repaired(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next update removes markers of a former catalog that a killed one left."""
+    deleted = make_wheel(lab.packages, "gone", "1.0")
     make_wheel(lab.packages, "stays", "1.0")
     lab.once()
     for path in lab.spec.state.glob("catalog*"):
         path.unlink()
-    gone.unlink()
+    deleted.unlink()
     unlink = atomic.unlink
 
     def kill(path: str | Path) -> None:
-        if "/.accepted/" in str(path) and gone.name in str(path):
+        if "/.accepted/" in str(path) and deleted.name in str(path):
             raise Killed
         unlink(path)
 
@@ -206,10 +203,10 @@ def test_a_kill_before_the_files_of_another_catalog_are_swept_is_repaired(
     assert lab.accepted() == {wheel("stays", "1.0")}
 
 
-def test_a_tree_of_another_form_is_made_anew(
+def test_tree_of_older_layout_is_rebuilt(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Links from before there were markers go, and so do other names of the first index."""
+    """An update rebuilds a published tree of another layout and removes its links."""
     path = make_wheel(lab.packages, "foo", "1.0")
     lab.once()
     www = lab.spec.www
@@ -226,11 +223,10 @@ def test_a_tree_of_another_form_is_made_anew(
     assert (www / ".pyindex").exists()
 
 
-def test_no_base_answers_for_what_could_not_be_read(
+def test_base_does_not_answer_for_unreadable_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A directory that is shut at the first scan may hold any project; a view of that index alone
-    shows what it has. Once it was read, shutting it changes nothing."""
+    """No base answers for an index with a directory that no scan could read yet."""
     given = layered(tmp_path, "team", "main")
     (tmp_path / "team" / "secret").mkdir()
     make_wheel(tmp_path / "team" / "secret", "private", "1.0")
@@ -248,8 +244,8 @@ def test_no_base_answers_for_what_could_not_be_read(
     update(given)
     assert shown(given, "team") is None
     assert shown(given, "main") == {"private": [wheel("private", "9.0")]}
-    told = health(given, Catalog(given.catalog)).problems
-    assert any(text.startswith("team: a part of its packages directory") for text in told)
+    problems = health(given, Catalog(given.catalog)).problems
+    assert any(text.startswith("team: a part of its packages directory") for text in problems)
     is_shut = False
     update(given)
     team = {"private": [wheel("private", "1.0")], "known": [wheel("known", "1.0")]}
@@ -259,10 +255,10 @@ def test_no_base_answers_for_what_could_not_be_read(
     assert shown(given, "team") == team
 
 
-def test_no_base_answers_for_a_disk_that_is_away_when_the_catalog_is_lost(
+def test_base_does_not_answer_for_unmounted_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was on it is not known then; whoever says that it is gone is believed."""
+    """No base answers for an unmounted disk after a catalog loss, before confirmation."""
     given = layered(tmp_path, "team", "main")
     disk = tmp_path / "team" / "disk"
     disk.mkdir()

@@ -1,4 +1,4 @@
-"""``pyindex init`` and ``pyindex spec``."""
+"""Commands `pyindex init` and `pyindex spec`."""
 
 import json
 import re
@@ -17,20 +17,20 @@ from appliance.spec import Nginx, Server, Spec, reference, schema
 from .texts import NAME, SKETCH, SMALL, URL, loaded
 
 
-def test_init(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`pyindex init` writes a spec that passes `pyindex spec check` at once."""
+def test_init_writes_valid_spec(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`pyindex init` writes a spec that passes `pyindex spec check`."""
     assert main(["init"]) == 0
-    assert stat.S_IMODE((folder / "pyindex.yml").stat().st_mode) == 0o644
+    assert stat.S_IMODE((directory / "pyindex.yml").stat().st_mode) == 0o644
     assert 'then: pyindex spec check -c "pyindex.yml"' in capsys.readouterr().out
     assert main(["spec", "check"]) == 0
     assert capsys.readouterr().out == (
-        f"pyindex.yml: OK\n  pyindex, state in {folder}/state\n"
-        f"  /simple/ serves {folder}/packages\n"
+        f"pyindex.yml: OK\n  pyindex, state in {directory}/state\n"
+        f"  /simple/ serves {directory}/packages\n"
     )
 
 
 def test_init_shows_every_key() -> None:
-    """Without its comment signs the starter is valid, has every key, and the true defaults."""
+    """The spec from `pyindex init`, uncommented, is valid and has every key with its default."""
     assert main(["init"]) == 0
     text = re.sub(r"^( *)#(?=\w+:)", r"\1", Path("pyindex.yml").read_text(), flags=re.M)
     full = loaded(text)
@@ -45,30 +45,30 @@ def test_init_shows_every_key() -> None:
 
 
 def walked(data: object, key: tuple[str, ...]) -> list[tuple[tuple[str, ...], object]]:
-    """Every key in nested mappings."""
-    found: list[tuple[tuple[str, ...], object]] = []
+    """Return every key of nested mappings with its value."""
+    entries: list[tuple[tuple[str, ...], object]] = []
     for name, value in data.items() if isinstance(data, dict) else ():
-        found += [((*key, name), value), *walked(value, (*key, name))]
-    return found
+        entries += [((*key, name), value), *walked(value, (*key, name))]
+    return entries
 
 
-def test_init_keeps_what_is_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`pyindex init` writes over nothing, not even a dangling link, until it is forced to."""
-    (folder / "mine.yml").write_text("mine")
-    (folder / "dangling.yml").symlink_to("nowhere.yml")
-    (folder / "link.yml").symlink_to("mine.yml")
+def test_init_keeps_existing_file(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`pyindex init` overwrites no file and no dangling link without `--force`."""
+    (directory / "mine.yml").write_text("mine")
+    (directory / "dangling.yml").symlink_to("nowhere.yml")
+    (directory / "link.yml").symlink_to("mine.yml")
     for name in ("mine.yml", "dangling.yml", "link.yml"):
         assert main(["init", name]) == 1
         assert f"{name}: exists; --force writes over it" in capsys.readouterr().err
-    assert (folder / "mine.yml").read_text() == "mine"
+    assert (directory / "mine.yml").read_text() == "mine"
     assert main(["init", "link.yml", "--force"]) == 0
-    assert (folder / "link.yml").is_symlink()
+    assert (directory / "link.yml").is_symlink()
     assert main(["spec", "check", "-c", "mine.yml"]) == 0
 
 
-def test_init_whole_or_not_at_all(folder: Path) -> None:
-    """When the disk takes only a part, `pyindex init` leaves the old file and nothing else."""
-    (folder / "pyindex.yml").write_text("mine")
+def test_init_replaces_file_atomically(directory: Path) -> None:
+    """`pyindex init` keeps the old file and leaves no other if the disk is full."""
+    (directory / "pyindex.yml").write_text("mine")
     command = "import sys; from appliance.cli import main; sys.exit(main(['init', '--force']))"
     done = subprocess.run(
         [sys.executable, "-c", command],
@@ -79,20 +79,24 @@ def test_init_whole_or_not_at_all(folder: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "pyindex.yml: File too large" in done.stderr
-    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("pyindex.yml", "mine")]
+    assert [(path.name, path.read_text()) for path in directory.iterdir()] == [
+        ("pyindex.yml", "mine")
+    ]
 
 
 @pytest.mark.parametrize(
     ("path", "problem"), [("/dev/null/x.yml", "Not a directory"), (".", "Is a directory")]
 )
-def test_init_elsewhere(path: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where nothing can be written, `pyindex init` says why."""
+def test_init_reports_unwritable_path(
+    path: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`pyindex init` reports why it cannot write to a path."""
     assert main(["init", "--force", path]) == 1
     assert f"{path}: {problem}" in capsys.readouterr().err
 
 
-def test_check(capsys: pytest.CaptureFixture[str]) -> None:
-    """`pyindex spec check` says where each index is served, from where, and what stands behind."""
+def test_check_lists_indexes(capsys: pytest.CaptureFixture[str]) -> None:
+    """`pyindex spec check` lists the URL path, packages directory and bases of each index."""
     Path("lab.yml").write_text(SKETCH)
     assert main(["spec", "check", "-c", "lab.yml"]) == 0
     assert capsys.readouterr() == (
@@ -104,8 +108,8 @@ def test_check(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_check_refuses(capsys: pytest.CaptureFixture[str]) -> None:
-    """`pyindex spec check` prints each problem as a line on standard error, and exits with 1."""
+def test_check_reports_problems(capsys: pytest.CaptureFixture[str]) -> None:
+    """`pyindex spec check` prints each problem on a line of standard error and exits with 1."""
     Path("lab.yml").write_text(SMALL + "name: A\nurl: x\n")
     assert main(["spec", "check", "-c", "lab.yml"]) == 1
     assert capsys.readouterr() == (
@@ -114,7 +118,7 @@ def test_check_refuses(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_prints_schema(capsys: pytest.CaptureFixture[str]) -> None:
+def test_schema_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     """`pyindex spec schema` prints the JSON Schema."""
     assert main(["spec", "schema"]) == 0
     assert json.loads(capsys.readouterr().out) == schema()

@@ -1,4 +1,4 @@
-"""What is written about specs: the JSON Schema and docs/reference/spec.md.
+"""Documentation of specs: the JSON Schema and docs/reference/spec.md.
 
 ``python -m tests.spec.test_docs`` renews the table of keys in docs/reference/spec.md.
 """
@@ -12,30 +12,30 @@ import jsonschema
 from appliance.spec import reference, schema
 from appliance.spec.forms import RESERVED
 
-from .texts import HEAD, SKETCH, SMALL, loaded, problems, valid_in_schema, with_value
+from .texts import HEAD, SKETCH, SMALL, is_valid_in_schema, loaded, problems, with_value
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "spec.md"
 
 
-def test_schema() -> None:
-    """The JSON Schema is one, explains every key, and takes the sketch."""
+def test_schema_is_valid() -> None:
+    """The JSON Schema is valid, describes every key, and accepts the sketch of the architecture."""
     jsonschema.Draft202012Validator.check_schema(schema())
     assert all(node.get("description") for node in reference().values())
-    assert valid_in_schema(SKETCH)
-    assert valid_in_schema(with_value("server.workers", "${WORKERS}"))
-    assert valid_in_schema(with_value("server.manager", "${MANAGER}"))
-    assert not valid_in_schema(SMALL + "servr: {}\n")
-    assert not valid_in_schema(HEAD + "  a: {}\n")
-    assert not valid_in_schema("state: /state\nindexes: {}\n")
+    assert is_valid_in_schema(SKETCH)
+    assert is_valid_in_schema(with_value("server.workers", "${WORKERS}"))
+    assert is_valid_in_schema(with_value("server.manager", "${MANAGER}"))
+    assert not is_valid_in_schema(SMALL + "servr: {}\n")
+    assert not is_valid_in_schema(HEAD + "  a: {}\n")
+    assert not is_valid_in_schema("state: /state\nindexes: {}\n")
 
 
 def blocks(language: str) -> list[str]:
-    """The documentation's code blocks in a language."""
+    """Return the documentation's code blocks in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", DOCS.read_text(), re.M | re.S)
 
 
-def test_documented_specs() -> None:
-    """The specs of the documentation are valid, and the broken one makes the errors shown."""
+def test_documented_specs_are_valid() -> None:
+    """The specs in the documentation are valid, and the broken one has the errors shown."""
     smallest, sketch = blocks("yaml")
     assert loaded(smallest).root == "main"
     assert sketch == SKETCH
@@ -43,19 +43,19 @@ def test_documented_specs() -> None:
     assert errors.splitlines() == [f"pyindex.yml:{problem}" for problem in problems(broken)]
 
 
-def test_documented_names() -> None:
-    """The documentation lists the names that no index may have."""
+def test_documentation_lists_reserved_names() -> None:
+    """The documentation lists all reserved index names."""
     (listed,) = re.findall("<!-- reserved -->(.*?)<!-- /reserved -->", DOCS.read_text(), re.S)
     assert tuple(re.findall("`(.*?)`", listed)) == RESERVED
 
 
-def test_documented_keys() -> None:
-    """The documentation's table of keys is what the schema makes of it."""
+def test_documentation_has_table_of_keys() -> None:
+    """The documentation's table of keys matches the schema."""
     assert DOCS.read_text() == with_reference(DOCS.read_text())
 
 
 def with_reference(text: str) -> str:
-    """The documentation with the table of keys as the schema has it."""
+    """Return the documentation with the table of keys from the schema."""
     return re.sub(
         "(<!-- reference: .*? -->\n).*(<!-- /reference -->)",
         lambda match: match[1] + "\n".join(reference_table()) + "\n" + match[2],

@@ -1,4 +1,4 @@
-"""A file as a whole: what is no spec, and how faults are told."""
+"""Spec files as a whole: unreadable files, syntax errors, and the format of problems."""
 
 import os
 import socket
@@ -23,7 +23,7 @@ KNOWN = (
     "unknown key; known here:"
     " name, url, state, indexes, accounts, server, nginx, backup, keep, host"
 )
-# (what the file holds, all problems)
+# (content of the file, problems)
 FILES: list[tuple[str | bytes, list[str]]] = [
     ("", ['1: empty; "pyindex init" writes a spec to start from']),
     ("# only this\n", ['1: empty; "pyindex init" writes a spec to start from']),
@@ -145,18 +145,18 @@ FILES: list[tuple[str | bytes, list[str]]] = [
 
 
 @pytest.mark.parametrize(("text", "expected"), FILES)
-def test_files_refused(text: str | bytes, expected: list[str]) -> None:
-    """A file that is no spec is refused with every fault in it, in the order of its lines."""
+def test_spec_file_reports_all_problems(text: str | bytes, expected: list[str]) -> None:
+    """The loader reports every problem of an invalid spec file in the order of lines."""
     assert problems(text) == expected
 
 
-def test_byte_order_mark() -> None:
-    """A file from an editor that begins UTF-8 with a mark is read like any other."""
+def test_byte_order_mark_is_ignored() -> None:
+    """The loader ignores a byte order mark."""
     assert loaded("\ufeff" + SMALL) == loaded(SMALL)
 
 
-def test_variables_keep_other_faults_quiet() -> None:
-    """An unset variable is the only thing said of its key, and the rest is still checked."""
+def test_unset_variable_hides_other_problems_of_key() -> None:
+    """The loader reports only the unset variable of a key, and still checks the other keys."""
     text = "state: ${UNSET}\nindexes:\n  a: {packages: '${UNSET}', bases: ['${UNSET}']}\nname: A\n"
     assert problems(text) == [
         "1: state: the environment variable UNSET is not set",
@@ -166,28 +166,31 @@ def test_variables_keep_other_faults_quiet() -> None:
     ]
 
 
-def test_variables_stay_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a variable holds is one value, not YAML, and is not looked through again."""
+def test_variable_value_is_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The value of a variable is neither parsed as YAML nor expanded again."""
     monkeypatch.setenv("TRICK", "/x, y: ${ROOT} # *a")
     spec = loaded(f"{SMALL}accounts:\n  htpasswd: ${{TRICK}}\n")
     assert spec.accounts.htpasswd == Path("/x, y: ${ROOT} # *a")
 
 
-def test_relative_paths(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative paths start where the spec stands, wherever one is and however it is named."""
-    (folder / "etc").mkdir()
-    (folder / "etc" / "p.yml").write_text("state: s\nindexes: {main: {packages: ../packages}}\n")
+def test_relative_path_starts_at_spec(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path in a spec starts at the directory of the spec file."""
+    (directory / "etc").mkdir()
+    (directory / "etc" / "p.yml").write_text("state: s\nindexes: {main: {packages: ../packages}}\n")
     monkeypatch.chdir("/")
-    for path in (folder / "etc" / "p.yml", Path("/").joinpath(*folder.parts[1:], "etc", "p.yml")):
+    for path in (
+        directory / "etc" / "p.yml",
+        Path("/").joinpath(*directory.parts[1:], "etc", "p.yml"),
+    ):
         spec = load(path)
         assert (spec.state, spec.indexes["main"].packages) == (
-            folder / "etc" / "s",
-            folder / "packages",
+            directory / "etc" / "s",
+            directory / "packages",
         )
 
 
-def test_no_such_file(folder: Path) -> None:
-    """A spec that is not there, or no file, is a clear error; a FIFO is not waited for."""
+def test_loader_reports_unreadable_file(directory: Path) -> None:
+    """The loader reports a missing or irregular spec file and does not wait for a FIFO."""
     os.mkfifo("fifo")
     Path("link").symlink_to("fifo")
     with closing(socket.socket(socket.AF_UNIX)) as listening:
@@ -205,17 +208,17 @@ def test_no_such_file(folder: Path) -> None:
         assert caught.value.problems == [problem]
 
 
-@pytest.mark.parametrize("place", ["/dev/stdin", "/dev/fd/0"])
-def test_standard_input(folder: Path, place: str) -> None:
-    """A spec may come through a pipe that is open already, however long it takes to come."""
-    command = [sys.executable, "-m", "appliance", "spec", "check", "-c", place]
+@pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/0"])
+def test_spec_may_be_standard_input(directory: Path, path: str) -> None:
+    """The loader reads a spec from a pipe that is already open."""
+    command = [sys.executable, "-m", "appliance", "spec", "check", "-c", path]
     with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as checking:
-        said, _ = checking.communicate(SMALL)
-    assert said.startswith(f"{place}: OK\n")
+        output, _ = checking.communicate(SMALL)
+    assert output.startswith(f"{path}: OK\n")
 
 
-def test_many_faults_take_no_time(folder: Path) -> None:
-    """Thousands of unknown keys are told, each; the schema is made once."""
+def test_many_problems_are_reported(directory: Path) -> None:
+    """The loader reports each of thousands of unknown keys."""
     assert len(problems(SMALL + "".join(f"k{number}: x\n" for number in range(3000)))) == 3000
 
 
@@ -238,7 +241,7 @@ YAMLISH = st.text(
 
 @st.composite
 def damaged(draw: st.DrawFn) -> str:
-    """The sketch with a stretch of it replaced by something else."""
+    """Return the sketch with a part of it replaced by random text."""
     start, length = draw(st.integers(0, len(SKETCH))), draw(st.integers(0, 30))
     return SKETCH[:start] + draw(YAMLISH) + SKETCH[start + length :]
 
@@ -252,8 +255,8 @@ def damaged(draw: st.DrawFn) -> str:
         NODES.map(lambda node: yaml.safe_dump(node).encode("utf-8", "surrogatepass")),
     )
 )
-def test_anything(content: bytes) -> None:
-    """Whatever a file holds, it is a spec or an error of printable lines that name the file."""
+def test_any_content_is_spec_or_error(content: bytes) -> None:
+    """The loader returns a spec for any content or raises an error of printable lines."""
     with tempfile.NamedTemporaryFile(suffix=".yml") as file:
         file.write(content)
         file.flush()

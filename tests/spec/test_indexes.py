@@ -1,4 +1,4 @@
-"""What the indexes of a spec must be to each other."""
+"""Indexes of a spec: bases, lineage, overlapping directories, names."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -8,7 +8,7 @@ import yaml
 
 from appliance.spec.forms import RESERVED
 
-from .texts import HEAD, NAME, loaded, problems, valid_in_schema
+from .texts import HEAD, NAME, is_valid_in_schema, loaded, problems
 
 
 @pytest.mark.parametrize(
@@ -23,15 +23,15 @@ from .texts import HEAD, NAME, loaded, problems, valid_in_schema
         ({"a": "b b", "b": ""}, "a b"),
     ],
 )
-def test_lineage(bases: dict[str, str], lineage: str) -> None:
-    """An index comes before its bases, those depth first in their order, each once."""
+def test_lineage_is_depth_first(bases: dict[str, str], lineage: str) -> None:
+    """The lineage has an index before its bases, depth first in their order, each once."""
     indexes = {name: {"packages": f"/{name}", "bases": bases[name].split()} for name in bases}
     spec = loaded(yaml.safe_dump({"state": "/state", "indexes": indexes}, sort_keys=False))
     assert spec.lineage("a") == tuple(lineage.split())
 
 
-def test_lineage_of_a_long_chain() -> None:
-    """A chain of bases may be longer than Python's stack."""
+def test_lineage_allows_long_chain() -> None:
+    """The lineage of a chain of bases may be longer than Python's stack."""
     names = [f"i{number}" for number in range(1500)]
     lines = [f"  {a}: {{packages: /p/{a}, bases: [{b}]}}\n" for a, b in pairwise(names)]
     last = f"  {names[-1]}: {{packages: /p/last}}\n"
@@ -40,7 +40,7 @@ def test_lineage_of_a_long_chain() -> None:
 
 
 BASE = "indexes.a.bases[0]: expected the name of another index"
-# (the bases of each index, all problems)
+# (bases of each index, problems)
 BASES = [
     ({"a": "b"}, [f"{BASE}, got 'b'; known here: a"]),
     ({"a": "B"}, [f"{BASE}, got 'B'; known here: a"]),
@@ -67,18 +67,18 @@ BASES = [
 
 
 @pytest.mark.parametrize(("bases", "expected"), BASES)
-def test_bases_refused(bases: dict[str, str], expected: list[str]) -> None:
-    """Bases must exist and make no cycle; the sentence shows the cycle, and each cycle is told."""
+def test_spec_rejects_invalid_bases(bases: dict[str, str], expected: list[str]) -> None:
+    """The spec rejects unknown bases and each cycle of bases, and the message shows the cycle."""
     lines = [
         f"  {name}: {{packages: /p/{name}, bases: [{listed.replace(' ', ', ')}]}}\n"
         for name, listed in bases.items()
     ]
-    told = problems(HEAD + "".join(lines))
-    assert [problem.partition(": ")[2] for problem in told] == expected
+    reported = problems(HEAD + "".join(lines))
+    assert [problem.partition(": ")[2] for problem in reported] == expected
 
 
 SAME = "'{0}' is the same as '{0}'"
-# (state, packages directories, which is refused, from which it should be apart, the paths)
+# (state, packages directories, rejected key, overlapping key, paths)
 OVERLAPS = [
     ("s", "a a", "indexes.i1.packages", "indexes.i0.packages", SAME.format("CWD/a")),
     ("s", "a CWD/a/", "indexes.i1.packages", "indexes.i0.packages", SAME.format("CWD/a")),
@@ -94,55 +94,55 @@ OVERLAPS = [
 
 
 @pytest.mark.parametrize(("state", "packages", "refused", "other", "got"), OVERLAPS)
-def test_overlaps_refused(
-    folder: Path, state: str, packages: str, refused: str, other: str, got: str
+def test_spec_rejects_overlapping_directories(
+    directory: Path, state: str, packages: str, refused: str, other: str, got: str
 ) -> None:
-    """State and package directories lie apart, however they are spelled or linked."""
-    (folder / "real").mkdir()
-    (folder / "link").symlink_to("real")
-    (problem,) = problems(with_directories(state, packages).replace("CWD", str(folder)))
+    """The spec rejects overlapping directories, however they are spelled or linked."""
+    (directory / "real").mkdir()
+    (directory / "link").symlink_to("real")
+    (problem,) = problems(with_directories(state, packages).replace("CWD", str(directory)))
     sentence = f"{refused}: must not overlap {other}: {got}"
-    assert problem.partition(": ")[2] == sentence.replace("CWD", str(folder))
+    assert problem.partition(": ")[2] == sentence.replace("CWD", str(directory))
 
 
 @pytest.mark.parametrize(
     ("state", "packages"), [("s", "a b"), ("/s", "/a /ab /b/a /a-b"), ("loop/s", "loop/a")]
 )
-def test_directories_apart(folder: Path, state: str, packages: str) -> None:
-    """Directories that merely begin alike, or cannot be looked at here, are apart."""
-    (folder / "loop").symlink_to("loop")
+def test_spec_accepts_separate_directories(directory: Path, state: str, packages: str) -> None:
+    """The spec accepts directories of similar names and unreadable paths."""
+    (directory / "loop").symlink_to("loop")
     assert len(loaded(with_directories(state, packages)).indexes) == len(packages.split())
 
 
 def with_directories(state: str, packages: str) -> str:
-    lines = [f"  i{place}: {{packages: {path}}}\n" for place, path in enumerate(packages.split())]
+    lines = [f"  i{number}: {{packages: {path}}}\n" for number, path in enumerate(packages.split())]
     return f"state: {state}\nindexes:\n{''.join(lines)}"
 
 
 @pytest.mark.parametrize("name", ["a", "0", "a-", "a" * 63, "no", "1e3", "simple-2", "pypi2"])
-def test_index_names(name: str) -> None:
-    """An index may be named by small letters, digits and hyphens, whatever YAML takes them for."""
+def test_spec_accepts_index_name(name: str) -> None:
+    """The spec accepts index names of small letters, digits and hyphens of any YAML type."""
     text = f"{HEAD}  {name}: {{packages: /a}}\n"
     assert loaded(text).root == name
-    assert valid_in_schema(text.replace(f"  {name}:", f"  '{name}':"))
+    assert is_valid_in_schema(text.replace(f"  {name}:", f"  '{name}':"))
 
 
 @pytest.mark.parametrize(
     "name", ["-", "-a", "A", "a.b", "a_b", "a/b", "..", "", "@1", "ä", "a" * 64]
 )
-def test_index_names_refused(name: str) -> None:
-    """An index's name stands in URLs and paths, so it has no other characters."""
+def test_spec_rejects_index_name(name: str) -> None:
+    """The spec rejects index names that do not fit into URLs and paths."""
     text = f"{HEAD}  '{name}': {{packages: /a}}\n"
     (problem,) = problems(text)
     assert problem.endswith(f": {NAME}, got {name!r}")
-    assert not valid_in_schema(text)
+    assert not is_valid_in_schema(text)
 
 
 @pytest.mark.parametrize("name", RESERVED)
-def test_index_names_reserved(name: str) -> None:
-    """An index may not take the place of a path of ours."""
+def test_spec_rejects_reserved_index_name(name: str) -> None:
+    """The spec rejects an index name that is a URL path of pyindex."""
     text = f"{HEAD}  {name}: {{packages: /a}}\n"
     (problem,) = problems(text)
     sentence = "expected a name that is not a path of pyindex"
     assert problem == f"3: indexes.{name}: {sentence} ({', '.join(RESERVED)}), got '{name}'"
-    assert not valid_in_schema(text)
+    assert not is_valid_in_schema(text)

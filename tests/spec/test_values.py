@@ -1,4 +1,4 @@
-"""What a spec says by itself, and each kind of value: read as people write it, or refused."""
+"""Values of a spec: accepted notations, defaults, and messages about invalid values."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -8,11 +8,11 @@ import pytest
 
 from appliance.spec import Accounts, Host, IndexSection, Nginx, Server, Spec, Tls
 
-from .texts import NAME, SKETCH, SMALL, URL, loaded, problems, valid_in_schema, with_value
+from .texts import NAME, SKETCH, SMALL, URL, is_valid_in_schema, loaded, problems, with_value
 
 
-def test_sketch() -> None:
-    """The architecture's sketch of a spec is valid as it stands."""
+def test_sketch_is_valid() -> None:
+    """The sketch of a spec in the architecture is valid."""
     assert loaded(SKETCH) == Spec(
         name="pyindex",
         url="https://pypi.lab.example",
@@ -34,8 +34,8 @@ def test_sketch() -> None:
     )
 
 
-def test_defaults() -> None:
-    """A spec of one directory for state and one index has a default for everything else."""
+def test_small_spec_has_defaults() -> None:
+    """A spec of a state directory and one index has defaults for all other keys."""
     spec = loaded(SMALL)
     assert (spec.name, spec.url, spec.accounts.htpasswd) == ("pyindex", None, None)
     assert spec.server == Server(
@@ -51,8 +51,8 @@ def test_defaults() -> None:
     assert spec.host.system is None
 
 
-def test_places() -> None:
-    """State holds www and the catalog; the first index is the root and has no prefix."""
+def test_spec_derives_paths() -> None:
+    """The spec derives published tree, catalog, root index and URL prefixes."""
     spec = loaded(SKETCH)
     assert (spec.www, spec.catalog) == (
         Path("/var/lib/pyindex/www"),
@@ -61,14 +61,14 @@ def test_places() -> None:
     assert (spec.root, spec.prefix("main"), spec.prefix("staging")) == ("main", "", "staging/")
 
 
-def test_frozen() -> None:
-    """Nobody changes a spec once it is read."""
+def test_spec_is_frozen() -> None:
+    """A loaded spec cannot be changed."""
     with pytest.raises(ValueError, match="frozen"):
         loaded(SMALL).server.port = 1  # type: ignore[misc]
 
 
 NETWORKS = ("10.0.0.0/8", "fd00::/8", "10.0.0.1")
-# (key, as written, as read, whether the JSON Schema, which sees YAML's own types, agrees)
+# (key, text, value, whether the JSON Schema accepts the text with the types of YAML)
 ACCEPTED: list[tuple[str, str, object, bool]] = [
     ("name", "lab-2", "lab-2", True),
     ("name", "007", "007", False),
@@ -111,13 +111,13 @@ ACCEPTED: list[tuple[str, str, object, bool]] = [
 
 
 @pytest.mark.parametrize(("key", "written", "read", "in_schema"), ACCEPTED)
-def test_accepted(key: str, written: str, read: object, in_schema: bool) -> None:
-    """A value is read as people write it, and the JSON Schema takes it where YAML lets it."""
+def test_spec_accepts_value(key: str, written: str, read: object, in_schema: bool) -> None:
+    """The spec accepts a value, and the JSON Schema accepts it where its YAML type allows it."""
     value: Any = loaded(with_value(key, written))
     for part in key.split("."):
         value = getattr(value, part)
     assert value == read
-    assert valid_in_schema(with_value(key, written)) is in_schema
+    assert is_valid_in_schema(with_value(key, written)) is in_schema
 
 
 DURATION = "expected a duration such as 90s, 5m, 1h30m or 14d"
@@ -131,7 +131,7 @@ MAPPING = "expected a mapping of keys to values"
 UNSET = "the environment variable UNSET is not set"
 VARIABLE = "expected ${NAME}, or $${ for a plain ${"
 TAG = "expected a plain value, got the tag"
-# (key, as written, the sentence, whether the JSON Schema refuses it too)
+# (key, text, message, whether the JSON Schema rejects it too)
 REFUSED = [
     ("name", "Lab", f"{NAME}, got 'Lab'", True),
     ("name", "''", f"{NAME}, got ''", True),
@@ -209,8 +209,8 @@ REFUSED = [
 ]
 
 
-def test_refused_in_lists() -> None:
-    """Each item of a list is refused by its place in it."""
+def test_spec_names_invalid_item_of_list() -> None:
+    """The spec names each invalid item of a list by its position."""
     text = (
         f"{SMALL}nginx:\n  names: [ok, a b, 999.1.1.1]\n  internal: [10.0.0.1/8, 'fe80::1%eth0']\n"
         "  listen: [127.0.0.1, unix, 999.1.1.1]\n"
@@ -227,8 +227,8 @@ def test_refused_in_lists() -> None:
 
 
 @pytest.mark.parametrize(("key", "written", "sentence", "in_schema"), REFUSED)
-def test_refused(key: str, written: str, sentence: str, in_schema: bool) -> None:
-    """A value that cannot be used is refused with line, full key, what was expected and got."""
+def test_spec_rejects_value(key: str, written: str, sentence: str, in_schema: bool) -> None:
+    """The spec rejects an invalid value with line, key, expected and actual value."""
     text = with_value(key, written)
     assert problems(text) == [f"{text.count(chr(10))}: {key}: {sentence}"]
-    assert valid_in_schema(text) is not in_schema
+    assert is_valid_in_schema(text) is not in_schema

@@ -1,4 +1,4 @@
-"""Specs that tests share, and what reads them."""
+"""Specs that tests share, and helpers that load them."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import yaml
 from appliance.errors import SpecError
 from appliance.spec import Spec, load, schema
 
-# architecture.md, section 5, to the letter
+# quoted from architecture.md, section 5
 SKETCH = """\
 name: pyindex
 url: https://pypi.lab.example            # what clients type; nothing else decides scheme, host, prefix
@@ -50,13 +50,13 @@ def with_value(key: str, written: str) -> str:
 
 
 class EditorLoader(yaml.SafeLoader):
-    """Takes unknown tags for odd values, as an editor does."""
+    """YAML loader that accepts unknown tags, as an editor does."""
 
 
 EditorLoader.add_constructor(None, lambda loader, node: object())
 
 
-def valid_in_schema(text: str) -> bool:
-    """What an editor says, which knows YAML's own types and nothing of our code."""
+def is_valid_in_schema(text: str) -> bool:
+    """Return whether the JSON Schema accepts the text, as an editor would see it."""
     validator = jsonschema.Draft202012Validator(schema())
     return validator.is_valid(yaml.load(text, EditorLoader))

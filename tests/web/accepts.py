@@ -1,4 +1,4 @@
-"""Accept headers: what clients send, what the algorithm says, and any that there may be."""
+"""Accept headers: those of known clients, cases of the rules, and generated ones."""
 
 from hypothesis import strategies as st
 
@@ -25,7 +25,7 @@ CLIENTS: list[tuple[str, str | None, str | None]] = [
 ]
 
 RULES: list[tuple[str, str | None]] = [
-    # a named form, and its newest version
+    # a named form, and the latest version of it
     (HTML, HTML),
     (LATEST_JSON, JSON),
     (LATEST_HTML, HTML),
@@ -38,7 +38,7 @@ RULES: list[tuple[str, str | None]] = [
     (f"{OLD_HTML}, {HTML}", HTML),
     (f"{OLD_HTML},{JSON};q=0.9", OLD_HTML),
     (f"{JSON};q=1.000, {OLD_HTML};q=1", JSON),
-    # the range that fits an offer most closely decides over it
+    # the most specific range that matches an offer decides about it
     (f"text/*;q=0.5, {HTML}", HTML),
     (f"text/*, {OLD_HTML};q=0.3, {JSON};q=0.4", JSON),
     (f"*/*, {OLD_HTML};q=0.5", JSON),
@@ -56,17 +56,17 @@ RULES: list[tuple[str, str | None]] = [
     (f"  {JSON.upper()} \t;\tQ = 0.5 ,, ", JSON),
     (f"TEXT/HTML , {HTML};q=0.9", OLD_HTML),
     (f",{JSON} ,", JSON),
-    # parameters that are no quality: charset is known, others are of forms that we do not have
+    # parameters other than q: charset is known, others name forms that are not offered
     ("text/html;charset=utf-8", OLD_HTML),
     ("text/html; charset=utf-8; q=0.1, */*;q=0.2", JSON),
     (f"text/html;level=1, {HTML};q=0.1", HTML),
     (f"{JSON};q=0.1;extension=1", JSON),
-    # twice the same: the higher
+    # the same range twice: the higher quality counts
     (f"{JSON};q=0, {JSON}", JSON),
     (f"{JSON}, {JSON};q=0", JSON),
     (f"{LATEST_JSON};q=0.1, {JSON};q=0.3, {OLD_HTML};q=0.2", JSON),
     (f"{OLD_HTML}, {OLD_HTML};q=0, {JSON};q=0.5", OLD_HTML),
-    # nothing that we have
+    # no form that is offered
     ("application/json", None),
     ("application/vnd.pypi.simple.v2+json", None),
     (f"{JSON};q=0", None),
@@ -76,7 +76,7 @@ RULES: list[tuple[str, str | None]] = [
     (f"{JSON}x", None),
     (f"{JSON} {OLD_HTML}", None),
     ("text/htmlx, image/png", None),
-    # malformed members count for nothing
+    # malformed members are ignored
     ("*", None),
     ("text", None),
     (f"{JSON};q", None),
@@ -107,15 +107,16 @@ def _member(draw: st.DrawFn) -> str:
 
 
 def well_formed() -> st.SearchStrategy[list[str]]:
-    """Members of a header, no range twice."""
+    """Return a strategy of lists of header members without repeated ranges."""
     members = st.lists(_member(), min_size=1, max_size=5)
-    return members.filter(lambda found: len({_range(text) for text in found}) == len(found))
+    return members.filter(lambda texts: len({_range(text) for text in texts}) == len(texts))
 
 
 def headers() -> st.SearchStrategy[str]:
-    """Headers made of what clients send, of pieces of it in any order, and of anything."""
+    """Return a strategy of headers: known ones, pieces of known ones, and arbitrary text."""
     known = [text for _, text, _ in CLIENTS if text] + [text for text, _ in RULES]
-    known = [text for text in known if len(text) < 1000]  # both refuse too much, each in its way
+    # Both readers reject long headers, with different limits.
+    known = [text for text in known if len(text) < 1000]
     pieces = (*_RANGES, LATEST_JSON, ",", ", ", ";", ";q=0", ";q=0.5", ";q=1", " ", "#", "x")
     printable = st.characters(min_codepoint=32, max_codepoint=126)
     return st.one_of(

@@ -1,4 +1,4 @@
-"""The APIs beside the simple one: JSON, XML-RPC, the list of files, health, the home page."""
+"""APIs other than the simple API: JSON, XML-RPC, list of files, health, metrics, home page."""
 
 import os
 import xmlrpc.client
@@ -29,7 +29,7 @@ from tests.dist import make_sdist, make_wheel
 
 @pytest.fixture
 def client(lab: Lab) -> TestClient:
-    """A client of an index with a few projects."""
+    """Client of an index with a few projects."""
     make_wheel(lab.packages, "Flask-Cors", "1.0", summary="Cross origin sharing", requires=["six"])
     make_wheel(lab.packages, "Flask-Cors", "2.0rc1", summary="Cross origin sharing")
     make_sdist(lab.packages, "Flask-Cors", "0.9", summary="Cross")
@@ -41,8 +41,8 @@ def client(lab: Lab) -> TestClient:
     return TestClient(create_app(lab.spec))
 
 
-def test_a_project_is_told_as_json(client: TestClient, lab: Lab) -> None:
-    """PyPI's keys, the latest final release, and every file with its digests and absolute URL."""
+def test_json_api_describes_project(client: TestClient, lab: Lab) -> None:
+    """The JSON API has PyPI's keys, the latest final release, and digests and URL per file."""
     answer = client.simulate_get("/pypi/flask-cors/json")
     body = answer.json
     assert answer.headers["x-pypi-last-serial"] == str(body["last_serial"])
@@ -61,8 +61,8 @@ def test_a_project_is_told_as_json(client: TestClient, lab: Lab) -> None:
     )
 
 
-def test_one_release_is_told_as_json(client: TestClient) -> None:
-    """A release in any spelling of its version, without the list of all releases."""
+def test_json_api_describes_release(client: TestClient) -> None:
+    """The JSON API finds a release by any spelling and omits the list of releases."""
     for version in ("2.0rc1", "2.0-RC.1"):
         body = client.simulate_get(f"/pypi/flask-cors/{version}/json").json
         assert body["info"]["version"] == "2.0rc1"
@@ -70,9 +70,8 @@ def test_one_release_is_told_as_json(client: TestClient) -> None:
         assert [file["filename"][:16] for file in body["urls"]] == ["Flask_Cors-2.0rc"]
 
 
-def test_no_request_opens_a_package_file(lab: Lab) -> None:
-    """What is told was stored when the file was accepted, of sdists and eggs, too: a pipe in its
-    place holds nobody up."""
+def test_json_api_opens_no_package_file(lab: Lab) -> None:
+    """The JSON API answers from stored metadata, so a pipe instead of a file is harmless."""
     make_wheel(lab.packages, "foo", "2.0", summary="Wheel", requires=["six"])
     make_sdist(lab.packages, "bar", "1.0", summary="Source", requires=["six"])
     make_sdist(lab.packages, "old", "1.0", summary="Before", requires_python=">=2.7")
@@ -84,15 +83,15 @@ def test_no_request_opens_a_package_file(lab: Lab) -> None:
     client = TestClient(create_app(lab.spec))
 
     def info(name: str) -> list[Any]:
-        told = client.simulate_get(f"/pypi/{name}/json").json["info"]
-        return [told["summary"], told["requires_python"], told["requires_dist"]]
+        fields = client.simulate_get(f"/pypi/{name}/json").json["info"]
+        return [fields["summary"], fields["requires_python"], fields["requires_dist"]]
 
     assert info("foo") == ["Wheel", None, ["six"]]
     assert info("bar") == ["Source", None, ["six"]]
-    assert info("old") == ["Before", ">=2.7", None]  # what the catalog knows
+    assert info("old") == ["Before", ">=2.7", None]  # from the catalog
 
 
-TOLD = b"""Metadata-Version: 2.1
+METADATA = b"""Metadata-Version: 2.1
 Name: foo
 Version: 1.0
 Summary: A thing
@@ -114,32 +113,39 @@ A long description.
 """
 
 
-def test_every_field_is_told_as_a_reader_of_ours_would(lab: Lab) -> None:
-    """The fields of the JSON API, compared with what packaging reads of the same metadata."""
-    wheel(TOLD)(lab.packages / WHEEL)
+def test_json_api_has_same_fields_as_packaging(lab: Lab) -> None:
+    """The JSON API has the same metadata fields as the parser of packaging."""
+    wheel(METADATA)(lab.packages / WHEEL)
     lab.once()
-    told = TestClient(create_app(lab.spec)).simulate_get("/pypi/foo/json").json["info"]
-    read, _ = parse_email(TOLD.replace(b"multipart/mixed; boundary=x", b"text/plain"))
+    fields = TestClient(create_app(lab.spec)).simulate_get("/pypi/foo/json").json["info"]
+    read, _ = parse_email(METADATA.replace(b"multipart/mixed; boundary=x", b"text/plain"))
     for name in ("summary", "author", "author_email", "license", "classifiers", "requires_dist"):
-        assert told[name] == read[name]
+        assert fields[name] == read[name]
     for name in ("provides_extra", "project_urls", "home_page", "description"):
-        assert told[name] == read[name]  # type: ignore[literal-required]
-    assert told["keywords"] == ",".join(read["keywords"])
-    assert told["platform"] == ",".join(read["platforms"])
-    assert (told["maintainer"], told["license_expression"], told["dynamic"]) == ("", None, None)
+        assert fields[name] == read[name]  # type: ignore[literal-required]
+    assert fields["keywords"] == ",".join(read["keywords"])
+    assert fields["platform"] == ",".join(read["platforms"])
+    assert (fields["maintainer"], fields["license_expression"], fields["dynamic"]) == (
+        "",
+        None,
+        None,
+    )
 
 
-def test_a_release_has_the_files_of_every_spelling(lab: Lab) -> None:
-    """1.0 and 1.0.0 are one release; what is told of it is from the spelling asked for."""
+def test_release_has_files_of_every_spelling(lab: Lab) -> None:
+    """A release has the files of all spellings and the metadata of the requested one."""
     for version in ("1.0", "1.0.0"):
         make_wheel(lab.packages, "plain", version, summary=f"This is {version}")
     lab.once()
     client = TestClient(create_app(lab.spec))
     both = ["plain-1.0-py2.py3-none-any.whl", "plain-1.0.0-py2.py3-none-any.whl"]
-    for asked, told in (("1.0", "1.0"), ("1.0.0", "1.0.0"), ("1", "1.0"), ("v1.0.0", "1.0.0")):
+    for asked, answered in (("1.0", "1.0"), ("1.0.0", "1.0.0"), ("1", "1.0"), ("v1.0.0", "1.0.0")):
         body = client.simulate_get(f"/pypi/plain/{asked}/json").json
         assert [file["filename"] for file in body["urls"]] == both
-        assert (body["info"]["version"], body["info"]["summary"]) == (told, f"This is {told}")
+        assert (body["info"]["version"], body["info"]["summary"]) == (
+            answered,
+            f"This is {answered}",
+        )
     body = client.simulate_get("/pypi/plain/json").json
     assert {version: len(files) for version, files in body["releases"].items()} == {
         "1.0": 1,
@@ -148,11 +154,11 @@ def test_a_release_has_the_files_of_every_spelling(lab: Lab) -> None:
     assert [file["filename"] for file in body["urls"]] == both
 
 
-def test_a_yank_is_told_as_json(client: TestClient, lab: Lab) -> None:
-    """A yanked release is not the latest, and says why."""
+def test_json_api_skips_yanked_release(client: TestClient, lab: Lab) -> None:
+    """The JSON API skips a yanked release as the latest and has the reason of the yank."""
     decisions.yank(lab.spec, lab.index, "flask-cors==1.0", "broken")
     latest = client.simulate_get("/pypi/flask-cors/json").json["info"]["version"]
-    assert latest == "0.9"  # final before pre-release, even if lower
+    assert latest == "0.9"  # a final release precedes a later pre-release
     info = client.simulate_get("/pypi/flask-cors/1.0/json").json["info"]
     assert (info["yanked"], info["yanked_reason"]) == (True, "broken")
 
@@ -192,16 +198,16 @@ PLACES = [
 
 
 @pytest.mark.parametrize(("path", "status", "location"), PLACES)
-def test_every_place_answers_get_and_head(
+def test_each_path_answers_get_and_head(
     client: TestClient, path: str, status: int, location: str | None
 ) -> None:
-    """Unnormalised names are redirected, unknown ones are not found, HEAD is as GET."""
+    """Each path redirects unnormalized names, answers 404 for unknown ones, and allows HEAD."""
     got, asked = client.simulate_get(path), client.simulate_head(path)
     assert (got.status_code, got.headers.get("location")) == (status, location)
     assert status == 200 or got.headers["content-type"].startswith("text/plain")
     assert asked.status_code == status
     assert asked.content == b""
-    # What is not known before it is all made may be left out (RFC 9110, 9.3.2).
+    # HEAD may omit a length that is known only after the content was made (RFC 9110, 9.3.2).
     assert {"content-length": got.headers.get("content-length"), **asked.headers} == {
         "content-length": None,
         **got.headers,
@@ -213,7 +219,7 @@ def call(client: TestClient, path: str, body: str | bytes) -> Result:
 
 
 def search(client: TestClient, query: str, path: str = "/pypi") -> list[str]:
-    """What ``pip search`` asks, and the names in the answer."""
+    """Return the hits of a call as made by ``pip search``, as names with versions."""
     request = xmlrpc.client.dumps(({"name": [query], "summary": [query]}, "or"), "search")
     answer = call(client, path, request)
     assert str(answer.content_type).startswith("text/xml")
@@ -223,8 +229,8 @@ def search(client: TestClient, query: str, path: str = "/pypi") -> list[str]:
     return [f"{hit['name']} {hit['version']}" for hit in hits]
 
 
-def test_search_finds_by_name_and_summary_best_first(client: TestClient) -> None:
-    """The project of that name comes first, then those that begin so, then the rest."""
+def test_search_ranks_names_before_summaries(client: TestClient) -> None:
+    """A search lists an exact name first, then names with that prefix, then other matches."""
     assert search(client, "flask") == ["flask 1.1+local", "Flask-Cors 1.0", "werkzeug 1.0"]
     assert search(client, "FLASK_CORS") == ["Flask-Cors 1.0"]
     assert search(client, "sharing") == ["flask 1.1+local", "Flask-Cors 1.0"]
@@ -233,10 +239,8 @@ def test_search_finds_by_name_and_summary_best_first(client: TestClient) -> None
     assert search(client, "nothing") == []
 
 
-def test_a_search_that_takes_long_has_the_names(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Summaries are looked into for a bounded time; without a word there is nothing to find."""
+def test_long_search_returns_names(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that exceeds its time limit returns matches of names only."""
     monkeypatch.setattr(search_api, "_SECONDS", -1.0)
     monkeypatch.setattr(catalog_search, "_STEPS", 1)
     assert search(client, "six") == ["six 1.16"]
@@ -245,8 +249,8 @@ def test_a_search_that_takes_long_has_the_names(
 
 
 @pytest.mark.parametrize("path", ["/", "/pypi", "/pypi/", "/RPC2", "/main/pypi"])
-def test_search_is_at_every_place_that_pip_asks(client: TestClient, path: str) -> None:
-    """pip posts to the index URL given, and to /RPC2 if that has no path."""
+def test_search_answers_at_every_path_of_pip(client: TestClient, path: str) -> None:
+    """A search answers at the path of the index URL and at /RPC2, as pip requires."""
     assert search(client, "six", path) == ["six 1.16"]
 
 
@@ -266,15 +270,15 @@ BAD_CALLS = [
 
 
 @pytest.mark.parametrize(("body", "status"), BAD_CALLS)
-def test_bad_xml_is_refused(client: TestClient, body: str, status: int) -> None:
-    """Bombs, references to elsewhere and what is no call: a 4xx, or a fault that says so."""
+def test_bad_xml_is_rejected(client: TestClient, body: str, status: int) -> None:
+    """The server rejects entity bombs, external references and invalid calls with a 4xx status."""
     answer = call(client, "/RPC2", body)
     assert answer.status_code == status
     assert b"root:" not in answer.content
 
 
-def test_an_unknown_method_is_a_fault(client: TestClient) -> None:
-    """The codes are those of PyPI."""
+def test_invalid_call_is_fault(client: TestClient) -> None:
+    """An unknown method or an invalid argument is a fault with the code of PyPI."""
     calls: list[tuple[str, Any, int]] = [
         ("nix", (), -32601),
         ("search", ("x",), -32500),
@@ -305,20 +309,20 @@ PIECES = [
     deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(pieces=st.lists(st.sampled_from(PIECES), max_size=20))
-def test_no_body_is_an_error_of_ours(client: TestClient, pieces: list[str]) -> None:
-    """Whatever is made of the words of XML-RPC: 400, or a fault, or an answer."""
+def test_any_body_has_answer(client: TestClient, pieces: list[str]) -> None:
+    """Any combination of XML-RPC elements gets status 200 or 400."""
     answer = call(client, "/RPC2", "".join(pieces) or " ")
     assert answer.status_code in (200, 400)
 
 
 def asked(client: TestClient, method: str, *parameters: Any, path: str = "/pypi") -> Any:
-    """The answer to a call, as a program reads it that is not ours."""
+    """Return the answer to a call, parsed by the standard library."""
     answer = call(client, path, xmlrpc.client.dumps(parameters, method))
     return xmlrpc.client.loads(answer.text)[0][0]
 
 
-def test_a_mirror_may_ask_for_all_projects_and_for_changes(client: TestClient, lab: Lab) -> None:
-    """In the forms of PyPI; what is told is what the pages say, and no more than is published."""
+def test_mirror_reads_projects_and_changes(client: TestClient, lab: Lab) -> None:
+    """A mirror reads published projects, serials and changes in the forms of PyPI."""
     projects = asked(client, "list_packages_with_serial")
     assert projects == {
         name: int(client.simulate_get(f"/simple/{name}/").headers["x-pypi-last-serial"])
@@ -346,30 +350,30 @@ def test_a_mirror_may_ask_for_all_projects_and_for_changes(client: TestClient, l
     assert asked(client, "changelog_last_serial") == line[4]
 
 
-def test_a_mirror_of_an_index_with_bases_sees_them_too(tmp_path: Path) -> None:
-    """A project once, with the serial that its page has."""
+def test_mirror_reads_projects_of_bases(tmp_path: Path) -> None:
+    """A mirror of an index with bases reads each project once, with the serial of its page."""
     path = tmp_path / "pyindex.yml"
     path.write_text(
         "state: s\nindexes: {main: {packages: m, bases: [base]}, base: {packages: b}}\n"
     )
-    for folder, name in (("m", "both"), ("m", "own"), ("b", "both"), ("b", "theirs")):
-        (tmp_path / folder).mkdir(exist_ok=True)
-        make_wheel(tmp_path / folder, name, "1.0" if folder == "m" else "2.0")
+    for directory, name in (("m", "both"), ("m", "own"), ("b", "both"), ("b", "theirs")):
+        (tmp_path / directory).mkdir(exist_ok=True)
+        make_wheel(tmp_path / directory, name, "1.0" if directory == "m" else "2.0")
     given = spec.load(path)
     update(given)
     client = TestClient(create_app(given))
-    for at, names in (("", ["both", "own", "theirs"]), ("/base", ["both", "theirs"])):
+    for prefix, names in (("", ["both", "own", "theirs"]), ("/base", ["both", "theirs"])):
         serials = {
-            name: int(client.simulate_get(f"{at}/simple/{name}/").headers["x-pypi-last-serial"])
+            name: int(client.simulate_get(f"{prefix}/simple/{name}/").headers["x-pypi-last-serial"])
             for name in names
         }
-        assert asked(client, "list_packages_with_serial", path=f"{at}/pypi") == serials
-        lines = asked(client, "changelog_since_serial", 0, path=f"{at}/pypi")
+        assert asked(client, "list_packages_with_serial", path=f"{prefix}/pypi") == serials
+        lines = asked(client, "changelog_since_serial", 0, path=f"{prefix}/pypi")
         assert {line[0] for line in lines} == set(names)
 
 
-def test_answers_in_parts_are_whole(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However few there are in each, all are told once, to the limit."""
+def test_changelog_in_batches_is_complete(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """XML-RPC answers read in batches of any size have all entries once, up to the limit."""
     for name in "abcdefg":
         make_wheel(lab.packages, name, "1.0")
     lab.once()
@@ -383,8 +387,8 @@ def test_answers_in_parts_are_whole(lab: Lab, monkeypatch: pytest.MonkeyPatch) -
     assert asked(client, "changelog_since_serial", 0) == whole[1][:5]
 
 
-def test_what_xml_cannot_carry_is_replaced(lab: Lab) -> None:
-    """A summary may have any characters."""
+def test_search_replaces_invalid_xml_characters(lab: Lab) -> None:
+    """A search replaces characters of a summary that XML does not allow."""
     make_wheel(lab.packages, "foo", "1.0", summary="a \ufffe foo \U0001f40d")
     lab.once()
     client = TestClient(create_app(lab.spec))
@@ -394,13 +398,13 @@ def test_what_xml_cannot_carry_is_replaced(lab: Lab) -> None:
     assert hits[0]["summary"] == "a \ufffd foo \U0001f40d"
 
 
-def test_other_bodies_than_xml_are_not_read(client: TestClient) -> None:
-    """A form posted to the root is no search."""
+def test_post_requires_xml(client: TestClient) -> None:
+    """A POST of a form to the root answers 415."""
     assert client.simulate_post("/", body=b"a=b").status == falcon.HTTP_415
 
 
-def test_all_files_are_listed(client: TestClient) -> None:
-    """Each file's link leads to it, in order of path."""
+def test_list_has_every_file(client: TestClient) -> None:
+    """The list of files links to every file in the order of paths."""
     text = client.simulate_get("/packages/").text
     assert text.count("<a ") == 6
     assert 'href="sub%20dir/six-1.16-py2.py3-none-any.whl#sha256=' in text
@@ -409,8 +413,8 @@ def test_all_files_are_listed(client: TestClient) -> None:
     )
 
 
-def test_only_what_is_offered_is_listed(lab: Lab) -> None:
-    """Nothing of a quarantined project (PEP 792); yanks are marked as on a project page."""
+def test_list_omits_quarantined_projects(lab: Lab) -> None:
+    """The list of files omits quarantined projects (PEP 792) and marks yanked files."""
     make_wheel(lab.packages, "bad", "1.0")
     make_wheel(lab.packages, "good", "1.0", requires_python=">=3.8")
     make_wheel(lab.packages, "good", "2.0")
@@ -429,29 +433,29 @@ NO_ADDRESSES = ["x:abc", "x:99999", "x:-1", "[x", "[::1]:y", "x]:80"]
 
 
 @pytest.mark.parametrize("host", NO_ADDRESSES)
-def test_a_host_that_is_no_address_is_refused(client: TestClient, host: str) -> None:
-    """400 with the reason wherever the address would be shown."""
-    for place in ("/", "/main/", "/pypi/flask/json", "/pypi/flask/1.1+local/json", "/-/uv.toml"):
-        answer = client.simulate_get(place, headers={"Host": host})
+def test_invalid_host_header_is_rejected(client: TestClient, host: str) -> None:
+    """An invalid Host header answers 400 with the reason on every page that shows the address."""
+    for path in ("/", "/main/", "/pypi/flask/json", "/pypi/flask/1.1+local/json", "/-/uv.toml"):
+        answer = client.simulate_get(path, headers={"Host": host})
         assert answer.status_code == 400
         assert "the header Host is not an address" in answer.text
 
 
-def test_home_tells_how_to_use_it(client: TestClient, lab: Lab) -> None:
-    """The page names the URL that clients type, for pip, uv, poetry and conda."""
+def test_home_page_shows_client_commands(client: TestClient, lab: Lab) -> None:
+    """The home page shows the index URL in commands for pip, uv and poetry."""
     text = client.simulate_get("/", host="pypi.lab.example").text
-    for words in (
+    for fragment in (
         "4 projects",
         "6 files",
         "pip install --index-url http://pypi.lab.example/simple/ --trusted-host pypi.lab.example",
         "uv pip install --default-index http://pypi.lab.example/simple/",
         "poetry source add --priority=primary",
     ):
-        assert words in text
+        assert fragment in text
 
 
-def test_only_the_spec_decides_what_clients_type(tmp_path: Path) -> None:
-    """With a url in the spec nothing that a client sends stands in a link."""
+def test_url_from_spec_overrides_headers(tmp_path: Path) -> None:
+    """With ``url`` in the spec no header of a client changes a link."""
     (tmp_path / "p").mkdir()
     make_wheel(tmp_path / "p", "foo", "1.0")
     path = tmp_path / "pyindex.yml"
@@ -462,15 +466,15 @@ def test_only_the_spec_decides_what_clients_type(tmp_path: Path) -> None:
     update(given)
     client = TestClient(create_app(given))
     headers = {"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
-    for place in ("/", "/pypi/foo/json"):
-        text = client.simulate_get(place, headers=headers).text
+    for url_path in ("/", "/pypi/foo/json"):
+        text = client.simulate_get(url_path, headers=headers).text
         assert "evil" not in text
         assert "https://pypi.lab.example/python/" in text
     assert client.simulate_get("/pypi/Foo/json").headers["location"] == "/python/pypi/foo/json"
 
 
-def test_health_says_what_is_wrong(lab: Lab) -> None:
-    """503 while nothing can be served; 200 with the problems while something can."""
+def test_health_lists_problems(lab: Lab) -> None:
+    """Health answers 503 before the first publication, and later 200 with the problems."""
     client = TestClient(create_app(lab.spec))
     answer = client.simulate_get("/health")
     assert answer.status_code == 503
@@ -490,8 +494,8 @@ def test_health_says_what_is_wrong(lab: Lab) -> None:
     assert "no watcher is running; run `pyindex serve` or `pyindex watch`" in problems
 
 
-def test_ready_once_all_was_scanned(lab: Lab) -> None:
-    """503 with the reason until every index was scanned in full and has pages."""
+def test_ready_waits_for_full_scan(lab: Lab) -> None:
+    """Readiness answers 503 with the reason until every index was scanned and published."""
     client = TestClient(create_app(lab.spec))
     assert client.simulate_get("/ready").status_code == 503
     make_wheel(lab.packages, "foo", "1.0")
@@ -506,8 +510,8 @@ def test_ready_once_all_was_scanned(lab: Lab) -> None:
     assert (answer.status_code, answer.text) == (200, "ready\n")
 
 
-def test_metrics_are_those_of_the_catalog(client: TestClient, lab: Lab) -> None:
-    """In Prometheus' text format: each with its help and its type, before its values."""
+def test_metrics_match_catalog(client: TestClient, lab: Lab) -> None:
+    """Metrics have the values of the catalog in Prometheus' text format, each after its type."""
     scanned(lab.spec)
     (lab.packages / "flask-0.1.zip").write_bytes(b"")
     lab.once()
@@ -529,14 +533,14 @@ def test_metrics_are_those_of_the_catalog(client: TestClient, lab: Lab) -> None:
     }
     for name, value in values.items():
         family = name.partition("{")[0]
-        said = [lines.index(f"# TYPE {family} gauge"), lines.index(f"{name} {value}")]
-        assert said == sorted(said)
+        positions = [lines.index(f"# TYPE {family} gauge"), lines.index(f"{name} {value}")]
+        assert positions == sorted(positions)
 
 
-def test_a_damaged_catalog_is_told_and_pages_go_on(
+def test_damaged_catalog_does_not_stop_pages(
     client: TestClient, lab: Lab, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What needs the catalog says 503, the log what to do; pages and files need no catalog."""
+    """The server with a damaged catalog serves pages, and its log names the remedy."""
     for part in lab.spec.state.glob("catalog.sqlite*"):
         part.unlink()
     lab.spec.catalog.write_bytes(b"no database" * 1000)

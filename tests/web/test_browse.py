@@ -1,4 +1,4 @@
-"""The list of all files, in pages."""
+"""The list of all files and its division into pages."""
 
 import re
 
@@ -20,10 +20,10 @@ NAMES = [f"p{number}-1.0+a.b-py2.py3-none-any.whl" for number in range(7)]
 @pytest.mark.parametrize(
     ("a_page", "sizes"), [(3, [3, 3, 1]), (7, [7]), (8, [7]), (1, [1] * 7), (6, [6, 1])]
 )
-def test_pages_follow_one_another(
+def test_list_pages_link_to_next(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, a_page: int, sizes: list[int], at_a_time: int
 ) -> None:
-    """Each leads to the next as long as there is one; together they have every file once."""
+    """Each page of the list links to the next one, and all together have every file once."""
     monkeypatch.setattr(browse, "_FILES_AT_A_TIME", at_a_time)
     (lab.packages / "a & b").mkdir()
     for name in NAMES:
@@ -32,21 +32,21 @@ def test_pages_follow_one_another(
     app = falcon.App()
     index = served_index(lab.spec, lab.catalog, lab.index)
     app.add_route("/packages/", Packages(index, a_page))
-    found: list[str] = []
+    listed: list[str] = []
     query = ""
     for size in sizes:
         text = TestClient(app).simulate_get("/packages/", query_string=query).text
         files = re.findall(r'#sha256=\w+">a &amp; b/(.*?)</a>', text)
         assert len(files) == size
-        found += files
+        listed += files
         following = re.search(r'<a href="\?(after=[^"]*)">More files</a>', text)
         query = following[1] if following else ""
     assert query == ""
-    assert found == NAMES
+    assert listed == NAMES
 
 
-def test_what_is_not_scanned_yet_is_not_listed(lab: Lab) -> None:
-    """No part of the files passes for all of them."""
+def test_list_waits_for_first_scan(lab: Lab) -> None:
+    """The list of files answers 503 until the index was scanned."""
     make_wheel(lab.packages, "foo", "1.0")
     answer = TestClient(create_app(lab.spec)).simulate_get("/packages/")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")

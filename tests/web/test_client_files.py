@@ -1,4 +1,4 @@
-"""``/-/``: settings that a client saves as they are."""
+"""Client settings below ``/-/``: pip.conf, uv.toml, environment.yml and the CA certificate."""
 
 import configparser
 import re
@@ -17,8 +17,8 @@ from tests.conftest import Lab
 
 
 @pytest.mark.parametrize("name", render.CLIENT)
-def test_each_file_is_plain_text(lab: Lab, name: str) -> None:
-    """With an address that nobody keeps an old form of."""
+def test_client_file_is_plain_text(lab: Lab, name: str) -> None:
+    """A client file is plain text that caches must revalidate."""
     answer = TestClient(create_app(lab.spec)).simulate_get(f"/-/{name}")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
@@ -26,8 +26,8 @@ def test_each_file_is_plain_text(lab: Lab, name: str) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_without_a_url_the_address_is_that_of_the_request(lab: Lab) -> None:
-    """As on the home page; what stands in Host ends nothing."""
+def test_client_file_uses_host_header(lab: Lab) -> None:
+    """Without ``url`` in the spec a client file has the address from the Host header, escaped."""
     client = TestClient(create_app(lab.spec))
     text = client.simulate_get("/-/pip.conf", host="index.lan", port=8080).text
     pip = configparser.RawConfigParser()
@@ -44,8 +44,8 @@ def test_without_a_url_the_address_is_that_of_the_request(lab: Lab) -> None:
             parse(answer.text)
 
 
-def test_with_a_url_that_alone_counts(tmp_path: Path) -> None:
-    """And a private CA is there to be fetched, byte for byte."""
+def test_client_file_uses_url_from_spec(tmp_path: Path) -> None:
+    """A client file has only the URL from the spec, and a private CA is served unchanged."""
     path = tmp_path / "pyindex.yml"
     path.write_text(
         "url: https://pypi.lab.example/x\nstate: s\nindexes: {main: {packages: p}}\n"
@@ -66,8 +66,8 @@ def test_with_a_url_that_alone_counts(tmp_path: Path) -> None:
     assert client.simulate_get("/-/ca.pem").status_code == 503
 
 
-def test_an_index_has_settings_of_its_own(tmp_path: Path) -> None:
-    """With its address, and no other index's; its name is another than that of the first."""
+def test_each_index_has_its_client_files(tmp_path: Path) -> None:
+    """The client files of an index have its URL and a name that no other index has."""
     path = tmp_path / "pyindex.yml"
     path.write_text(
         "url: http://pypi.lab/x\nstate: s\n"
@@ -90,9 +90,9 @@ def test_an_index_has_settings_of_its_own(tmp_path: Path) -> None:
     assert first["url"] == "http://pypi.lab/x/main/simple/"
 
 
-@pytest.mark.parametrize("at", ["", "/dev"])
-def test_the_home_page_shows_the_same_settings(tmp_path: Path, at: str) -> None:
-    """Those of its index, without what the files say in comments."""
+@pytest.mark.parametrize("prefix", ["", "/dev"])
+def test_home_page_shows_client_files(tmp_path: Path, prefix: str) -> None:
+    """The home page of an index shows the settings of its client files without their comments."""
     path = tmp_path / "pyindex.yml"
     path.write_text(
         "url: http://pypi.lab/x\nstate: s\n"
@@ -103,19 +103,19 @@ def test_the_home_page_shows_the_same_settings(tmp_path: Path, at: str) -> None:
         index.packages.mkdir()
     update(given)
     client = TestClient(create_app(given))
-    blocks = re.findall("<pre>(.*?)</pre>", client.simulate_get(f"{at}/").text, re.DOTALL)
+    blocks = re.findall("<pre>(.*?)</pre>", client.simulate_get(f"{prefix}/").text, re.DOTALL)
     shown = "".join(f"{unescape(block)}\n\n" for block in blocks)
     for name in ("pip.conf", "uv.toml", "environment.yml"):
-        lines = client.simulate_get(f"{at}/-/{name}").text.splitlines()
+        lines = client.simulate_get(f"{prefix}/-/{name}").text.splitlines()
         settings = [line for line in lines if line and not line.lstrip().startswith("#")]
         assert "".join(f"{line}\n" for line in settings) in shown
-    [index] = tomllib.loads(client.simulate_get(f"{at}/-/uv.toml").text)["index"]
+    [index] = tomllib.loads(client.simulate_get(f"{prefix}/-/uv.toml").text)["index"]
     assert f"poetry source add --priority=primary {index['name']} {index['url']}\n" in shown
 
 
 @pytest.mark.parametrize("name", ["ca.pem", "nothing", "pip.conf.j2", "..", "%2e%2e%2fpip.conf"])
-def test_what_is_no_file_of_these_is_not_found(lab: Lab, name: str) -> None:
-    """404 with the names that there are."""
+def test_unknown_client_file_is_not_found(lab: Lab, name: str) -> None:
+    """An unknown client file answers 404 with the known names."""
     answer = TestClient(create_app(lab.spec)).simulate_get(f"/-/{name}")
     assert answer.status_code == 404
     assert name == "%2e%2e%2fpip.conf" or "pip.conf, uv.toml" in answer.text

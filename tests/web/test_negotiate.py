@@ -1,4 +1,4 @@
-"""Which form of a page a client gets."""
+"""Content negotiation: the form of a page that a client gets."""
 
 from itertools import permutations
 
@@ -12,14 +12,14 @@ from tests.web import accepts
 
 
 @pytest.mark.parametrize(("client", "accept", "offer"), accepts.CLIENTS)
-def test_what_clients_get(client: str, accept: str | None, offer: str | None) -> None:
-    """Each client gets the form that it reads best."""
+def test_known_client_gets_best_form(client: str, accept: str | None, offer: str | None) -> None:
+    """A known client gets the best form that it can read."""
     assert negotiate(accept) == offer
 
 
 @pytest.mark.parametrize(("accept", "offer"), accepts.RULES)
-def test_quality_then_closeness_then_our_preference(accept: str, offer: str | None) -> None:
-    """The offer of the highest quality wins, then the one named most closely, then the best."""
+def test_negotiation_prefers_quality_then_specificity(accept: str, offer: str | None) -> None:
+    """Negotiation prefers quality, then the most specific range, then the order of offers."""
     assert negotiate(accept) == offer
 
 
@@ -39,12 +39,12 @@ FORMATS = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "accept", "offer"), FORMATS)
-def test_format_goes_before_accept(
-    wanted: str | None, accept: str | None, offer: str | None
+@pytest.mark.parametrize(("form", "accept", "offer"), FORMATS)
+def test_format_parameter_overrides_accept(
+    form: str | None, accept: str | None, offer: str | None
 ) -> None:
-    """``?format=`` with one of the three decides; with anything else the header does."""
-    assert negotiate(accept, wanted) == offer
+    """A known form in ``?format=`` overrides the Accept header; an unknown one is ignored."""
+    assert negotiate(accept, form) == offer
 
 
 GZIP = [
@@ -63,14 +63,14 @@ GZIP = [
 
 
 @pytest.mark.parametrize(("header", "accepted"), GZIP)
-def test_gzip_goes_only_to_who_names_it(header: str | None, accepted: bool) -> None:
-    """gzip must be named, and not be forbidden."""
+def test_gzip_requires_name_in_header(header: str | None, accepted: bool) -> None:
+    """The server uses gzip only if Accept-Encoding names it with a quality above 0."""
     assert accepts_gzip(header) is accepted
 
 
 @given(accepts.well_formed())
-def test_no_offer_of_higher_quality_is_passed_over(members: list[str]) -> None:
-    """Another reader of the header finds no better offer, and none where there is none."""
+def test_chosen_form_has_highest_quality(members: list[str]) -> None:
+    """Negotiation chooses a form of the highest quality that falcon computes, or none."""
     header = ", ".join(members)
     qualities = {offer: mediatypes.quality(offer, header) for offer in OFFERS}
     chosen = negotiate(header)
@@ -78,13 +78,13 @@ def test_no_offer_of_higher_quality_is_passed_over(members: list[str]) -> None:
 
 
 @given(accepts.well_formed())
-def test_order_has_no_meaning(members: list[str]) -> None:
-    """The same members in any order get the same."""
+def test_order_of_members_does_not_matter(members: list[str]) -> None:
+    """Negotiation chooses the same form for the same members in any order."""
     assert len({negotiate(",".join(order)) for order in permutations(members[:4])}) == 1
 
 
 @given(st.one_of(accepts.headers(), st.text()), st.one_of(st.none(), st.text()))
-def test_whatever_is_sent_there_is_an_answer(header: str, wanted: str | None) -> None:
-    """No header and no format breaks it."""
-    assert negotiate(header, wanted) in (*OFFERS, None)
+def test_any_header_has_result(header: str, form: str | None) -> None:
+    """Negotiation returns a form or None for any header and any format."""
+    assert negotiate(header, form) in (*OFFERS, None)
     assert accepts_gzip(header) in (True, False)

@@ -1,4 +1,4 @@
-"""Pages and files as the application sends them."""
+"""Pages and package files as the application sends them, without nginx."""
 
 import gzip
 import os
@@ -40,7 +40,7 @@ FILE_HEADERS = SECURITY | {
 
 
 class Site(Lab):
-    """An index of one wheel with a signature, and a client of it."""
+    """Index of one wheel with a signature, and a client."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -54,7 +54,7 @@ class Site(Lab):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """For tests that only read."""
+    """Site for tests that only read."""
     return Site(tmp_path_factory.mktemp("site"))
 
 
@@ -77,10 +77,10 @@ FORMS = [
 
 @pytest.mark.parametrize(("headers", "file", "content_type"), FORMS)
 @pytest.mark.parametrize("project", ["", "foo-bar"])
-def test_a_page_is_a_file_as_published(
+def test_page_is_published_file(
     site: Site, project: str, headers: dict[str, str], file: str, content_type: str
 ) -> None:
-    """Each form has its own file, length and ETag; HEAD answers the same without a body."""
+    """The server sends each form of a page as published, and HEAD has the same headers."""
     path, serial = site.page_path(project, file), site.journal()[-1].serial
     expected = PAGE_HEADERS | {
         "content-type": content_type,
@@ -105,8 +105,8 @@ def head(client: TestClient, url: str, headers: dict[str, str] | None = None) ->
     return answer
 
 
-def test_a_large_page_is_whole(tmp_path: Path) -> None:
-    """A page too large to be read at once is sent as it is."""
+def test_large_page_is_sent_completely(tmp_path: Path) -> None:
+    """The server sends a page completely that is too large for one read."""
     site, content = Site(tmp_path), os.urandom(300_000)
     with Batch() as batch:
         batch.write(site.page_path("foo-bar"), content, page_time(99))
@@ -126,8 +126,8 @@ def test_a_large_page_is_whole(tmp_path: Path) -> None:
         ("x", "text/html; charset=utf-8"),
     ],
 )
-def test_a_query_may_name_the_form(client: TestClient, query: str, content_type: str) -> None:
-    """``+`` may stand for itself; what is not known is passed over."""
+def test_query_names_form(client: TestClient, query: str, content_type: str) -> None:
+    """The parameter ``format`` names the form, quoted or not; an unknown form is ignored."""
     assert client.simulate_get(PAGE, query_string=query).headers["content-type"] == content_type
 
 
@@ -145,8 +145,10 @@ MATCHES = [
 
 @pytest.mark.parametrize("url", [PAGE, WHEEL])
 @pytest.mark.parametrize(("header", "status"), MATCHES)
-def test_who_has_it_is_told_so(client: TestClient, url: str, header: str, status: int) -> None:
-    """If-None-Match is compared weakly, as a list; a 304 has the validators and no body."""
+def test_known_etag_gets_not_modified(
+    client: TestClient, url: str, header: str, status: int
+) -> None:
+    """A matching If-None-Match gets 304 with validators and without a body; comparison is weak."""
     whole = client.simulate_get(url)
     headers = {
         "If-None-Match": header.format(whole.headers["etag"]),
@@ -173,8 +175,8 @@ DATES = [
 
 
 @pytest.mark.parametrize(("date", "status"), DATES)
-def test_files_have_dates_and_pages_have_none(client: TestClient, date: str, status: int) -> None:
-    """If-Modified-Since is for files: the time of a page is its serial."""
+def test_if_modified_since_applies_to_files(client: TestClient, date: str, status: int) -> None:
+    """If-Modified-Since applies to files and not to pages, whose mtime is a serial."""
     headers = {"If-Modified-Since": date}
     assert client.simulate_get(WHEEL, headers=headers).status_code == status
     assert client.simulate_get(PAGE, headers=headers).status_code == 200
@@ -195,8 +197,10 @@ MOVED = [
 
 
 @pytest.mark.parametrize(("path", "query", "location"), MOVED)
-def test_urls_have_one_spelling(client: TestClient, path: str, query: str, location: str) -> None:
-    """GET and HEAD move to the normalised name with a slash; Host has no part in where."""
+def test_url_redirects_to_normalized_name(
+    client: TestClient, path: str, query: str, location: str
+) -> None:
+    """GET and HEAD redirect to the normalized name with a slash, without the Host header."""
     headers = {"Host": "evil.example"}
     answer = client.simulate_get(path, query_string=query, headers=headers)
     assert (answer.status_code, answer.headers["location"]) == (301, location)
@@ -228,10 +232,10 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("method", "path", "headers", "status"), REFUSED)
-def test_what_is_not_there_is_not_given(
+def test_error_is_one_line_of_text(
     client: TestClient, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
-    """A line of text says what is wrong; 405 has Allow, and no POST is ever redirected."""
+    """An error is plain text with its status; 405 has Allow, and no POST is redirected."""
     answer = client.simulate_request(method, path, headers=headers)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
@@ -240,8 +244,8 @@ def test_what_is_not_there_is_not_given(
         assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
-def test_406_says_what_is_offered(client: TestClient) -> None:
-    """The text names the three forms, and caches learn that Accept decides."""
+def test_406_names_offered_forms(client: TestClient) -> None:
+    """The text of a 406 names the three forms, and Vary names Accept."""
     answer = client.simulate_get("/simple/", headers={"Accept": "application/json"})
     assert f"a page is offered as {JSON}, {HTML}, {OLD_HTML}" in answer.text
     assert answer.headers["vary"] == "Accept"
@@ -255,8 +259,8 @@ def test_406_says_what_is_offered(client: TestClient) -> None:
         (".asc", "text/plain; charset=utf-8"),
     ],
 )
-def test_a_file_is_sent_as_it_is(site: Site, suffix: str, content_type: str) -> None:
-    """Whatever the client could decompress, and cacheable for ever."""
+def test_file_is_sent_unchanged(site: Site, suffix: str, content_type: str) -> None:
+    """A file is sent without compression and with headers for permanent caching."""
     name = f"{site.wheel.name}{suffix}"
     path = (site.spec.www / "packages" if suffix == ".metadata" else site.packages) / name
     content, modified = path.read_bytes(), path.stat().st_mtime
@@ -268,15 +272,15 @@ def test_a_file_is_sent_as_it_is(site: Site, suffix: str, content_type: str) -> 
         "last-modified": formatdate(modified, usegmt=True),
     }
     url = f"{WHEEL}{suffix}"
-    for place in (url, f"/main{url}", url.replace("%2B", "+")):
-        got = site.client.simulate_get(place, headers=headers)
+    for target in (url, f"/main{url}", url.replace("%2B", "+")):
+        got = site.client.simulate_get(target, headers=headers)
         assert got.content == content
-        for answer in (got, head(site.client, place, headers)):
+        for answer in (got, head(site.client, target, headers)):
             assert (answer.status_code, answer.headers) == (200, expected)
 
 
-def test_metadata_is_that_of_the_wheel(client: TestClient) -> None:
-    """Byte for byte what pip would find in the file (PEP 658)."""
+def test_metadata_is_sent_from_wheel(client: TestClient) -> None:
+    """The metadata file is that of the wheel (PEP 658)."""
     assert client.simulate_get(f"{WHEEL}.metadata").text.startswith(
         "Metadata-Version: 2.1\nName: F"
     )
@@ -312,24 +316,24 @@ RANGES: list[tuple[str, slice | int | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("header", "wanted"), RANGES)
-def test_one_range_is_sent(site: Site, header: str, wanted: slice | int | None) -> None:
-    """Several get the whole file; none of it or nonsense 416 with the size, as from nginx."""
+@pytest.mark.parametrize(("header", "expected_part"), RANGES)
+def test_single_range_is_sent(site: Site, header: str, expected_part: slice | int | None) -> None:
+    """One range gets 206, several get the whole file, and an invalid one gets 416 as from nginx."""
     content = site.wheel.read_bytes()
     answer = site.client.simulate_get(WHEEL, headers={"Range": header})
-    if isinstance(wanted, int):
+    if isinstance(expected_part, int):
         assert answer.status_code == 416
         assert answer.headers["content-range"] == f"bytes */{len(content)}"
         return
-    part = content[wanted or slice(None)]
+    part = content[expected_part or slice(None)]
     assert answer.content == part
     assert answer.headers["content-length"] == str(len(part))
     assert answer.headers["etag"] == f'"5e379bf2-{len(content):x}"'
-    if wanted is WHOLE:
+    if expected_part is WHOLE:
         assert answer.status_code == 200
         assert "content-range" not in answer.headers
     else:
-        start = range(len(content))[wanted].start
+        start = range(len(content))[expected_part].start
         expected = f"bytes {start}-{start + len(part) - 1}/{len(content)}"
         assert (answer.status_code, answer.headers["content-range"]) == (206, expected)
 
@@ -345,17 +349,15 @@ def test_one_range_is_sent(site: Site, header: str, wanted: slice | int | None) 
         ("nonsense", 200),
     ],
 )
-def test_a_range_of_another_file_is_the_whole_of_this(
-    client: TestClient, validator: str, status: int
-) -> None:
-    """If-Range is compared strongly, and its date exactly."""
+def test_if_range_compares_strongly(client: TestClient, validator: str, status: int) -> None:
+    """A range is sent only if If-Range is the strong ETag or the exact date."""
     etag = client.simulate_get(WHEEL).headers["etag"]
     headers = {"Range": "bytes=1-2", "If-Range": validator.format(etag=etag)}
     assert client.simulate_get(WHEEL, headers=headers).status_code == status
 
 
-def test_pages_and_head_have_no_ranges(client: TestClient) -> None:
-    """Range is only for GET, and a page is small and may change between two requests."""
+def test_range_is_ignored_for_pages_and_head(client: TestClient) -> None:
+    """The server ignores Range for pages and for HEAD."""
     headers = {"Range": "bytes=0-1"}
     assert client.simulate_get(PAGE, headers=headers).status_code == 200
     assert head(client, WHEEL, headers).status_code == 200
@@ -376,12 +378,12 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("path", HOSTILE)
-def test_the_door_leads_to_files_only(tmp_path: Path, path: str) -> None:
-    """No path leads out of the tree, to a directory, a pipe, a hidden file, or into an error."""
+def test_open_file_rejects_hostile_paths(tmp_path: Path, path: str) -> None:
+    """OpenFile finds no path outside the tree, no directory, no pipe and no hidden file."""
     www = tmp_path / "www"
     (www / "packages" / "sub").mkdir(parents=True)
-    for place in (tmp_path, www / "packages"):
-        (place / ".secret").write_bytes(b"secret")
+    for directory in (tmp_path, www / "packages"):
+        (directory / ".secret").write_bytes(b"secret")
     (tmp_path / "secret").write_bytes(b"secret")
     (www / "secret").write_bytes(b"open")
     (www / "loop").symlink_to("loop")
@@ -392,8 +394,8 @@ def test_the_door_leads_to_files_only(tmp_path: Path, path: str) -> None:
         assert file.read() == b"open"
 
 
-def test_nothing_stays_open(client: TestClient) -> None:
-    """Whatever is asked, no descriptor is left when it is answered."""
+def test_requests_leave_no_open_descriptors(client: TestClient) -> None:
+    """No request leaves a file descriptor open."""
 
     def ask() -> None:
         for headers in ({}, {"Range": "bytes=1-2"}, {"Range": "x"}, {"If-None-Match": "*"}):
@@ -408,8 +410,8 @@ def test_nothing_stays_open(client: TestClient) -> None:
     assert set(Path("/proc/self/fd").iterdir()) <= before
 
 
-def test_what_is_taken_away_is_gone_at_once(tmp_path: Path) -> None:
-    """Nothing that was sent once is kept."""
+def test_deleted_file_is_not_served(tmp_path: Path) -> None:
+    """The server stops serving a deleted file, and its metadata after the next scan."""
     site = Site(tmp_path)
     ask = site.client.simulate_get
     assert [ask(url).status_code for url in (WHEEL, f"{WHEEL}.metadata", PAGE)] == [200, 200, 200]
@@ -420,8 +422,8 @@ def test_what_is_taken_away_is_gone_at_once(tmp_path: Path) -> None:
     assert "Foo_Bar" not in ask(PAGE).text
 
 
-def test_each_index_has_its_own_place_below_the_prefix(tmp_path: Path) -> None:
-    """The url's path stands in redirects only: a proxy has stripped it from what is asked."""
+def test_each_index_has_its_url_prefix(tmp_path: Path) -> None:
+    """Each index has its URL prefix; redirects also have the path of the spec's ``url``."""
     for name in ("main", "staging"):
         (tmp_path / name).mkdir()
         make_wheel(tmp_path / name, f"only-{name}", "1.0")
@@ -433,7 +435,7 @@ def test_each_index_has_its_own_place_below_the_prefix(tmp_path: Path) -> None:
     given = spec.load(path)
     update(given)
     client = TestClient(create_app(given))
-    places = [
+    statuses = [
         ("/simple/only-main/", 200),
         ("/main/simple/only-main/", 200),
         ("/staging/simple/only-main/", 200),
@@ -445,7 +447,7 @@ def test_each_index_has_its_own_place_below_the_prefix(tmp_path: Path) -> None:
         ("/staging/packages/only_main-1.0-py2.py3-none-any.whl", 404),
         ("/other/simple/only-main/", 404),
     ]
-    assert [(path, client.simulate_get(path).status_code) for path, _ in places] == places
-    for at in ("", "/main", "/staging"):
-        moved = client.simulate_get(f"{at}/simple/Only_Main")
-        assert moved.headers["location"] == f"/team/python{at}/simple/only-main/"
+    assert [(path, client.simulate_get(path).status_code) for path, _ in statuses] == statuses
+    for prefix in ("", "/main", "/staging"):
+        moved = client.simulate_get(f"{prefix}/simple/Only_Main")
+        assert moved.headers["location"] == f"/team/python{prefix}/simple/only-main/"

@@ -1,4 +1,4 @@
-"""The worker class of gunicorn. Slow clients are in tests/attacks, stops in tests/test_serve.py."""
+"""The gunicorn worker class; slow clients are in tests/attacks, stops in tests/test_serve.py."""
 
 import logging
 import socket
@@ -16,8 +16,8 @@ from tests.nginx.servers import PATIENCE, Server, application
 from tests.nginx.sites import LARGE, PAGE, WHEEL, make_spec
 
 
-def test_tls_is_refused() -> None:
-    """Rather than to speak plain HTTP where HTTPS was asked for."""
+def test_worker_refuses_tls() -> None:
+    """The worker refuses a configuration with TLS instead of serving plain HTTP."""
     config = Config()
     config.set("certfile", "/x/cert.pem")
     with pytest.raises(RuntimeError, match="does not support TLS; put nginx in front"):
@@ -25,8 +25,8 @@ def test_tls_is_refused() -> None:
 
 
 @pytest.mark.parametrize("limit", [40, 64, 300])
-def test_idle_clients_leave_descriptors_for_files(tmp_path: Path, limit: int) -> None:
-    """However few there may be: who has waited longest is let go, and files and pages are sent."""
+def test_idle_clients_do_not_block_files(tmp_path: Path, limit: int) -> None:
+    """The worker closes the connections that are idle longest, so files and pages can be opened."""
     before = ["prlimit", f"--nofile={limit}:{limit}"]
     with embedded(tmp_path, before) as server, ExitStack() as stack:
         for number in range(2 * limit):
@@ -39,19 +39,19 @@ def test_idle_clients_leave_descriptors_for_files(tmp_path: Path, limit: int) ->
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[Server]:
-    """The application under gunicorn, as units and operators start it, without nginx in front."""
-    path = make_spec(folder)
+def alone(directory: Path) -> Iterator[Server]:
+    """Run the application under gunicorn with its entry point, without nginx."""
+    path = make_spec(directory)
     port = spec.load(path).server.port
     with application(path, port):
         yield Server(port)
 
 
 @pytest.mark.parametrize("way", [embedded, alone])
-def test_no_header_of_a_client_is_taken_for_a_proxys(
+def test_worker_ignores_headers_of_proxies(
     tmp_path: Path, way: Callable[[Path], AbstractContextManager[Server]]
 ) -> None:
-    """Whoever sends it, also from this machine, gets the same page as ever."""
+    """The worker ignores SCRIPT_NAME and PATH_INFO in the headers of a client."""
     with way(tmp_path) as server:
         page = server.ask(PAGE)
         for name in ("SCRIPT_NAME", "PATH_INFO"):
@@ -60,8 +60,8 @@ def test_no_header_of_a_client_is_taken_for_a_proxys(
                 assert (answer.status, answer.body) == (200, page.body)
 
 
-def test_requests_that_are_sent_together_are_answered_in_turn(tmp_path: Path) -> None:
-    """Pages, a large file, what has a body and what has an error, in any pieces (RFC 9112, 9.3)."""
+def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
+    """The worker answers pipelined requests in order, however they are split (RFC 9112, 9.3)."""
     call = b"<methodCall><methodName>changelog_last_serial</methodName></methodCall>"
     post = (
         f"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: {len(call)}"
