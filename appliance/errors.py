@@ -26,6 +26,10 @@ class NotFound(PyindexError):
 
 
 class Unscanned(PyindexError):
-    """What an index has is not known yet: whoever asks is to ask again."""
+    """An index is being scanned for the first time; clients retry after ``retry_seconds``."""
 
     retry_seconds = 5
+
+
+# The HTTP status of a class, and of those derived from it.
+STATUSES: dict[type[PyindexError], int] = {PyindexError: 503, NotFound: 404, Unscanned: 503}

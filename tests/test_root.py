@@ -1,6 +1,5 @@
 """Root runs every command without breaking the service: it acts as who owns the state."""
 
-import argparse
 import os
 import pwd
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cli import common
+from appliance.cli.source import find_spec
 from appliance.errors import SpecError
 from benchmarks.ports import free_port
 from tests.conftest import eventually
@@ -106,7 +105,7 @@ def test_every_command_leaves_the_state_to_its_owner(place: Path, owner: int) ->
     for verb, *rest in COMMANDS:
         done = service.run(verb, *rest)
         assert done.returncode in (0, 1 if verb == "status" else 0), (verb, done.stderr)
-        line = f"pyindex: acting as {name}, who owns {service.state}"
+        line = f"pyindex: acting as {name}, the owner of {service.state}"
         assert done.stderr.splitlines().count(line) == 1, verb
         assert service.strangers() == [], verb
     (copy,) = (service.state / "backups").iterdir()
@@ -174,7 +173,10 @@ def test_a_python_that_the_owner_may_not_read_is_named(place: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "common.py: nobody may not read it: install pyindex where others may" in done.stderr
+    assert (
+        "owner.py: permission denied for nobody; install pyindex where all users can read it"
+        in done.stderr
+    )
 
 
 def test_a_state_of_root_is_served_by_root(place: Path) -> None:
@@ -242,17 +244,15 @@ def test_a_spec_of_somebody_else_is_not_found_by_habit(
     monkeypatch.delenv("PYINDEX_SPEC", raising=False)
     spec = place / "pyindex.yml"
     spec.write_text("state: state\nindexes: {main: {packages: packages}}\n")
-    arguments = argparse.Namespace(spec=None)
-    assert common.spec_path(arguments) == Path("pyindex.yml")
+    assert find_spec(None) == Path("pyindex.yml")
     os.chown(spec, NOBODY.pw_uid, NOBODY.pw_gid)
     with pytest.raises(SpecError) as caught:
-        common.spec_path(arguments)
+        find_spec(None)
     assert str(caught.value) == (
-        "./pyindex.yml: is of user 65534, and this runs as 0; if you trust it, give it:"
+        "./pyindex.yml: owned by uid 65534, must be owned by uid 0; if you trust it, pass"
         " -c ./pyindex.yml"
     )
-    arguments.spec = Path("pyindex.yml")
-    assert common.spec_path(arguments) == Path("pyindex.yml")
+    assert find_spec(Path("pyindex.yml")) == Path("pyindex.yml")
 
 
 def test_a_link_of_somebody_else_is_not_followed(
@@ -264,5 +264,5 @@ def test_a_link_of_somebody_else_is_not_followed(
     (place / "other.yml").touch()
     (place / "pyindex.yml").symlink_to("other.yml")
     os.lchown(place / "pyindex.yml", NOBODY.pw_uid, NOBODY.pw_gid)
-    with pytest.raises(SpecError, match="is of user 65534"):
-        common.spec_path(argparse.Namespace(spec=None))
+    with pytest.raises(SpecError, match="owned by uid 65534"):
+        find_spec(None)

@@ -176,7 +176,7 @@ def test_json_is_for_programs(both: Lab, capsys: pytest.CaptureFixture[str]) -> 
 def test_an_index_that_is_not_there_is_named(both: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     """And nothing is read."""
     assert run(both, "--index", "other") == 1
-    assert capsys.readouterr().err == "pyindex: no index 'other'; the spec has main\n"
+    assert capsys.readouterr().err == "pyindex: index 'other' not found; the spec has main\n"
 
 
 def test_damage_is_found_before_a_rebuild_and_gone_after_the_file_is_restored(

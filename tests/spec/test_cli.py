@@ -21,7 +21,7 @@ def test_init(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`pyindex init` writes a spec that passes `pyindex spec check` at once."""
     assert main(["init"]) == 0
     assert stat.S_IMODE((folder / "pyindex.yml").stat().st_mode) == 0o644
-    assert 'then: pyindex spec check -c "pyindex.yml"' in capsys.readouterr().out
+    assert 'then run: pyindex spec check "pyindex.yml"' in capsys.readouterr().out
     assert main(["spec", "check"]) == 0
     assert capsys.readouterr().out == (
         f"pyindex.yml: OK\n  pyindex, state in {folder}/state\n"
@@ -59,7 +59,7 @@ def test_init_keeps_what_is_there(folder: Path, capsys: pytest.CaptureFixture[st
     (folder / "link.yml").symlink_to("mine.yml")
     for name in ("mine.yml", "dangling.yml", "link.yml"):
         assert main(["init", name]) == 1
-        assert f"{name}: exists; --force writes over it" in capsys.readouterr().err
+        assert f"{name}: exists already; pass --force to overwrite it" in capsys.readouterr().err
     assert (folder / "mine.yml").read_text() == "mine"
     assert main(["init", "link.yml", "--force"]) == 0
     assert (folder / "link.yml").is_symlink()
