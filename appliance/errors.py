@@ -26,6 +26,10 @@ class NotFound(PyindexError):
 
 
 class Unscanned(PyindexError):
-    """The index has not been scanned in full yet; the client should retry."""
+    """An index is being scanned for the first time; clients retry after ``retry_seconds``."""
 
     retry_seconds = 5
+
+
+# The HTTP status of a class, and of those derived from it.
+STATUSES: dict[type[PyindexError], int] = {PyindexError: 503, NotFound: 404, Unscanned: 503}

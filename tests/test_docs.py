@@ -3,16 +3,16 @@
 ``python -m tests.test_docs`` renews the page of commands.
 """
 
-import argparse
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
-from appliance.cli import main, parser
+from appliance.cli import commands, main
 from appliance.render import files
 from tests.render.specs import SPECS, load
 
@@ -20,60 +20,57 @@ ROOT = Path(__file__).parent.parent
 COMMANDS = ROOT / "docs" / "reference" / "commands.md"
 
 
-def verbs(top: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Yield each command with its parser, subcommands included."""
-    for action in top._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for word, below in action.choices.items():
-                yield from verbs(below, f"{name} {word}")
-            return
-    yield name, top
+def verbs(
+    command: click.Command, context: click.Context
+) -> Iterator[tuple[str, click.Command, click.Context]]:
+    """Yield each command with its name and context, subcommands included."""
+    if not isinstance(command, click.Group):
+        yield context.command_path, command, context
+        return
+    for name in command.list_commands(context):
+        verb = command.get_command(context, name)
+        assert verb is not None
+        yield from verbs(verb, click.Context(verb, info_name=name, parent=context))
 
 
-VERBS = dict(verbs(parser(), "pyindex"))
+VERBS = {
+    name: (command, context)
+    for name, command, context in verbs(
+        commands, click.Context(commands, info_name="pyindex", **commands.context_settings)
+    )
+}
+
+
+def arguments(name: str) -> list[tuple[str, str]]:
+    """Spelling and help of each argument and option of a command."""
+    command, context = VERBS[name]
+    records = [param.get_help_record(context) for param in command.get_params(context)]
+    return [record for record in records if record is not None]
 
 
 def reference() -> str:
-    """Return docs/reference/commands.md, made from the parsers."""
+    """Return docs/reference/commands.md, made from the commands."""
     lines = ["# Commands", "", "Written by `python -m tests.test_docs`, from the code.", ""]
-    for name, command in VERBS.items():
-        lines += [
-            f"## {name}",
-            "",
-            command.description or "",
-            "",
-            "| argument | |",
-            "| --- | --- |",
-        ]
-        for action in command._actions:
-            text = (action.help or "") % (vars(action) | {"prog": "pyindex"})
-            lines.append(f"| `{spelling(action)}` | {text.replace('|', ' or ')} |")
+    for name, (command, _) in VERBS.items():
+        lines += [f"## {name}", "", " ".join((command.help or "").split()), ""]
+        lines += ["| argument | description |", "| --- | --- |"]
+        lines += [f"| `{spelled}` | {text} |" for spelled, text in arguments(name)]
         lines.append("")
     return "\n".join(lines)
 
 
-def spelling(action: argparse.Action) -> str:
-    if not action.option_strings:
-        name = str(action.metavar or action.dest)
-        return f"[{name}]" if action.nargs == "?" else name
-    value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
-    return ", ".join(action.option_strings) + value
-
-
-def test_command_reference_matches_parsers() -> None:
-    """The command reference matches the parsers."""
+def test_command_reference_matches_commands() -> None:
+    """The command reference matches the help of the commands."""
     assert COMMANDS.read_text() == reference(), "run: python -m tests.test_docs"
 
 
 @pytest.mark.parametrize("name", VERBS)
 def test_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each command has help and explains each argument."""
-    with pytest.raises(SystemExit) as ended:
-        main([*name.split()[1:], "--help"])
-    assert ended.value.code == 0
-    assert "show this help message" in capsys.readouterr().out
-    assert VERBS[name].description
-    assert all(action.help for action in VERBS[name]._actions)
+    assert main([*name.split()[1:], "--help"]) == 0
+    assert "Show this message and exit" in capsys.readouterr().out
+    assert VERBS[name][0].help
+    assert all(text for _, text in arguments(name))
 
 
 @pytest.mark.parametrize("name", sorted({" ".join(name.split()[:2]) for name in VERBS}))
@@ -98,7 +95,16 @@ def test_documented_commands_parse(page: Path) -> None:
     """The parser accepts each `pyindex ...` line of an example."""
     example = r"^(?:    |\$ )(?:\.venv/bin/)?pyindex (.*?)(?: *[#>].*)?$"
     for line in re.findall(example, page.read_text(), re.MULTILINE):
-        parser().parse_args(shlex.split(line))
+        parse(shlex.split(line))
+
+
+def parse(words: list[str]) -> None:
+    """Parse the words of a command line. Raises UsageError for one that is wrong."""
+    command: click.Command | None = commands
+    while isinstance(command, click.Group):
+        command = command.get_command(click.Context(command), words.pop(0))
+    assert command is not None
+    command.make_context(command.name, words)
 
 
 @pytest.mark.parametrize("name", SPECS)

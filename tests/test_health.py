@@ -16,13 +16,13 @@ from falcon.testing import TestClient
 
 from appliance.catalog.readiness import scan_mark
 from appliance.cli import main
-from appliance.cli.status import status
 from appliance.incoming import comparison
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.entries import Entry
 from appliance.incoming.scan import Scanner
 from appliance.operations import report
 from appliance.operations.health import health
+from appliance.operations.status import status
 from appliance.operations.watchlock import is_watched, watching
 from appliance.web.app import create_app
 from tests.conftest import Lab, eventually

@@ -1,6 +1,5 @@
 """Commands run by root: they act as the owner of the state directory."""
 
-import argparse
 import os
 import pwd
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cli import common
+from appliance.cli.source import find_spec
 from appliance.errors import SpecError
 from benchmarks.ports import free_port
 from tests.conftest import eventually
@@ -106,7 +105,7 @@ def test_commands_keep_owner_of_state(directory: Path, owner: int) -> None:
     for verb, *rest in COMMANDS:
         done = service.run(verb, *rest)
         assert done.returncode in (0, 1 if verb == "status" else 0), (verb, done.stderr)
-        line = f"pyindex: acting as {name}, who owns {service.state}"
+        line = f"pyindex: acting as {name}, the owner of {service.state}"
         assert done.stderr.splitlines().count(line) == 1, verb
         assert service.foreign_files() == [], verb
     (copy,) = (service.state / "backups").iterdir()
@@ -174,7 +173,10 @@ def test_command_names_unreadable_python(directory: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "common.py: nobody may not read it: install pyindex where others may" in done.stderr
+    assert (
+        "owner.py: permission denied for nobody; install pyindex where all users can read it"
+        in done.stderr
+    )
 
 
 def test_state_of_root_stays_with_root(directory: Path) -> None:
@@ -240,17 +242,15 @@ def test_default_spec_of_other_user_is_rejected(
     monkeypatch.delenv("PYINDEX_SPEC", raising=False)
     spec = directory / "pyindex.yml"
     spec.write_text("state: state\nindexes: {main: {packages: packages}}\n")
-    arguments = argparse.Namespace(spec=None)
-    assert common.spec_path(arguments) == Path("pyindex.yml")
+    assert find_spec(None) == Path("pyindex.yml")
     os.chown(spec, NOBODY.pw_uid, NOBODY.pw_gid)
     with pytest.raises(SpecError) as caught:
-        common.spec_path(arguments)
+        find_spec(None)
     assert str(caught.value) == (
-        "./pyindex.yml: is of user 65534, and this runs as 0; if you trust it, give it:"
+        "./pyindex.yml: owned by uid 65534, must be owned by uid 0; if you trust it, pass"
         " -c ./pyindex.yml"
     )
-    arguments.spec = Path("pyindex.yml")
-    assert common.spec_path(arguments) == Path("pyindex.yml")
+    assert find_spec(Path("pyindex.yml")) == Path("pyindex.yml")
 
 
 def test_default_spec_link_of_other_user_is_rejected(
@@ -262,5 +262,5 @@ def test_default_spec_link_of_other_user_is_rejected(
     (directory / "other.yml").touch()
     (directory / "pyindex.yml").symlink_to("other.yml")
     os.lchown(directory / "pyindex.yml", NOBODY.pw_uid, NOBODY.pw_gid)
-    with pytest.raises(SpecError, match="is of user 65534"):
-        common.spec_path(argparse.Namespace(spec=None))
+    with pytest.raises(SpecError, match="owned by uid 65534"):
+        find_spec(None)

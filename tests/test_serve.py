@@ -368,7 +368,11 @@ def test_missing_directory_stays_published(
     path = make_wheel(packages, "foo", "1.0")
     assert command("watch", "--once", packages, *state)[0] == 0
     packages.rename(away)
+<<<<<<< HEAD
     message = f"pyindex: '{packages}': No such file or directory; what is published of it stays\n"
+=======
+    told = f"pyindex: '{packages}': No such file or directory; keeping its published pages\n"
+>>>>>>> cli
     code, out, error = command("status", "-d", packages, *state)
     assert (code, error) == (1, message)
     assert "main: 1 projects, 1 files" in out
@@ -387,19 +391,20 @@ def test_missing_directory_stays_published(
         eventually(lambda: server.get("/simple/bar/"))
 
 
-NAME_ANOTHER = "wanted a directory that .* may write into: name another"
+NAME_ANOTHER = "uid .* must be able to write to it: choose another"
 WRONG = [
     (
         ["serve", "/nowhere"],
         1,
         "pyindex: '/nowhere': No such file or directory, and /.*/data/pyindex/nowhere-.* has"
-        " nothing that was published of it",
+        " no published pages of it; correct the path",
     ),
-    (["status", "-d", "/nowhere", "--state", "x"], 1, "No such file .*/x has nothing that was"),
+    (["status", "-d", "/nowhere", "--state", "x"], 1, "No such file .*/x has no published pages"),
     (["serve", "-c", "/nowhere.yml"], 1, "/nowhere.yml: no such file; .* to start from"),
-    (["serve", ".", "-c", "x.yml"], 1, "give a directory or a spec, not both"),
+    (["serve", ".", "-c", "x.yml"], 1, "got a directory and a spec; pass only one of them"),
     (["serve", "-c", "x.yml", "--url", "http://x"], 1, "x.yml: no such file"),
     (["serve", ".", "--url", "ftp://x"], 1, "pyindex: url: expected"),
+<<<<<<< HEAD
     (["serve", "--state", "x"], 1, "--state goes with a directory"),
     (["status"], 1, r"no spec at pyindex.yml or .*: give a directory, -c SPEC"),
     (["status", "-d", "."], 1, "start the index once to create it"),
@@ -408,6 +413,20 @@ WRONG = [
     (["serve", ".", "--workers", "0"], 2, "'0' is not a number of processes: wanted 1 to 256"),
     (["serve", ".", "--threads", "257"], 2, "'257' is not a number of threads: wanted 1 to 256"),
     (["serve", ".", "--threads", "x"], 2, "'x' is not a number of threads: wanted 1 to 256"),
+=======
+    (["serve", "--state", "x"], 1, "--state requires a directory"),
+    (["status"], 1, r"no spec at pyindex.yml or .*; pass a directory or -c SPEC"),
+    (["status", "-d", "."], 1, "start the index once to make it"),
+    (["yank", "-d", ".", "--index", "nix", "x"], 1, "index 'nix' not found; the spec has main"),
+    (
+        ["serve", ".", "--port", "99999"],
+        2,
+        "'--port': expected a whole number from 0 to 65535, got '99999'",
+    ),
+    (["serve", ".", "--workers", "0"], 2, "'--workers': expected .* 1 to 256, got '0'"),
+    (["serve", ".", "--threads", "257"], 2, "'--threads': expected .* 1 to 256, got '257'"),
+    (["serve", ".", "--threads", "x"], 2, "'--threads': expected .* 1 to 256, got 'x'"),
+>>>>>>> cli
     (
         ["serve", ".", "--state", "/dev/null"],
         1,
@@ -416,8 +435,8 @@ WRONG = [
     (["serve", ".", "--access-log", "/nowhere/x"], 1, "--access-log /nowhere/x: No such file or"),
     (["serve", ".", "--state", "/proc/x"], 1, f"state /proc/x: No such file .*; {NAME_ANOTHER}"),
     (["watch", ".", "--once", "--state", "/dev/null"], 1, "pyindex: .*/dev/null.*irectory"),
-    (["nix"], 2, "invalid choice"),
-    ([], 2, "required: COMMAND"),
+    (["nix"], 2, "no such command 'nix'; see `pyindex --help`"),
+    ([], 2, "Usage: pyindex"),
 ]
 
 
@@ -428,7 +447,7 @@ WRONG = [
         ("203.0.113.9", "Cannot assign requested address"),
         ("::ffff:1", "Cannot assign requested address"),
         ("name.invalid", "[^;]*[Nn]ame[^;]*"),
-        ("..", "no name of a host"),
+        ("..", "not a host name"),
     ],
 )
 def test_unavailable_address_is_reported_in_one_line(
@@ -443,7 +462,11 @@ def test_unavailable_address_is_reported_in_one_line(
         code, _, err = command("serve", packages, *asked)
     assert code == 1
     where = re.escape(f"[{host}]" if ":" in host else host)
+<<<<<<< HEAD
     assert re.fullmatch(f"pyindex: cannot listen on {where}:{port}: {message}; name .*\n", err), err
+=======
+    assert re.fullmatch(f"pyindex: cannot listen on {where}:{port}: {said}; choose .*\n", err), err
+>>>>>>> cli
     assert not (tmp_path / "state" / "watcher.json").exists()
 
 

@@ -1,77 +1,122 @@
 """The command line: one module per verb, options to plain arguments, values to text or JSON.
 
 Not here: the work itself: each verb calls one function of a package below.
+
+:mod:`options` has the options that verbs share, :mod:`source` finds the spec that they name,
+:mod:`owner` lets root act as another user, :mod:`output` and :mod:`progress` print.
 """
 
-import argparse
-import contextlib
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import version
+from typing import TYPE_CHECKING
 
+import click
+
+from appliance.cli.output import print_error
 from appliance.errors import PyindexError
 
-# Each verb's module, in the order of `pyindex --help`.
-_MODULES = {
-    "serve": "serve",
-    "watch": "watch",
-    "status": "status",
-    "rebuild": "rebuild",
-    "backup": "backup",
-    "restore": "backup",
-    "verify": "verify",
-    "gc": "gc",
-    "yank": "decide",
-    "unyank": "decide",
-    "remove": "decide",
-    "confirm-deletions": "confirm",
-    "status-set": "decide",
-    "render": "render",
-    "appliance": "appliance",
-    "init": "spec",
-    "spec": "spec",
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+# The module and attribute of each verb and its summary, in the order of `pyindex --help`.
+_VERBS = {
+    "serve": ("serve:serve", "serve an index and watch its packages directories"),
+    "watch": ("watch:watch", "watch the packages directories and publish changes"),
+    "status": ("status:status", "show projects, rejected files and problems"),
+    "rebuild": ("rebuild:rebuild", "rebuild the catalog and all pages from the package files"),
+    "backup": ("backup:backup", "copy the catalog into the backup directory"),
+    "restore": ("backup:restore", "replace the catalog with a backup"),
+    "verify": ("verify:verify", "compare every file and page with the catalog"),
+    "gc": ("gc:gc", "delete old trash, replaced catalogs and journal entries"),
+    "yank": ("decide:yank", "yank files: installers skip them unless pinned (PEP 592)"),
+    "unyank": ("decide:unyank", "undo a yank"),
+    "remove": ("decide:remove", "move files from the packages directory to the trash"),
+    "confirm-deletions": ("confirm:confirm_deletions", "confirm that missing files were deleted"),
+    "status-set": ("decide:status_set", "set the status of a project (PEP 792)"),
+    "render": ("render:render", "render the files of a host from a spec"),
+    "appliance": ("appliance:appliance", "build or check the pack for a host"),
+    "init": ("spec:init", "write a commented spec to start from"),
+    "spec": ("spec:spec", "check a spec, or print its JSON Schema"),
 }
+_COMPLETE = "_PYINDEX_COMPLETE"
 
 
-def parser(verb: str | None = None) -> argparse.ArgumentParser:
-    """The parser of the whole command line, or of what the module of one ``verb`` registers: to
-    import the others would be most of the time that it takes to start."""
-    top = argparse.ArgumentParser(
-        prog="pyindex", description="A private Python package index.", allow_abbrev=False
-    )
-    top.add_argument("--version", action="version", version=f"pyindex {version('pyindex')}")
-    verbs = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    names = [_MODULES[verb]] if verb in _MODULES else dict.fromkeys(_MODULES.values())
-    for name in names:
-        import_module(f"appliance.cli.{name}").register(verbs)
-    return top
+class _Verbs(click.Group):
+    """The group of all verbs. The module of a verb is imported when its command is used: to import
+    all of them takes longer than most commands do."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        module, _, attribute = _VERBS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(f"appliance.cli.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _VERBS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
+        verbs = [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in _VERBS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+@click.command("pyindex", cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pyindex", prog_name="pyindex", message="%(prog)s %(version)s")
+def commands() -> None:
+    """A private Python package index."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns 0, 1 for a failure that can be explained, 2 for wrong usage."""
-    # No process that this one starts imports what lies in the current directory.
+    """Run one command; returns 0, 1 for a failure that can be explained, 2 for wrong usage, 130 for
+    an interrupt."""
+    # No process that this one starts imports modules from the current directory.
     os.environ["PYTHONSAFEPATH"] = "1"
-    arguments = parser(*(sys.argv[1:] if argv is None else argv)[:1]).parse_args(argv)
     try:
-        result: int = arguments.run(arguments)
+        return _run(sys.argv[1:] if argv is None else argv)
+    except click.UsageError as error:
+        _print_usage_error(error)
+        return error.exit_code
     except PyindexError as error:
-        _tell(str(error))
-        return 1
+        print_error(str(error))
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has enough
-        return 1
+        sys.stderr.close()  # the reader of the output has ended
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _tell(f"{where}{error.strerror or error}")
-        return 1
+        print_error(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
         return 130
-    return result
+    return 1
 
 
-def _tell(text: str) -> None:
-    with contextlib.suppress(OSError):  # standard error may lie on the disk that is full
-        for line in text.splitlines():
-            print(f"pyindex: {line}", file=sys.stderr)
+def _run(argv: Sequence[str]) -> int:
+    """Run a command, or answer a shell that completes one; returns the exit code."""
+    if instruction := os.environ.get(_COMPLETE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(commands, {}, "pyindex", _COMPLETE, instruction)
+    try:
+        with commands.make_context("pyindex", list(argv)) as context:
+            return commands.invoke(context) or 0
+    except click.exceptions.Exit as error:  # --help and --version
+        return error.exit_code
+
+
+def _print_usage_error(error: click.UsageError) -> None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    command = error.ctx.command_path if error.ctx else "pyindex"
+    text = error.format_message().removesuffix(".")
+    print_error(f"{text[:1].lower()}{text[1:]}; see `{command} --help`")

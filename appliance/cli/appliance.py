@@ -1,73 +1,90 @@
-"""``pyindex appliance pack``: what ansible carries to a host."""
+"""``pyindex appliance pack|check``: the pack, which ansible copies to a host."""
 
-import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from appliance import spec as specs
-from appliance.cli import common
-from appliance.pack import build_pack, check_pack
-from appliance.pack.python import Python
+import click
 
+from appliance.cli.options import DIRECTORY, json_option, spec_options
+from appliance.cli.output import print_json
+from appliance.cli.progress import Progress
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = verbs.add_parser(
-        "appliance", help="prepare what is carried to a host", description="Prepare a host."
-    )
-    below = parser.add_subparsers(required=True, metavar="VERB")
-    packing = below.add_parser(
-        "pack",
-        help="build the directory that ansible carries to a host without a network",
-        description="Build the directory that is carried to a host: wheels of pyindex and of all "
-        "that it needs for the host's Python and glibc 2.17, a pip to install them with, and what "
-        "the options name. Versions are chosen once; the same inputs change nothing.",
-    )
-    common.add_spec(packing)
-    packing.add_argument(
-        "--out", metavar="DIR", type=Path, required=True, help="directory to build, or to renew"
-    )
-    packing.add_argument(
-        "--python",
-        metavar="ARCHIVE",
-        help="tar file with a relocatable CPython, as a path or URL, for a host that has none",
-    )
-    packing.add_argument("--python-sha256", metavar="HEX", type=str.lower, help="its SHA-256")
-    packing.add_argument(
-        "--python-version",
-        metavar="X.Y",
-        default=Python.version,
-        help="version of the host's Python (default: %(default)s)",
-    )
-    packing.add_argument(
-        "--packages",
-        metavar="DIR",
-        type=Path,
-        help="directory of .deb or .rpm files to carry, for a host that reaches no repository",
-    )
-    packing.add_argument(
-        "--upgrade", action="store_true", help="look for newer versions of the dependencies"
-    )
-    packing.set_defaults(run=run)
-    checking = below.add_parser(
-        "check",
-        help="compare a pack with its manifest",
-        description="Compare each file of a pack with its manifest. Names what was changed, is "
-        "missing or was added, and ends with 1 if something was.",
-    )
-    checking.add_argument("pack", metavar="DIR", type=Path, help="directory that `pack` built")
-    checking.set_defaults(run=run_check)
+if TYPE_CHECKING:
+    from appliance.pack import Pack
+
+_PYTHON = "3.11"
 
 
-def run_check(arguments: argparse.Namespace) -> int:
-    pack = check_pack(arguments.pack.absolute())
-    print(f"{arguments.pack}: OK, release {pack.release}, {pack.files} files")
-    return 0
+@click.group(short_help="build or check the pack for a host")
+def appliance() -> None:
+    """Prepare the installation of a host."""
 
 
-def run(arguments: argparse.Namespace) -> int:
-    spec = specs.load(common.spec_path(arguments))
-    python = Python(arguments.python_version, arguments.python, arguments.python_sha256)
-    out: Path = arguments.out.absolute()
-    pack = build_pack(spec, out, python, arguments.packages, arguments.upgrade)
-    what = "built" if pack.changed else "unchanged"
-    print(f"{arguments.out}: {what}, release {pack.release}, {pack.files} files")
-    return 0
+@appliance.command(short_help="build the pack for a host without a network")
+@spec_options
+@click.option(
+    "--out", metavar="DIR", type=DIRECTORY, required=True, help="pack to build, or to update"
+)
+@click.option(
+    "--python",
+    metavar="ARCHIVE",
+    help="tar file with a relocatable CPython, as a path or URL, for a host without a Python",
+)
+@click.option("--python-sha256", metavar="HEX", help="SHA-256 of the tar file")
+@click.option(
+    "--python-version",
+    metavar="X.Y",
+    default=_PYTHON,
+    help=f"version of the host's Python (default: {_PYTHON})",
+)
+@click.option(
+    "--packages",
+    metavar="DIR",
+    type=DIRECTORY,
+    help="directory of .deb or .rpm files to include, for a host that reaches no repository",
+)
+@click.option("--upgrade", is_flag=True, help="use the newest versions of the dependencies")
+@json_option
+def pack(
+    path: Path,
+    out: Path,
+    python: str | None,
+    python_sha256: str | None,
+    python_version: str,
+    packages: Path | None,
+    upgrade: bool,
+    as_json: bool,
+) -> None:
+    """Build the pack, a directory that ansible copies to a host: wheels of pyindex and its
+    dependencies for the host's Python and glibc 2.17, a pip to install them, and what the options
+    name. The same inputs keep an existing pack and its versions.
+    """
+    from appliance.pack import build_pack
+    from appliance.pack.python import Python
+    from appliance.spec import load
+
+    sha256 = python_sha256.lower() if python_sha256 else None
+    interpreter = Python(python_version, python, sha256)
+    with Progress(f"building {out}"):
+        pack = build_pack(load(path), out.absolute(), interpreter, packages, upgrade)
+    _print(out, pack, "built" if pack.changed else "unchanged", as_json)
+
+
+@appliance.command(short_help="compare a pack with its manifest")
+@click.argument("pack", metavar="DIR", type=DIRECTORY, help="directory that `pack` built")
+@json_option
+def check(pack: Path, as_json: bool) -> None:
+    """Compare each file of a pack with its manifest. Exits with 1 if a file was changed, is missing
+    or was added.
+    """
+    from appliance.pack import check_pack
+
+    _print(pack, check_pack(pack.absolute()), "OK", as_json)
+
+
+def _print(directory: Path, pack: "Pack", result: str, as_json: bool) -> None:
+    if as_json:
+        facts = {"release": pack.release, "files": pack.files, "changed": pack.changed}
+        print_json({"directory": str(directory)} | facts)
+    else:
+        print(f"{directory}: {result}, release {pack.release}, {pack.files} files")

@@ -1,42 +1,46 @@
-"""``pyindex backup`` and ``pyindex restore``: the catalog, which no package file can replace."""
+"""``pyindex backup`` and ``pyindex restore``: the catalog, which package files cannot replace."""
 
-import argparse
 from pathlib import Path
 
-from appliance.cli import common
-from appliance.operations import backup, restore
+import click
+
+from appliance.cli.options import FILE, json_option, source_options
+from appliance.cli.output import log_to_stderr, print_json
+from appliance.cli.progress import Progress
+from appliance.cli.source import Source
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    backup = verbs.add_parser(
-        "backup",
-        help="copy the catalog into the backup directory",
-        description="Copy the catalog (decisions, journal, what is known of the files) into the "
-        "spec's backup.directory (of a directory, into its state) while the index runs, and remove "
-        "copies of it beyond backup.keep. The "
-        "package files are not copied.",
-    )
-    common.add_source(backup)
-    backup.set_defaults(run=_backup)
+@click.command(short_help="copy the catalog into the backup directory")
+@source_options
+@json_option
+def backup(source: Source, as_json: bool) -> None:
+    """Copy the catalog (facts, decisions and journal) into the backup directory: `backup.directory`
+    from the spec, or `backups` in the state directory. The index may be running. Deletes older
+    backups of the same catalog beyond `backup.keep`; package files are not copied.
+    """
+    from appliance.operations.backup import backup as back_up
 
-    restore = verbs.add_parser(
-        "restore",
-        help="put a copy of the catalog in its place",
-        description="Put a copy of the catalog in its place, bring it up to the package files, and "
-        "write all pages. The index must not be running. The catalog until then is kept.",
-    )
-    restore.add_argument("copy", metavar="FILE", type=Path, help="a file that `backup` wrote")
-    common.add_source(restore)
-    restore.set_defaults(run=_restore)
+    path = back_up(source.load())
+    if as_json:
+        print_json({"path": str(path)})
+    else:
+        print(path)
 
 
-def _backup(arguments: argparse.Namespace) -> int:
-    print(backup.backup(common.source(arguments)))
-    return 0
+@click.command(short_help="replace the catalog with a backup")
+@click.argument("copy", metavar="FILE", type=FILE, help="file that `backup` wrote")
+@source_options
+@json_option
+def restore(source: Source, copy: Path, as_json: bool) -> None:
+    """Replace the catalog with a backup, update it from the package files, and write all pages. The
+    index must not be running. The replaced catalog is kept beside the new one.
+    """
+    from appliance.operations.restore import restore as restore_catalog
+    from appliance.operations.status import counts
 
-
-def _restore(arguments: argparse.Namespace) -> int:
-    common.log_to_stderr()
-    for line in restore.restore(common.source(arguments), arguments.copy):
-        print(line)
-    return 0
+    spec = source.load()
+    with Progress("restoring the catalog and publishing") as progress:
+        log_to_stderr()
+        messages = progress.print_all(restore_catalog(spec, copy), is_quiet=as_json)
+    if as_json:
+        print_json({"messages": messages, "indexes": counts(spec)})

@@ -1,25 +1,26 @@
-"""``pyindex confirm-deletions``: that files which vanished all at once were meant to."""
+"""``pyindex confirm-deletions``: files that vanished in bulk were deleted on purpose."""
 
-import argparse
+import click
 
-from appliance.cli import common
-from appliance.operations.update import confirm_deletions
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = verbs.add_parser(
-        "confirm-deletions",
-        help="say that files which vanished all at once were deleted on purpose",
-        description="Where most of an index vanishes at once, or a disk that was mounted in its "
-        "packages directory, its files stay listed, and `pyindex status` says so. This takes them "
-        "out of the index: what is not in the packages directory now was deleted on purpose.",
-    )
-    common.add_index(parser)
-    parser.set_defaults(run=run)
+from appliance.cli.options import index_options, json_option
+from appliance.cli.output import log_to_stderr, print_json
+from appliance.cli.source import Source
 
 
-def run(arguments: argparse.Namespace) -> int:
-    common.log_to_stderr()
-    spec, index = common.index(arguments)
-    print(f"{index}: {confirm_deletions(spec, index)} files removed")
-    return 0
+@click.command("confirm-deletions", short_help="confirm that missing files were deleted")
+@index_options
+@json_option
+def confirm_deletions(source: Source, index: str | None, as_json: bool) -> None:
+    """Remove pending deletions from an index. When most files of an index vanish in bulk, or a disk
+    below its packages directory is not mounted, they remain listed, and `pyindex status` reports
+    it. This confirms that every file that is missing now was deleted on purpose.
+    """
+    from appliance.operations.update import confirm_deletions as confirm
+
+    log_to_stderr()
+    spec, name = source.load_index(index)
+    removed = confirm(spec, name)
+    if as_json:
+        print_json({"index": name, "removed": removed})
+    else:
+        print(f"{name}: {removed} files removed")

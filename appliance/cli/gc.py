@@ -1,28 +1,29 @@
-"""``pyindex gc``: what only grows, cut back to what the spec keeps."""
+"""``pyindex gc``: data that grows without limit, pruned to what the spec keeps."""
 
-import argparse
+import click
 
-from appliance.cli import common
-from appliance.operations.prune import prune
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = verbs.add_parser(
-        "gc",
-        help="remove what the spec does not keep any longer",
-        description="Remove files from the trash, replaced catalogs and lines of the journal that "
-        "are older than the spec's keep section says. Only what pyindex named itself is removed.",
-    )
-    common.add_source(parser)
-    parser.add_argument("--dry-run", action="store_true", help="say what would be removed")
-    parser.set_defaults(run=run)
+from appliance.cli.options import json_option, source_options
+from appliance.cli.output import print_json
+from appliance.cli.source import Source
 
 
-def run(arguments: argparse.Namespace) -> int:
-    verb = "would remove" if arguments.dry_run else "removed"
-    size = 0
-    for removed in prune(common.source(arguments, changes=True), arguments.dry_run):
-        print(f"{verb} {removed.what}")
+@click.command(short_help="delete old trash, replaced catalogs and journal entries")
+@source_options
+@click.option("--dry-run", is_flag=True, help="print what would be deleted, and delete nothing")
+@json_option
+def gc(source: Source, dry_run: bool, as_json: bool) -> None:
+    """Delete files in the trash, replaced catalogs and journal entries that are older than the
+    limits in `keep` of the spec. Only files with a name that pyindex gave them are deleted.
+    """
+    from appliance.operations.prune import prune
+
+    verb, size, entries = "would remove" if dry_run else "removed", 0, []
+    for removed in prune(source.load(is_change=True), dry_run):
         size += removed.size
-    print(f"{verb} {size / 1e6:.1f} MB of files")
-    return 0
+        entries.append({"what": removed.what, "size": removed.size})
+        if not as_json:
+            print(f"{verb} {removed.what}")
+    if as_json:
+        print_json({"dry_run": dry_run, "removed": entries, "size": size})
+    else:
+        print(f"{verb} {size / 1e6:.1f} MB of files")

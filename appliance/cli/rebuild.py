@@ -1,29 +1,28 @@
-"""``pyindex rebuild``: the catalog's facts and all pages anew, from the package files."""
+"""``pyindex rebuild``: the catalog and all pages, from the package files."""
 
-import argparse
+import click
 
-from appliance.cli import common
-from appliance.operations.rebuild import rebuild
-
-
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = verbs.add_parser(
-        "rebuild",
-        help="read all package files again, and write the catalog's facts and all pages anew",
-        description="Read all package files again, correct the catalog, and write all pages. "
-        "Yanks and statuses stay; a damaged catalog is kept beside the new one, and what can be "
-        "read of it is taken over. A file whose bytes changed while its size and times did not is "
-        "refused.",
-    )
-    common.add_source(parser)
-    parser.add_argument(
-        "--accept-changes", action="store_true", help="accept such files with the bytes they have"
-    )
-    parser.set_defaults(run=run)
+from appliance.cli.options import json_option, source_options
+from appliance.cli.output import log_to_stderr, print_json
+from appliance.cli.progress import Progress
+from appliance.cli.source import Source
 
 
-def run(arguments: argparse.Namespace) -> int:
-    common.log_to_stderr()
-    for line in rebuild(common.source(arguments, changes=True), arguments.accept_changes):
-        print(line)
-    return 0
+@click.command(short_help="rebuild the catalog and all pages from the package files")
+@source_options
+@click.option("--accept-changes", is_flag=True, help="accept files whose bytes changed")
+@json_option
+def rebuild(source: Source, accept_changes: bool, as_json: bool) -> None:
+    """Read all package files again, correct the catalog, and write all pages. Decisions stay. A
+    damaged catalog is kept beside the new one, which gets every row that can be read. A file whose
+    bytes changed without a change of size or mtime is rejected.
+    """
+    from appliance.operations.rebuild import rebuild as rebuild_catalog
+    from appliance.operations.status import counts
+
+    spec = source.load(is_change=True)
+    with Progress("reading package files and publishing") as progress:
+        log_to_stderr()
+        messages = progress.print_all(rebuild_catalog(spec, accept_changes), is_quiet=as_json)
+    if as_json:
+        print_json({"messages": messages, "indexes": counts(spec)})

@@ -1,119 +1,144 @@
-"""``pyindex serve``: the whole index in one command, for a laptop or behind a proxy."""
+"""``pyindex serve``: an index in one command, for a laptop or behind a proxy."""
 
-import argparse
 import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from appliance.atomic import make_directory
-from appliance.cli import common
+import click
+
+from appliance.cli.options import Number, source_arguments
+from appliance.cli.output import log_to_stderr
+from appliance.cli.source import Source
 from appliance.errors import PyindexError, SpecError
-from appliance.site.tree import PAGES, Site
-from appliance.spec import Spec, with_url
-from appliance.spec.addresses import bracketed
-from appliance.web.watcher import WatcherProcess
+
+if TYPE_CHECKING:
+    from appliance.spec import Spec
+
+_PROCESSES = Number(1, 256)  # as in the spec
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = verbs.add_parser(
-        "serve",
-        help="serve an index, and follow its package directories",
-        description="Serve an index: `pyindex serve DIR` needs no spec, and writes nothing into "
-        "DIR; `pyindex serve -c SPEC` serves the indexes of a spec.",
-    )
-    common.add_source(parser, positional=True)
-    parser.add_argument(
-        "--url",
-        help="address that clients type, with DIR: behind a proxy that strips a path, say"
-        " (a spec has its own)",
-    )
-    parser.add_argument("--host", help="address to listen on (default: of the spec, 127.0.0.1)")
-    parser.add_argument(
-        "--port",
-        type=_number("a port", 0, 0xFFFF),
-        help="port to listen on, 0 for any (default: of the spec, 8080)",
-    )
-    for option, of, what in (
-        ("--workers", "processes", "processes that answer"),
-        ("--threads", "threads", "threads of each"),
-    ):
-        number = _number(f"a number of {of}", 1, 256)  # as in the spec
-        parser.add_argument(option, type=number, help=f"{what} (default: of the spec)")
-    parser.add_argument("--access-log", metavar="FILE", help="log each request there; - is stdout")
-    parser.set_defaults(run=run)
+@click.command(short_help="serve an index and watch its packages directories")
+@source_arguments
+@click.option(
+    "--url",
+    help="address that clients use, with DIR; for a proxy that strips a path (a spec has `url`)",
+)
+@click.option("--host", help="address to listen on (default: from the spec, or 127.0.0.1)")
+@click.option(
+    "--port",
+    type=Number(0, 0xFFFF),
+    help="port to listen on, 0 for any (default: from the spec, or 8080)",
+)
+@click.option("--workers", type=_PROCESSES, help="number of workers (default: from the spec)")
+@click.option("--threads", type=_PROCESSES, help="threads of each worker (default: from the spec)")
+@click.option("--access-log", metavar="FILE", help="log each request to this file; - is stdout")
+def serve(
+    source: Source,
+    url: str | None,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    threads: int | None,
+    access_log: str | None,
+) -> None:
+    """Serve the indexes of a spec, or a directory of package files: `pyindex serve DIR` needs no
+    spec and writes nothing into DIR.
+    """
+    from appliance.spec.addresses import bracketed
 
-
-def run(arguments: argparse.Namespace) -> int:
-    common.log_to_stderr()
-    spec = _at(common.source(arguments), arguments)
+    log_to_stderr()
+    spec = _load(source, url)
     _check_state(spec)
-    source = _source(arguments)
-    log = arguments.access_log
-    if log not in (None, "-"):
-        log = str(Path(log).absolute())
-        _check_log(log)
-    # Nothing is imported from where packages lie, and no disk is kept busy.
+    command = [sys.executable, "-P", "-m", "appliance", "watch", *source.arguments()]
+    log = _checked_log(access_log)
+
+    # No module is imported from a packages directory, and no disk is kept busy.
     os.chdir("/")
     server = spec.server
-    host = arguments.host or server.host
-    port = server.port if arguments.port is None else arguments.port
-    _check_address(host, port)
-    watcher = WatcherProcess([sys.executable, "-P", "-m", "appliance", "watch", *source])
+    address = host or server.host, server.port if port is None else port
+    _check_address(*address)
+    _serve(
+        spec,
+        command,
+        bind=f"{bracketed(address[0])}:{address[1]}",
+        workers=workers or server.workers,
+        threads=threads or server.threads,
+        accesslog=log,
+    )
+
+
+def _serve(
+    spec: "Spec",
+    command: list[str],
+    *,
+    bind: str,
+    workers: int,
+    threads: int,
+    accesslog: str | None,
+) -> None:
+    """Start the watcher, then the server, which ends with it."""
+    from appliance.web.watcher import WatcherProcess
+
+    watcher = WatcherProcess(command)
     watcher.keep()
     # Not before: the watcher has as much to import, and first pages wait for it.
     from appliance.web.server import serve
 
-    serve(
-        spec,
-        watcher,
-        bind=f"{bracketed(host)}:{port}",
-        workers=arguments.workers or server.workers,
-        threads=arguments.threads or server.threads,
-        accesslog=log,
-    )
-    return 0
+    serve(spec, watcher, bind=bind, workers=workers, threads=threads, accesslog=accesslog)
 
 
-def _at(spec: Spec, arguments: argparse.Namespace) -> Spec:
-    """The spec with the url that was given for a directory. Raises SpecError if it is none."""
-    if arguments.url is None:
+def _load(source: Source, url: str | None) -> "Spec":
+    """Load the spec, with the url of a directory. Raises SpecError for an invalid url."""
+    spec = source.load()
+    if url is None:
         return spec
-    if arguments.directory is None:
-        raise SpecError(["--url goes with a directory; a spec has its own url"])
-    return with_url(spec, arguments.url)
+    if source.directory is None:
+        raise SpecError(["--url requires a directory; set `url` in the spec instead"])
+    from appliance.spec import with_url
+
+    return with_url(spec, url)
 
 
-def _check_log(path: str) -> None:
-    """Raise :class:`PyindexError` if nothing can be written there."""
+def _checked_log(log: str | None) -> str | None:
+    """The absolute path of the access log, or what else the option says. Raises
+    :class:`PyindexError` for a file that cannot be written."""
+    if log in (None, "-"):
+        return log
+    path = Path(str(log)).absolute()
     try:
         with open(path, "ab"):  # noqa: PTH123 - as gunicorn does
-            pass
+            return str(path)
     except OSError as error:
-        raise PyindexError(f"--access-log {path}: {error.strerror}") from None
+        raise PyindexError(f"--access-log {path}: {error.strerror}; choose another file") from None
 
 
 def _check_address(host: str, port: int) -> None:
-    """Raise :class:`PyindexError` if nothing can listen there: gunicorn would try for long."""
+    """Raise :class:`PyindexError` if no server can listen there: gunicorn would retry for long."""
+    from appliance.spec.addresses import bracketed
+
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, _, _, address = found[0]
-        with socket.socket(family, kind) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind(address)
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, _, _, address = infos[0]
+        with socket.socket(family, kind) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
     except (OSError, UnicodeError) as error:  # the latter for a name with empty or long labels
-        why = getattr(error, "strerror", None) or "no name of a host"
+        why = getattr(error, "strerror", None) or "not a host name"
         raise PyindexError(
-            f"cannot listen on {bracketed(host)}:{port}: {why}; name another address"
-            " (--host, --port, or server in the spec), or stop what listens there"
+            f"cannot listen on {bracketed(host)}:{port}: {why}; choose another address (--host,"
+            " --port, or `server` in the spec), or stop the program that listens there"
         ) from None
 
 
-def _check_state(spec: Spec) -> None:
-    """Raises :class:`PyindexError` if nothing is published that could be served, and nothing can be
-    written that would be."""
+def _check_state(spec: "Spec") -> None:
+    """Raise :class:`PyindexError` if there are no published pages to serve, and the state directory
+    cannot be written to make some."""
+    from appliance.atomic import make_directory
+    from appliance.site.tree import PAGES, Site
+
     site = Site(spec)
     try:
         site.check()
@@ -124,27 +149,6 @@ def _check_state(spec: Spec) -> None:
             pass
     except OSError as error:
         raise PyindexError(
-            f"state {spec.state}: {error.strerror}; wanted a directory that user {os.geteuid()} may"
-            " write into: name another (--state, or state in the spec), or change its owner"
+            f"state {spec.state}: {error.strerror}; uid {os.geteuid()} must be able to write to it:"
+            " choose another (--state, or `state` in the spec), or change its owner"
         ) from None
-
-
-def _number(what: str, least: int, most: int) -> Callable[[str], int]:
-    """A converter of an option's text to a number between two bounds, which belong to it."""
-
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what}: wanted {least} to {most}")
-        return int(text)
-
-    return parse
-
-
-def _source(arguments: argparse.Namespace) -> list[str]:
-    """The options of :func:`common.add_source` for another process in another directory."""
-    if arguments.directory is None:
-        return ["--spec", str(common.spec_path(arguments).absolute())]
-    options = [str(arguments.directory.absolute())]
-    if arguments.state is not None:
-        options += ["--state", str(arguments.state.absolute())]
-    return options

@@ -1,91 +1,114 @@
 """``pyindex init`` and ``pyindex spec check|schema``."""
 
-import argparse
 import json
 import os
 import sys
-from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from appliance.atomic import Batch
-from appliance.cli import common
+import click
+
+from appliance.cli.options import FILE, json_option, spec_options
+from appliance.cli.output import print_json
+from appliance.cli.source import naming_spec
 from appliance.errors import PyindexError, SpecError
-from appliance.render import files
-from appliance.spec import Spec, load, schema
 
-DEFAULT = Path("pyindex.yml")
+if TYPE_CHECKING:
+    from appliance.spec import Spec
 
-
-def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add ``init`` and ``spec`` to the command line."""
-    init = subparsers.add_parser(
-        "init",
-        help="write a commented spec to start from",
-        description="Write a commented spec that shows every key and its default.",
-    )
-    init.add_argument(
-        "path", nargs="?", type=Path, default=DEFAULT, help="file to write (default: %(default)s)"
-    )
-    init.add_argument("--force", action="store_true", help="write over an existing file")
-    init.set_defaults(run=lambda args: write_starter(args.path, args.force))
-
-    spec = subparsers.add_parser(
-        "spec", help="check a spec, or print its JSON Schema", description="Work with spec files."
-    )
-    verbs = spec.add_subparsers(required=True, metavar="VERB")
-    check_verb = verbs.add_parser(
-        "check",
-        help="say what a spec means, or all that is wrong with it",
-        description="Say what a spec means, or all that is wrong with it as FILE:LINE: KEY: ...",
-    )
-    common.add_spec(check_verb)
-    check_verb.set_defaults(run=lambda args: check(common.spec_path(args)))
-    schema_verb = verbs.add_parser(
-        "schema",
-        help="print the JSON Schema of specs, so that editors complete them",
-        description="Print the JSON Schema of specs, so that editors complete and check them.",
-    )
-    schema_verb.set_defaults(run=lambda args: print_schema())
+_DEFAULT = Path("pyindex.yml")
 
 
-def write_starter(path: Path, force: bool) -> int:
-    """Write the starter spec to ``path``, whole or not at all."""
+@click.command(short_help="write a commented spec to start from")
+@click.argument(
+    "path",
+    metavar="[FILE]",
+    required=False,
+    default=_DEFAULT,
+    type=FILE,
+    help=f"file to write (default: {_DEFAULT})",
+)
+@click.option("--force", is_flag=True, help="overwrite an existing file")
+def init(path: Path, force: bool) -> None:
+    """Write a commented spec that shows every key with its default."""
+    from importlib import resources
+
+    from appliance.atomic import Batch
+
     if os.path.lexists(path) and not force:
-        raise PyindexError(f"{path}: exists; --force writes over it")
+        raise PyindexError(f"{path}: exists already; pass --force to overwrite it")
     starter = resources.files("appliance.spec").joinpath("starter.yml").read_bytes()
     try:
         with Batch() as batch:
             batch.write(path.resolve(), starter)
     except OSError as error:
         raise PyindexError(f"{path}: {error.strerror}") from None
-    print(f'{path} is written. Edit it, then: pyindex spec check -c "{path}"')
-    return 0
+    print(f'{path}: written; edit it, then run: pyindex spec check "{path}"')
 
 
-def check(path: Path) -> int:
-    """Print what the spec says, or each problem on standard error; 1 when there are any."""
+@click.group(short_help="check a spec, or print its JSON Schema")
+def spec() -> None:
+    """Work with specs."""
+
+
+@spec.command(short_help="print what a spec means, or every problem in it")
+@spec_options
+@json_option
+def check(path: Path, as_json: bool) -> int:
+    """Print what a spec means, or every problem in it as FILE:LINE: KEY: PROBLEM. Exits with 1 if
+    there is a problem.
+    """
     try:
-        spec = load(path)
-        if spec.host.system is not None:
-            with common.about(path):
-                files(spec)  # more is wanted of a host than of an index alone
+        facts = _facts(_load(path))
     except SpecError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)
+        if as_json:
+            print_json({"path": str(path), "problems": error.problems})
+        else:
+            print(*error.problems, sep="\n", file=sys.stderr)
         return 1
-    print(f"{path}: OK")
-    print(*_summary(spec), sep="\n")
+    if as_json:
+        print_json({"path": str(path), "problems": []} | facts)
+    else:
+        print(f"{path}: OK")
+        _print_facts(facts)
     return 0
 
 
-def print_schema() -> int:
-    """Print the JSON Schema."""
-    print(json.dumps(schema(), indent=2))
-    return 0
+@spec.command(short_help="print the JSON Schema of specs, for editors")
+def schema() -> None:
+    """Print the JSON Schema of specs, with which editors complete and check them."""
+    from appliance.spec import schema as spec_schema
+
+    print(json.dumps(spec_schema(), indent=2))
 
 
-def _summary(spec: Spec) -> list[str]:
-    lines = [f"  {spec.name}, state in {spec.state}"]
-    for name, index in spec.indexes.items():
-        behind = f", then {', '.join(spec.lineage(name)[1:])}" if index.bases else ""
-        lines.append(f"  /{spec.prefix(name)}simple/ serves {index.packages}{behind}")
-    return lines
+def _load(path: Path) -> "Spec":
+    """Load a spec; one that names a host must be sufficient to render its files."""
+    from appliance.render import files
+    from appliance.spec import load
+
+    spec = load(path)
+    if spec.host.system is not None:
+        with naming_spec(path):
+            files(spec)
+    return spec
+
+
+def _facts(spec: "Spec") -> dict[str, Any]:
+    indexes = {
+        name: {
+            "path": f"/{spec.prefix(name)}simple/",
+            "packages": str(index.packages),
+            "lineage": list(spec.lineage(name)),
+        }
+        for name, index in spec.indexes.items()
+    }
+    return {"name": spec.name, "state": str(spec.state), "indexes": indexes}
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    print(f"  {facts['name']}, state in {facts['state']}")
+    for index in facts["indexes"].values():
+        _, *bases = index["lineage"]
+        then = f", then {', '.join(bases)}" if bases else ""
+        print(f"  {index['path']} serves {index['packages']}{then}")

@@ -1,58 +1,68 @@
-"""``pyindex watch``: follow the package directories and publish."""
+"""``pyindex watch``: the watcher, or one update."""
 
-import argparse
 import os
 import signal
 import threading
 import time
+from typing import TYPE_CHECKING
 
-from appliance.cli import common
-from appliance.operations.update import update
-from appliance.operations.watch import Watcher
-from appliance.spec import Spec
+import click
+
+from appliance.cli.options import json_option, source_arguments
+from appliance.cli.output import log_to_stderr, print_json
+from appliance.cli.source import Source
+
+if TYPE_CHECKING:
+    from appliance.operations.watch import Watcher
 
 _PARENT_SECONDS = 0.5
 _PATIENCE_SECONDS = 5.0
 
 
-def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = verbs.add_parser(
-        "watch",
-        help="follow the package directories and publish",
-        description="Follow the package directories, take in what changes, and publish pages. "
-        "`pyindex serve` does this by itself; run it beside gunicorn on appliance.wsgi.",
-    )
-    common.add_source(parser, positional=True)
-    parser.add_argument("--once", action="store_true", help="bring everything up to date and end")
-    parser.add_argument(
-        "--parent", metavar="PID", type=int, help="end when this process, which started it, does"
-    )
-    parser.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    common.log_to_stderr()
-    return watch(common.source(arguments, changes=arguments.once), arguments.once, arguments.parent)
-
-
-def watch(spec: Spec, once: bool = False, parent: int | None = None) -> int:
-    """Follow the folders of ``spec`` until SIGTERM or SIGINT; with ``once``, look and end."""
+@click.command(short_help="watch the packages directories and publish changes")
+@source_arguments
+@click.option("--once", is_flag=True, help="update once and exit")
+@click.option("--parent", metavar="PID", type=int, help="exit when this parent process has ended")
+@json_option
+def watch(source: Source, once: bool, parent: int | None, as_json: bool) -> None:
+    """Watch the packages directories, accept new files and publish changes, until SIGTERM or
+    SIGINT. `pyindex serve` runs a watcher on its own; run this one next to gunicorn with
+    appliance.wsgi.
+    """
+    if as_json and not once:
+        raise click.UsageError("--json requires --once")
+    log_to_stderr()
     if once:
-        update(spec)
-        return 0
-    watching = Watcher(spec)
+        _update(source, as_json)
+    else:
+        _watch(source, parent)
+
+
+def _update(source: Source, as_json: bool) -> None:
+    from appliance.operations.status import counts
+    from appliance.operations.update import update
+
+    spec = source.load(is_change=True)
+    update(spec)
+    if as_json:
+        print_json({"indexes": counts(spec)})
+
+
+def _watch(source: Source, parent: int | None) -> None:
+    from appliance.operations.watch import Watcher
+
+    watcher = Watcher(source.load())
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: watching.stop())
+        signal.signal(number, lambda *_: watcher.stop())
     if parent is not None:
-        threading.Thread(target=_follow, args=(parent, watching), daemon=True).start()
-    watching.run()
-    return 0
+        threading.Thread(target=_end_with, args=(parent, watcher), daemon=True).start()
+    watcher.run()
 
 
-def _follow(parent: int, watching: Watcher) -> None:
-    """End with the parent, at the next good moment or after some seconds at any."""
+def _end_with(parent: int, watcher: "Watcher") -> None:
+    """Stop the watcher when its parent process has ended; exit if that takes too long."""
     while os.getppid() == parent:
         time.sleep(_PARENT_SECONDS)
-    watching.stop()
+    watcher.stop()
     time.sleep(_PATIENCE_SECONDS)
     os._exit(1)

@@ -1,13 +1,14 @@
 """The web application: middleware, error handlers, and the route of each resource."""
 
 import logging
+from collections.abc import Callable
 from functools import lru_cache
 
 import falcon
 
 from appliance import headers
 from appliance.catalog.database import Catalog
-from appliance.errors import NotFound, PyindexError, Unscanned
+from appliance.errors import STATUSES, NotFound, PyindexError, Unscanned
 from appliance.spec import Spec
 from appliance.web.browse import Home, Packages
 from appliance.web.client import ClientFile
@@ -33,8 +34,8 @@ def create_app(spec: Spec) -> App:
     app = falcon.App(falcon.MEDIA_TEXT, middleware=Secure())
     app.add_middleware(NoUploads())
     app.set_error_serializer(_as_text)
-    app.add_error_handler(PyindexError, _unavailable)
-    app.add_error_handler(NotFound, _absent)
+    for error_class, status in STATUSES.items():
+        app.add_error_handler(error_class, _handler(status))
     app.add_error_handler(OSError, _unreadable)
 
     catalog = Catalog(spec.catalog)
@@ -127,23 +128,27 @@ def _add_apis(app: App, index: ServedIndex, url_path: str) -> None:
         app.add_route(f"{url_path}{path}/", api)
 
 
-def _unavailable(
-    req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, str]
-) -> None:
-    """A failure that can be explained, but not by what the client did, nor to a client: it has the
-    paths of the server in it."""
-    if isinstance(error, Unscanned):
-        raise falcon.HTTPServiceUnavailable(
-            description=str(error), retry_after=error.retry_seconds
-        ) from error
+def _handler(
+    status: int,
+) -> Callable[[falcon.Request, falcon.Response, PyindexError, dict[str, str]], None]:
+    """Return the handler that answers an error with ``status``."""
+
+    def respond(
+        req: falcon.Request, resp: falcon.Response, error: PyindexError, params: dict[str, str]
+    ) -> None:
+        retry = {"Retry-After": str(error.retry_seconds)} if isinstance(error, Unscanned) else None
+        raise falcon.HTTPError(status, description=_description(error), headers=retry) from error
+
+    return respond
+
+
+def _description(error: PyindexError) -> str:
+    """The text for clients. Errors that no client has caused contain paths of the server: the text
+    of these is logged."""
+    if isinstance(error, NotFound | Unscanned):
+        return str(error)
     _log_once(str(error))
-    raise falcon.HTTPServiceUnavailable(description="the catalog cannot be used; the log says why")
-
-
-def _absent(
-    req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, str]
-) -> None:
-    raise falcon.HTTPNotFound(description=str(error)) from error
+    return "the catalog cannot be used; the log says why"
 
 
 @lru_cache(maxsize=16)

@@ -13,7 +13,6 @@ import pytest
 
 from appliance.catalog.database import Catalog
 from appliance.catalog.readiness import PARTLY, scan_mark
-from appliance.cli.status import status
 from appliance.incoming import mounts as mountinfo
 from appliance.incoming.directory import DirectoryMissing, PackagesDirectory, Walked
 from appliance.incoming.entries import Entry
@@ -23,6 +22,7 @@ from appliance.operations.backup import backup
 from appliance.operations.health import health
 from appliance.operations.rebuild import rebuild
 from appliance.operations.restore import restore
+from appliance.operations.status import status
 from appliance.operations.update import confirm_deletions, prepare, update
 from appliance.operations.watch import Watcher
 from appliance.site.publish import Publisher

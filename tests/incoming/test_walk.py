@@ -15,7 +15,6 @@ import pytest
 
 from appliance.catalog.readiness import scan_mark
 from appliance.cli import main
-from appliance.cli.status import status
 from appliance.incoming import comparison, intake
 from appliance.incoming.directory import DirectoryMissing, PackagesDirectory
 from appliance.incoming.entries import Entry
@@ -24,6 +23,7 @@ from appliance.incoming.intake import Intake
 from appliance.incoming.scan import Scanner
 from appliance.index.model import File
 from appliance.operations.health import health
+from appliance.operations.status import status
 from tests.conftest import Lab, eventually
 from tests.dist import make_sdist, make_wheel
 from tests.operations.test_watch import agrees

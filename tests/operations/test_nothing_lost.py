@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cli.status import status
+from appliance.operations.status import status
 from appliance.operations.watch import Watcher
 from tests.conftest import Lab, eventually
 from tests.dist import make_sdist, make_wheel

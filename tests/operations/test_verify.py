@@ -176,7 +176,7 @@ def test_verify_prints_json(both: Lab, capsys: pytest.CaptureFixture[str]) -> No
 def test_verify_rejects_unknown_index(both: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown index is named, and no file is read."""
     assert run(both, "--index", "other") == 1
-    assert capsys.readouterr().err == "pyindex: no index 'other'; the spec has main\n"
+    assert capsys.readouterr().err == "pyindex: index 'other' not found; the spec has main\n"
 
 
 def test_damage_is_found_rejected_and_repaired(both: Lab, tmp_path: Path) -> None:

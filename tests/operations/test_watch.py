@@ -15,9 +15,9 @@ import pytest
 
 from appliance import spec
 from appliance.catalog.database import Catalog
-from appliance.cli.status import status
 from appliance.incoming.scan import Scanner
 from appliance.operations.health import health
+from appliance.operations.status import status
 from appliance.operations.watch import Watcher
 from tests.conftest import Lab, eventually, watched
 from tests.dist import make_sdist, make_wheel

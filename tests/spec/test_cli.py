@@ -21,7 +21,7 @@ def test_init_writes_valid_spec(directory: Path, capsys: pytest.CaptureFixture[s
     """`pyindex init` writes a spec that passes `pyindex spec check`."""
     assert main(["init"]) == 0
     assert stat.S_IMODE((directory / "pyindex.yml").stat().st_mode) == 0o644
-    assert 'then: pyindex spec check -c "pyindex.yml"' in capsys.readouterr().out
+    assert 'then run: pyindex spec check "pyindex.yml"' in capsys.readouterr().out
     assert main(["spec", "check"]) == 0
     assert capsys.readouterr().out == (
         f"pyindex.yml: OK\n  pyindex, state in {directory}/state\n"
@@ -59,7 +59,7 @@ def test_init_keeps_existing_file(directory: Path, capsys: pytest.CaptureFixture
     (directory / "link.yml").symlink_to("mine.yml")
     for name in ("mine.yml", "dangling.yml", "link.yml"):
         assert main(["init", name]) == 1
-        assert f"{name}: exists; --force writes over it" in capsys.readouterr().err
+        assert f"{name}: exists already; pass --force to overwrite it" in capsys.readouterr().err
     assert (directory / "mine.yml").read_text() == "mine"
     assert main(["init", "link.yml", "--force"]) == 0
     assert (directory / "link.yml").is_symlink()

@@ -1,0 +1,49 @@
+"""Errors of the packages below, as clients see them."""
+
+import falcon
+import pytest
+from falcon.testing import TestClient
+
+from appliance.catalog.database import CatalogError
+from appliance.errors import STATUSES, NotFound, PyindexError, Rejected, SpecError, Unscanned
+from appliance.web.app import create_app
+from tests.conftest import Lab
+
+LOGGED = "503 Service Unavailable: the catalog cannot be used; the log says why\n"
+# (the error; status and text of the response)
+ERRORS: list[tuple[PyindexError, int, str]] = [
+    (NotFound("no such file"), 404, "404 Not Found: no such file\n"),
+    (Unscanned("being scanned"), 503, "503 Service Unavailable: being scanned\n"),
+    (CatalogError("/srv/state: damaged"), 503, LOGGED),
+    (SpecError(["/etc/pyindex.yml: bad"]), 503, LOGGED),
+    (Rejected("bad zip"), 503, LOGGED),
+    (PyindexError("/srv/state: full"), 503, LOGGED),
+]
+
+
+class Failing:
+    """A resource that raises an error."""
+
+    def __init__(self, error: PyindexError) -> None:
+        self._error = error
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"), ERRORS, ids=lambda value: type(value).__name__
+)
+def test_error_has_the_status_of_its_class(
+    lab: Lab, error: PyindexError, status: int, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The nearest class in STATUSES decides; texts with paths of the server are logged instead."""
+    (nearest,) = [each for each in type(error).__mro__ if each in STATUSES][:1]
+    assert STATUSES[nearest] == status
+
+    app = create_app(lab.spec)
+    app.add_route("/-failing-", Failing(error))
+    response = TestClient(app).simulate_get("/-failing-")
+    assert (response.status_code, response.text) == (status, text)
+    assert response.headers.get("retry-after") == ("5" if type(error) is Unscanned else None)
+    assert (str(error) in caplog.text) == (text == LOGGED)
