@@ -40,7 +40,7 @@ class Batch:
         self._pending.append((temporary, str(target)))
         self._create(temporary, content, mtime)
 
-    def write_unseen(self, target: str, content: bytes) -> None:
+    def write_new(self, target: str, content: bytes) -> None:
         """Prepare ``target``. A missing one, which no page or process refers to yet, is written
         directly, at a third of the cost."""
         directory = os.path.dirname(target)

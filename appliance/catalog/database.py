@@ -42,7 +42,7 @@ class Catalog:
         if create:
             make_directory(path.parent)
             with self._connect("BEGIN IMMEDIATE", create=True) as connection:
-                schema.bring_up(connection, create=True)
+                schema.migrate(connection, create=True)
 
     def close(self) -> None:
         """Close what is open; the next use opens it again."""
@@ -88,7 +88,7 @@ class Catalog:
         if result != "ok":
             raise CatalogError(f"catalog {self.path}: malformed: {' '.join(str(result).split())}")
 
-    def take_over(
+    def replace_rows(
         self, copy: Path, action: str, at_least: int, then: Callable[[Writer], None]
     ) -> None:
         """Replace all rows with those of the catalog at ``copy``, in one transaction. A line in the
@@ -113,7 +113,7 @@ class Catalog:
                 schema.upsert(connection, schema.mark, mark)
 
             writer = Writer(connection)
-            writer.note(action, max(at_least, last))
+            writer.record_replacement(action, max(at_least, last))
             then(writer)
             writer.finish()
 
@@ -189,7 +189,7 @@ class Catalog:
             self._engine.dispose()
         engine = schema.open_engine(self.path, file.is_read_only, file.is_immutable)
         _engines.add(engine)
-        _bring_up(engine)
+        _migrate(engine)
         return engine
 
     def _file(self) -> "_File":
@@ -261,14 +261,14 @@ def unwritable(path: Path) -> str | None:
     return None
 
 
-def _bring_up(engine: sa.Engine) -> None:
+def _migrate(engine: sa.Engine) -> None:
     """Migrate the tables of an older version; without write access they are read as they are."""
     with engine.connect() as connection:
         if connection.exec_driver_sql("PRAGMA user_version").scalar_one() >= schema.VERSION:
             return
         try:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-            schema.bring_up(connection)
+            schema.migrate(connection)
             connection.commit()
         except sa.exc.OperationalError as error:
             if "readonly" not in str(error.orig):

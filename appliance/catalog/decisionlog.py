@@ -42,7 +42,7 @@ class Log:
         """The highest serial; 0 if there is none."""
         return max((line["serial"] for line in self.lines), default=0)
 
-    def decided(self, since: int = 0) -> Decisions:
+    def decisions(self, since: int = 0) -> Decisions:
         """Return the decisions in force after all lines, or those made after serial ``since``."""
         return replay(line for line in self.lines if line["serial"] > since)
 
@@ -68,14 +68,14 @@ def _content(state: Path) -> bytes:
         return b""
 
 
-def follow(state: Path, reader: Reader) -> None:
+def append_new(state: Path, reader: Reader) -> None:
     """Append the journal's decisions that the log does not have yet; they are durable on return.
     Raises ``OSError`` and leaves the log unchanged if that fails."""
     with _locked(state) as descriptor:
         lines, end = _sound(descriptor)
         logged = _last(lines, reader.serial())
         if logged is not None or _last(lines) is not None:
-            texts = [_text(change, reader) for change in reader.decided(logged or 0)]
+            texts = [_text(change, reader) for change in reader.decisions_since(logged or 0)]
         else:
             now = time.time_ns() // _NANOSECONDS_PER_MICROSECOND
             texts = [_snapshot(reader, reader.serial(), now, "snapshot")]
@@ -125,7 +125,7 @@ def is_behind(log: Log, reader: Reader) -> bool:
     """Return whether the journal has decisions that the log lacks, as it has for a moment."""
     last = reader.serial()
     logged = max((line["serial"] for line in log.lines if line["serial"] <= last), default=0)
-    return bool(reader.decided(logged))
+    return bool(reader.decisions_since(logged))
 
 
 def _text(change: Change, reader: Reader) -> dict[str, Any]:

@@ -42,9 +42,9 @@ class DecisionWriter(Recorder):
         self._journal(index, project, row.display, "status", detail=detail)
         return True
 
-    def decide(self, decisions: Decisions) -> None:
+    def apply_decisions(self, decisions: Decisions) -> None:
         """Apply decisions made before this catalog existed, also about files not in it yet.
-        The journal gets no line for each; see :meth:`Writer.note`."""
+        The journal gets no line for each; see :meth:`Writer.record_replacement`."""
         if decisions.whole:
             self._undo_all()
         for index, filename in decisions.yanks:

@@ -51,7 +51,7 @@ class FileWriter(RejectionWriter):
     def _forget_predecessors(self, index: str, accepted: Mapping[str, File]) -> None:
         """Delete rejections at the paths of accepted files, and unreachable files of their names
         at other paths."""
-        seen = self.unseen_named(index, [file.filename for file in accepted.values()])
+        seen = self.unreachable_named(index, [file.filename for file in accepted.values()])
         elsewhere = {seen[f.filename]: f for f in accepted.values() if f.filename in seen}
         successors = {**accepted, **elsewhere}
         self._forget_rejections(index, list(successors), successors)
@@ -164,7 +164,7 @@ class FileWriter(RejectionWriter):
         self._record(index, file, "signed" if signature else "unsigned")
         return True
 
-    def doubt(self) -> None:
+    def invalidate_stats(self) -> None:
         """Invalidate the stat of every file: each is examined again, and its content accepted."""
         self._connection.execute(sa.update(schema.file).values(doubted=True))
         self._connection.execute(sa.update(schema.refused).values(retry=True, sha256=None))

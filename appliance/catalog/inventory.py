@@ -14,10 +14,10 @@ def _stat(table: sa.Table) -> list[sa.ColumnElement[Any]]:
     return [table.c.size, table.c.mtime_ns, table.c.inode]
 
 
-_KNOWN = (schema.unseen, schema.file, schema.refused)
+_KNOWN = (schema.unreachable, schema.file, schema.refused)
 # Size, mtime and inode of each row, and whether a file with this stat is known to be unchanged.
 _STAT: dict[sa.Table, list[sa.ColumnElement[Any]]] = {
-    schema.unseen: [sa.null(), sa.null(), sa.null(), sa.false()],
+    schema.unreachable: [sa.null(), sa.null(), sa.null(), sa.false()],
     schema.file: [*_stat(schema.file), schema.file.c.doubted.is_not(True)],
     schema.refused: [*_stat(schema.refused), schema.refused.c.retry.is_(False)],
 }
@@ -96,7 +96,7 @@ class InventoryQueries(Queries):
             )
         }
 
-    def places(self, index: str, filenames: Sequence[str]) -> dict[str, tuple[str, Stat]]:
+    def paths_of(self, index: str, filenames: Sequence[str]) -> dict[str, tuple[str, Stat]]:
         """Return path and stat of the accepted files of these names, by name."""
         table = schema.file.c
         return {
@@ -136,24 +136,26 @@ class InventoryQueries(Queries):
         query = select_rejections().where(table.index == index, table.code == Code.DUPLICATE.value)
         return [to_rejection(row) for row in self._connection.execute(query)]
 
-    def unseen(self, index: str) -> int:
-        """Return the number of unreachable files, see :meth:`Writer.remember`."""
-        query = sa.select(sa.func.count()).where(schema.unseen.c.index == index)
+    def unreachable_count(self, index: str) -> int:
+        """Return the number of unreachable files, see :meth:`Writer.record_unreachable`."""
+        query = sa.select(sa.func.count()).where(schema.unreachable.c.index == index)
         return self._connection.scalar(query) or 0
 
-    def unseen_at(self, index: str, paths: Sequence[str]) -> set[str]:
+    def unreachable_at(self, index: str, paths: Sequence[str]) -> set[str]:
         """Return those of ``paths`` at which a file is unreachable."""
         return {
             path
             for portion in portions(paths)
             for path in self._connection.scalars(
-                sa.select(schema.unseen.c.path).where(*at_paths(schema.unseen, index, portion))
+                sa.select(schema.unreachable.c.path).where(
+                    *at_paths(schema.unreachable, index, portion)
+                )
             )
         }
 
-    def unseen_named(self, index: str, filenames: Sequence[str]) -> dict[str, str]:
+    def unreachable_named(self, index: str, filenames: Sequence[str]) -> dict[str, str]:
         """Return the paths of unreachable files of these names, by name."""
-        table = schema.unseen.c
+        table = schema.unreachable.c
         query = sa.select(table.filename, table.path).where(table.index == index)
         return {
             name: path
@@ -161,7 +163,7 @@ class InventoryQueries(Queries):
             for name, path in self._connection.execute(query.where(table.filename.in_(portion)))
         }
 
-    def pageless(self, index: str) -> dict[str, str]:
+    def projects_without_page(self, index: str) -> dict[str, str]:
         """Return the display names of projects that have only unreachable files and no line in the
         journal, by name."""
         table = schema.project.c

@@ -44,7 +44,7 @@ class JournalQueries(Queries):
         rows = self._connection.execute(query.order_by(line.serial).limit(limit))
         return [Change(**row._mapping) for row in rows]
 
-    def decided(self, since: int) -> list[Change]:
+    def decisions_since(self, since: int) -> list[Change]:
         """Return the decisions after serial ``since``, and changes that replaced all decisions."""
         line = schema.journal.c
         query = sa.select(schema.journal).where(line.serial > since, line.action.in_(DECIDING))
@@ -52,7 +52,7 @@ class JournalQueries(Queries):
             Change(**row._mapping) for row in self._connection.execute(query.order_by("serial"))
         ]
 
-    def older(self, time: int, up_to: int) -> tuple[int, int]:
+    def count_older(self, time: int, up_to: int) -> tuple[int, int]:
         """Return the number of leading lines with a time before ``time`` and a serial up to
         ``up_to``, and the serial of the last of them."""
         line = schema.journal.c
@@ -71,7 +71,7 @@ class JournalQueries(Queries):
         )
         return [(index, name) for index, name in self._connection.execute(query)]
 
-    def left(self, since: int) -> set[tuple[str, str]]:
+    def removed_since(self, since: int) -> set[tuple[str, str]]:
         """Return index and path of each file removed or moved away after serial ``since``."""
         line = schema.journal.c
         path = sa.case((line.action == "moved", line.detail), else_=line.path)

@@ -31,7 +31,7 @@ class KeptMetadata:
 
     def write(self, batch: Batch, index: str, path: str, content: bytes) -> None:
         """Write the metadata of the package file at ``path``."""
-        batch.write_unseen(self.path(index, path), content)
+        batch.write_new(self.path(index, path), content)
 
     def remove(self, index: str, path: str) -> None:
         """Remove the metadata of the package file at ``path``."""

@@ -47,7 +47,7 @@ class Recorder(Reader):
         schema.upsert(self._connection, schema.project, rows, update=("display", "serial"))
         self._count(schema.project.c.serial >= self._changes[0].serial)
 
-    def count(self) -> None:
+    def update_counts(self) -> None:
         """Give each project with a file or a claim a row, with the number of both."""
         self._remove_orphaned_claims()
         for table in (schema.file, *CLAIMS):
@@ -60,7 +60,7 @@ class Recorder(Reader):
         claim = schema.further_claim.c
         orphaned = [
             ~sa.exists().where(table.c.index == claim.index, table.c.path == claim.path)
-            for table in (schema.refused, schema.unseen)
+            for table in (schema.refused, schema.unreachable)
         ]
         self._connection.execute(sa.delete(schema.further_claim).where(*orphaned))
 

@@ -15,7 +15,7 @@ from appliance.index.model import Code, File, Rejection
 from appliance.index.names import possible
 
 # Tables with rows for files that no page lists.
-_HELD = (schema.refused, schema.unseen, *CLAIMS)
+_HELD = (schema.refused, schema.unreachable, *CLAIMS)
 
 
 class RejectionWriter(Recorder):
@@ -56,10 +56,10 @@ class RejectionWriter(Recorder):
         line in the journal. Duplicates of removed files are in :attr:`freed` afterwards."""
         paths = [each.path for each in rejections]
         removed = self._remove_files(index, paths)
-        unseen = self.unseen_at(index, paths)
+        unseen = self.unreachable_at(index, paths)
         self._forget_rejections(index, sorted(unseen))
         names_freed = {_filename(path) for path in unseen} | {file.filename for file in removed}
-        self.freed += self.free(index, names_freed)
+        self.freed += self.release_duplicates(index, names_freed)
 
         rows = [_to_row(index, each) for each in rejections]
         schema.upsert(self._connection, schema.refused, rows)
@@ -86,15 +86,16 @@ class RejectionWriter(Recorder):
                     names[each.path, project] = name
         return names
 
-    def remember(self, index: str, paths: Sequence[str]) -> set[str]:
-        """Insert unreachable files (see :data:`schema.unseen`) and their claims, without lines in
-        the journal: their projects get no page before the scan has ended (see :meth:`miss`), but
-        no base may answer for them. Call :meth:`count` afterwards. Returns the inserted paths:
-        not known before, with the name of a package file that no other path has.
+    def record_unreachable(self, index: str, paths: Sequence[str]) -> set[str]:
+        """Insert unreachable files (see :data:`schema.unreachable`) and their claims, without
+        lines in the journal: their projects get no page before the scan has ended (see
+        :meth:`record_pageless`), but no base may answer for them. Call :meth:`update_counts`
+        afterwards. Returns the inserted paths: not known before, with the name of a package file
+        that no other path has.
         """
         names = {path: _filename(path) for path in paths}
         known = self.stats_at(index, paths).keys()
-        elsewhere = self.places(index, list(names.values())).keys()
+        elsewhere = self.paths_of(index, list(names.values())).keys()
         projects = {path: possible(path) for path in paths}
 
         new = [
@@ -103,35 +104,35 @@ class RejectionWriter(Recorder):
             if path not in known and names[path] not in elsewhere and projects[path]
         ]
         rows = [{"index": index, "path": path, "filename": names[path]} for path in new]
-        self.put(schema.unseen.name, rows)
+        self.insert(schema.unreachable.name, rows)
 
         claims = [
             {"index": index, "path": path, "project": project}
             for path in new
             for project in projects[path]
         ]
-        self.put(schema.further_claim.name, claims)
+        self.insert(schema.further_claim.name, claims)
         return set(new)
 
-    def lose_sight(self, index: str, paths: Sequence[str]) -> set[str]:
+    def mark_unreachable(self, index: str, paths: Sequence[str]) -> set[str]:
         """Turn known files at ``paths`` into unreachable ones; returns those whose names no other
         path has."""
         removed = self.remove(index, paths)
-        kept = self.remember(index, paths)
+        kept = self.record_unreachable(index, paths)
         claims = [
             {"index": index, "path": file.path, "project": file.project}
             for file in removed
             if file.path in kept
         ]
-        self.put(schema.further_claim.name, claims)
+        self.insert(schema.further_claim.name, claims)
         return kept
 
-    def miss(self, index: str) -> None:
+    def record_pageless(self, index: str) -> None:
         """Record projects that have only unreachable files after a scan: they get pages."""
-        for project, display in self.pageless(index).items():
+        for project, display in self.projects_without_page(index).items():
             self._journal(index, project, display, "refused")
 
-    def free(self, index: str, filenames: Collection[str]) -> list[str]:
+    def release_duplicates(self, index: str, filenames: Collection[str]) -> list[str]:
         """Remove rejections of duplicates of ``filenames``, which were removed; returns their
         paths, to be examined again."""
         duplicates = self.duplicates(index) if filenames else ()
@@ -139,7 +140,7 @@ class RejectionWriter(Recorder):
         self._forget_rejections(index, paths)
         return paths
 
-    def put(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
+    def insert(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
         """Insert rows salvaged from a damaged catalog; of two with one key, the first."""
         statement = sqlite.insert(schema.metadata.tables[table]).on_conflict_do_nothing()
         for portion in portions(rows):
@@ -176,7 +177,8 @@ class RejectionWriter(Recorder):
     def _projects_of(self, index: str, filenames: Sequence[str]) -> dict[str, set[str]]:
         """Return the projects of files of these names; of unreachable files, the possible ones."""
         projects = {
-            name: set(possible(path)) for name, path in self.unseen_named(index, filenames).items()
+            name: set(possible(path))
+            for name, path in self.unreachable_named(index, filenames).items()
         }
         for portion in portions(filenames):
             where = schema.file.c.index == index, schema.file.c.filename.in_(portion)

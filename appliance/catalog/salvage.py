@@ -59,7 +59,7 @@ def has_our_tables(catalog: Path) -> bool:
     with closing(sqlite3.connect(":memory:")) as fresh:
         engine = sa.create_engine("sqlite://", creator=lambda: fresh)
         with engine.begin() as connection:
-            schema.bring_up(connection, create=True)
+            schema.migrate(connection, create=True)
         expected = _tables(fresh)
     try:
         with closing(connect_to_read(catalog)) as connection:

@@ -1,6 +1,6 @@
 """The catalog's tables, their migrations, and the engine that opens the file.
 
-A catalog of an older version is migrated in place, see :func:`bring_up`. An added table, index or
+A catalog of an older version is migrated in place, see :func:`migrate`. An added table, index or
 column (NULL or with a ``server_default``) needs a higher :data:`VERSION`; updates of older rows
 are in ``_RENEW``. Nothing is ever renamed or dropped, so that an older release can still use the
 catalog after a roll back.
@@ -119,7 +119,7 @@ further_claim = sa.Table(
 )
 # Unreachable files: published by an older catalog, behind a link that replaced a directory, or
 # still being copied. No base answers for their projects; other files of their names are duplicates.
-unseen = sa.Table(
+unreachable = sa.Table(
     "unseen",
     metadata,
     sa.Column("index", sa.Text, primary_key=True),
@@ -184,7 +184,7 @@ def open_engine(path: Path, read_only: bool = False, immutable: bool = False) ->
     return engine
 
 
-def bring_up(connection: sa.Connection, create: bool = False) -> None:
+def migrate(connection: sa.Connection, create: bool = False) -> None:
     """Migrate a catalog of an older version; with ``create`` also fill an empty file.
 
     Call it in a transaction that may write: it applies atomically.

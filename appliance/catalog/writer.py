@@ -15,14 +15,14 @@ SWEEP = "sweep"
 class Writer(FileWriter, DecisionWriter):
     """All changes in one transaction, and changes to the whole catalog."""
 
-    def note(self, action: str, at_least: int) -> Change:
+    def record_replacement(self, action: str, at_least: int) -> Change:
         """Record a change to the whole catalog, with a serial after ``at_least`` and all before.
 
         Every page gets that serial, since any may have changed. Scan marks and view marks are
         deleted: packages directories and published tree are compared in full, and clients get
         the published pages until the new ones are complete.
         """
-        assert not self._changes, "note() needs a transaction of its own"
+        assert not self._changes, "record_replacement() needs a transaction of its own"
         self._last = max(self._last, at_least) + 1
         note = Change(self._last, self._time, "", "", action)
         self._connection.execute(sa.insert(schema.journal), [to_row("", note)])
@@ -33,7 +33,7 @@ class Writer(FileWriter, DecisionWriter):
         schema.upsert(self._connection, schema.mark, [{"name": SWEEP, "value": self._last}])
         return note
 
-    def forget(self, serial: int) -> None:
+    def prune_journal(self, serial: int) -> None:
         """Delete the lines of the journal up to ``serial``."""
         line = schema.journal
         self._connection.execute(sa.delete(line).where(line.c.serial <= serial))

@@ -172,7 +172,7 @@ class Comparison:
             return {}
 
         with self._catalog.read() as reader:
-            known = reader.places(self._index, list(by_name))
+            known = reader.paths_of(self._index, list(by_name))
         moves = {
             old: by_name[name].path
             for name, (old, stat) in known.items()

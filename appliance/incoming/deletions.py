@@ -83,7 +83,9 @@ class Deletions:
             duplicates = reader.duplicates(self._index)
             names = {filename(each.path) for each in duplicates}
             paths = [path for path in missing if filename(path) in names] if names else []
-            known = reader.accepted_at(self._index, paths) | reader.unseen_at(self._index, paths)
+            known = reader.accepted_at(self._index, paths) | reader.unreachable_at(
+                self._index, paths
+            )
 
         names = {filename(path) for path in known}
         return [
@@ -187,10 +189,10 @@ class Deletions:
             return missing
 
         with self._catalog.read() as reader:
-            kept = reader.unseen_at(self._index, list(linked))
+            kept = reader.unreachable_at(self._index, list(linked))
         if new := sorted(linked.keys() - kept):
             with self._catalog.change() as change:
-                kept |= change.lose_sight(self._index, new)
+                kept |= change.mark_unreachable(self._index, new)
         for link, count in Counter(linked[path] for path in kept).items():
             self._add_problem(
                 f"{self._directory.root / link}: now a symbolic link, which is not followed, so"
@@ -205,9 +207,9 @@ class Deletions:
         with self._catalog.read() as reader:
             paths = list(missing)
             files = len(reader.accepted_at(self._index, paths))
-            files += len(reader.unseen_at(self._index, paths))
+            files += len(reader.unreachable_at(self._index, paths))
             has_pending = reader.mark(vanished_mark(self._index)) > 0
-            listed = reader.counts(self._index)[1] + reader.unseen(self._index)
+            listed = reader.counts(self._index)[1] + reader.unreachable_count(self._index)
 
         is_most = files >= _MANY and 2 * files > listed
         if is_most or (is_full_scan and files and has_pending):
@@ -261,8 +263,9 @@ class Deletions:
 
 def pending_text(reader: Reader, index: str, files: int) -> str:
     """Format a message about ``files`` pending deletions."""
+    listed = reader.counts(index).files + reader.unreachable_count(index)
     return (
-        f"{files:,} of {reader.counts(index)[1] + reader.unseen(index):,} files vanished in bulk,"
+        f"{files:,} of {listed:,} files vanished in bulk,"
         " and remain listed as pending deletions; if they were deleted intentionally, run"
         f" `pyindex confirm-deletions --index {index}`"
     )

@@ -105,7 +105,7 @@ class Intake:
             paths = [file.path for file in files] + [each.path for each in rejected]
             known = {(each.path, each.reason) for each in change.rejections_at(self._index, paths)}
             change.remove(self._index, replaced)
-            change.remember(self._index, expected if replaced else ())
+            change.record_unreachable(self._index, expected if replaced else ())
 
             files, duplicates = self._without_duplicates(change, files)
             change.reject(self._index, rejected + duplicates)
@@ -140,7 +140,7 @@ class Intake:
     ) -> tuple[list[File], list[Rejection]]:
         """Separate files from duplicates of files that were published before the catalog was lost
         and were not examined yet."""
-        unseen = change.unseen_named(self._index, [file.filename for file in files])
+        unseen = change.unreachable_named(self._index, [file.filename for file in files])
         others = {
             file.path: path
             for file in files

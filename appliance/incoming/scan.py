@@ -193,10 +193,10 @@ class Scanner:
     def _record_missing(self) -> Iterator[bool]:
         """Record projects in the journal that have unreachable files only, to publish pages."""
         with self._catalog.read() as reader:
-            has_pageless = bool(reader.pageless(self.index))
+            has_pageless = bool(reader.projects_without_page(self.index))
         if has_pageless:
             with self._catalog.change() as change:
-                change.miss(self.index)
+                change.record_pageless(self.index)
             yield True
 
     def record_scan(self) -> bool:
@@ -212,9 +212,9 @@ class Scanner:
         waiting = sorted(self.waiting) if before != FULLY else []
         if waiting:  # a file that is being copied claims its project, too
             with self._catalog.change() as change:
-                change.remember(self.index, waiting)
-                change.count()
-                change.miss(self.index)
+                change.record_unreachable(self.index, waiting)
+                change.update_counts()
+                change.record_pageless(self.index)
 
         now = FULLY if before == FULLY or not self._is_partial else PARTLY
         self.is_recorded = now == FULLY
@@ -256,7 +256,7 @@ class Scanner:
         elif deletion.paths:
             with self._catalog.change() as change:
                 change.remove(self.index, sorted(deletion.paths))
-                change.remember(self.index, expected)
+                change.record_unreachable(self.index, expected)
             yield
 
     def _replace_pending(self) -> Iterator[None]:

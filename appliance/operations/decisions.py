@@ -89,7 +89,7 @@ def _forget_files(spec: Spec, catalog: Catalog, index: str, files: list[File]) -
     """Remove moved files from the index, and accept duplicates that were rejected for them."""
     with catalog.change() as change:
         change.remove(index, [file.path for file in files])
-        duplicates = change.free(index, {file.filename for file in files})
+        duplicates = change.release_duplicates(index, {file.filename for file in files})
     scan = Scanner(spec, catalog, index).scan_paths(frozenset(duplicates))
     Update(spec, catalog).publish_steps(scan)
     _publish(spec, catalog)
@@ -177,5 +177,5 @@ def _open(spec: Spec) -> Catalog:
 
 def _publish(spec: Spec, catalog: Catalog) -> None:
     with catalog.read() as reader:
-        decisionlog.follow(spec.state, reader)
+        decisionlog.append_new(spec.state, reader)
     Update(spec, catalog).finish()

@@ -53,7 +53,7 @@ def open_catalog(spec: Spec, create: bool = False) -> Catalog:
         _advance_serial(spec, catalog, known)
     try:
         with catalog.read() as reader:
-            decisionlog.follow(spec.state, reader)
+            decisionlog.append_new(spec.state, reader)
     except OSError as error:
         log.warning("%s: %s", decisionlog.path(spec.state), error.strerror)
     return catalog
@@ -80,9 +80,11 @@ def _advance_serial(spec: Spec, catalog: Catalog, known: int) -> None:
         last = change.serial()
         if last >= known and last > 0:
             return  # another process was faster
-        decisions = logged.decided(since=last)
-        change.decide(decisions)
-        note = change.note("recovered" if last else "begun", known if last else beginning)
+        decisions = logged.decisions(since=last)
+        change.apply_decisions(decisions)
+        note = change.record_replacement(
+            "recovered" if last else "begun", known if last else beginning
+        )
         record_published(spec, change)
 
     if known or len(decisions):
@@ -110,8 +112,8 @@ def record_published(spec: Spec, change: Writer) -> None:
         paths = atomic.files_below(site.marker(index, ""))
         while batch := list(islice(paths, _PATHS)):
             files = [path for path in batch if not path.endswith(SIGNATURE)]
-            change.remember(index, [path for path in files if not has_controls(path)])
-    change.count()
+            change.record_unreachable(index, [path for path in files if not has_controls(path)])
+    change.update_counts()
 
 
 def last_known_serial(spec: Spec) -> int:

@@ -85,9 +85,9 @@ def _prune_journal(catalog: Catalog, before: float, dry_run: bool) -> int:
         if decisionlog.is_behind(decisionlog.read(catalog.path.parent), reader):
             return 0  # the log could not be written: the journal has the only copy
         published = min(reader.mark("pages"), reader.mark("lists"), reader.serial() - 1)
-        count, last = reader.older(int(before * 1_000_000), published)
+        count, last = reader.count_older(int(before * 1_000_000), published)
     if count and not dry_run:
         with catalog.change() as change:
-            change.forget(last)
+            change.prune_journal(last)
         catalog.set_mark(FORGOTTEN, last)
     return count

@@ -37,12 +37,12 @@ def rebuild(spec: Spec, accept_changes: bool = False) -> Iterator[str]:
 
     catalog = opening.open_catalog(spec, create=True)
     with catalog.change() as change:
-        change.count()
+        change.update_counts()
     yield from _reconcile_decisions(spec, catalog)
 
     if accept_changes:
         with catalog.change() as change:
-            change.doubt()
+            change.invalidate_stats()
     update(spec, reread=True)
     yield from counts(spec, catalog)
 
@@ -57,11 +57,11 @@ def _rescue(spec: Spec) -> Iterator[str]:
     def fill(catalog: Catalog) -> None:
         with catalog.change() as change:
             saved.write(change)
-            change.decide(decisions)
-            change.count()
-            change.note("rebuilt", begin_after)
+            change.apply_decisions(decisions)
+            change.update_counts()
+            change.record_replacement("rebuilt", begin_after)
             for index in spec.indexes:
-                change.remember(index, saved.paths_without_files(index))
+                change.record_unreachable(index, saved.paths_without_files(index))
             opening.record_published(spec, change)
 
     yield f"damaged catalog saved as {install(spec, fill, 'damaged')}"
@@ -114,7 +114,7 @@ class _Saved:
         other tables."""
         if not log.lines:
             return _decisions_of(self.yanks, self.projects)
-        decisions = log.decided()
+        decisions = log.decisions()
         later = decisionlog.replay_changes(
             Change(**row)
             for row in self.journal
@@ -127,10 +127,10 @@ class _Saved:
     def write(self, change: Writer) -> None:
         """Insert all rows except decisions."""
         active = {"status": "active", "status_reason": None}
-        change.put("file", self.files)
-        change.put("project", [row | active for row in self.projects])
-        change.put("journal", self.journal)
-        change.put("mark", self.marks)
+        change.insert("file", self.files)
+        change.insert("project", [row | active for row in self.projects])
+        change.insert("journal", self.journal)
+        change.insert("mark", self.marks)
 
 
 def _decisions_of(yanks: list[salvage.Row], projects: list[salvage.Row]) -> Decisions:
@@ -175,18 +175,18 @@ def _reconcile_decisions(spec: Spec, catalog: Catalog) -> Iterator[str]:
         if not log.lines or decisionlog.is_behind(log, change):
             return
 
-        if log.decided().holding() == change.decisions():
+        if log.decisions().holding() == change.decisions():
             yield from log.problems
             return
         if not log.problems:
-            change.decide(log.decided())
-            change.note("recovered", 0)
+            change.apply_decisions(log.decisions())
+            change.record_replacement("recovered", 0)
 
     yield from log.problems
     if log.problems:
         yield "decision log damaged and different from the catalog: using the catalog's decisions"
     else:
-        count = len(log.decided().holding())
+        count = len(log.decisions().holding())
         yield f"catalog different from the decision log: using the log's {count} decisions"
 
 

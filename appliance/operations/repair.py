@@ -50,4 +50,4 @@ class Repair:
 
     def _compare(self) -> Iterator[Sequence[Difference]]:
         for index in self._spec.indexes:
-            yield from Comparison(self._spec, self._catalog, index).lacking()
+            yield from Comparison(self._spec, self._catalog, index).missing()

@@ -49,7 +49,7 @@ def restore(spec: Spec, copy: Path) -> Iterator[str]:
 
     catalog = Catalog(spec.catalog)
     with catalog.read() as reader:
-        decisionlog.follow(spec.state, reader)
+        decisionlog.append_new(spec.state, reader)
     yield f"restored from {copy}"
     update(spec, rewrite=True)
     yield from counts(spec, catalog)
@@ -62,7 +62,7 @@ def _replace(spec: Spec, copy: Path) -> Iterator[str]:
         def record(change: Writer) -> None:
             opening.record_published(spec, change)
 
-        catalog.take_over(copy, "restored", at_least, record)
+        catalog.replace_rows(copy, "restored", at_least, record)
 
     def fill(catalog: Catalog) -> None:
         replace_rows(catalog, opening.last_known_serial(spec))

@@ -71,7 +71,7 @@ class Update:
 
     def rewrite(self, projects: Collection[tuple[str, str]]) -> None:
         """Rewrite pages and markers of projects, given as index and name."""
-        self._publisher.mend(projects)
+        self._publisher.repair(projects)
 
     def scan(self, scanner: Scanner, reread: bool = False) -> None:
         """Scan a packages directory in full, and wait some seconds for files that are being
@@ -129,12 +129,12 @@ def confirm_deletions(spec: Spec, index: str) -> int:
     that; return their number."""
     catalog = Catalog(spec.catalog)
     with catalog.read() as reader:
-        serial, unreachable = reader.serial(), reader.unseen(index)
+        serial, unreachable = reader.serial(), reader.unreachable_count(index)
 
     job = Update(spec, catalog)
     job.publish_steps(Scanner(spec, catalog, index, confirmed=True).scan())
     job.finish()
 
     with catalog.read() as reader:
-        removed = sum(1 for name, _ in reader.left(serial) if name == index)
-        return removed + unreachable - reader.unseen(index)
+        removed = sum(1 for name, _ in reader.removed_since(serial) if name == index)
+        return removed + unreachable - reader.unreachable_count(index)

@@ -94,7 +94,7 @@ def _state_findings(spec: Spec, catalog: Catalog) -> Iterator[Finding]:
     try:
         with catalog.read() as reader:
             log = decisionlog.read(spec.state)
-            is_different = log.lines and log.decided().holding() != reader.decisions()
+            is_different = log.lines and log.decisions().holding() != reader.decisions()
             if is_different and not decisionlog.is_behind(log, reader):
                 text = "decisions differ from the catalog; run `pyindex rebuild`"
                 yield Finding("", decisionlog.NAME, text)
@@ -219,12 +219,12 @@ class _IndexVerifier:
         """Yield missing and extra entries of the published tree; ``None`` between them."""
         for difference in self._comparison.lists():
             yield self._published_finding(difference)
-        for batch in self._comparison.lacking(whole=True):
+        for batch in self._comparison.missing(whole=True):
             yield None
             for difference in batch:
                 if not difference.path.endswith(METADATA):  # which was compared before
                     yield self._published_finding(difference)
-        for difference in self._comparison.superfluous():
+        for difference in self._comparison.extra():
             yield self._published_finding(difference, "remove it")
 
     def _published_finding(self, difference: Difference, action: str = "rewrite it") -> Finding:

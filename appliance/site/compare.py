@@ -66,24 +66,24 @@ class Comparison:
                 problem = "missing" if shown is None else f"serial {shown}, expected {serial}"
                 yield Difference(self._name, "", f"simple/{page}", f"published list: {problem}")
 
-    def lacking(self, whole: bool = False) -> Iterator[Sequence[Difference]]:
+    def missing(self, whole: bool = False) -> Iterator[Sequence[Difference]]:
         """Yield missing and outdated pages, and missing markers and metadata of the index's own
         files; ``whole`` also compares the content of pages. Yields after each portion, also an
         empty one."""
         for index in self._spec.lineage(self._name) if self._is_live() else ():
-            yield from self._lacking_pages(index, whole)
-        yield from self._lacking_files()
+            yield from self._missing_pages(index, whole)
+        yield from self._missing_files()
 
-    def superfluous(self) -> Iterator[Difference]:
+    def extra(self) -> Iterator[Difference]:
         """Yield pages of projects that the index does not have, and markers of files that are not
         accepted."""
         with self._catalog.read() as reader:
             if unscanned(reader, self._spec, self._name) or reader.mark(SWEEP):
                 return  # an extra entry may be about to be accepted, or swept
 
-        yield from self._superfluous_markers()
+        yield from self._extra_markers()
         if self._is_live():
-            yield from self._superfluous_pages()
+            yield from self._extra_pages()
 
     def _is_live(self) -> bool:
         """Return whether the published pages are those of this catalog and spec."""
@@ -92,7 +92,7 @@ class Comparison:
 
     # --- pages ---------------------------------------------------------------------------------
 
-    def _lacking_pages(self, index: str, whole: bool) -> Iterator[Sequence[Difference]]:
+    def _missing_pages(self, index: str, whole: bool) -> Iterator[Sequence[Difference]]:
         lineage, after = self._spec.lineage(self._name), ""
         while True:
             with self._catalog.read() as reader:
@@ -137,7 +137,7 @@ class Comparison:
                 name, text = f"simple/{project.name}/{page}", f"published page: {problem}"
                 yield Difference(project.index, project.name, name, text)
 
-    def _superfluous_pages(self) -> Iterator[Difference]:
+    def _extra_pages(self) -> Iterator[Difference]:
         with os.scandir(self._site.simple(self._name)) as entries:
             names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         with self._catalog.read() as reader:
@@ -152,7 +152,7 @@ class Comparison:
 
     # --- files ---------------------------------------------------------------------------------
 
-    def _lacking_files(self) -> Iterator[Sequence[Difference]]:
+    def _missing_files(self) -> Iterator[Sequence[Difference]]:
         after = ""
         while True:
             with self._catalog.read() as reader:
@@ -161,7 +161,7 @@ class Comparison:
                 return
             after = files[-1].path
 
-            suspects = [file for file in files if any(self._missing(file))]
+            suspects = [file for file in files if any(self._missing_paths(file))]
             yield self._compare_files(suspects) if suspects else ()
 
     def _compare_files(self, files: Sequence[File]) -> list[Difference]:
@@ -177,11 +177,11 @@ class Comparison:
                 for file in files
                 if file.path in now and serials.get(file.project, _LATER) <= since
                 if f"{self._name}/{file.project}" not in failed
-                for path, text in self._missing(file)
+                for path, text in self._missing_paths(file)
             ]
         return self._unchanged(differences, since, [self._name])
 
-    def _missing(self, file: File) -> Iterator[tuple[str, str]]:
+    def _missing_paths(self, file: File) -> Iterator[tuple[str, str]]:
         """Yield those of the paths of a file, its signature and its metadata that clients cannot
         download but should, with the reason."""
         for path in [file.path, file.path + SIGNATURE] if file.signature else [file.path]:
@@ -192,7 +192,7 @@ class Comparison:
         if file.core_metadata is not None and not os.path.lexists(metadata):
             yield file.path + METADATA, "not served: metadata missing"
 
-    def _superfluous_markers(self) -> Iterator[Difference]:
+    def _extra_markers(self) -> Iterator[Difference]:
         top = self._site.marker(self._name, "")
         with self._catalog.read() as reader:
             accepted = {path: signed for path, signed, _ in reader.accepted(self._name)}
@@ -200,7 +200,7 @@ class Comparison:
 
         with self._catalog.read() as reader:
             since = reader.mark("pages")
-            removed = {path for index, path in reader.left(since) if index == self._name}
+            removed = {path for index, path in reader.removed_since(since) if index == self._name}
             for path in strays:
                 if has_controls(path):
                     text = "unexpected file name"

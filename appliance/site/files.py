@@ -59,7 +59,7 @@ class FilePublisher:
 
     def withdraw(self, reader: Reader, since: int) -> None:
         """Unpublish the files removed after serial ``since``."""
-        for index, path in reader.left(since):
+        for index, path in reader.removed_since(since):
             if index not in self._directories or reader.file_at(index, path) is not None:
                 continue
 
@@ -74,7 +74,7 @@ class FilePublisher:
         """Remove markers and metadata of files that are not accepted. Files removed after
         ``serial`` keep theirs until :meth:`withdraw`: published pages may still list them."""
         known = {path: (signed, has) for path, signed, has in reader.accepted(index)}
-        removed = {path for each, path in reader.left(serial) if each == index}
+        removed = {path for each, path in reader.removed_since(serial) if each == index}
         known.update(dict.fromkeys(removed, (True, True)))
 
         for path in files_below(self._site.marker(index, "")):
@@ -124,7 +124,7 @@ class FilePublisher:
         for source in (self._site.metadata(index, old), self._kept.path(index, old)):
             if _digest(source) == file.core_metadata:
                 target = self._site.metadata(index, file.path)
-                batch.write_unseen(target, Path(source).read_bytes())
+                batch.write_new(target, Path(source).read_bytes())
                 return
 
     def _restore_metadata(self, index: str, target: str, file: File, batch: Batch) -> None:

@@ -23,13 +23,13 @@ def is_laid_out(spec: Spec) -> bool:
         return False
 
 
-def note_layout(site: Site, spec: Spec) -> None:
+def record_layout(site: Site, spec: Spec) -> None:
     """Record that ``www`` is completely written for this spec."""
     with site.batch() as batch:
         batch.write(spec.www / ".layout", _layout(spec))
 
 
-def forget_layout(spec: Spec) -> None:
+def delete_layout(spec: Spec) -> None:
     """Delete the record, before ``www`` is rewritten."""
     unlink(spec.www / ".layout")
 

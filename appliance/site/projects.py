@@ -117,7 +117,7 @@ class ProjectPublisher:
                 + "; ".join(f"{name}: {reason}" for name, reason in failed.items())
             )
 
-    def note_failures(self, changed: Changed, everything: bool) -> None:
+    def record_failures(self, changed: Changed, everything: bool) -> None:
         """Record the failures for :func:`unpublished`."""
         before = unpublished(self._spec)
         tried = {"/".join(each) for each in changed}

@@ -23,7 +23,7 @@ from appliance.index.index import Listed
 from appliance.locks import try_lock
 from appliance.site import pages
 from appliance.site.files import FilePublisher
-from appliance.site.layout import forget_layout, is_laid_out, note_layout
+from appliance.site.layout import delete_layout, is_laid_out, record_layout
 from appliance.site.projects import ProjectPublisher, write_pages
 from appliance.site.tree import PAGES, Site
 from appliance.site.views import View
@@ -87,13 +87,13 @@ class Publisher:
         self._projects.raise_failures()
         return True
 
-    def mend(self, lacking: Collection[tuple[str, str]]) -> None:
+    def repair(self, missing: Collection[tuple[str, str]]) -> None:
         """Rewrite pages and markers of projects, given as index and name."""
         self.publish()
         with self._lock(), self._catalog.read() as reader:
             self._locate(reader.marks())
             if self._are_all_located():
-                self._projects.publish(reader, sorted(lacking), None)
+                self._projects.publish(reader, sorted(missing), None)
         self._projects.raise_failures()
 
     def _published(self) -> int | None:
@@ -141,7 +141,7 @@ class Publisher:
         serial = self._write_everything() if everything else self._write_changes()
         if everything:
             self._catalog.set_mark("lists", _NEVER)
-            note_layout(self._site, self._spec)
+            record_layout(self._site, self._spec)
         if ready:
             serial = self._show(ready)
 
@@ -159,7 +159,7 @@ class Publisher:
             self._files.withdraw(reader, since)
 
         if since < serial:
-            self._projects.note_failures(changed, everything=False)
+            self._projects.record_failures(changed, everything=False)
             self._catalog.set_mark("pages", serial)
         return serial
 
@@ -175,7 +175,7 @@ class Publisher:
         self._sweep_pages()
         self._sweep_files(self._settled(), serial)
 
-        self._projects.note_failures(changed, everything=True)
+        self._projects.record_failures(changed, everything=True)
         self._catalog.set_mark("pages", serial)
         return serial
 
@@ -241,7 +241,7 @@ class Publisher:
     def _lay_out(self, new: Iterable[str]) -> None:
         """Prepare the tree for being rewritten, with empty directories for the views ``new``, and
         remove the pages of indexes that are no longer in the spec."""
-        forget_layout(self._spec)
+        delete_layout(self._spec)
         self._site.remove_others()
         for name in new:
             view = self._views[name]

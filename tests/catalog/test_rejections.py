@@ -111,7 +111,7 @@ def test_changed_content_is_accepted_only_in_doubt(foo: Lab, accepts: bool) -> N
     assert file is not None
     with foo.catalog.change() as change:
         if accepts:
-            change.doubt()
+            change.invalidate_stats()
         other = type(file)(
             **{each: getattr(file, each) for each in file.__slots__}
             | {"sha256": "0" * 64, "md5": "0" * 32, "yanked": None}

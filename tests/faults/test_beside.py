@@ -127,7 +127,7 @@ class Story:
         self.before = check(self.bench, self.before)
         log = decisionlog.read(self.bench.lab.spec.state)
         assert not log.problems, log.problems
-        held = log.decided().holding().yanks
+        held = log.decisions().holding().yanks
         assert {filename: why for (_, filename), why in held.items()} == self.before.yanks
         if "restore" not in (pair.killed, *pair.beside):  # it undoes later decisions
             logged = {line["detail"] for line in log.lines if line["action"] == "yanked"}

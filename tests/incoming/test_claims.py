@@ -177,7 +177,7 @@ def put_back(given: Spec) -> None:
     lose(given.catalog)
     empty = Catalog(given.catalog, create=True)
     with empty.change() as change:
-        change.note("begun", 0)
+        change.record_replacement("begun", 0)
     empty.close()
     copy = given.catalog.with_name("copy")
     given.catalog.rename(copy)
@@ -250,10 +250,10 @@ def test_unreachable_file_is_not_rejected(lab: Lab) -> None:
     prepare(lab.spec)
     with lab.catalog.read() as reader:
         assert (reader.rejected_count(lab.index), reader.rejections(lab.index)) == (0, [])
-        assert reader.unseen(lab.index) == 2
+        assert reader.unreachable_count(lab.index) == 2
     lab.once()
     with lab.catalog.read() as reader:
-        assert (reader.rejected_count(lab.index), reader.unseen(lab.index)) == (0, 0)
+        assert (reader.rejected_count(lab.index), reader.unreachable_count(lab.index)) == (0, 0)
     lines = [(change.action, change.project) for change in lab.journal()]
     assert lines == [("added", "foo"), ("cleared", "bar")]
 

@@ -104,7 +104,7 @@ def test_prune_keeps_unpublished_entries(lab: Lab) -> None:
     with lab.catalog.change() as change:
         change.remove(lab.index, ["foo-1.0-py2.py3-none-any.whl"])
     with lab.catalog.change() as change:
-        change.note("test", 0)
+        change.record_replacement("test", 0)
     age(lab, lab.journal()[-1].serial, days=9999)
     list(prune(lab.spec))
     assert [change.action for change in lab.journal()] == ["removed", "test"]  # not "added"

@@ -94,7 +94,7 @@ def test_decisions_survive_kill_and_lost_catalog(six: Lab, tmp_path: Path) -> No
         expected = {name: reason for name, reason in now.items() if reason is not None}
         log = decisionlog.read(six.spec.state)
         assert log.problems == []
-        assert log.decided().holding() == held(six.spec)
+        assert log.decisions().holding() == held(six.spec)
         six.once()
 
 

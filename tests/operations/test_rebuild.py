@@ -216,7 +216,7 @@ def test_no_serial_is_reused(
 ) -> None:
     """No serial is reused, whichever files remain, and even if the clock is wrong."""
     with foo.catalog.change() as change:
-        change.note("test", 5_000_000)  # more changes than the clock knows of
+        change.record_replacement("test", 5_000_000)  # more changes than the clock knows of
     foo.once()
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
     backup(foo.spec)

@@ -333,7 +333,7 @@ def test_unpublishable_project_does_not_block_others(lab: Lab) -> None:
         make_wheel(lab.packages, name, "2.0")
     with closing(sqlite3.connect(lab.spec.catalog)) as connection, connection:
         connection.execute("UPDATE project SET display = X'ff', status = X'ff' WHERE name = 'bad'")
-    with pytest.raises(PyindexError, match=r"keep the pages that they had: main/bad: "):
+    with pytest.raises(PyindexError, match=r"keep their previous pages: main/bad: "):
         lab.once()
     lab.once()
     assert lab.page("bad") == before
