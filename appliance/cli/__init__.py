@@ -83,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     an interrupt."""
     # No process that this one starts imports modules from the current directory.
     os.environ["PYTHONSAFEPATH"] = "1"
+
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except click.UsageError as error:

@@ -65,6 +65,7 @@ def remove(source: Source, index: str | None, what: str, as_json: bool) -> None:
     removed = decisions.remove(spec, name, what)
     messages = list(decisions.answers_after_removal(spec, name, (file for file, _ in removed)))
     files = [{"filename": file.filename, "path": file.path, "trash": to} for file, to in removed]
+
     if as_json:
         print_json({"index": name, "removed": files, "messages": messages})
         return

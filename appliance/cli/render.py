@@ -66,11 +66,13 @@ def render(
     """
     if (out is not None) + diff + check > 1:
         raise click.UsageError("pass only one of --out, --diff and --check")
+
     from appliance.spec import load
 
     spec = load(path)
     with naming_spec(path):
         files = _render(spec, only, no_ipv6)
+
     if out is not None:
         from appliance.render import place
 

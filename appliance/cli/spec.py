@@ -37,6 +37,7 @@ def init(path: Path, force: bool) -> None:
 
     if os.path.lexists(path) and not force:
         raise PyindexError(f"{path}: exists already; pass --force to overwrite it")
+
     starter = resources.files("appliance.spec").joinpath("starter.yml").read_bytes()
     try:
         with Batch() as batch:
@@ -66,6 +67,7 @@ def check(path: Path, as_json: bool) -> int:
         else:
             print(*error.problems, sep="\n", file=sys.stderr)
         return 1
+
     if as_json:
         print_json({"path": str(path), "problems": []} | facts)
     else:

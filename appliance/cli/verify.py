@@ -32,9 +32,11 @@ def verify(source: Source, index: str | None, as_json: bool, restart: bool) -> i
     spec = source.load()
     if index:
         check_index(spec, index)
+
     indexes = [index] if index else list(spec.indexes)
     with Progress("verifying", _LINE_SECONDS) as progress:
         result = _show(verify_indexes(spec, indexes, restart), progress, is_quiet=as_json)
+
     if as_json:
         print_json(asdict(result))
     else:

@@ -21,6 +21,7 @@ def status(spec: Spec) -> dict[str, Any]:
     with catalog.read() as reader:
         indexes = {name: _index(spec, reader, name) for name in spec.indexes}
         serial, published = reader.serial(), reader.mark("pages")
+
     condition = health(spec, catalog)
     return {
         "state": str(spec.state),

@@ -55,6 +55,21 @@ def test_render_json_lists_files(here: Path, capsys: pytest.CaptureFixture[str])
     assert {file["part"] for file in listed.values()} == {"base", "service", "nginx"}
 
 
+def test_differences_and_verdicts_are_json(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--diff and --check print their facts as one document with --json, and exit as without."""
+    main(["render", "--out", "root"])
+    (here / "root/etc/pyindex/environment").write_text("edited\n")
+    diff = ["render", "pyindex.yml", "--only=/etc/pyindex/environment", "--json", "--root=root"]
+    assert main([*diff, "--diff"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["differs"]
+    assert "-edited\n" in document["diff"]
+    assert main(["render", "--only=/etc/pyindex/client/pip.conf", "--check", "--json"]) == 0
+    (verdict,) = json.loads(capsys.readouterr().out)
+    assert (verdict["path"], verdict["good"]) == ("/etc/pyindex/client/pip.conf", True)
+    assert main(["render", "--diff", "--check"]) == 2
+
+
 SITE = "/etc/nginx/conf.d/pyindex.conf"
 
 
