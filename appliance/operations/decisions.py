@@ -2,6 +2,7 @@
 published when its function returns."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -168,9 +169,11 @@ def _open(spec: Spec) -> Catalog:
     except FileNotFoundError:
         pass  # no catalog either, which open_catalog reports
     except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        more = "free some disk space" if is_full else unwritable(spec.state)
         raise PyindexError(
-            f"state directory {spec.state}: {error.strerror}, nothing was changed;"
-            f" {unwritable(spec.state) or 'free some disk space'}"
+            f"state directory {spec.state}: {error.strerror}, nothing was changed"
+            + (f"; {more}" if more else "")
         ) from None
     return open_catalog(spec)
 

@@ -168,7 +168,7 @@ def test_decision_fails_if_log_is_not_writable(foo: Lab) -> None:
     """A decision that cannot be logged changes nothing; the error names path and cause."""
     before = foo.journal()
     missing = foo.spec.model_copy(update={"state": foo.spec.state / "catalog.sqlite"})
-    with pytest.raises(PyindexError, match=r"sqlite: Not a directory: .*nothing was changed"):
+    with pytest.raises(PyindexError, match=r"sqlite: Not a directory, nothing was changed$"):
         decisions.yank(missing, foo.index, WHEEL, "x")
     assert foo.journal() == before
 

@@ -245,7 +245,9 @@ def test_base_does_not_answer_for_unreadable_directory(
     assert shown(given, "team") is None
     assert shown(given, "main") == {"private": [wheel("private", "9.0")]}
     problems = health(given, Catalog(given.catalog)).problems
-    assert any(text.startswith("team: a part of its packages directory") for text in problems)
+    assert any(
+        text.startswith("team: parts of the packages directory not read") for text in problems
+    )
     is_shut = False
     update(given)
     team = {"private": [wheel("private", "1.0")], "known": [wheel("known", "1.0")]}
