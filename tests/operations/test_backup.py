@@ -104,9 +104,19 @@ INDEXES = [
     ("main", "main staging", "main", None),
     ("", "staging", "main", None),
     ("main staging", "main", "main staging", None),
-    ("main staging", "main", "main", "it has main, staging, the spec main; .* spec staging too"),
-    ("other", "main staging", "main", "it has other, the spec main, staging; .* spec other too"),
-    ("other", "main", "", "it has other, the spec main; .* spec other too"),
+    (
+        "main staging",
+        "main",
+        "main",
+        "it has main, staging, the spec main; .* add staging to the spec",
+    ),
+    (
+        "other",
+        "main staging",
+        "main",
+        "it has other, the spec main, staging; .* add other to the spec",
+    ),
+    ("other", "main", "", "it has other, the spec main; .* add other to the spec"),
 ]
 
 
