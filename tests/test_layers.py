@@ -17,7 +17,7 @@ ROOT = Path(appliance.__file__).parent
 ORDER = (
     *("errors", "text", "atomic", "locks", "headers"),
     *("spec", "index", "catalog", "incoming", "site", "operations"),
-    *("render", "pack", "web", "cli", "wsgi", "__main__"),
+    *("render", "host", "pack", "web", "cli", "wsgi", "__main__"),
 )
 
 

@@ -1,6 +1,6 @@
 """The spec to the files of a host, as values: the same spec gives the same bytes.
 
-Not here: placing files on a host, which ansible does.
+Not here: placing files on a host (`host`).
 
 From the ground up:
 :mod:`escapes` writes values into a syntax, :mod:`system` knows the operating systems,

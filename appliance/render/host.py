@@ -18,7 +18,7 @@ class HostFile:
 
     Attributes:
         path: Absolute.
-        part: The role of ansible that places it: base, service or nginx.
+        part: What loads it: base (the system), service or nginx.
     """
 
     path: str
