@@ -37,6 +37,7 @@ _VERBS = {
     "status-set": ("decide:status_set", "set the status of a project (PEP 792)"),
     "render": ("render:render", "render the files of a host from a spec"),
     "appliance": ("appliance:appliance", "build or check the pack for a host"),
+    "host": ("host:host", "place files, switch releases, or remove the appliance of this host"),
     "init": ("spec:init", "write a commented spec to start from"),
     "spec": ("spec:spec", "check a spec, or print its JSON Schema"),
 }
