@@ -5,11 +5,14 @@ import re
 import shutil
 import ssl
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
+from jinja2 import meta
 
 ROOT = Path(__file__).parent.parent
 PLAYBOOKS = ROOT / "ansible"
@@ -27,13 +30,25 @@ def test_playbook_has_roles_of_architecture() -> None:
     assert ROLES == ["base", "nginx", "pyindex", "python", "service", "verify"]
 
 
+def options(role: str) -> dict[str, dict[str, Any]]:
+    """The options of all entry points of a role."""
+    specs = yaml_of(role, "meta/argument_specs.yml")["argument_specs"].values()
+    return {name: option for spec in specs for name, option in spec["options"].items()}
+
+
+def defaults(role: str) -> dict[str, Any]:
+    """The variables that belong to a role, with their defaults."""
+    return dict(yaml_of(role, "defaults/main.yml") or {})
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_role_declares_each_default(role: str) -> None:
     """A role declares each default with the same value, a description and a comment."""
-    defaults = yaml_of(role, "defaults/main.yml")
-    options = yaml_of(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    assert {name: option["default"] for name, option in options.items()} == defaults
-    assert all(option["description"] for option in options.values())
+    declared = {
+        name: option["default"] for name, option in options(role).items() if "default" in option
+    }
+    assert declared == defaults(role)
+    assert all(option["description"] for option in options(role).values())
     text = (PLAYBOOKS / "roles" / role / "defaults" / "main.yml").read_text()
     for block in text.removeprefix("---\n").strip().split("\n\n"):
         assert block.startswith("# "), block
@@ -41,16 +56,120 @@ def test_role_declares_each_default(role: str) -> None:
 
 def test_role_variables_have_prefix_and_one_role() -> None:
     """Each variable begins with pyindex_ and belongs to one role."""
-    names = [name for role in ROLES for name in yaml_of(role, "defaults/main.yml")]
+    names = [name for role in ROLES for name in defaults(role)]
     assert len(names) == len(set(names))
-    assert all(name.startswith("pyindex_") for name in names)
+    assert all(name.startswith("pyindex_") for role in ROLES for name in options(role))
+
+
+# What ansible itself defines.
+ANSIBLE = re.compile("ansible_.*|inventory_.*|item|hostvars|role_path|lookup|query")
+EXPRESSIONS = ("when", "that", "until", "changed_when", "failed_when")
+
+
+def documents(role: str) -> list[Any]:
+    """Tasks, handlers, variables and defaults of a role."""
+    names = ("tasks", "handlers", "vars", "defaults")
+    paths = [path for name in names for path in (PLAYBOOKS / "roles" / role / name).glob("*.yml")]
+    return [yaml.safe_load(path.read_text()) for path in paths]
+
+
+def expressions(value: Any, is_expression: bool = False) -> Iterator[str]:
+    """Each template in a value, however deep."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from expressions(inner, key in EXPRESSIONS)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from expressions(inner, is_expression)
+    elif isinstance(value, str):
+        yield f"{{{{ {value} }}}}" if is_expression else value
+
+
+def variables_read(role: str) -> set[str]:
+    """Names of the variables that a role reads."""
+    text = "\n".join(expressions(documents(role)))
+    # Filters and tests of ansible are unknown here: read the variables around them.
+    text = re.sub(r"\| *[\w.]+", "| string", text)
+    text = re.sub(r" is (not )?[\w.]+(\([^)]*\))?", "", text)
+    names = meta.find_undeclared_variables(jinja2.Environment().parse(text))
+    return {name for name in names if not ANSIBLE.fullmatch(name)}
+
+
+def keys_set(value: Any) -> Iterator[str]:
+    """Names that tasks set: by vars, set_fact or register."""
+    if isinstance(value, list):
+        for inner in value:
+            yield from keys_set(inner)
+    elif isinstance(value, dict):
+        yield from value.get("vars", {})
+        yield from (name for name in value.get("ansible.builtin.set_fact", {}))
+        yield from [value["register"]] if "register" in value else []
+        for inner in value.values():
+            yield from keys_set(inner)
+
+
+def variables_set(role: str) -> set[str]:
+    """Names of the variables that a role sets, in tasks or in ``vars/main.yml``."""
+    return {*keys_set(documents(role)), *(yaml_of(role, "vars/main.yml") or {})}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_roles_share_declared_variables_only(role: str) -> None:
+    """A role reads what it declares, and what it set itself, which begins with _ and its name."""
+    private = {name for name in variables_set(role) if name.startswith("_")}
+    assert all(name.startswith(f"_{role}_") for name in private)
+    assert variables_read(role) <= private | set(options(role))
+
+
+def test_every_declared_variable_is_set_by_a_role() -> None:
+    """An option without a default is a default of another role, or set by tasks."""
+    known = {name for role in ROLES for name in (*defaults(role), *variables_set(role))}
+    assert {name for role in ROLES for name in options(role)} <= known
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_variable_that_is_set_is_read(role: str) -> None:
+    """No role sets a private variable for nothing, or declares one that it does not read."""
+    private = {name for name in variables_set(role) if name.startswith("_")}
+    assert private <= variables_read(role)
 
 
 def test_example_inventory_uses_declared_variables() -> None:
     """The example inventory names only variables that a role declares."""
     example = (PLAYBOOKS / "inventories/example/group_vars/pyindex.yml").read_text()
     named = set(re.findall(r"^(?:# )?(pyindex_\w+):", example, re.M))
-    assert named <= {name for role in ROLES for name in yaml_of(role, "defaults/main.yml")}
+    assert named <= {name for role in ROLES for name in defaults(role)}
+
+
+VERBS = (
+    *("Allow", "Assert", "Back", "Build", "Change", "Check", "Choose", "Close", "Configure"),
+    *("Copy", "Create", "Define", "Delete", "Disable", "Fail", "Fetch", "Find", "Install"),
+    *("List", "Load", "Open", "Place", "Prepare", "Read", "Record", "Reload", "Relabel"),
+    *("Remove", "Render", "Report", "Restart", "Restore", "Return", "Roll", "Run", "Set"),
+    *("Start", "Stop", "Switch", "Uninstall", "Unpack", "Update"),
+)
+
+
+def names(value: Any) -> Iterator[tuple[str, str]]:
+    """The name of each play, task and handler, with the module that it runs."""
+    for task in value:
+        module = next((key for key in task if key.count(".") == 2), "")
+        yield task["name"], module
+        for block in ("block", "rescue", "always", "tasks"):
+            yield from names(task.get(block, []))
+
+
+def all_names() -> list[tuple[str, str]]:
+    files = [PLAYBOOKS / "site.yml", *PLAYBOOKS.glob("roles/*/tasks/*.yml")]
+    files += PLAYBOOKS.glob("roles/*/handlers/*.yml")
+    return [name for file in files for name in names(yaml.safe_load(file.read_text()))]
+
+
+@pytest.mark.parametrize(("name", "module"), sorted(set(all_names())))
+def test_task_names_are_imperatives(name: str, module: str) -> None:
+    """A task that asserts says so, and no other does."""
+    assert name.split(",")[0].split()[0] in VERBS
+    assert (module == "ansible.builtin.assert") == name.startswith("Assert that ")
 
 
 def test_roles_have_no_templates() -> None:
