@@ -1,4 +1,4 @@
-"""Directories that root creates and removes on a host, safe from other users."""
+"""Directories that root creates on a host, safe from other users."""
 
 import json
 import os

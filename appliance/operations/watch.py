@@ -11,11 +11,11 @@ from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.events import Events
 from appliance.incoming.mounts import mounts_below
 from appliance.incoming.scan import Scanner
-from appliance.operations.problems import Problems
 from appliance.operations.repair import Repair
 from appliance.operations.report import Reporter, notify
 from appliance.operations.update import Update, prepare
 from appliance.operations.watched import RETRY_SECONDS, TICK_SECONDS, WatchedIndex
+from appliance.operations.watcher_problems import Problems
 from appliance.operations.watchlock import watching
 from appliance.spec import Spec
 

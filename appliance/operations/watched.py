@@ -8,9 +8,9 @@ from contextlib import closing
 
 from appliance.errors import PyindexError
 from appliance.incoming.scan import Scanner
-from appliance.operations.problems import Problems
 from appliance.operations.report import Progress
 from appliance.operations.update import Update
+from appliance.operations.watcher_problems import Problems
 
 RETRY_SECONDS = 1.0
 TICK_SECONDS = 0.1
