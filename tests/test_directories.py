@@ -52,7 +52,7 @@ def give(path: Path, user: str = OTHER_USER) -> None:
 def test_script_creates_directory(root: Path, kind: str) -> None:
     """The script creates and records a directory, and later only corrects its mode."""
     directory = root / "a b/c/it's"
-    assert provide(root, directory, kind) == (f"made {directory}", "")
+    assert provide(root, directory, kind) == (f"created {directory}", "")
     assert (of(directory), of(directory.parent)) == ((OWNER, 0o2775), ("root", 0o755))
     assert made(root) == [str(directory)]
     assert provide(root, directory, kind) == ("", "")
@@ -81,7 +81,7 @@ def test_script_keeps_directory_in_use(root: Path, user: str) -> None:
     out, err = provide(root, directory)
     assert out == ""
     assert err.startswith(
-        f"{directory}: is there with something in it, and not of {OWNER}; say another"
+        f"{directory}: not empty, and not owned by {OWNER}; choose an empty or a new directory"
     )
     assert (of(directory), made(root)) == (before, [])
 
@@ -107,7 +107,7 @@ def test_script_rejects_links_of_other_users(root: Path) -> None:
         out, err = provide(root, path)
         assert out == ""
         assert (
-            f"make it: install -d -o {OWNER} -g {OWNER} -m 2775 {path}" in err or "is there" in err
+            f"with install -d -o {OWNER} -g {OWNER} -m 2775 {path}" in err or "not empty" in err
         )
     assert (of(target), list(target.iterdir()), (home / "new").exists()) == (
         ("root", 0o755),
@@ -125,7 +125,7 @@ def test_owner_creates_directory_below_state(root: Path) -> None:
     """The script creates directories below the state as its owner, safe from links."""
     state = root / "state"
     provide(root, state)
-    assert provide(root, state / "backups") == (f"made {state / 'backups'}", "")
+    assert provide(root, state / "backups") == (f"created {state / 'backups'}", "")
     assert of(state / "backups")[0] == OWNER
     (state / "backups").rmdir()
     (state / "backups").symlink_to(root / "etc")
@@ -137,8 +137,8 @@ def test_owner_creates_directory_below_state(root: Path) -> None:
 def test_script_rejects_key_directory_of_others(root: Path) -> None:
     """The script rejects a directory for TLS keys to which others than root can write."""
     (root / "tls").mkdir(mode=0o700)
-    assert provide(root, root / "tls", "above") == ("", "")
+    assert provide(root, root / "tls", "parent") == ("", "")
     assert of(root / "tls") == ("root", 0o700)
     give(root / "tls")
     for place in (root / "tls", root / "tls/deeper"):
-        assert "others than root write to" in provide(root, place, "above")[1]
+        assert "users other than root may write to" in provide(root, place, "parent")[1]

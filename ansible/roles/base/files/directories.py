@@ -1,15 +1,16 @@
-"""Directories of a host, made by root, for Python 2.7 and newer.
+"""Create directories of a host as root, for Python 2.7 and newer.
 
-directories.py JSON NOTE: a list of {path, kind, owner, mode} in JSON. Says for each what was done,
-if something was. Those that it made of the kinds "state" and "packages" are added to the file NOTE,
-a line each: only they may be removed with all that is in them.
+directories.py JSON NOTE: a list of {path, kind, owner, mode} in JSON. Prints a line for each directory
+that was created or changed. Created directories of the kinds "state" and "packages" are appended to
+the file NOTE, one per line: only these may be removed with their contents.
 
-Of the kind "above" are those that root will write files into: they are left as they are.
+Directories of the kind "parent" are those into which root will write files: existing ones are left
+unchanged.
 
-root makes and changes something in directories where only root writes: anywhere else somebody could
-lead it to another place. There it acts as the owner to be. What is there already and has something
-in it is given to nobody: packages stay whose they are, and a state needs a directory of its own.
-Exits with a line for each that cannot be had.
+root creates and changes entries only in directories where no other user may write: elsewhere another
+user could redirect root to a different path. There, the script acts as the owner of the directory
+to be created. An existing directory with contents keeps its owner: packages stay as they are, and a
+state directory of another user is an error. Exits with a line for each directory that is an error.
 """
 
 import errno
@@ -21,132 +22,142 @@ import stat
 import subprocess
 import sys
 
-FRESH = {"lost+found"}  # of an empty disk
+IGNORED = {"lost+found"}  # of an empty disk
 
 
-class Astray(Exception):
-    """A directory in which others write stands on the way."""
+class SharedDirectory(Exception):
+    """A directory of the path in which other users may write; the text is its path."""
 
 
-class Wrong(Exception):
-    """It cannot be had; the text says why."""
+class DirectoryError(Exception):
+    """A directory that cannot be provided, with the reason and what to do."""
 
 
-def look(path):
+def status_of(path):
+    """The status of a path, None if nothing is there."""
     try:
         return os.lstat(path)
     except OSError as error:
         if error.errno != errno.ENOENT:
-            raise Wrong("%s: %s" % (path, error.strerror))
+            raise DirectoryError("%s: %s" % (path, error.strerror))
         return None
 
 
-def above(path):
-    """The path with the links on the way followed, its parents made. Raises Astray."""
-    left, place, links = path.split("/"), "/", 0
-    while left:
-        name = left.pop(0)
+def is_shared(status):
+    """Whether users other than root may write to a directory."""
+    return status.st_uid != 0 or status.st_mode & 0o022
+
+
+def resolve(path):
+    """The path without symbolic links; missing parents are created. Raises SharedDirectory."""
+    names, directory, links = path.split("/"), "/", 0
+    while names:
+        name = names.pop(0)
         if name in ("", "."):
             continue
-        found = look(place)
-        if found.st_uid != 0 or found.st_mode & 0o022:
-            raise Astray(place)
-        entry = os.path.join(place, name)
-        found = look(entry)
-        if found is not None and stat.S_ISLNK(found.st_mode):
+        if is_shared(status_of(directory)):
+            raise SharedDirectory(directory)
+
+        entry = os.path.join(directory, name)
+        status = status_of(entry)
+        if status is not None and stat.S_ISLNK(status.st_mode):
             links += 1
             if links > 40:
-                raise Wrong("%s: too many links" % path)
+                raise DirectoryError("%s: more than 40 symbolic links; choose another path" % path)
             target = os.readlink(entry)
-            place = "/" if target.startswith("/") else place
-            left = target.split("/") + left
+            directory = "/" if target.startswith("/") else directory
+            names = target.split("/") + names
         elif name == "..":
-            place = os.path.dirname(place)
-        elif found is None and left:
+            directory = os.path.dirname(directory)
+        elif status is None and names:
             os.mkdir(entry)
             os.chmod(entry, 0o755)
-            place = entry
-        elif left and not stat.S_ISDIR(found.st_mode):
-            raise Wrong("%s: is no directory" % entry)
+            directory = entry
+        elif names and not stat.S_ISDIR(status.st_mode):
+            raise DirectoryError("%s: not a directory; choose another path" % entry)
         else:
-            place = entry
-    return place
+            directory = entry
+    return directory
 
 
 def provide(path, kind, owner, mode):
-    """Returns what was done: "made", "changed" or nothing."""
+    """Create or change a directory; returns "created", "changed" or None."""
     user = pwd.getpwnam(owner)
-    wanted = (user.pw_uid, grp.getgrnam(owner).gr_gid, mode)
+    expected = (user.pw_uid, grp.getgrnam(owner).gr_gid, mode)
     try:
-        place = above(path)
-    except Astray as error:
-        if kind == "above":
-            raise Wrong("%s: others than root write to %s; say a path elsewhere" % (path, error))
+        directory = resolve(path)
+    except SharedDirectory as error:
+        if kind == "parent":
+            raise shared_error(path, str(error))
         return provide_as(user, path, kind, mode, str(error))
-    found = look(place)
-    if found is None:
-        os.mkdir(place, 0o700)
-    elif not stat.S_ISDIR(found.st_mode):
-        raise Wrong("%s: is no directory" % place)
-    elif kind == "above":
-        if found.st_uid != 0 or found.st_mode & 0o022:
-            raise Wrong("%s: others than root write to it; say a path elsewhere" % place)
+
+    status = status_of(directory)
+    if status is None:
+        os.mkdir(directory, 0o700)
+    elif not stat.S_ISDIR(status.st_mode):
+        raise DirectoryError("%s: not a directory; choose another path" % directory)
+    elif kind == "parent":
+        if is_shared(status):
+            raise shared_error(path, directory)
         return None
-    elif (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == wanted:
+    elif (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == expected:
         return None
-    elif found.st_uid != user.pw_uid and kind != "system" and set(os.listdir(place)) - FRESH:
-        return leave(user, place, kind)
-    os.chown(place, wanted[0], wanted[1])
-    os.chmod(place, mode)
-    return "made" if found is None else "changed"
+    elif status.st_uid != user.pw_uid and kind != "system" and set(os.listdir(directory)) - IGNORED:
+        return keep(user, directory, kind)
+
+    os.chown(directory, expected[0], expected[1])
+    os.chmod(directory, mode)
+    return "created" if status is None else "changed"
 
 
-def leave(user, path, kind):
-    """What to do about a directory of somebody else's with something in it: nothing."""
+def shared_error(path, directory):
+    text = "%s: users other than root may write to %s; choose another path" % (path, directory)
+    return DirectoryError(text)
+
+
+def keep(user, path, kind):
+    """Leave a directory of another user that has contents; an error unless it has packages."""
     if kind != "packages":
-        raise Wrong(
-            "%s: is there with something in it, and not of %s; say another directory, new or empty,"
-            " or give this one away: chown -R %s: %s" % ((path,) + 2 * (user.pw_name,) + (path,))
+        raise DirectoryError(
+            "%s: not empty, and not owned by %s; choose an empty or a new directory, or run chown -R"
+            " %s: %s" % (path, user.pw_name, user.pw_name, path)
         )
 
 
-def provide_as(user, path, kind, mode, astray):
-    """The directory made by its owner, if he may, and unless it is there."""
+def provide_as(user, path, kind, mode, shared):
+    """Create a directory as its owner, unless it is there."""
     if os.path.isdir(path):
-        return None if os.stat(path).st_uid == user.pw_uid else leave(user, path, kind)
-    make = ["mkdir", "-p", "-m", "%o" % mode, "--", path]
-    done = subprocess.Popen(
-        ["runuser", "-u", user.pw_name, "--"] + make,
-        cwd="/",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        return None if os.stat(path).st_uid == user.pw_uid else keep(user, path, kind)
+    command = ["runuser", "-u", user.pw_name, "--", "mkdir", "-p", "-m", "%o" % mode, "--", path]
+    process = subprocess.Popen(
+        command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    words = done.communicate()[0].decode("utf-8", "replace").strip()
-    if done.returncode:
-        raise Wrong(
-            "%s: others than root write to %s, so root makes nothing there, and %s cannot (%s);"
-            " make it: install -d -o %s -g %s -m %o %s"
-            % (path, astray, user.pw_name, words, user.pw_name, user.pw_name, mode, path)
+    output = process.communicate()[0].decode("utf-8", "replace").strip()
+    if process.returncode:
+        raise DirectoryError(
+            "%s: users other than root may write to %s, and %s cannot create it (%s); create it with"
+            " install -d -o %s -g %s -m %o %s"
+            % (path, shared, user.pw_name, output, user.pw_name, user.pw_name, mode, path)
         )
-    return "made"
+    return "created"
 
 
-def main(wanted, note):
-    problems = []
-    for one in json.loads(wanted):
-        path = os.path.normpath(one["path"])
+def main(directories, note):
+    errors = []
+    for directory in json.loads(directories):
+        path, kind = os.path.normpath(directory["path"]), directory["kind"]
         try:
-            done = provide(path, one["kind"], one["owner"], int(one["mode"], 8))
-        except Wrong as error:
-            problems.append(str(error))
+            result = provide(path, kind, directory["owner"], int(directory["mode"], 8))
+        except DirectoryError as error:
+            errors.append(str(error))
             continue
-        if done:
-            print("%s %s" % (done, path))
-        if done == "made" and one["kind"] in ("state", "packages"):
+        if result:
+            print("%s %s" % (result, path))
+        if result == "created" and kind in ("state", "packages"):
             with open(note, "a") as file:
                 file.write(path + "\n")
-    if problems:
-        sys.exit("\n".join(problems))
+    if errors:
+        sys.exit("\n".join(errors))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 #!/bin/sh
-# private-ca.sh DIR NAME... [-- NAME...]: DIR/ca.pem, a private CA, and DIR/<first NAME>.pem with .key,
-# a certificate of it for all the names and addresses before the --. Says "made" if it made something.
-# A certificate is made anew for other names, or in its last month. The extensions are those that
-# Python 3.13's strict verification asks for.
+# private-ca.sh DIR NAME... [-- NAME...]: create DIR/ca.pem, a private CA, and DIR/<first NAME>.pem with
+# .key, a certificate of it for all names and addresses before the --. Prints "made" for each.
+# A certificate is replaced for other names, and in its last month. The extensions are those that the
+# strict verification of Python 3.13 requires.
 #
-# A new CA can vouch for the names on both sides of the --, and for what is below them, and for no
-# others, so that its key is of no use against clients elsewhere. A CA that is there stays as it is.
+# A new CA can sign for the names on both sides of the --, and for names below them, and for no others,
+# so that its key is useless against other hosts. An existing CA is not changed.
 set -eu
 umask 077
 mkdir -p "$1"
@@ -38,9 +38,9 @@ for word; do
   fi
 done
 names=${names#,}
-# A kind of name of which nothing is said is not limited at all: say something that is nobody's.
+# A kind of name without a constraint is not limited at all: permit a name that no host has.
 permitted=${permitted:-,permitted;DNS:invalid}
-# OpenSSL 1.0.1 and its kin refuse a certificate for an address if the CA says anything of addresses.
+# OpenSSL 1.0.1 rejects a certificate for an address if the CA constrains addresses.
 if [ $addresses = none ]; then
   permitted="$permitted,excluded;IP:0.0.0.0/0.0.0.0,excluded;IP:::/::"
 fi
@@ -65,12 +65,12 @@ END
   echo "made ca.pem"
 fi
 openssl x509 -in ca.pem -noout -checkend 0 >/dev/null ||
-  fail "ca.pem has expired; move this directory away, run the play again, and give clients the new ca.pem"
+  fail "ca.pem has expired; move this directory, run the play again, and give clients the new ca.pem"
 
 if [ ! -e "$name.pem" ] || [ "$(cat "$name.names" 2>/dev/null)" != "$names" ] ||
   ! openssl x509 -in "$name.pem" -noout -checkend 2592000 >/dev/null ||
   ! openssl verify -CAfile ca.pem "$name.pem" >/dev/null 2>&1; then
-  # The common name is no host name, so that it stands under no rule for them.
+  # The common name is not a host name, so that no rule for host names applies to it.
   cat >"$name.cnf" <<END
 [req]
 distinguished_name = dn
@@ -93,9 +93,9 @@ END
   rm "$name.csr"
   if ! openssl verify -CAfile ca.pem "$name.part" >/dev/null 2>&1; then
     rm "$name.part" "$name.key.part"
-    fail "ca.pem is not for all of $names. Take another directory (pyindex_private_ca_directory), \
-or move this one away and run the play again; then give clients the new ca.pem. \
-pyindex_private_ca_permits names a domain for hosts to come"
+    fail "ca.pem is not for all of $names; choose another directory (pyindex_private_ca_directory), \
+or move this one, and run the play again; then give clients the new ca.pem. \
+pyindex_private_ca_permits permits a domain for later hosts"
   fi
   mv "$name.key.part" "$name.key"
   mv "$name.part" "$name.pem"

@@ -1,12 +1,12 @@
-"""A clean client of the index, for Python 2.7 and newer: install a package, and import it.
+"""The verification install, for Python 2.7 and newer: install a package and import its module.
 
 client.py URL CA PIP REQUIREMENT MODULE SECONDS [PROBE]: URL of the index without /simple/, CA file
-or "", the wheel of a pip, how long the index may stand still. With PROBE, a file of the release,
-exactly this file must come from the index, whatever is there under its name. The URL's host is this
-machine, whatever DNS says; TLS is verified all the same. Exits with a line that says what failed.
+or "", the wheel of a pip, seconds without progress after which it fails. With PROBE, a file of the
+release, the index must serve exactly this file. The host name of the URL always resolves to this
+machine; TLS is verified. Exits with a line that says what failed.
 
-What comes from an index is somebody's program. Started by root, this becomes a user that nobody
-else is before it asks for anything, and nothing of that user is left running.
+An index serves programs of other users. Started by root, this becomes a user id without an account
+before the first request, and ends all processes of that user.
 """
 
 import hashlib
@@ -31,25 +31,25 @@ except ImportError:
     from urllib2 import HTTPError, HTTPSHandler, ProxyHandler, build_opener
     from urlparse import urlsplit
 
-# Of systemd's for users that exist for a moment.
+# The range that systemd uses for temporary users.
 UIDS = range(61184, 65520)
 IMPORT = "import sys; sys.path.insert(0, sys.argv[1]); __import__(sys.argv[2])"
 
 
-def at_home(host):
-    """Let names resolve as they do, but for ``host``, which is here."""
+def resolve_here(host):
+    """Let ``host`` resolve to this machine."""
     resolve = socket.getaddrinfo
 
-    def here(name, *rest, **options):
+    def resolve_name(name, *rest, **options):
         plain = name.decode() if isinstance(name, bytes) else name
         return resolve("127.0.0.1" if plain == host else name, *rest, **options)
 
-    socket.getaddrinfo = here
+    socket.getaddrinfo = resolve_name
 
 
-def become_nobody():
-    """Return in a child that is a user without groups, home or files. This process waits for it,
-    ends what it left, and exits as it did."""
+def become_temporary_user():
+    """Return in a child process whose user has no groups, home or files. This process waits for the
+    child, ends all processes of that user, and exits with the status of the child."""
     start = os.getpid() % len(UIDS)
     uid = next(uid for uid in list(UIDS[start:]) + list(UIDS[:start]) if not is_known(uid))
     child = os.fork()
@@ -60,7 +60,7 @@ def become_nobody():
     if os.fork() == 0:
         drop(uid)
         try:
-            os.kill(-1, signal.SIGKILL)  # all that it may, at once, but itself
+            os.kill(-1, signal.SIGKILL)  # all processes of this user but itself
         finally:
             os._exit(0)
     os.wait()
@@ -84,46 +84,46 @@ def drop(uid):
 
 
 def wait_for(url, ca, seconds, also=None):
-    """Ask until the answer is good, or has the status ``also``. Exits with the last bad one when
-    for that many seconds nothing has changed: while an index looks through its packages for the
-    first time, its answer counts them."""
+    """Request the URL until it succeeds, or answers with the status ``also``. Exits with the last
+    failure after that many seconds without progress: during the first scan, the answer counts the
+    files."""
     try:
         context = ssl.create_default_context(cafile=ca or None)
     except IOError as error:
         sys.exit("%s: %s" % (ca, error))
     opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
-    last, deadline = None, time.time() + seconds
+    previous, deadline = None, time.time() + seconds
     while True:
-        said = ""
+        body = ""
         try:
             opener.open(url, timeout=30).read()
             return
         except HTTPError as error:
             if error.code == also:
                 return
-            said = error.read(2000).decode("utf-8", "replace").strip()
-            answer = "%s %s" % (error, said)
+            body = error.read(2000).decode("utf-8", "replace").strip()
+            answer = "%s %s" % (error, body)
         except (IOError, ValueError) as error:
             answer = str(error)
-        if re.search('"status": *"starting"', said) and said != last:
-            last, deadline = said, time.time() + seconds
+        if re.search('"status": *"starting"', body) and body != previous:
+            previous, deadline = body, time.time() + seconds
         elif time.time() > deadline:
             sys.exit("%s: %s" % (url, answer.strip()))
         time.sleep(0.5)
 
 
 def install(url, ca, pip, requirement, module, folder):
-    """Into a directory of its own, and imported from there. Wheels only: a build would be one more
-    program."""
+    """Install a requirement into an empty directory, and import the module from there. Wheels only:
+    a build would run one more program."""
     target = os.path.join(folder, "target")
-    wanted = write(folder, "requirements.txt", requirement + "\n")
+    requirements = write(folder, "requirements.txt", requirement + "\n")
     environment = {"PATH": os.environ["PATH"], "HOME": folder, "TMPDIR": folder, "LC_ALL": "C"}
     environment["PIP_CONFIG_FILE"] = os.devnull
     host = urlsplit(url).hostname
     python = [sys.executable, "-E", "-s", "-c"]
     command = python + [SOURCE, "--pip", host, pip, "install", "--isolated", "--quiet"]
     command += ["--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--target", target]
-    command += ["--only-binary", ":all:", "--index-url", url + "/simple/", "-r", wanted]
+    command += ["--only-binary", ":all:", "--index-url", url + "/simple/", "-r", requirements]
     command += ["--require-hashes"] if "--hash=" in requirement else []
     command += ["--no-python-version-warning"] if sys.version_info[0] == 2 else []
     command += ["--cert", ca] if ca else []
@@ -140,15 +140,15 @@ def write(folder, name, text):
 
 
 def run(command, environment, what):
-    """Exits with what the command says if it fails."""
-    with tempfile.TemporaryFile() as said:  # no pipe: whatever is left running would keep it open
-        process = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
+    """Run a command; exits with its output if it fails."""
+    with tempfile.TemporaryFile() as log:  # a pipe would stay open while a process that it started runs
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         process.wait()
-        said.seek(0)
-        output = said.read(100000).decode("utf-8", "replace").strip()
+        log.seek(0)
+        output = log.read(100000).decode("utf-8", "replace").strip()
     if process.returncode:
         if "DO NOT MATCH THE HASHES" in output:
-            output += "\nsomebody has put another file in the place of the one that the play put in"
+            output += "\nthe packages directory has another file of this name; delete it"
         sys.exit("%s: %s" % (what, output))
 
 
@@ -158,7 +158,7 @@ def read(path):
 
 
 def main(url, ca, pip, requirement, module, seconds, probe=""):
-    global SOURCE  # for pip's process: the user to be may not read this file
+    global SOURCE  # for the process of pip, whose user cannot read this file
     SOURCE = read(__file__).decode("utf-8")
     url, seconds = url.rstrip("/"), int(seconds)
     if probe:
@@ -170,12 +170,12 @@ def main(url, ca, pip, requirement, module, seconds, probe=""):
     except IOError as error:
         sys.exit("%s: %s" % (ca, error))
     if os.geteuid() == 0:
-        become_nobody()
+        become_temporary_user()
     folder = tempfile.mkdtemp(prefix="pyindex-verify-")
     try:
         ca = write(folder, "ca.pem", authority) if ca else ""
-        at_home(urlsplit(url).hostname)
-        wait_for(url + "/health", ca, seconds, also=403)  # the spec may have it for others only
+        resolve_here(urlsplit(url).hostname)
+        wait_for(url + "/health", ca, seconds, also=403)  # the spec may permit it for other addresses only
         name = re.match("[A-Za-z0-9._-]*", requirement).group()
         project = re.sub("[-_.]+", "-", name).lower()
         wait_for("%s/simple/%s/" % (url, project), ca, seconds)
@@ -186,7 +186,7 @@ def main(url, ca, pip, requirement, module, seconds, probe=""):
 
 
 if __name__ == "__main__" and sys.argv[1] == "--pip":
-    at_home(sys.argv[2])
+    resolve_here(sys.argv[2])
     sys.path.insert(0, sys.argv[3])
     sys.argv[:4] = ["pip"]
     runpy.run_module("pip", run_name="__main__", alter_sys=True)
