@@ -33,8 +33,8 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(short_help="place files, switch releases, or remove the appliance of this host")
 def host() -> None:
-    """Change this host. Ansible runs these commands, and then restarts or reloads the programs that
-    they report. A command that was interrupted completes when it is run again.
+    """Change this host. Ansible runs these commands. A command that was interrupted completes when
+    it is run again.
     """
 
 
@@ -68,16 +68,21 @@ def rollback(failed: bool, root: Path, dry_run: bool, as_json: bool) -> None:
     _print(rollback(HostPaths(root), failed, dry_run), dry_run, as_json)
 
 
-@host.command(short_help="record that programs have loaded their files")
+@host.command(short_help="have programs load the files that were placed")
 @click.argument("part", metavar="PART", help="base (the system), service or nginx")
-@_root_option
-def confirm(part: str, root: Path) -> None:
-    """Record that the programs of a part have loaded the files that are placed. Until then, `apply`
-    and `rollback` report the part as pending.
+@click.option("--force", is_flag=True, help="also if they have loaded the files already")
+@json_option
+def load(part: str, force: bool, as_json: bool) -> None:
+    """Create directories (base), restart the services (service) or reload nginx (nginx) if `apply`
+    or `rollback` reported the part as pending. A part whose programs fail stays pending.
     """
-    from appliance.host import HostPaths, confirm
+    from appliance.host import HostPaths, load_files
 
-    confirm(HostPaths(root), part)
+    is_loaded = load_files(HostPaths(Path("/")), part, force)
+    if as_json:
+        print_json({"changed": is_loaded})
+    else:
+        print(f"{part}: {'loaded' if is_loaded else 'unchanged'}")
 
 
 @host.command(short_help="delete old releases")

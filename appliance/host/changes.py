@@ -1,4 +1,4 @@
-"""The commands that change a host: apply, confirm, roll back, prune."""
+"""The commands that change a host: apply, roll back, prune."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from appliance.errors import PyindexError
 from appliance.host import rendered, switch
 from appliance.host.files import delete_tree
 from appliance.host.paths import HostPaths, locked
-from appliance.host.state import PARTS, HostState, Switched, load, save
+from appliance.host.state import HostState, Switched, load, save
 from appliance.host.switch import Change
 
 
@@ -51,23 +51,6 @@ def rollback(host: HostPaths, failed: bool = False, dry_run: bool = False) -> Ch
         if not dry_run:
             switch.execute(host, plan)
     return switch.describe(plan)
-
-
-def confirm(host: HostPaths, part: str) -> None:
-    """Record that the programs of a part have loaded the files that are placed.
-
-    Raises PyindexError for an unknown part, or if nothing was applied.
-    """
-    if part not in PARTS:
-        raise PyindexError(f"unknown part {part!r}: expected {', '.join(PARTS)}")
-    with locked(host):
-        state = load(host)
-        files = rendered.stored(host.release(state.current))
-        loaded = state.loaded | {part: switch.digests(state, files)[part]}
-        if part == "service":
-            socket = rendered.socket_digest(files)
-            state = state.changed(socket=socket, removed=())
-        save(host, state.changed(loaded=loaded))
 
 
 def prune(host: HostPaths, keep: int) -> Pruned:

@@ -30,8 +30,6 @@ class Change:
         removed: Paths of files that were removed.
         units: Names of units among the removed files.
         pending: Parts whose programs have not loaded their files.
-        new_socket: Whether the socket must be closed to be opened as its unit says now.
-        reload_supervisor: Whether supervisor must read its programs again.
     """
 
     changed: bool
@@ -42,8 +40,6 @@ class Change:
     removed: list[str]
     units: list[str]
     pending: list[str]
-    new_socket: bool
-    reload_supervisor: bool
 
 
 @dataclass(frozen=True)
@@ -100,21 +96,15 @@ def execute(host: HostPaths, plan: Plan) -> None:
 
 def describe(plan: Plan) -> Change:
     """The change as commands print it."""
-    socket, pending = rendered.socket_digest(plan.files), plan.after.pending
-    is_new = "" not in (socket, plan.before.socket) and socket != plan.before.socket
-    manager = rendered.manager(plan.files)
-    has_programs = any("/supervisor" in path for path in plan.after.removed)
     return Change(
         changed=bool(plan.different or plan.obsolete or plan.is_switched),
         release=plan.after.current,
         previous=plan.after.previous,
-        manager=manager,
+        manager=rendered.manager(plan.files),
         placed=[file.path for file in plan.different],
         removed=list(plan.obsolete),
         units=[path.rpartition("/")[2] for path in plan.obsolete if _is_unit(path)],
-        pending=pending,
-        new_socket="service" in pending and is_new,
-        reload_supervisor=manager == "supervisor" or has_programs,
+        pending=plan.after.pending,
     )
 
 

@@ -8,7 +8,7 @@ import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
-from appliance.host import Change, HostPaths, apply
+from appliance.host import PARTS, Change, HostPaths, apply, load_files
 from appliance.render import HostFile
 
 USER, GROUP = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
@@ -84,6 +84,19 @@ def entry(file: HostFile) -> dict[str, str]:
 def run(host: HostPaths, release: str, contents: Mapping[str, str] = SYSTEMD) -> Change:
     """Apply a release with rendered files."""
     return apply(host, render(host.opt / "rendered", contents), release)
+
+
+def load(host: HostPaths, *parts: str) -> list[str]:
+    """Have programs load the files of the parts, all by default; returns what was run."""
+    commands: list[str] = []
+
+    def record(*command: str, **_options: bool) -> str:
+        commands.append(" ".join(command))
+        return "RUNNING RUNNING"
+
+    for part in parts or PARTS:
+        load_files(host, part, run=record)
+    return commands
 
 
 def links(host: HostPaths) -> tuple[str, str]:

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import PyindexError, SpecError
-from appliance.host import PARTS, HostPaths, apply, confirm, prune, rollback
+from appliance.host import PARTS, HostPaths, apply, prune, rollback
 from tests.host.hosts import (
     FIRST,
     PROGRAMS,
     SECOND,
     SERVICE,
     SITE,
-    SOCKET,
     SPEC,
     SUPERVISOR,
     SYSTEMD,
@@ -22,6 +21,7 @@ from tests.host.hosts import (
     TMPFILES,
     install,
     links,
+    load,
     new_host,
     placed,
     render,
@@ -39,11 +39,10 @@ def host(tmp_path: Path) -> HostPaths:
 
 
 def run_all(host: HostPaths, *releases: str) -> None:
-    """Apply releases one after another, each confirmed as a play does."""
+    """Apply releases one after another, each loaded and accepted as a play does."""
     for release in releases:
         run(host, release)
-        for part in PARTS:
-            confirm(host, part)
+        load(host)
         prune(host, keep=9)
 
 
@@ -52,7 +51,7 @@ def test_apply_places_the_files_and_links_the_release(host: HostPaths) -> None:
     change = run(host, FIRST)
     assert placed(host) == SYSTEMD
     assert sorted(change.placed) == sorted(SYSTEMD)
-    assert (change.changed, change.pending, change.new_socket) == (True, list(PARTS), False)
+    assert (change.changed, change.pending) == (True, list(PARTS))
     assert (change.release, change.previous, change.manager) == (FIRST, "", "systemd")
     assert links(host) == (FIRST, "")
     assert host.of(SPEC).stat().st_mode & 0o7777 == 0o640
@@ -60,15 +59,14 @@ def test_apply_places_the_files_and_links_the_release(host: HostPaths) -> None:
 
 
 def test_a_second_apply_changes_nothing(host: HostPaths) -> None:
-    """Neither a file nor its time of change; parts stay pending until they are confirmed."""
+    """Neither a file nor its time of change; parts stay pending until they are loaded."""
     run(host, FIRST)
     before = {path: path.lstat().st_mtime_ns for path in host.root.rglob("*")}
     change = apply(host, host.opt / "rendered", FIRST)
     assert (change.changed, change.placed, change.removed) == (False, [], [])
     assert change.pending == list(PARTS)
     assert {path: path.lstat().st_mtime_ns for path in host.root.rglob("*")} == before
-    for part in PARTS:
-        confirm(host, part)
+    load(host)
     assert apply(host, host.opt / "rendered", FIRST).pending == []
 
 
@@ -121,39 +119,11 @@ def test_apply_removes_files_that_are_no_longer_rendered(host: HostPaths) -> Non
     change = run(host, FIRST, SUPERVISOR)
     assert placed(host) == SUPERVISOR
     assert sorted(change.units) == ["pyindex.service", "pyindex.socket"]
-    assert (change.manager, change.reload_supervisor, change.new_socket) == (
-        "supervisor",
-        True,
-        False,
-    )
-    confirm(host, "service")
+    assert change.manager == "supervisor"
 
     change = run(host, FIRST)
-    assert (change.removed, change.units) == ([PROGRAMS], [])
-    assert (change.manager, change.reload_supervisor) == ("systemd", True)
-    assert run(host, FIRST).reload_supervisor  # until the service was restarted
-    confirm(host, "service")
-    assert not run(host, FIRST).reload_supervisor
-
-
-# (file that changes, what it becomes, whether the socket must be closed)
-SOCKETS = [
-    (SOCKET, "# another head\n[Socket]\n", False),
-    (SOCKET, "# head\n[Socket]\nBacklog=7\n", True),
-    (SERVICE, "# head\n[Service]\nUMask=0\n", False),
-]
-
-
-@pytest.mark.parametrize(("path", "content", "is_new"), SOCKETS)
-def test_a_socket_is_closed_only_if_its_unit_changed(
-    host: HostPaths, path: str, content: str, is_new: bool
-) -> None:
-    """The first line, which changes with the spec, does not count."""
-    run_all(host, FIRST)
-    change = run(host, FIRST, SYSTEMD | {path: content})
-    assert (change.pending, change.new_socket) == (["service"], is_new)
-    confirm(host, "service")
-    assert not run(host, FIRST, SYSTEMD | {path: content}).new_socket
+    assert (change.removed, change.units, change.manager) == ([PROGRAMS], [], "systemd")
+    assert placed(host) == SYSTEMD
 
 
 def test_rollback_restores_release_and_files(host: HostPaths) -> None:
@@ -246,12 +216,6 @@ def test_apply_is_refused_before_it_changes_anything(host: HostPaths) -> None:
 def test_a_bare_host_has_nothing_to_roll_back(tmp_path: Path) -> None:
     with pytest.raises(PyindexError, match="missing; run the whole play"):
         rollback(HostPaths(tmp_path))
-
-
-def test_confirm_knows_three_parts(host: HostPaths) -> None:
-    run(host, FIRST)
-    with pytest.raises(PyindexError, match="unknown part 'web': expected base, service, nginx"):
-        confirm(host, "web")
 
 
 def test_a_newer_record_is_not_read(host: HostPaths) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from appliance.cli import main
 from appliance.host import HostPaths
-from tests.host.hosts import FIRST, SECOND, SITE, SYSTEMD, links, new_host, render
+from tests.host.hosts import FIRST, SECOND, SITE, SYSTEMD, links, load, new_host, render
 
 
 @pytest.fixture
@@ -41,8 +41,7 @@ def test_json_says_what_changed(host: HostPaths, capsys: pytest.CaptureFixture[s
     planned = printed(capsys, *apply(host, SECOND, "--dry-run"))
     assert planned["changed"] and links(host) == (FIRST, "")
     assert printed(capsys, *apply(host, SECOND)) == planned
-    for part in ("base", "service", "nginx"):
-        assert main(command("confirm", host, part)) == 0
+    load(host)
     assert printed(capsys, *apply(host, SECOND))["pending"] == []
     back = printed(capsys, *command("rollback", host, "--failed"))
     assert (back["release"], back["pending"]) == (FIRST, ["service"])
@@ -84,10 +83,15 @@ FAILURES = [
         "/missing/files.json: missing; run the whole play",
     ),
     (["apply", "/missing", "--release", "9"], 1, "release not installed; run the whole play"),
-    (["confirm", "web"], 1, "unknown part 'web': expected base, service, nginx"),
     (["prune", "--keep", "-1"], 2, "expected a whole number from 0 to 1000, got '-1'"),
     (["apply"], 2, "missing"),
 ]
+
+
+def test_load_names_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    """It runs on the host itself, so that it has no ``--root``."""
+    assert main(["host", "load", "web"]) == 1
+    assert "unknown part 'web': expected base, service, nginx" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("arguments", "code", "text"), FAILURES)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.host import HostPaths, apply, confirm, prune, remove, rollback
-from tests.host.hosts import FIRST, SECOND, SUPERVISOR, SYSTEMD, new_host, render, run, tree
+from appliance.host import HostPaths, apply, prune, remove, rollback
+from tests.host.hosts import FIRST, SECOND, SUPERVISOR, SYSTEMD, load, new_host, render, run, tree
 
 STEPS = (
     *((os, name) for name in ("replace", "rename", "unlink", "symlink", "rmdir")),
@@ -52,7 +52,7 @@ COMMANDS: list[Callable[[HostPaths], object]] = [
     rollback,
     lambda host: rollback(host, failed=True),
     lambda host: prune(host, keep=1),
-    lambda host: confirm(host, "nginx"),
+    load,
     remove,
 ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.host import HostPaths, apply, confirm, remove, rollback
+from appliance.host import HostPaths, apply, remove, rollback
 from tests.host.hosts import (
     FIRST,
     GROUP,
@@ -21,6 +21,7 @@ from tests.host.hosts import (
     THIRD,
     USER,
     links,
+    load,
     new_host,
     placed,
     render,
@@ -82,12 +83,14 @@ def test_apply_takes_over_the_records(host: HostPaths) -> None:
 SOCKETS = [("# new head\n[Socket]\n", False), ("# head\n[Socket]\nBacklog=7\n", True)]
 
 
-@pytest.mark.parametrize(("content", "is_new"), SOCKETS)
+@pytest.mark.parametrize(("content", "is_closed"), SOCKETS)
 def test_the_socket_that_an_older_play_opened_is_known(
-    host: HostPaths, content: str, is_new: bool
+    host: HostPaths, content: str, is_closed: bool
 ) -> None:
     """An upgrade keeps it open unless its unit differs."""
-    assert run(host, THIRD, SYSTEMD | {SOCKET: content}).new_socket is is_new
+    run(host, THIRD, SYSTEMD | {SOCKET: content})
+    stop = "systemctl stop pyindex.service pyindex.socket"
+    assert (stop in load(host, "service")) is is_closed
 
 
 def test_what_an_older_play_has_loaded_is_known(host: HostPaths) -> None:
@@ -123,7 +126,7 @@ def test_rollback_reads_the_settings_of_an_older_play(host: HostPaths) -> None:
 def test_an_older_play_in_between_is_taken_over_again(host: HostPaths) -> None:
     """Its records are newer than ours."""
     run(host, THIRD)
-    confirm(host, "service")
+    load(host)
     older_play(host, FIRST, THIRD)
     change = run(host, SECOND)
     assert (links(host), placed(host)) == ((SECOND, FIRST), SYSTEMD)

@@ -1,16 +1,16 @@
 """Create directories of a host as root, for Python 2.7 and newer.
 
-directories.py JSON NOTE: a list of {path, kind, owner, mode} in JSON. Prints a line for each directory
-that was created or changed. Created directories of the kinds "state" and "packages" are appended to
-the file NOTE, one per line: only these may be removed with their contents.
+directories.py JSON NOTE: a list of {path, kind, owner, mode} in JSON. Prints a line for each
+directory that was created or changed. Created directories of the kinds "state" and "packages" are
+appended to the file NOTE, one per line: only these may be removed with their contents.
 
 Directories of the kind "parent" are those into which root will write files: existing ones are left
 unchanged.
 
-root creates and changes entries only in directories where no other user may write: elsewhere another
-user could redirect root to a different path. There, the script acts as the owner of the directory
-to be created. An existing directory with contents keeps its owner: packages stay as they are, and a
-state directory of another user is an error. Exits with a line for each directory that is an error.
+root creates and changes entries only in directories where no other user may write: elsewhere,
+another user could redirect root to a different path. There, the script acts as the owner of the
+directory to be created. An existing directory with contents keeps its owner: packages stay as they
+are, and a state directory of another user is an error. Exits with a line for each error.
 """
 
 import errno
@@ -119,8 +119,8 @@ def keep(user, path, kind):
     """Leave a directory of another user that has contents; an error unless it has packages."""
     if kind != "packages":
         raise DirectoryError(
-            "%s: not empty, and not owned by %s; choose an empty or a new directory, or run chown -R"
-            " %s: %s" % (path, user.pw_name, user.pw_name, path)
+            "%s: not empty, and not owned by %s; choose an empty or a new directory, or run"
+            " chown -R %s: %s" % (path, user.pw_name, user.pw_name, path)
         )
 
 
@@ -129,14 +129,12 @@ def provide_as(user, path, kind, mode, shared):
     if os.path.isdir(path):
         return None if os.stat(path).st_uid == user.pw_uid else keep(user, path, kind)
     command = ["runuser", "-u", user.pw_name, "--", "mkdir", "-p", "-m", "%o" % mode, "--", path]
-    process = subprocess.Popen(
-        command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    process = subprocess.Popen(command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = process.communicate()[0].decode("utf-8", "replace").strip()
     if process.returncode:
         raise DirectoryError(
-            "%s: users other than root may write to %s, and %s cannot create it (%s); create it with"
-            " install -d -o %s -g %s -m %o %s"
+            "%s: users other than root may write to %s, and %s cannot create it (%s); create it"
+            " with install -d -o %s -g %s -m %o %s"
             % (path, shared, user.pw_name, output, user.pw_name, user.pw_name, mode, path)
         )
     return "created"

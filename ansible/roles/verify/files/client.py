@@ -141,7 +141,7 @@ def write(folder, name, text):
 
 def run(command, environment, what):
     """Run a command; exits with its output if it fails."""
-    with tempfile.TemporaryFile() as log:  # a pipe would stay open while a process that it started runs
+    with tempfile.TemporaryFile() as log:  # a process in the background would keep a pipe open
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         process.wait()
         log.seek(0)
@@ -175,7 +175,8 @@ def main(url, ca, pip, requirement, module, seconds, probe=""):
     try:
         ca = write(folder, "ca.pem", authority) if ca else ""
         resolve_here(urlsplit(url).hostname)
-        wait_for(url + "/health", ca, seconds, also=403)  # the spec may permit it for other addresses only
+        # The spec may permit /health for other addresses only.
+        wait_for(url + "/health", ca, seconds, also=403)
         name = re.match("[A-Za-z0-9._-]*", requirement).group()
         project = re.sub("[-_.]+", "-", name).lower()
         wait_for("%s/simple/%s/" % (url, project), ca, seconds)
