@@ -243,8 +243,8 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "half a page": ("simple/foo/index.html.gz", flip, "published page: "),
     "a list": ("b/simple/index.json", Path.unlink, "published list: missing"),
     "all pages": ("b/simple", shutil.rmtree, "no pages published"),
-    "a marker": (f".accepted/a/packages/{FOO}", Path.unlink, "its marker is missing"),
-    "all markers": (".accepted/b", shutil.rmtree, "its marker is missing"),
+    "a marker": (f".accepted/a/packages/{FOO}", Path.unlink, "marker missing"),
+    "all markers": (".accepted/b", shutil.rmtree, "marker missing"),
     "no such file": (".accepted/a/packages/no.whl", Path.touch, "served, but not in"),
     "no such signature": (f".accepted/a/packages/{FOO}.asc", Path.touch, "served, but not in"),
     "no such project": (
