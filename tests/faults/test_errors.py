@@ -143,7 +143,7 @@ def accounted(bench: Bench) -> None:
     missing = {
         path
         for path in package_files(bench.lab)
-        if not known & {path, *map(str, PurePosixPath(path).parents)}
+        if not known & {path, *(f"{parent}/" for parent in PurePosixPath(path).parents)}
     }
     assert not missing, f"not accounted for: {missing}"
 
