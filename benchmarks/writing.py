@@ -17,8 +17,8 @@ from benchmarks.report import Figure, Goal
 from benchmarks.servers import Server
 from benchmarks.tools import Tools
 
-GROUP = "Taking in, starting, changing"
-DROPPED = "file copied into the folder, until its project page shows it"
+GROUP = "Intake, start and changes"
+DROPPED = "file copied into the packages directory, until its project page shows it"
 CHANGE = "yank of a file, until its page is on disk"
 _POLL = 0.005
 _INTAKE_LIMIT = 600.0
@@ -76,7 +76,7 @@ def unchanged_start(tools: Tools, packages: Path, state: Path, count: int) -> Fi
         path = f"/simple/{corpus.MANY_PROJECT}/"
         with servers.pyindex(tools.pyindex, packages, state, path) as server:
             times.append(server.ready_after)
-    what = "start with an unchanged folder, first 200 on a project page"
+    what = "start with an unchanged packages directory, first 200 on a project page"
     return _seconds(GROUP, what, count, times)
 
 
