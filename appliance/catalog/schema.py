@@ -22,6 +22,8 @@ SERIALS = 80_000_000
 _BUSY_SECONDS = 60
 
 metadata = sa.MetaData()
+# Its columns but `index` and `doubted` are the fields of `appliance.index.model.File`. The examiner
+# fills them (`appliance.incoming.examiner`), and `appliance.incoming.protocol` checks them.
 file = sa.Table(
     "file",
     metadata,

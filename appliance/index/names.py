@@ -17,6 +17,8 @@ from appliance.errors import Rejected
 from appliance.index.versions import normalize_version, version_key
 
 SDIST_ENDINGS = (".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz")
+# A new ending also needs a branch in :func:`_parse` and in `appliance.incoming.archive`: the others
+# are sdists in a tar archive.
 ENDINGS = (".whl", *SDIST_ENDINGS, ".egg", ".exe", ".msi")
 SIGNATURE = ".asc"
 METADATA = ".metadata"

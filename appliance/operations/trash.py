@@ -1,4 +1,5 @@
-"""The trash: files that `pyindex remove` took out of a packages directory."""
+"""The trash, at `Spec.trash`: files that `pyindex remove` took out of a packages directory. They
+stay there for `keep.trash` of the spec, see :mod:`appliance.operations.prune`."""
 
 import errno
 import os

@@ -4,8 +4,9 @@ Not here: what a spec is used for.
 
 From the lowest: :mod:`source` opens the file, :mod:`document` reads YAML with its lines,
 :mod:`forms` and :mod:`addresses` check single values, :mod:`links` rules between keys, and
-:mod:`faults` words what is wrong. :mod:`model` has all keys as one value,
-:mod:`json_schema` their JSON Schema, and :mod:`loading` makes a spec from a file or a directory.
+:mod:`faults` words what is wrong. :mod:`model` has all keys as one value, and the paths in the
+state directory; `starter.yml` shows all keys. :mod:`json_schema` is their JSON Schema, and
+:mod:`loading` makes a spec from a file or a directory.
 """
 
 from appliance.spec.json_schema import reference, schema
