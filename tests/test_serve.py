@@ -220,7 +220,9 @@ def test_state_of_other_user_is_served_if_published() -> None:
         serve = [str(PYINDEX), "serve", str(lab.packages), "--state", str(lab.spec.state)]
         ended = subprocess.run([*OTHER_USER, *serve], capture_output=True, text=True, check=False)
         assert ended.returncode == 1
-        message = f"pyindex: state {lab.spec.state}: Permission denied; {NAME_ANOTHER} .*\n"
+        message = (
+            f"pyindex: state directory {lab.spec.state}: Permission denied; {NAME_ANOTHER} .*\n"
+        )
         assert re.fullmatch(message, ended.stderr)
         lab.once()
         with serving(Path(name), before=OTHER_USER) as server:
@@ -387,7 +389,7 @@ def test_missing_directory_stays_published(
         eventually(lambda: server.get("/simple/bar/"))
 
 
-NAME_ANOTHER = "uid .* must be able to write to it: choose another"
+NAME_ANOTHER = "make it writable for uid .*, or choose another"
 WRONG = [
     (
         ["serve", "/nowhere"],
@@ -415,10 +417,14 @@ WRONG = [
     (
         ["serve", ".", "--state", "/dev/null"],
         1,
-        f"state /dev/null: Not a directory; {NAME_ANOTHER}",
+        f"state directory /dev/null: Not a directory; {NAME_ANOTHER}",
     ),
     (["serve", ".", "--access-log", "/nowhere/x"], 1, "--access-log /nowhere/x: No such file or"),
-    (["serve", ".", "--state", "/proc/x"], 1, f"state /proc/x: No such file .*; {NAME_ANOTHER}"),
+    (
+        ["serve", ".", "--state", "/proc/x"],
+        1,
+        f"state directory /proc/x: No such file .*; {NAME_ANOTHER}",
+    ),
     (["watch", ".", "--once", "--state", "/dev/null"], 1, "pyindex: .*/dev/null.*irectory"),
     (["nix"], 2, "no such command 'nix'; see `pyindex --help`"),
     ([], 2, "Usage: pyindex"),

@@ -1,6 +1,5 @@
 """``pyindex render``: the spec to the files of a host."""
 
-import hashlib
 import os
 import sys
 from collections.abc import Sequence
@@ -82,7 +81,7 @@ def render(
     if check:
         return _check(files, spec, as_json)
     if as_json:
-        print_json([_described(file) for file in files])
+        print_json([file.listed() for file in files])
     elif out is None:
         for file in files:
             print(f"==> {file.path} ({file.mode:04o} {file.owner}:{file.group})\n{file.content}")
@@ -121,14 +120,3 @@ def _check(files: "Sequence[HostFile]", spec: "Spec", as_json: bool) -> int:
     if as_json:
         print_json([asdict(verdict) for verdict in verdicts])
     return 0 if all(verdict.good for verdict in verdicts) else 1
-
-
-def _described(file: "HostFile") -> dict[str, str]:
-    return {
-        "path": file.path,
-        "part": file.part,
-        "mode": f"{file.mode:04o}",
-        "owner": file.owner,
-        "group": file.group,
-        "sha256": hashlib.sha256(file.content.encode()).hexdigest(),
-    }

@@ -149,6 +149,6 @@ def _check_state(spec: "Spec") -> None:
             pass
     except OSError as error:
         raise PyindexError(
-            f"state {spec.state}: {error.strerror}; uid {os.geteuid()} must be able to write to it:"
-            " choose another (--state, or `state` in the spec), or change its owner"
+            f"state directory {spec.state}: {error.strerror}; make it writable for uid"
+            f" {os.geteuid()}, or choose another one (--state, or `state` in the spec)"
         ) from None

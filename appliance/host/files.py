@@ -44,22 +44,8 @@ def place(host: HostPaths, file: HostFile) -> None:
     atomic.make_directory(target.parent)
     # cron, logrotate, systemd and nginx ignore files of this name.
     temporary = target.with_name(f".{target.name}.dpkg-new")
-    atomic.unlink(temporary)
-
-    write_private(temporary, file.content.encode(errors="surrogateescape"))
-    if os.geteuid() == 0:
-        os.chown(temporary, *_ids(file))
-    temporary.chmod(file.mode)
-    atomic.sync_paths([str(temporary)])
-    temporary.replace(target)
-    atomic.sync_paths([str(target.parent)])
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Create a file that only its owner may read. Raises OSError if it is there."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+    ids = _ids(file) if os.geteuid() == 0 else None
+    _replace(target, temporary, file.content.encode(errors="surrogateescape"), file.mode, ids)
 
 
 def replace_private(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -69,9 +55,20 @@ def replace_private(path: Path, content: bytes, mode: int = 0o600) -> None:
     """
     if path.exists() and path.read_bytes() == content:
         return
-    temporary = path.with_name(f".{path.name}.new")
+    _replace(path, path.with_name(f".{path.name}.new"), content, mode)
+
+
+def _replace(
+    path: Path, temporary: Path, content: bytes, mode: int, ids: tuple[int, int] | None = None
+) -> None:
+    """Write ``temporary``, readable by its owner alone, give it owner and mode, and rename it."""
     atomic.unlink(temporary)
-    write_private(temporary, content)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+    if ids is not None:
+        os.chown(temporary, *ids)
     temporary.chmod(mode)
     atomic.sync_paths([str(temporary)])
     temporary.replace(path)
@@ -103,8 +100,12 @@ def link_target(path: Path) -> str:
 
 
 def delete_tree(path: Path) -> None:
-    """Delete a path with all below it, without following links or entering other file systems."""
-    subprocess.run(["rm", "-rf", "--one-file-system", "--", path], check=True)
+    """Delete a path with all below it, without following links or entering other file systems.
+    Raises PyindexError if something of it cannot be deleted."""
+    command = ["rm", "-rf", "--one-file-system", "--", str(path)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise PyindexError(f"{path}: not deleted: {done.stderr.strip()}")
 
 
 def _ids(file: HostFile) -> tuple[int, int]:

@@ -26,7 +26,7 @@ _SHARED_DIRECTORIES = (
 
 @dataclass(frozen=True)
 class Removal:
-    """What was removed from a host, and what remains.
+    """Result of a removal: paths that were removed, and paths that remain.
 
     Attributes:
         removed: Paths that were removed.

@@ -16,6 +16,8 @@ from appliance.host.paths import HostPaths
 from appliance.render import SETTINGS, HostFile
 
 LIST = "files.json"
+# For a damaged record. Without one, a play places all files and begins a new record.
+REMEDY = "delete it and run the whole play"
 _STORED, _STORED_BY_OLDER_PLAYS = "files.json", "settings.tar"
 # Older plays did not record the part of a file.
 _PARTS = (
@@ -29,10 +31,9 @@ def read_rendered(directory: Path) -> list[HostFile]:
 
     Raises PyindexError if a file is not as listed, and SpecError if the spec among them is invalid.
     """
-    try:
-        listed = json.loads((directory / LIST).read_text())
-    except FileNotFoundError:
-        raise PyindexError(f"{directory / LIST}: missing; run the whole play") from None
+    listed = read_json(directory / LIST)
+    if listed is None:
+        raise PyindexError(f"{directory / LIST}: missing; run the whole play")
     files = [_read_listed(directory, entry) for entry in listed]
     spec.load(directory / f"{SETTINGS}/pyindex.yml".lstrip("/"))
     return files
@@ -60,8 +61,9 @@ def store(release: Path, files: Iterable[HostFile]) -> None:
 
 def stored(release: Path) -> list[HostFile]:
     """The files of a release as last applied. Raises PyindexError if none are stored."""
-    if (release / _STORED).exists():
-        return [HostFile(**entry) for entry in json.loads((release / _STORED).read_text())]
+    entries = read_json(release / _STORED)
+    if entries is not None:
+        return [HostFile(**entry) for entry in entries]
     if (release / _STORED_BY_OLDER_PLAYS).exists():
         return list(_read_tar(release / _STORED_BY_OLDER_PLAYS))
     raise PyindexError(f"{release}: no files stored; run the play with the pyindex of this release")
@@ -118,8 +120,10 @@ def _sha256(text: str) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file, or None if it is missing."""
+    """The value of a JSON file, or None if it is missing. Raises PyindexError for a damaged one."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         return None
+    except ValueError as error:  # of JSON, or of UTF-8
+        raise PyindexError(f"{path}: not JSON ({error}); {REMEDY}") from None

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from appliance.errors import PyindexError
 from appliance.host.files import link_target, replace_private
 from appliance.host.paths import HostPaths
-from appliance.host.rendered import read_json
+from appliance.host.rendered import REMEDY, read_json
 
 PARTS = ("base", "service", "nginx")
 SCHEMA = 1
@@ -96,13 +96,15 @@ def _read(path: Path) -> HostState:
     data = read_json(path)
     if data is None:
         return HostState()
+    if not isinstance(data, dict):
+        raise PyindexError(f"{path}: expected a mapping; {REMEDY}")
     if (schema := data.get("schema")) != SCHEMA:
         text = f"{path}: expected schema {SCHEMA}, got {schema}; use the pyindex that wrote it"
         raise PyindexError(text)
     try:
         return HostState.model_validate(data)
     except ValidationError as error:
-        raise PyindexError(f"{path}: {error.errors()[0]['msg']}; run the whole play") from None
+        raise PyindexError(f"{path}: {error.errors()[0]['msg']}; {REMEDY}") from None
 
 
 def _from_older_records(host: HostPaths, latest: str) -> HostState:

@@ -19,7 +19,7 @@ COMMAND = "/usr/local/bin/pyindex"
 
 @dataclass(frozen=True)
 class Change:
-    """What a command changed on the host, and what its programs have not loaded yet.
+    """Result of a command: its changes on the host, and parts that programs have not loaded yet.
 
     Attributes:
         changed: Whether anything on the host is different.
@@ -64,7 +64,7 @@ class Plan:
 
 
 def plan(host: HostPaths, before: HostState, after: HostState, files: Sequence[HostFile]) -> Plan:
-    """What has to be done for the releases of ``after`` and for ``files``; changes nothing."""
+    """The plan for the releases of ``after`` and for ``files``; changes nothing."""
     different = [file for file in files if not is_placed(host, file)]
     paths = {file.path for file in files}
     obsolete = [path for path in before.placed if path not in paths and exists(host.of(path))]

@@ -10,8 +10,7 @@ STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
 
 
 class Stat(NamedTuple):
-    """What tells whether a file is the one that was examined: size in bytes, mtime in nanoseconds,
-    and inode."""
+    """Identity of an examined file: size in bytes, mtime in nanoseconds, and inode."""
 
     size: int
     mtime_ns: int

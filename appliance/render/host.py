@@ -1,5 +1,6 @@
 """All files of a host: which ones, where they lie, and whose they are."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -28,10 +29,21 @@ class HostFile:
     owner: str = "root"
     group: str = "root"
 
+    def listed(self) -> dict[str, str]:
+        """The file as an entry of a JSON list, with its SHA-256 in place of its content."""
+        return {
+            "path": self.path,
+            "part": self.part,
+            "mode": f"{self.mode:04o}",
+            "owner": self.owner,
+            "group": self.group,
+            "sha256": hashlib.sha256(self.content.encode()).hexdigest(),
+        }
+
 
 @dataclass(frozen=True)
 class HostValues:
-    """What templates of a host's files may use beside the site's values."""
+    """Values for templates of a host's files, in addition to those of the site."""
 
     system: System
 

@@ -37,7 +37,7 @@ class IndexLocation:
 
 @dataclass(frozen=True)
 class SiteValues:
-    """What templates of the nginx site, and of the files around it, may use.
+    """Values for templates of the nginx site and of the files around it.
 
     Attributes:
         id: Begins all names of variables and zones, which nginx shares between sites.

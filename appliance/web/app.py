@@ -159,7 +159,7 @@ def _log_once(text: str) -> None:
 def _unreadable(
     req: falcon.Request, resp: falcon.Response, error: OSError, params: dict[str, str]
 ) -> None:
-    """What should be readable is not: the mode of a file, say, or the disk."""
+    """Answer for a file that cannot be read, because of its mode or its disk."""
     raise falcon.HTTPServiceUnavailable(
         description=f"the server cannot read this: {error.strerror}"
     ) from error

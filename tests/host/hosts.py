@@ -1,7 +1,6 @@
 """Hosts as directories: releases without programs, and rendered files for them."""
 
 import grp
-import hashlib
 import json
 import os
 import pwd
@@ -59,7 +58,7 @@ def render(directory: Path, contents: Mapping[str, str]) -> Path:
         file = directory / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
-        listed.append(entry(host_file(path, content)))
+        listed.append(host_file(path, content).listed())
     (directory / "files.json").write_text(json.dumps(listed))
     return directory
 
@@ -67,18 +66,6 @@ def render(directory: Path, contents: Mapping[str, str]) -> Path:
 def host_file(path: str, content: str) -> HostFile:
     mode = 0o640 if path == SPEC else 0o644
     return HostFile(path, content, _PARTS.get(path, "service"), mode, USER, GROUP)
-
-
-def entry(file: HostFile) -> dict[str, str]:
-    """A file as ``pyindex render --json`` lists it."""
-    return {
-        "path": file.path,
-        "part": file.part,
-        "mode": f"{file.mode:04o}",
-        "owner": file.owner,
-        "group": file.group,
-        "sha256": hashlib.sha256(file.content.encode()).hexdigest(),
-    }
 
 
 def run(host: HostPaths, release: str, contents: Mapping[str, str] = SYSTEMD) -> Change:

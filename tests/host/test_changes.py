@@ -224,9 +224,31 @@ def test_a_newer_record_is_not_read(host: HostPaths) -> None:
     host.state.write_text(json.dumps({"schema": 2}))
     with pytest.raises(PyindexError, match="expected schema 1, got 2; use the pyindex that wrote"):
         run(host, FIRST)
-    host.state.write_text(json.dumps({"schema": 1, "current": 5}))
-    with pytest.raises(PyindexError, match=r"host.json: .*; run the whole play"):
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b'{"schema": 1, "current": 5}'])
+def test_damaged_record_is_reported(host: HostPaths, content: bytes) -> None:
+    """A damaged record is an error that says what to do, and doing it works."""
+    run(host, FIRST)
+    host.state.write_bytes(content)
+    with pytest.raises(PyindexError, match=r"host\.json: .*; delete it and run the whole play"):
         run(host, FIRST)
+    host.state.unlink()
+    assert run(host, FIRST).release == FIRST
+    assert not run(host, FIRST).changed
+
+
+def test_damaged_list_of_stored_files_is_reported(host: HostPaths) -> None:
+    """A rollback to a release whose stored files are damaged changes nothing and says why."""
+    run(host, FIRST)
+    run(host, SECOND)
+    (host.releases / FIRST / "files.json").write_text("[{")
+    before = tree(host)
+    with pytest.raises(
+        PyindexError, match=r"files\.json: not JSON .*; delete it and run the whole"
+    ):
+        rollback(host)
+    assert tree(host) == before
 
 
 def test_a_new_release_can_be_installed_later(host: HostPaths) -> None:

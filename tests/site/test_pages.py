@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from hypothesis import given
@@ -14,6 +15,27 @@ from appliance.site import pages
 from appliance.site.tree import PAGES
 
 URL = "http://localhost/simple/foo/"
+FILE = File(
+    path="sub/foo-1.0.tar.gz",
+    filename="foo-1.0.tar.gz",
+    project="foo",
+    name="Foo",
+    version="1.0",
+    kind="sdist",
+    python_version="source",
+    size=1,
+    mtime_ns=0,
+    inode=0,
+    sha256="0" * 64,
+    md5="",
+    blake2b_256="",
+    upload_time=0,
+    requires_python=">=3.8",
+    summary=None,
+    core_metadata="1" * 64,
+    signature=True,
+    yanked="broken",
+)
 
 _text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30)
 _hex = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -116,24 +138,8 @@ class Tags(HTMLParser):
 def test_pages_escape_markup(first: str, second: str) -> None:
     """Pages escape markup in names, reasons and Python limits."""
     nasty = f'{first}"><script>{second}</script><!--'
-    file = File(
-        path=f"{nasty.replace('/', '')}/foo-1.zip",
-        filename="foo-1.zip",
-        project="foo",
-        name="foo",
-        version="1",
-        kind="sdist",
-        python_version="source",
-        size=1,
-        mtime_ns=0,
-        inode=0,
-        sha256="0" * 64,
-        md5="",
-        blake2b_256="",
-        upload_time=0,
-        requires_python=nasty,
-        yanked=nasty,
-    )
+    path = f"{nasty.replace('/', '')}/foo-1.zip"
+    file = replace(FILE, path=path, requires_python=nasty, yanked=nasty)
     project = Project("main", "foo", nasty, 1, "archived", nasty, (file,))
     html = pages.project_pages(project, "../../packages/")["index.html"].decode()
     listed = pages.list_pages([("foo", nasty, 1)], 1)["index.html"].decode()
@@ -202,28 +208,7 @@ def test_file_url_is_quoted() -> None:
 def test_changed_pages_need_a_new_page_format() -> None:
     """The bytes of pages are those of their PAGE_FORMAT: published pages are rewritten only if that
     number changes. After an intended change increment it and renew both values here."""
-    file = File(
-        path="sub/foo-1.0.tar.gz",
-        filename="foo-1.0.tar.gz",
-        project="foo",
-        name="Foo",
-        version="1.0",
-        kind="sdist",
-        python_version="source",
-        size=1,
-        mtime_ns=0,
-        inode=0,
-        sha256="0" * 64,
-        md5="",
-        blake2b_256="",
-        upload_time=0,
-        requires_python=">=3.8",
-        summary=None,
-        core_metadata="1" * 64,
-        signature=True,
-        yanked="broken",
-    )
-    project = Project("main", "foo", "Foo", 7, "deprecated", "old", (file,))
+    project = Project("main", "foo", "Foo", 7, "deprecated", "old", (FILE,))
     rendered = pages.project_pages(project, "../../packages/")
     listed = pages.list_pages([("foo", "Foo", 7)], 7)
 
