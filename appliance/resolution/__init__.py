@@ -1,0 +1,4 @@
+"""Resolution: which files satisfy a demand on a target.
+
+Not here: reading inputs (`inputs`), HTTP (`upstream`), fetching (`mirror`).
+"""
