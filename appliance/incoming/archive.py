@@ -5,6 +5,7 @@ ratio of its unpacked to its packed size are limited. Reading costs time and mem
 that only processes with limits do it (:mod:`appliance.incoming.examiner`).
 """
 
+import contextlib
 import lzma
 import os
 import re
@@ -12,6 +13,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from posixpath import normpath
 from typing import IO
 
@@ -42,6 +44,11 @@ _UNREADABLE = (
 )
 _PKG_INFO = re.compile(r"(?:\./)?[^/]+/PKG-INFO\Z")
 _EGG_INFO = re.compile(r"EGG-INFO/PKG-INFO\Z")
+_BUILD_FILE = re.compile(
+    r"(?:\./)?[^/]+/(pyproject\.toml|PKG-INFO|setup\.(?:cfg|py)"
+    r"|(?:src/|lib/)?[^/]+\.egg-info/requires\.txt)\Z"
+)
+_MAX_BUILD_FILE = 1 * MIB
 _NO_METADATA = re.compile(r"(?!)")
 _DIST_INFO = ".dist-info"
 _WHEEL_FILES = ("METADATA", "WHEEL", "RECORD")
@@ -61,9 +68,28 @@ def read(
     Raises :class:`Rejected` for an archive that is damaged, ambiguous or hostile, ``OSError`` if
     the file cannot be read, and ``MemoryError``.
     """
-    content.seek(0)
-    try:
+    with _explained():
+        content.seek(0)
         return _read(content, suffix, distribution, thorough)
+
+
+def read_build_files(content: IO[bytes], suffix: str) -> dict[str, bytes]:
+    """Return the files of an sdist that say how it is built and what it requires, without running
+    any: pyproject.toml, PKG-INFO, setup.cfg and the like, by their paths below its top directory.
+
+    Larger ones than 1 MiB are left out. Raises as :func:`read` does.
+    """
+    with _explained():
+        if suffix == ".zip":
+            return _build_files_of_zip(content)
+        return _build_files_of_tar(content, suffix)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what reading a damaged archive raises into :class:`Rejected`."""
+    try:
+        yield
     except (Rejected, MemoryError):
         raise
 
@@ -93,6 +119,32 @@ def _read(
 def _check_msi(content: IO[bytes]) -> None:
     if content.read(len(_MSI_MAGIC)) != _MSI_MAGIC:
         raise Rejected("not an MSI file")
+
+
+# --- files that say how an sdist is built ---------------------------------------------------------
+
+
+def _build_files_of_zip(content: IO[bytes]) -> dict[str, bytes]:
+    archive = _read_zip(content, thorough=False)
+    members = (m for m in archive.members if m.file_size <= _MAX_BUILD_FILE)
+    found = {m.filename: _BUILD_FILE.match(m.filename) for m in members}
+    return {match[1]: archive.read(name, _MAX_BUILD_FILE) for name, match in found.items() if match}
+
+
+def _build_files_of_tar(content: IO[bytes], suffix: str) -> dict[str, bytes]:
+    size = content.seek(0, os.SEEK_END)
+    contents: dict[str, bytes] = {}
+
+    def is_needed(member: tarfile.TarInfo) -> bool:
+        is_small = member.isreg() and member.size <= _MAX_BUILD_FILE
+        return is_small and _BUILD_FILE.match(member.name) is not None
+
+    def receive(member: tarfile.TarInfo, raw: bytes) -> None:
+        if match := _BUILD_FILE.match(member.name):
+            contents[match[1]] = raw
+
+    tars.walk(content, suffix, _limit(size), is_needed, receive)
+    return contents
 
 
 # --- wheels --------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ rejected with the reason. The other files are examined by its replacement.
 
 import contextlib
 import errno
+import json
 import logging
 import os
 import re
@@ -25,6 +26,7 @@ from appliance.incoming.protocol import (
     Answer,
     InvalidAnswerError,
     Limits,
+    Part,
     Work,
     decode,
     rejection,
@@ -77,11 +79,23 @@ def examine_all(
 def read_metadata(directory: PackagesDirectory, path: str, limits: Limits = LIMITS) -> bytes | None:
     """Return the core metadata in the package file at ``path``, byte for byte; ``None`` if it has
     none. Raises :class:`Rejected` or ``OSError`` if it cannot be read."""
+    return _read_part(directory, path, Part.METADATA, limits)
+
+
+def read_build_files(directory: PackagesDirectory, path: str) -> dict[str, str]:
+    """Return the files of the sdist at ``path`` that say how it is built and what it requires, by
+    their paths in it (:func:`appliance.incoming.archive.read_build_files`). Raises
+    :class:`Rejected` or ``OSError`` if it cannot be read."""
+    answer = json.loads(_read_part(directory, path, Part.BUILD, LIMITS) or b"{}")
+    return {str(name): str(text) for name, text in answer.items()}
+
+
+def _read_part(directory: PackagesDirectory, path: str, part: Part, limits: Limits) -> bytes | None:
     entry = directory.entry(path)
     if entry is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
-    run = _Run(directory, [entry], None, limits)
+    run = _Run(directory, [entry], part, limits)
     try:
         for outcome in run.outcomes():
             if isinstance(outcome, Rejection):
@@ -94,17 +108,18 @@ def read_metadata(directory: PackagesDirectory, path: str, limits: Limits = LIMI
 
 
 class _Run:
-    """One call of :func:`examine_all` or :func:`read_metadata`."""
+    """One call of :func:`examine_all`, :func:`read_metadata` or :func:`read_build_files`."""
 
     def __init__(
         self,
         directory: PackagesDirectory,
         entries: Sequence[Entry],
-        keep_metadata: KeepMetadata | None,
+        keep: KeepMetadata | Part,
         limits: Limits,
     ) -> None:
         self._directory, self._limits = directory, limits
-        self._keep_metadata = keep_metadata  # None: request the metadata only
+        self._part = keep if isinstance(keep, Part) else None
+        self._keep_metadata = None if isinstance(keep, Part) else keep
         few = len(entries) < _FEW_FILES and sum(entry.size for entry in entries) < _FEW_BYTES
         self._process_count = 1 if few else os.cpu_count() or 1
         self._chunks = _chunks(entries, 1 if few else _CHUNK_FILES)
@@ -154,7 +169,7 @@ class _Run:
     def _work(self, chunk: Chunk) -> Work:
         entries = [chunk.entries[number] for number in chunk.unanswered]
         root = str(self._directory.root)
-        return Work(root, entries, self._limits, metadata_only=self._keep_metadata is None)
+        return Work(root, entries, self._limits, self._part)
 
     # --- reading answers -----------------------------------------------------------------------
 

@@ -127,8 +127,8 @@ def _read(work: Work, entry: Entry) -> Answer:
     if entry.problem is not None:
         return Answer(rejection(entry, entry.problem.code, entry.problem.reason))
     with _open(work.root, entry) as file:
-        if work.metadata_only:
-            return Answer(MetadataRead(inspection.read_metadata(file, _filename(entry))))
+        if work.part is not None:
+            return Answer(MetadataRead(inspection.read_part(file, _filename(entry), work.part)))
         inspected = inspection.inspect(file, _filename(entry))
 
     if inspected.size != entry.size:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import stat
 import time
@@ -15,6 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from appliance.errors import Rejected
 from appliance.incoming import archive
 from appliance.incoming.agreement import agrees
+from appliance.incoming.protocol import Part
 from appliance.index import metadata, names
 from appliance.index.metadata import CoreMetadata
 
@@ -81,11 +83,18 @@ def inspect(file: IO[bytes], filename: str) -> Inspection:
     return _describe(distribution, before.st_size, digests, raw)
 
 
-def read_metadata(file: IO[bytes], filename: str) -> bytes | None:
-    """Return the core metadata (METADATA or PKG-INFO) in ``file``, byte for byte; ``None`` if it
-    has none. Raises as :func:`inspect` does."""
+def read_part(file: IO[bytes], filename: str, part: Part) -> bytes | None:
+    """Return the core metadata (METADATA or PKG-INFO) in ``file``, byte for byte; or the files that
+    :func:`archive.read_build_files` returns, as a JSON object of texts. ``None`` if it has none.
+    Raises as :func:`inspect` does."""
     _status(file)
-    return archive.read(file, names.ending(filename), names.parse(filename), thorough=False)
+    suffix = names.ending(filename)
+    if part is Part.METADATA:
+        return archive.read(file, suffix, names.parse(filename), thorough=False)
+    contents = archive.read_build_files(file, suffix)
+    return json.dumps(
+        {name: raw.decode("utf-8", "replace") for name, raw in contents.items()}
+    ).encode()
 
 
 def _status(file: IO[bytes]) -> os.stat_result:

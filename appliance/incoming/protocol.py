@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
@@ -41,15 +42,21 @@ class Limits:
         return self.wait_seconds + size / self.wait_bytes_a_second
 
 
+class Part(StrEnum):
+    """What is read of a file instead of its examination."""
+
+    METADATA = "metadata"  # its core metadata
+    BUILD = "build"  # the files of an sdist that say how to build it, see archive.read_build_files
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Files below the directory ``root`` to examine; with ``metadata_only`` their metadata is
-    requested only."""
+    """Files below the directory ``root`` to examine; or to read only ``part`` of each."""
 
     root: str
     entries: list[Entry]
     limits: Limits
-    metadata_only: bool = False
+    part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True)

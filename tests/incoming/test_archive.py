@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from appliance.errors import Rejected
 from appliance.incoming import archive, inspection
+from appliance.incoming.protocol import Part
 from tests.attacks.files import (
     HOSTILE,
     METADATA,
@@ -61,7 +62,7 @@ def test_inspect_returns_digests_and_metadata(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as file:
         assert found.metadata == file.read("Foo_Bar-1.0.dist-info/METADATA")
     with path.open("rb") as file:
-        assert found.metadata == inspection.read_metadata(file, path.name)
+        assert found.metadata == inspection.read_part(file, path.name, Part.METADATA)
 
 
 def test_inspect_hashes_large_file(tmp_path: Path) -> None:

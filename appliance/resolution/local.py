@@ -1,0 +1,80 @@
+"""The files of an index of this appliance as the source of a resolution."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from appliance.catalog.database import Catalog
+from appliance.catalog.indexes import ready_index
+from appliance.catalog.metadata import KeptMetadata
+from appliance.errors import PyindexError
+from appliance.incoming.directory import PackagesDirectory
+from appliance.incoming.examine import read_build_files
+from appliance.index import metadata
+from appliance.index.index import Index
+from appliance.index.model import File
+from appliance.resolution import sdists
+from appliance.resolution.source import Facts
+from appliance.site.tree import Site
+from appliance.spec import Spec
+from appliance.upstream.model import RemoteFile
+
+
+class IndexSource:
+    """An index with its bases, at one moment. Nothing but its files is read."""
+
+    def __init__(self, spec: Spec, index: Index) -> None:
+        self._spec, self._index, self._site = spec, index, Site(spec)
+        self._kept = KeptMetadata(spec.state)
+        self._files: dict[str, tuple[str, File]] = {}
+
+    def files(self, project: str) -> Sequence[RemoteFile]:
+        found = self._index.project(project)
+        if found is None:
+            return ()
+        self._files |= {file.filename: (found.index, file) for file in found.offered}
+        return [remote(file, found.index) for file in found.offered]
+
+    def facts(self, file: RemoteFile) -> Facts:
+        index, known = self._files[file.filename]
+        if known.kind != "bdist_wheel":
+            return self._facts_of_sdist(index, known)
+        return sdists.from_metadata(metadata.parse(self._metadata(index, known)))
+
+    def path(self, file: RemoteFile) -> Path:
+        """The path of a file that :meth:`files` returned."""
+        index, known = self._files[file.filename]
+        return self._spec.indexes[index].packages / known.path
+
+    def _metadata(self, index: str, file: File) -> bytes:
+        published = Path(self._site.metadata(index, file.path))
+        for path in (published, Path(self._kept.path(index, file.path))):
+            with contextlib.suppress(FileNotFoundError):
+                return path.read_bytes()
+        raise PyindexError(f"{index}: {file.path}: no metadata stored; run `pyindex rebuild`")
+
+    def _facts_of_sdist(self, index: str, file: File) -> Facts:
+        directory = PackagesDirectory(self._spec.indexes[index].packages)
+        return sdists.facts(read_build_files(directory, file.path))
+
+
+@contextlib.contextmanager
+def open_source(spec: Spec, index: str) -> Iterator[IndexSource]:
+    """Open the index for a resolution. Raises :class:`Unscanned` before its first scan."""
+    with Catalog(spec.catalog).read() as reader:
+        yield IndexSource(spec, ready_index(reader, spec, index))
+
+
+def remote(file: File, index: str) -> RemoteFile:
+    """Return a file of the catalog as one of a page."""
+    return RemoteFile(
+        filename=file.filename,
+        url="",
+        hashes={"sha256": file.sha256, "md5": file.md5},
+        size=file.size,
+        requires_python=file.requires_python,
+        yanked=file.yanked,
+        upload_time=file.upload_time,
+        has_metadata=file.core_metadata is not None,
+        index=index,
+    )

@@ -1,0 +1,333 @@
+"""A backtracking resolution on a target, by resolvelib as pip does it, for any rules.
+
+pip and uv both find a solution if there is one, so that a resolution with the same candidates has
+the same answer. Extras are nodes of their own: ``name[extra]`` requires the same release of
+``name``, and what the extra adds.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from resolvelib import AbstractProvider, BaseReporter, ResolutionImpossible, Resolver
+from resolvelib.resolvers import RequirementInformation, ResolutionTooDeep
+
+from appliance.inputs.demand import Wanted
+from appliance.resolution.candidates import (
+    Candidate,
+    Formats,
+    Unusable,
+    applies,
+    key,
+    supports_python,
+    usable,
+)
+from appliance.resolution.rules import Rules, Wish
+from appliance.resolution.source import Facts, Source
+from appliance.targets.target import Target
+
+_ROUNDS = 200_000
+_ANY = SpecifierSet()
+_ALL_FORMATS = Formats()
+_NO_FILE = frozenset({"sha256:"})
+
+Identifier = tuple[str, str]
+"""The normalized name of a project, and one of its extras or ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A requirement of one project, or of one of its extras.
+
+    ``exact`` is the release that an extra belongs to; ``origin`` says in messages what requires it;
+    ``direct`` whether that is the demand itself.
+    """
+
+    identifier: Identifier
+    specifier: SpecifierSet
+    origin: str
+    direct: bool = False
+    exact: Candidate | None = None
+    hashes: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        project, extra = self.identifier
+        return f"{project}[{extra}]{self.specifier}" if extra else f"{project}{self.specifier}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A release with one of its extras or ""; or a missing release, without a ``candidate``."""
+
+    identifier: Identifier
+    candidate: Candidate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A requirement that cannot be satisfied.
+
+    ``reason`` says what there is instead; ``files`` are those of the project that the target cannot
+    use.
+    """
+
+    need: Need
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.need} (required by {self.need.origin}): {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The outcome: the file of each project, or what stands in the way.
+
+    ``missing`` are the needs that files outside of the source must satisfy; only a resolution with
+    ``absent`` projects has them.
+    """
+
+    picks: tuple[Candidate, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    missing: tuple[Need, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.problems and not self.missing
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be resolved: requirements and constraints for one target.
+
+    ``absent`` are projects of which the source may lack files: any release of them is assumed.
+    """
+
+    wanted: tuple[Wanted, ...]
+    target: Target
+    constraints: tuple[Wanted, ...] = ()
+    formats: Formats = _ALL_FORMATS
+    pre: bool = False
+    no_deps: bool = False
+    absent: frozenset[str] = frozenset()
+
+
+def resolve(question: Question, source: Source, rules: Rules) -> Resolution:
+    """Return the files that satisfy ``question`` by ``rules``, or the problems.
+
+    Raises :class:`PyindexError` as ``source`` does.
+    """
+    provider = _Provider(question, source, rules)
+    resolver: Resolver[Need, Node, Identifier] = Resolver(provider, BaseReporter())
+    try:
+        result = resolver.resolve(provider.roots(), max_rounds=_ROUNDS)
+    except ResolutionImpossible as error:
+        return Resolution(problems=provider.problems(error.causes), notes=provider.notes())
+    except ResolutionTooDeep:
+        need = Need(("", ""), _ANY, "")
+        return Resolution(problems=(Problem(need, f"no answer after {_ROUNDS:,} steps"),))
+
+    nodes = sorted(result.mapping.values(), key=lambda node: node.identifier)
+    picks = tuple(n.candidate for n in nodes if n.candidate and not n.identifier[1])
+    missing = tuple(
+        provider.merged(identifier, result.criteria[identifier].iter_requirement())
+        for identifier, node in sorted(result.mapping.items())
+        if node.candidate is None
+    )
+    return Resolution(picks=picks, missing=missing, notes=provider.notes(picks))
+
+
+class _Provider(AbstractProvider[Need, Node, Identifier]):
+    """What resolvelib asks."""
+
+    def __init__(self, question: Question, source: Source, rules: Rules) -> None:
+        self._question, self._source, self._rules = question, source, rules
+        self._usable: dict[str, tuple[list[Candidate], list[Unusable]]] = {}
+        self._facts: dict[str, Facts] = {}
+        self._constraints = _by_project(question.constraints, question.target)
+        self._direct = _by_project(question.wanted, question.target)
+
+    # --- what resolvelib asks ------------------------------------------------------------------
+
+    def roots(self) -> list[Need]:
+        target = self._question.target
+        return [
+            need
+            for wanted in self._question.wanted
+            if applies(wanted.requirement, target)
+            for need in _needs(wanted.requirement, wanted.origin, True, wanted.hashes)
+        ]
+
+    def identify(self, requirement_or_candidate: Need | Node) -> Identifier:
+        return requirement_or_candidate.identifier
+
+    def get_preference(
+        self,
+        identifier: Identifier,
+        resolutions: Mapping[Identifier, Node],
+        candidates: Mapping[Identifier, Iterator[Node]],
+        information: Mapping[Identifier, Iterator[RequirementInformation[Need, Node]]],
+        backtrack_causes: Sequence[RequirementInformation[Need, Node]],
+    ) -> Any:
+        """Causes of conflicts first, then what is pinned, direct, or limited, as in pip."""
+        needs = [each.requirement for each in information[identifier]]
+        operators = [each.operator for need in needs for each in need.specifier]
+        is_cause = any(each.requirement.identifier == identifier for each in backtrack_causes)
+        is_pinned = any(operator.startswith("==") for operator in operators)
+        is_direct = any(need.direct for need in needs)
+        return not is_cause, not is_pinned, not is_direct, not operators, identifier
+
+    def find_matches(
+        self,
+        identifier: Identifier,
+        requirements: Mapping[Identifier, Iterator[Need]],
+        incompatibilities: Mapping[Identifier, Iterator[Node]],
+    ) -> list[Node]:
+        project, _ = identifier
+        needs = list(requirements.get(identifier, iter(())))
+        if identifier[1]:  # the requirements of the project itself hold for its extras
+            needs += list(requirements.get((project, ""), iter(())))
+        excluded = {node.candidate for node in incompatibilities[identifier]}
+        exact = [need.exact for need in needs if need.exact is not None]
+
+        chosen = self._rules.choose(self.usable(project)[0], self._wish(project, needs))
+        nodes = [Node(identifier, each) for each in chosen if not exact or each in exact]
+        if project in self._question.absent:
+            nodes.append(Node(identifier, None))
+        return [node for node in nodes if node.candidate not in excluded]
+
+    def is_satisfied_by(self, requirement: Need, candidate: Node) -> bool:
+        if candidate.candidate is None:
+            return True
+        if requirement.exact is not None:
+            return candidate.candidate == requirement.exact
+        return requirement.specifier.contains(candidate.candidate.version, prereleases=True)
+
+    def get_dependencies(self, candidate: Node) -> list[Need]:
+        (project, extra), release = candidate.identifier, candidate.candidate
+        if release is None:
+            return [Need((project, ""), _ANY, "")] if extra else []
+        if self._question.no_deps and not extra:
+            return []
+
+        facts = self.facts(release)
+        origin = f"{project} {release.version}"
+        if not supports_python(facts.requires_python, self._question.target):
+            return [Need(("python", ""), SpecifierSet(facts.requires_python or ""), origin)]
+        base = [Need((project, ""), _ANY, origin, exact=release)] if extra else []
+        if self._question.no_deps:
+            return base
+        return base + self._dependencies(facts, extra, origin)
+
+    # --- helpers -------------------------------------------------------------------------------
+
+    def usable(self, project: str) -> tuple[list[Candidate], list[Unusable]]:
+        if project not in self._usable:
+            files = self._source.files(project)
+            question = self._question
+            self._usable[project] = usable(project, files, question.target, question.formats)
+        return self._usable[project]
+
+    def facts(self, release: Candidate) -> Facts:
+        name = release.file.filename
+        if name not in self._facts:
+            self._facts[name] = self._source.facts(release.file)
+        return self._facts[name]
+
+    def _dependencies(self, facts: Facts, extra: str, origin: str) -> list[Need]:
+        target = self._question.target
+        return [
+            need
+            for requirement in facts.requires or ()
+            if _belongs(requirement, target, extra)
+            for need in _needs(requirement, origin)
+        ]
+
+    def _wish(self, project: str, needs: Sequence[Need]) -> Wish:
+        wanted = self._constraints.get(project, [])
+        specifier = _ANY
+        for each in (
+            *(need.specifier for need in needs),
+            *(w.requirement.specifier for w in wanted),
+        ):
+            specifier &= each
+        direct = [*self._direct.get(project, ()), *wanted]
+        hashes = _common([*(need.hashes for need in needs), *(each.hashes for each in wanted)])
+        specifiers = tuple(each.requirement.specifier for each in direct)
+        return Wish(specifier, specifiers, hashes, self._question.pre)
+
+    def merged(self, identifier: Identifier, needs: Iterable[Need]) -> Need:
+        """Return all that is required of one project as one need."""
+        all_needs = list(needs)
+        wish = self._wish(identifier[0], all_needs)
+        origins = dict.fromkeys(need.origin for need in all_needs if need.origin)
+        return Need(identifier, wish.specifier, ", ".join(origins), hashes=wish.hashes)
+
+    def problems(self, causes: Sequence[RequirementInformation[Need, Node]]) -> tuple[Problem, ...]:
+        needs: dict[Identifier, list[Need]] = {}
+        for cause in causes:
+            needs.setdefault(cause.requirement.identifier, []).append(cause.requirement)
+        return tuple(
+            Problem(self.merged(identifier, each), self._reason(identifier[0], each))
+            for identifier, each in needs.items()
+        )
+
+    def _reason(self, project: str, needs: Sequence[Need]) -> str:
+        """Say what the source has of a project that does not satisfy ``needs``."""
+        if project == "python":
+            return f"{self._question.target.name} has Python {self._question.target.python}"
+        candidates, unusable_files = self.usable(project)
+        if not candidates and not unusable_files:
+            return "no such project"
+
+        wish = self._wish(project, needs)
+        if self._rules.choose(candidates, wish):
+            return "no release satisfies all requirements"
+        for each in unusable_files:
+            if wish.specifier.contains(each.version, prereleases=True):
+                return f"{each.filename}: {each.reason}"
+        versions = sorted({each.version for each in candidates}, reverse=True)
+        listed = ", ".join(map(str, versions[:5])) + (", …" if len(versions) > 5 else "")
+        return f"only {listed}" if versions else "no file for this target"
+
+    def notes(self, picks: Iterable[Candidate] = ()) -> tuple[str, ...]:
+        """Return what is uncertain about the files of a resolution."""
+        known = [(each, self._facts.get(each.file.filename)) for each in picks]
+        return tuple(
+            f"{each.file.filename}: {facts.note}" for each, facts in known if facts and facts.note
+        )
+
+
+def _needs(
+    requirement: Requirement,
+    origin: str,
+    direct: bool = False,
+    hashes: frozenset[str] = frozenset(),
+) -> Iterator[Need]:
+    """Return a requirement as one of the project, and one of each extra."""
+    for extra in ("", *sorted(map(key, requirement.extras))):
+        identifier = key(requirement.name), extra
+        yield Need(identifier, requirement.specifier, origin, direct, hashes=hashes)
+
+
+def _belongs(requirement: Requirement, target: Target, extra: str) -> bool:
+    """Whether a dependency belongs to ``extra`` alone, or without one to every install."""
+    if not extra:
+        return applies(requirement, target)
+    return applies(requirement, target, (extra,)) and not applies(requirement, target)
+
+
+def _by_project(wanted: Iterable[Wanted], target: Target) -> dict[str, list[Wanted]]:
+    found: dict[str, list[Wanted]] = {}
+    for each in wanted:
+        if applies(each.requirement, target):
+            found.setdefault(key(each.requirement.name), []).append(each)
+    return found
+
+
+def _common(hashes: Iterable[frozenset[str]]) -> frozenset[str]:
+    """Return the digests that all sets allow; an empty set allows any."""
+    sets = [each for each in hashes if each]
+    return (frozenset.intersection(*sets) or _NO_FILE) if sets else frozenset()

@@ -1,0 +1,39 @@
+"""Sources: where a resolution reads project pages and metadata from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from packaging.requirements import Requirement
+
+from appliance.upstream.model import RemoteFile
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a file says about its installation.
+
+    Attributes:
+        requires: Its dependencies with their markers (Requires-Dist); ``None`` if they cannot be
+            known without running code of the file.
+        extras: Its normalized extras (Provides-Extra).
+        requires_python: Its Requires-Python.
+        build_requires: What must be installed to build it, if it is an sdist (PEP 518).
+        note: Why ``requires`` is uncertain or not known; "" if it is certain.
+    """
+
+    requires: tuple[Requirement, ...] | None = ()
+    extras: frozenset[str] = frozenset()
+    requires_python: str | None = None
+    build_requires: tuple[Requirement, ...] = ()
+    note: str = ""
+
+
+class Source(Protocol):
+    """An index, or several, for a resolution. Methods are called from one thread."""
+
+    def files(self, project: str) -> Sequence[RemoteFile]:
+        """Return the files of a project by its normalized name; none if there is no project."""
+
+    def facts(self, file: RemoteFile) -> Facts:
+        """Return what a file says. Raises :class:`PyindexError` if it cannot be read."""
