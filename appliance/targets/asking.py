@@ -36,7 +36,7 @@ def _python(text: str, place: str) -> list[str]:
     path = os.path.expanduser(place)  # noqa: PTH111 - Path's version raises for an unknown user
     program = shutil.which(path)
     if program is None:
-        problem = "not executable" if Path(path).exists() else "not found"
+        problem = "not executable" if place and Path(path).exists() else "not found"
         raise PyindexError(f"{text}: {problem}; write python: and the path of an interpreter")
     return [str(Path(program).absolute())]
 

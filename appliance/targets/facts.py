@@ -21,6 +21,8 @@ Facts = Mapping[str, object]
 
 PREFIX = "pyindex-target "
 _LONGEST = 1000
+_AGAIN = "run `pyindex targets --ask-again`"
+_SUPPORTED = "supported are Linux with glibc or musl, macOS and Windows"
 _BITS_32 = {"x86_64": "i686", "aarch64": "armv7l"}
 _MAC_MACHINES = ("x86_64", "arm64")
 
@@ -47,14 +49,21 @@ def target(name: str, facts: Facts) -> Target:
     """
     environment = _environment(facts)
     interpreter = _interpreter(facts, environment)
-    platform = platforms.parse(_platform_name(facts, environment["platform_machine"]))
+    platform = _platform(_platform_name(facts, environment["platform_machine"]))
     return Target(name, interpreter.name, platform.name, tags(interpreter, platform), environment)
+
+
+def _platform(name: str) -> Platform:
+    try:
+        return platforms.parse(name)
+    except Unknown:
+        raise Unknown(f"unsupported platform {name!r}; {_SUPPORTED}") from None
 
 
 def _environment(facts: Facts) -> dict[str, str]:
     values = facts.get("environment")
     if not isinstance(values, dict):
-        raise Unknown("no marker environment in its answer")
+        raise Unknown(f"no marker environment in its answer; {_AGAIN}")
     environment = {variable: _text(values, variable) for variable in VARIABLES}
     if environment["python_full_version"].endswith("+"):
         environment["python_full_version"] += "local"
@@ -64,7 +73,7 @@ def _environment(facts: Facts) -> dict[str, str]:
 def _text(values: Facts, name: str) -> str:
     value = values.get(name)
     if not isinstance(value, str) or len(value) > _LONGEST or has_controls(value):
-        raise Unknown(f"{name} missing in its answer, or no plain text")
+        raise Unknown(f"{name} missing in its answer, or no plain text; {_AGAIN}")
     return value
 
 
@@ -73,13 +82,15 @@ def _interpreter(facts: Facts, environment: Mapping[str, str]) -> Interpreter:
     full, abi = environment["python_full_version"], _text(facts, "abi")
     known = {each.abi: each for each in INTERPRETERS.values()}
     if abi not in known:
-        raise Unknown(f"unsupported interpreter with the ABI {abi!r}")
+        raise Unknown(
+            f"unsupported ABI {abi!r}; supported are CPython, not for debugging, and PyPy 7.3"
+        )
     try:
         version = Version(full).release[:2]
     except InvalidVersion:
-        raise Unknown(f"invalid version {full!r}") from None
+        raise Unknown(f"invalid version {full!r} in its answer; {_AGAIN}") from None
     if version != known[abi].version:
-        raise Unknown(f"Python {full} with the ABI {abi!r}")
+        raise Unknown(f"Python {full} with the ABI {abi!r} in its answer; {_AGAIN}")
     return replace(known[abi], python=full, release=environment["implementation_version"])
 
 
@@ -88,10 +99,8 @@ def _platform_name(facts: Facts, machine: str) -> str:
     system = _text(facts, "system").replace("-", "_").replace(".", "_")
     kind, _, architecture = system.partition("_")
     if kind == "linux":
-        is_32_bit = facts.get("bits") == 32
-        return _linux_name(
-            facts, _BITS_32.get(architecture, architecture) if is_32_bit else architecture
-        )
+        machines = _BITS_32 if facts.get("bits") == 32 else {}
+        return _linux_name(facts, machines.get(architecture, architecture))
     if kind == "macosx":
         return _mac_name(facts, machine)
     return system
@@ -102,7 +111,7 @@ def _linux_name(facts: Facts, machine: str) -> str:
         if facts.get(key) is not None:
             major, minor = _version(facts, key)
             return f"{kind}_{major}_{minor}_{machine}"
-    raise Unknown("a Linux with neither glibc nor musl")
+    raise Unknown(f"unsupported platform; {_SUPPORTED}")
 
 
 def _mac_name(facts: Facts, machine: str) -> str:
@@ -116,5 +125,5 @@ def _version(facts: Facts, key: str) -> tuple[int, int]:
     """The first two numbers of a version."""
     match = re.match(r"([0-9]{1,2})\.([0-9]{1,2})", _text(facts, key))
     if match is None:
-        raise Unknown(f"{key} {facts[key]!r} is no version")
+        raise Unknown(f"invalid version {facts[key]!r} of {key} in its answer; {_AGAIN}")
     return int(match[1]), int(match[2])

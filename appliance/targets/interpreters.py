@@ -76,8 +76,7 @@ def parse(text: str) -> Interpreter:
     """
     match = re.fullmatch(r"([a-z0-9]+)(?:\.([0-9]{1,3}))?", text)
     if match is None or match[1] not in INTERPRETERS:
-        advice = hint(text.partition(".")[0], INTERPRETERS, _EXPECTED)
-        raise Unknown(f"unknown interpreter {text!r}; {advice}")
+        raise Unknown(f"unknown interpreter {text!r}; {hint(text, INTERPRETERS, _EXPECTED)}")
     interpreter = INTERPRETERS[match[1]]
     return interpreter if match[2] is None else _patched(interpreter, int(match[2]))
 

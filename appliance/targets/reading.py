@@ -11,6 +11,7 @@ from appliance.targets.presets import PRESETS
 from appliance.targets.tags import tags
 from appliance.targets.target import Target
 from appliance.targets.words import Unknown, hint
+from appliance.text import has_controls
 
 
 def read(text: str, answers: Answers = NOTHING) -> Target:
@@ -29,6 +30,8 @@ def read(text: str, answers: Answers = NOTHING) -> Target:
     Nothing of the interpreter that runs enters. Raises :class:`PyindexError` with what is wrong in
     the text, or why an interpreter does not answer.
     """
+    if has_controls(text):
+        raise PyindexError(f"{text!r}: control characters in a target; write it without")
     try:
         if text.startswith("python:"):
             return facts.target(text, ask(text))
@@ -42,6 +45,8 @@ def read(text: str, answers: Answers = NOTHING) -> Target:
 def _written(text: str) -> Target:
     """The target ``<interpreter>-<platform>``."""
     first, dash, second = text.partition("-")
+    if text in interpreters.INTERPRETERS:
+        raise Unknown(f"no platform; write it too, as in {text}-manylinux2014_x86_64")
     if not dash or not first.startswith(("cp", "pp")):
         otherwise = "write INTERPRETER-PLATFORM, or a preset; `pyindex targets` lists them"
         raise Unknown(f"unknown target; {hint(text, PRESETS, otherwise)}")
