@@ -11,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 from appliance.targets import platforms
 from appliance.targets.environments import VARIABLES
 from appliance.targets.interpreters import INTERPRETERS, Interpreter
+from appliance.targets.platforms import Platform
 from appliance.targets.tags import tags
 from appliance.targets.target import Target
 from appliance.targets.words import Unknown
