@@ -1,6 +1,7 @@
 """Targets compared with what uv decides for a platform that is not this one."""
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,7 +71,8 @@ def test_target_agrees_with_uv(platform: str, wheels: Path, tmp_path: Path) -> N
         [
             *(find_uv_bin(), "pip", "compile", "--no-config", "--offline", "--no-index"),
             *("--no-header", "--no-annotate", "--quiet", "--find-links", wheels),
-            *("--python-platform", platform, "--python-version", target.python, requirements),
+            *("--python", sys.executable, "--python-version", target.python),
+            *("--python-platform", platform, requirements),
         ],
         capture_output=True,
         text=True,
