@@ -30,7 +30,7 @@ def targets(
     ask_again: bool,
     as_json: bool,
 ) -> int:
-    """Show the targets of the spec and all presets, or each TARGET: a name of the spec, a preset,
+    """Show the targets from the spec and all presets, or each TARGET: a name there, a preset,
     INTERPRETER-PLATFORM such as cp312-win_amd64, python:PATH or ssh:HOST[:PYTHON]. Exits with 1 if
     one of them is no target or does not answer.
     """

@@ -45,7 +45,7 @@ class Answers:
             answers = json.loads(path.read_bytes())
         except FileNotFoundError:
             return {}
-        except ValueError:
+        except (ValueError, RecursionError):
             answers = None
         if not isinstance(answers, dict) or not all(isinstance(v, dict) for v in answers.values()):
             raise PyindexError(f"{path}: damaged; delete the file, hosts will be asked again")

@@ -24,8 +24,8 @@ PREFIX = "pyindex-target "
 _LONGEST = 1000
 _AGAIN = "run `pyindex targets --ask-again`"
 _SUPPORTED = "supported are Linux with glibc or musl, macOS and Windows"
+_SUPPORTED_ABIS = "supported are CPython 2.7 and 3.5 to 3.15, without debugging, and PyPy 7.3"
 _BITS_32 = {"x86_64": "i686", "aarch64": "armv7l"}
-_MAC_MACHINES = ("x86_64", "arm64")
 
 
 def parse(output: str) -> Facts:
@@ -35,7 +35,7 @@ def parse(output: str) -> Facts:
     """
     for line in output.splitlines():
         if line.startswith(PREFIX):
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 if isinstance(facts := json.loads(line.removeprefix(PREFIX)), dict):
                     return facts
     raise Unknown("not a Python: no facts in its output")
@@ -83,9 +83,7 @@ def _interpreter(facts: Facts, environment: Mapping[str, str]) -> Interpreter:
     full, abi = environment["python_full_version"], _text(facts, "abi")
     known = {each.abi: each for each in INTERPRETERS.values()}
     if abi not in known:
-        raise Unknown(
-            f"unsupported ABI {abi!r}; supported are CPython, not for debugging, and PyPy 7.3"
-        )
+        raise Unknown(f"unsupported ABI {abi!r}; {_SUPPORTED_ABIS}")
     try:
         version = Version(full).release[:2]
     except InvalidVersion:

@@ -70,8 +70,8 @@ _EXPECTED = "write cp27mu, cp35 to cp315, cp313t to cp315t, pp27, or pp36 to pp3
 def parse(text: str) -> Interpreter:
     """Return the interpreter of a text such as ``cp311``, ``cp27mu.5`` or ``pp310``.
 
-    What follows the point is the patch version: ``cp311.2`` is CPython 3.11.2. Without one it is
-    the last that this module knows, since a low one would fail ``Requires-Python: >=3.9.1``.
+    The number after the point is the patch version: ``cp311.2`` is CPython 3.11.2. The default is
+    the last one that this module knows, since a low one would fail ``Requires-Python: >=3.9.1``.
     Raises :class:`Unknown`.
     """
     match = re.fullmatch(r"([a-z0-9]+)(?:\.([0-9]{1,3}))?", text)

@@ -7,6 +7,7 @@ from appliance.targets import facts, interpreters, platforms
 from appliance.targets.answers import NOTHING, Answers
 from appliance.targets.asking import ask
 from appliance.targets.environments import environment
+from appliance.targets.facts import Facts
 from appliance.targets.presets import PRESETS
 from appliance.targets.tags import tags
 from appliance.targets.target import Target
@@ -36,10 +37,18 @@ def read(text: str, answers: Answers = NOTHING) -> Target:
         if text.startswith("python:"):
             return facts.target(text, ask(text))
         if text.startswith("ssh:"):
-            return facts.target(text, answers.get(text, ask))
+            return facts.target(text, answers.get(text, _ask_valid))
         return replace(_written(PRESETS.get(text, text)), name=text)
     except Unknown as error:
         raise PyindexError(f"{text}: {error}") from None
+
+
+def _ask_valid(text: str) -> Facts:
+    """Ask an interpreter; facts that make no target are raised as :class:`Unknown`, so that they
+    are not remembered."""
+    answer = ask(text)
+    facts.target(text, answer)
+    return answer
 
 
 def _written(text: str) -> Target:

@@ -99,14 +99,18 @@ def test_host_without_answer_is_not_remembered(ssh: Path, tmp_path: Path) -> Non
     for _ in range(2):
         with pytest.raises(PyindexError) as caught:
             read("ssh:away", answers)
+    with pytest.raises(PyindexError, match=r"^ssh:a:/bin/echo: not a Python: no facts"):
+        read("ssh:a:/bin/echo", answers)
     problem = "exit code 255: ssh: connect to host away: timed out"
     assert str(caught.value) == f"ssh:away: {problem}; check that it runs"
     with pytest.raises(PyindexError, match=r"^ssh:a:python9: exit code 127: .*; check that it"):
         read("ssh:a:python9", answers)
-    assert ssh.read_text().split() == ["away", "away", "a"]
+    assert ssh.read_text().split() == ["away", "away", "a", "a"]
+    assert answers.path is not None
+    assert not answers.path.exists()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"ssh:a": 1}', "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, '{"ssh:a": 1}', "\x00"])
 def test_damaged_answers_are_an_error(content: str, tmp_path: Path) -> None:
     """A damaged file of answers is an error that says how to go on."""
     path = tmp_path / "targets.json"
@@ -183,7 +187,7 @@ def test_version_of_checkout_gets_local_part(answer: dict[str, Any]) -> None:
 AGAIN = "run `pyindex targets --ask-again`"
 FIELD = f"missing in its answer, or no plain text; {AGAIN}"
 SUPPORTED = "supported are Linux with glibc or musl, macOS and Windows"
-ABIS = "supported are CPython, not for debugging, and PyPy 7.3"
+ABIS = "supported are CPython 2.7 and 3.5 to 3.15, without debugging, and PyPy 7.3"
 LIES: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda answer: answer.clear(), f"no marker environment in its answer; {AGAIN}"),
     (lambda answer: answer.pop("abi"), f"abi {FIELD}"),
