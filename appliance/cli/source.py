@@ -42,6 +42,11 @@ class Source:
             check_alone(spec)
         return spec
 
+    def load_if_any(self) -> "Spec | None":
+        """Return the same, or ``None`` if no option names a spec and none is at a usual path."""
+        is_named = self != Source() or "PYINDEX_SPEC" in os.environ
+        return self.load() if is_named or _usual_spec() else None
+
     def load_index(self, name: str | None) -> "tuple[Spec, str]":
         """Return the spec for a change, and the name of its index ``name``: the first without one.
         Raises :class:`NotFound`."""
@@ -49,6 +54,15 @@ class Source:
         index = name or spec.root
         check_index(spec, index)
         return spec, index
+
+    @contextlib.contextmanager
+    def naming_spec(self) -> Iterator[None]:
+        """Begin the problems of a :class:`SpecError` about the loaded spec with its path."""
+        try:
+            yield
+        except SpecError:
+            with naming_spec(find_spec(self.spec)):
+                raise
 
     def arguments(self) -> list[str]:
         """Return the arguments of ``pyindex watch`` that name the same in any directory."""
@@ -83,13 +97,18 @@ def find_spec(path: Path | None) -> Path:
     if named := os.environ.get("PYINDEX_SPEC"):
         return Path(named)
 
-    for path in _USUAL_PATHS:
-        if os.path.exists(path):  # noqa: PTH110  # Path's version fails in an unreadable directory
-            if not path.is_absolute():
-                _check_owner(path)
-            return path
+    if (usual_path := _usual_spec()) is not None:
+        if not usual_path.is_absolute():
+            _check_owner(usual_path)
+        return usual_path
     usual = " or ".join(map(str, _USUAL_PATHS))
     raise SpecError([f"no spec at {usual}; pass a directory or -c SPEC, or run `pyindex init`"])
+
+
+def _usual_spec() -> Path | None:
+    # Path's version of exists fails in an unreadable directory.
+    paths = (path for path in _USUAL_PATHS if os.path.exists(path))  # noqa: PTH110
+    return next(paths, None)
 
 
 def _check_owner(path: Path) -> None:

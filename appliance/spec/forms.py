@@ -6,7 +6,7 @@ raises ValueError with what was expected; :mod:`loading` adds where, and what it
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -114,6 +114,32 @@ def _location(value: object, info: ValidationInfo) -> object:
     return absolute(_text_of(value), directory)
 
 
+def _targets(value: object, info: ValidationInfo) -> object:
+    """Targets by name; those in a list are named by their text. Which exist is checked where they
+    are read. A relative path of ``python:PATH`` starts at the ``directory`` of the context."""
+    directory = info.context["directory"] if info.context else Path()
+    pairs: list[tuple[object, object]] = []
+    if isinstance(value, list):
+        pairs = [(text, text) for text in value]
+    elif isinstance(value, Mapping):
+        pairs = list(value.items())
+
+    if not pairs or not all(_is_word(text) for pair in pairs for text in pair):
+        raise ValueError(
+            "targets such as [debian12, cp312-win_amd64], or a mapping of names to such"
+        )
+    return {str(name): _target(str(text), directory) for name, text in pairs}
+
+
+def _is_word(text: object) -> bool:
+    return isinstance(text, str) and text != "" and not has_controls(text)
+
+
+def _target(text: str, directory: Path) -> str:
+    kind, _, path = text.partition(":")
+    return f"python:{absolute(path, directory)}" if kind == "python" and "/" in path else text
+
+
 def _duration_text(duration: timedelta) -> str:
     """A duration in the form of specs, whose numbers have at most five digits."""
     seconds = int(duration.total_seconds())
@@ -166,6 +192,13 @@ _host_schema = {"type": "string", "title": "host name", "pattern": f"^{addresses
 _network_schema = {"type": "string", "title": "network", "pattern": "^[0-9A-Fa-f:./]+$"}
 _url_schema = {"type": "string", "title": "URL", "pattern": r"^https?://[^?#@]+$"}
 _path_schema = {"type": "string", "title": "path", "minLength": 1}
+_target_schema = {"type": "string", "title": "target", "minLength": 1}
+_targets_schema = {
+    "anyOf": [
+        {"type": "array", "items": _target_schema, "minItems": 1},
+        {"type": "object", "additionalProperties": _target_schema, "minProperties": 1},
+    ]
+}
 
 IndexName = Annotated[str, Form(_index_name, {"type": "string"})]  # a key of YAML: no ${NAME} in it
 Name = Annotated[str, _name, _variable]
@@ -184,3 +217,4 @@ Duration = Annotated[
     PlainSerializer(_duration_text, when_used="json"),
 ]
 Size = Annotated[int, Form(_size, _size_schema), _variable]
+Targets = Annotated[Mapping[str, str], BeforeValidator(_targets), WithJsonSchema(_targets_schema)]

@@ -24,6 +24,7 @@ from appliance.spec.forms import (
     Network,
     OrVariable,
     Size,
+    Targets,
     Url,
     whole_number,
 )
@@ -180,6 +181,11 @@ class Spec(_Section):
         json_schema_extra={
             "propertyNames": {"pattern": f"^{NAME}$", "not": {"enum": list(RESERVED)}}
         },
+    )
+    targets: Targets | None = Field(
+        None,
+        description="What files are collected for: a list of targets, or a mapping of names that"
+        " you choose to targets. `pyindex targets` lists them.",
     )
     accounts: Accounts = Field(default_factory=Accounts)
     server: Server = Field(default_factory=Server)

@@ -151,14 +151,14 @@ def build(client: Client) -> Path:
     An environment is complete once its marker exists. It is built at its final path, because
     scripts contain the path of their Python.
     """
-    interpreter = _interpreter(client.python)
-    key = hashlib.sha256(repr((client, interpreter)).encode()).hexdigest()[:8]
+    executable = interpreter(client.python)
+    key = hashlib.sha256(repr((client, executable)).encode()).hexdigest()[:8]
     directory = CACHE / "clients" / f"{client.name}-{key}"
     marker = directory / "built"
     with locked(directory.with_name(directory.name + ".lock")):
         if not marker.exists():
             shutil.rmtree(directory, ignore_errors=True)
-            _create(interpreter, client.python, directory)
+            _create(executable, client.python, directory)
             python = str(directory / "bin" / "python")
             build_step(python, "-m", "pip", "install", "--upgrade", *client.requirements)
             marker.touch()
@@ -191,7 +191,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _interpreter(version: str) -> Path:
+def interpreter(version: str) -> Path:
     """Return the newest pyenv Python of *version*, or that on the path; skip without one."""
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     installed = sorted(

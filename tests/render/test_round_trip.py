@@ -52,6 +52,9 @@ def _specs(draw: st.DrawFn) -> dict[str, Any]:
             "main": {"packages": paths["b"], "upload": draw(st.lists(_account, max_size=2))},
             "other": {"packages": paths["c"], "bases": ["main"]},
         },
+        "targets": draw(
+            st.sampled_from([["debian12", "ssh:a"], {"a": "b", "c": "python:/a${B}/"}])
+        ),
         "accounts": {"htpasswd": paths["d"]},
         "server": {
             "manager": draw(st.sampled_from(["systemd", "supervisor"])),

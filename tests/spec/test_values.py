@@ -98,6 +98,14 @@ ACCEPTED: list[tuple[str, str, object, bool]] = [
     ("nginx.names", "[pypi, Pypi.lab, 10.0.0.1]", ("pypi", "Pypi.lab", "10.0.0.1"), True),
     ("nginx.internal", "[10.0.0.0/8, 'fd00::/8', 10.0.0.1/32]", NETWORKS, True),
     ("server.bind", "port", "port", True),
+    (
+        "targets",
+        "[debian12, cp312-win32]",
+        {"debian12": "debian12", "cp312-win32": "cp312-win32"},
+        True,
+    ),
+    ("targets", "{old: centos7-py27}", {"old": "centos7-py27"}, True),
+    ("targets", "['python:/usr/bin/../x']", {"python:/usr/bin/../x": "python:/usr/x"}, True),
     ("backup.directory", "/mnt/backup", Path("/mnt/backup"), True),
     ("backup.keep", "3650", 3650, True),
     ("host.system", "debian-12", "debian-12", True),
@@ -132,6 +140,7 @@ UNSET = "the environment variable UNSET is not set"
 VARIABLE = "expected ${NAME}, or $${ for a plain ${"
 TAG = "expected a plain value, got the tag"
 # (key, text, message, whether the JSON Schema rejects it too)
+TARGETS = "expected targets such as [debian12, cp312-win_amd64], or a mapping of names to such"
 REFUSED = [
     ("name", "Lab", f"{NAME}, got 'Lab'", True),
     ("name", "''", f"{NAME}, got ''", True),
@@ -195,6 +204,14 @@ REFUSED = [
     ("server.bind", "tcp", "expected 'socket' or 'port', got 'tcp'", True),
     ("backup.keep", "0", "expected a whole number from 1 to 3650, got '0'", True),
     ("nginx.tls", "true", f"{MAPPING}, got 'true'", True),
+    ("targets", "debian12", f"{TARGETS}, got 'debian12'", True),
+    ("targets", "[]", f"{TARGETS}, got a list", True),
+    ("targets", "{}", f"{TARGETS}, got a mapping", True),
+    ("targets", "[debian12, [a]]", f"{TARGETS}, got a list", True),
+    ("targets", "[debian12, '']", f"{TARGETS}, got a list", True),
+    ("targets", "{old: }", f"{TARGETS}, got a mapping", True),
+    ("targets", '["a\\nb"]', f"{TARGETS}, got a list", False),
+    ("targets", "['python:~nobody-at-all/x']", f"{USER}, got a list", False),
     ("host.system", "centos-6", "expected 'centos-7' or 'debian-12', got 'centos-6'", True),
     ("accounts.htpasswd", "''", f"{PATH}, got ''", True),
     ("accounts.htpasswd", '"/a\\nb"', rf"{PATH}, got '/a\nb'", False),
