@@ -1,11 +1,10 @@
 """Candidates: the files of a project that a target can use, one for each release, best first."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from packaging.requirements import Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
@@ -56,8 +55,16 @@ class Formats:
         return project not in refusing and (_EVERY not in refusing or project in other)
 
 
+Supports = Callable[[str | None, Target], bool]
+"""Function that says whether an installer takes a Requires-Python to include a target's Python."""
+
+
 def usable(
-    project: str, files: Iterable[RemoteFile], target: Target, formats: Formats
+    project: str,
+    files: Iterable[RemoteFile],
+    target: Target,
+    formats: Formats,
+    supports: Supports,
 ) -> tuple[list[Candidate], list[Unusable]]:
     """Return all files of ``project`` that ``target`` can use, and those it cannot use.
 
@@ -67,7 +74,7 @@ def usable(
     candidates: list[Candidate] = []
     unusable: list[Unusable] = []
     for file in files:
-        made = _candidate(project, file, target, ranks, formats)
+        made = _candidate(project, file, target, ranks, formats, supports)
         if isinstance(made, Candidate):
             candidates.append(made)
         elif made is not None:
@@ -91,10 +98,11 @@ def _candidate(
     target: Target,
     ranks: Mapping[Tag, int],
     formats: Formats,
+    supports: Supports,
 ) -> Candidate | Unusable | None:
     """Return ``None`` for a file that no installer considers, such as an egg."""
     named = distribution(file.filename)
-    if named is None or named.kind not in _KINDS or not _is_of(named.project, project):
+    if named is None or named.kind not in _KINDS or named.project != project:
         return None
     is_wheel = named.kind == "bdist_wheel"
 
@@ -108,13 +116,9 @@ def _candidate(
     if not formats.allows(project, is_wheel):
         reason = "wheels are excluded" if is_wheel else "sdists are excluded"
         return Unusable(str(version), file.filename, reason)
-    if not supports_python(file.requires_python, target):
+    if not supports(file.requires_python, target):
         return Unusable(str(version), file.filename, f"requires Python {file.requires_python}")
     return Candidate(project, version, file, is_wheel, rank)
-
-
-def _is_of(named: str, project: str) -> bool:
-    return named == project
 
 
 def _ranks(target: Target) -> dict[Tag, int]:
@@ -129,17 +133,6 @@ def _wheel_rank(filename: str, ranks: Mapping[Tag, int]) -> tuple[int, ...] | No
         return None
     found = [ranks[tag] for tag in tags if tag in ranks]
     return (min(found), -(build[0] if build else -1)) if found else None
-
-
-def supports_python(requires_python: str | None, target: Target) -> bool:
-    """Whether Requires-Python of a file includes the Python of ``target``; installers ignore one
-    that is not valid."""
-    if not requires_python:
-        return True
-    try:
-        return SpecifierSet(requires_python).contains(target.python, prereleases=True)
-    except InvalidSpecifier:
-        return True
 
 
 def has_hash(file: RemoteFile, hashes: frozenset[str]) -> bool:

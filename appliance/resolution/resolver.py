@@ -21,7 +21,6 @@ from appliance.resolution.candidates import (
     Unusable,
     applies,
     key,
-    supports_python,
     usable,
 )
 from appliance.resolution.rules import Rules, Wish
@@ -214,7 +213,7 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
 
         facts = self.facts(release)
         origin = f"{project} {release.version}"
-        if not supports_python(facts.requires_python, self._question.target):
+        if not self._rules.supports(facts.requires_python, self._question.target):
             return [Need(("python", ""), SpecifierSet(facts.requires_python or ""), origin)]
         base = [Need((project, ""), _ANY, origin, exact=release)] if extra else []
         if self._question.no_deps:
@@ -227,7 +226,9 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         if project not in self._usable:
             files = self._source.files(project)
             question = self._question
-            self._usable[project] = usable(project, files, question.target, question.formats)
+            self._usable[project] = usable(
+                project, files, question.target, question.formats, self._rules.supports
+            )
         return self._usable[project]
 
     def facts(self, release: Candidate) -> Facts:

@@ -6,13 +6,14 @@ releases. Observed with pip 26.3 and uv 0.13.9.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from appliance.resolution.candidates import Candidate, best_of_each, has_hash
+from appliance.targets.target import Target
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Rules(Protocol):
 
     name: str
 
+    def supports(self, requires_python: str | None, target: Target) -> bool:
+        """Return whether a file with this Requires-Python counts on ``target``."""
+
     def choose(self, files: Sequence[Candidate], wish: Wish) -> list[Candidate]:
         """Return the releases that satisfy ``wish``, best first, out of all usable files."""
 
@@ -50,6 +54,10 @@ class PipRules:
     """pip 20.3 and newer: the versions of its ``CandidateEvaluator``."""
 
     name = "pip"
+
+    def supports(self, requires_python: str | None, target: Target) -> bool:
+        specifier = _specifier(requires_python)
+        return specifier is None or specifier.contains(target.python, prereleases=True)
 
     def choose(self, files: Sequence[Candidate], wish: Wish) -> list[Candidate]:
         releases = _with_hashes(files, wish)
@@ -61,26 +69,35 @@ class PipRules:
 
 
 class UvRules:
-    """uv: ``--prerelease if-necessary-or-explicit``, yanked releases only if pinned directly."""
+    """uv: pre-releases count after final releases, yanked ones only if the demand pins them, and of
+    Requires-Python only the lower bound."""
 
     name = "uv"
 
+    def supports(self, requires_python: str | None, target: Target) -> bool:
+        lower = [
+            f"{'>' if each.operator == '>' else '>='}{each.version.removesuffix('.*')}"
+            for each in _specifier(requires_python) or ()
+            if each.operator in _LOWER
+        ]
+        return SpecifierSet(",".join(lower)).contains(target.python, prereleases=True)
+
     def choose(self, files: Sequence[Candidate], wish: Wish) -> list[Candidate]:
         releases = _with_hashes(files, wish)
-        explicit = any(specifier.prereleases for specifier in wish.direct)
-        necessary = all(each.version.is_prerelease for each in releases)
-        versions = _filtered(wish.specifier, releases, wish.pre or explicit or necessary)
+        versions = _filtered(wish.specifier, releases, True)
         pinned = [specifier for specifier in wish.direct if _is_pinned(specifier)]
-        return [
+        chosen = [
             each
             for each in releases
             if each.version in versions
             if each.file.yanked is None or _contains(pinned, each.version)
         ]
+        return sorted(chosen, key=lambda each: each.version.is_prerelease and not wish.pre)
 
 
 PIP = PipRules()
 UV = UvRules()
+_LOWER = (">=", ">", "==", "===", "~=")
 
 
 def _with_hashes(files: Iterable[Candidate], wish: Wish) -> list[Candidate]:
@@ -102,3 +119,12 @@ def _is_pinned(specifier: SpecifierSet) -> bool:
 
 def _contains(specifiers: Iterable[SpecifierSet], version: Version) -> bool:
     return any(specifier.contains(version, prereleases=True) for specifier in specifiers)
+
+
+@lru_cache(maxsize=1024)
+def _specifier(requires_python: str | None) -> SpecifierSet | None:
+    """Parse Requires-Python; ``None`` without a valid one, which installers ignore."""
+    try:
+        return SpecifierSet(requires_python) if requires_python else None
+    except InvalidSpecifier:
+        return None

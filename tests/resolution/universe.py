@@ -21,6 +21,8 @@ from tests.dist import uploaded
 
 ROOT = Path(__file__).parents[2].parent / "shared" / "data" / "resolver-scenarios"
 MADE = (2018, 5, 1, 12, 0, 0)
+_WHEEL = "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n"
+_BUILD = 'build-backend = "backend"\nbackend-path = ["."]\n'
 _BACKEND = """\
 import os, shutil, zipfile
 
@@ -32,7 +34,8 @@ def prepare_metadata_for_build_wheel(directory, config_settings=None):
     os.mkdir(target)
     shutil.copy("PKG-INFO", os.path.join(target, "METADATA"))
     with open(os.path.join(target, "WHEEL"), "w") as file:
-        file.write("Wheel-Version: 1.0\\nGenerator: tests\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        file.write("Wheel-Version: 1.0\\nGenerator: tests\\nRoot-Is-Purelib: true\\n")
+        file.write("Tag: py3-none-any\\n")
     return _info() + ".dist-info"
 
 def build_wheel(directory, config_settings=None, metadata_directory=None):
@@ -146,7 +149,7 @@ def _wheel(directory: Path, stem: str, tag: str, metadata: str) -> Path:
     info = f"{stem}.dist-info"
     texts = {
         f"{info}/METADATA": metadata,
-        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n",
+        f"{info}/WHEEL": f"{_WHEEL}Tag: {tag}\n",
     }
     record = [f"{path},{_digest(text)},{len(text)}" for path, text in texts.items()]
     texts[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""])
@@ -159,7 +162,7 @@ def _wheel(directory: Path, stem: str, tag: str, metadata: str) -> Path:
 
 def _sdist(directory: Path, stem: str, metadata: str, build: tuple[str, ...]) -> Path:
     requires = ", ".join(f'"{each}"' for each in build)
-    system = f'[build-system]\nrequires = [{requires}]\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    system = f"[build-system]\nrequires = [{requires}]\n{_BUILD}"
     texts = {"PKG-INFO": metadata, "pyproject.toml": system, "backend.py": _BACKEND, "INFO": stem}
     path = directory / f"{stem}.tar.gz"
     with tarfile.open(path, "w:gz") as archive:

@@ -1,0 +1,92 @@
+"""Real clients that say whether an index satisfies requirements, without installing anything."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.integration.clients import CLIENTS, build
+from tests.resolution.universe import Scenario
+
+UV = Path(sys.executable).with_name("uv")
+# In one process: a start of pip takes longer than its work here.
+_PIP = """\
+import json, os, sys
+from pip._internal.cli.main import main
+answers = {}
+for name, arguments in json.load(open("questions")).items():
+    report = os.path.abspath("report")
+    open(report, "w").write('{"install": []}')
+    code = main(["install", "--dry-run", "--ignore-installed", "-qqq", "--report", report] + arguments)
+    installed = json.load(open(report))["install"] if code == 0 else []
+    answers[name] = [code, {i["metadata"]["name"].lower(): i["metadata"]["version"] for i in installed}]
+json.dump(answers, open("answers", "w"))
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether the client found a solution, and the versions in it."""
+
+    is_satisfiable: bool
+    versions: Mapping[str, str]
+    output: str = ""
+
+
+def uv(scenario: Scenario, url: str, python: Path, directory: Path) -> Answer:
+    """Ask uv on the platform and Python that it runs on."""
+    requirements = directory / "requirements.in"
+    requirements.write_text("\n".join(scenario.requires))
+    command = [UV, "pip", "compile", "--no-config", "--quiet", "--python", python]
+    command += ["--no-annotate", "--no-header", "--default-index", url, *_options(scenario)]
+    command += ["--prerelease", "allow"] if scenario.pre else []
+    done = subprocess.run(
+        [*map(str, command), str(requirements)],
+        env={"PATH": "/usr/bin:/bin", "HOME": str(directory)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    pins = (line.split("==") for line in done.stdout.split() if "==" in line)
+    return Answer(done.returncode == 0, dict(pins), done.stderr)
+
+
+def pip(
+    scenarios: Mapping[str, Scenario], urls: Mapping[str, str], python: Path, directory: Path
+) -> dict[str, Answer]:
+    """Ask pip, of the environment that *python* belongs to, about all scenarios."""
+    questions = {
+        name: [
+            "--index-url",
+            urls[name],
+            *_options(each),
+            *(["--pre"] if each.pre else []),
+            *each.requires,
+        ]
+        for name, each in scenarios.items()
+    }
+    (directory / "questions").write_text(json.dumps(questions))
+    subprocess.run(
+        [str(python), "-c", _PIP],
+        cwd=directory,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(directory), "PIP_CONFIG_FILE": "/dev/null"},
+        capture_output=True,
+        timeout=600,
+        check=True,
+    )
+    answers = json.loads((directory / "answers").read_text())
+    return {name: Answer(code == 0, versions) for name, (code, versions) in answers.items()}
+
+
+def newest_pip() -> Path:
+    """Return the Python of an environment with the newest pip."""
+    return build(CLIENTS["pip-newest-py3.13"]) / "bin" / "python"
+
+
+def _options(scenario: Scenario) -> list[str]:
+    options = [("--only-binary", name) for name in sorted(scenario.no_build)]
+    options += [("--no-binary", name) for name in sorted(scenario.no_binary)]
+    return [word for option in options for word in option]

@@ -1,0 +1,103 @@
+"""Resolutions agree with real clients: yes and no for the same requirements and index."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from appliance import spec
+from appliance.inputs.demand import Wanted
+from appliance.operations import decisions
+from appliance.operations.update import update
+from appliance.resolution.candidates import Formats
+from appliance.resolution.local import open_source
+from appliance.resolution.resolver import Question, Resolution, resolve
+from appliance.resolution.rules import PIP, UV, Rules
+from appliance.spec import Spec
+from appliance.targets.reading import read
+from benchmarks.ports import HOST, free_port
+from tests.integration.servers import PYINDEX
+from tests.nginx.servers import listens, running
+from tests.resolution.cases import CASES
+from tests.resolution.clients import Answer, newest_pip, pip, uv
+from tests.resolution.universe import Scenario, scenarios
+
+ALL = {each.name: each for each in (*scenarios(), *CASES)}
+# Where pip and uv differ from what resolvelib finds, though each is right by its own rules: none.
+pytestmark = pytest.mark.integration
+
+
+@dataclass(frozen=True)
+class Served:
+    """All scenarios, each as an index of its own."""
+
+    spec: Spec
+    url: str
+
+    def simple(self, name: str) -> str:
+        return f"{self.url}/{name}/simple/"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    root = tmp_path_factory.mktemp("scenarios")
+    path, port = root / "pyindex.yml", free_port()
+    yanked = {name: each.write(root / name) for name, each in ALL.items()}
+    (root / "first").mkdir()
+    indexes = {name: {"packages": str(root / name)} for name in ("first", *ALL)}
+    path.write_text(
+        yaml.safe_dump({"state": str(root / "state"), "indexes": indexes}, sort_keys=False)
+    )
+
+    loaded = spec.load(path)
+    update(loaded)
+    for name, files in yanked.items():
+        for file in files:
+            decisions.yank(loaded, name, file, "broken")
+    serve = [str(PYINDEX), "serve", "--spec", str(path), "--port", str(port)]
+    with running(serve, root / "serve.log", lambda: listens(port)):
+        yield Served(loaded, f"http://{HOST}:{port}")
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    return newest_pip()
+
+
+@pytest.fixture(scope="module")
+def pips(
+    served: Served, python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Answer]:
+    urls = {name: served.simple(name) for name in ALL}
+    return pip(ALL, urls, python, tmp_path_factory.mktemp("pip"))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_pip_agrees(name: str, served: Served, python: Path, pips: Mapping[str, Answer]) -> None:
+    """pip finds a solution exactly where a resolution by its rules does."""
+    resolution = answer(served, name, PIP, python)
+    assert resolution.is_complete == pips[name].is_satisfiable, resolution.problems
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_uv_agrees(name: str, served: Served, python: Path, tmp_path: Path) -> None:
+    """uv finds a solution exactly where a resolution by its rules does."""
+    resolution = answer(served, name, UV, python)
+    real = uv(ALL[name], served.simple(name), python, tmp_path)
+    assert resolution.is_complete == real.is_satisfiable, (resolution.problems, real.output)
+
+
+def answer(served: Served, name: str, rules: Rules, python: Path) -> Resolution:
+    """Resolve a scenario for the Python of the clients."""
+    scenario: Scenario = ALL[name]
+    question = Question(
+        wanted=tuple(Wanted(Requirement(text), "the scenario") for text in scenario.requires),
+        target=read(f"python:{python}"),
+        formats=Formats(scenario.no_build, scenario.no_binary),
+        pre=scenario.pre,
+    )
+    with open_source(served.spec, name) as source:
+        return resolve(question, source, rules)
