@@ -110,6 +110,11 @@ class Table:
         except InvalidMarker as error:
             raise self.error(name, _first_line(error)) from None
 
+    def markers(self, name: str) -> list[Marker]:
+        """The environment markers of a list."""
+        tables = (Table({name: text}, self.file, self.key) for text in self.texts(name))
+        return [marker for table in tables if (marker := table.marker(name))]
+
     def specifier(self, name: str) -> SpecifierSet | None:
         """The versions that a specifier allows."""
         text = self.optional_text(name)

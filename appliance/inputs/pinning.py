@@ -1,6 +1,6 @@
 """What the readers of locks share: markers of a target, chosen groups, files, and refusals."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,8 +49,8 @@ class Conditions:
     """Evaluates markers on a target, with a set of chosen extras."""
 
     def __init__(self, target: Target, extras: AbstractSet[str] = frozenset()) -> None:
-        environment = {**target.environment, "extra": extras}
-        self._environment: Mapping[str, str | AbstractSet[str]] = environment
+        self._environment: dict[str, str | AbstractSet[str]] = {**target.environment}
+        self._environment["extra"] = extras
         self._known: dict[str, bool] = {}
 
     def allow(self, marker: Marker | None, where: str = "") -> bool:
@@ -119,7 +119,9 @@ def microseconds(time: object) -> int | None:
     return (whole.days * 86_400 + whole.seconds) * 1_000_000 + whole.microseconds
 
 
-def pin(name: str, version: str, files: Iterable[LockedFile], index: str | None, origin: str) -> Pin:
+def pin(
+    name: str, version: str, files: Iterable[LockedFile], index: str | None, origin: str
+) -> Pin:
     """A release with the digests of its files."""
     files = tuple(files)
     return Pin(name, normalize_version(version), files, hashes_of(files), index, origin)

@@ -167,7 +167,11 @@ def _add_ignored(parser: _Parser) -> None:
     for name in (*_FEATURES_IGNORED, *_BUILD_IGNORED):
         parser.add_option(name, action="append")
     parser.add_option(
-        "-C", "--config-settings", "--config-setting", action="callback", callback=_check_setting,
+        "-C",
+        "--config-settings",
+        "--config-setting",
+        action="callback",
+        callback=_check_setting,
         type="str",
     )
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from packaging import pylock
+from packaging.markers import Environment
 from packaging.pylock import (
     Package,
     PackageArchive,
@@ -60,7 +61,7 @@ class _Lock:
         return by_name((self._pin(package) for package in selected), self.origin)
 
     def _select(self, target: Target) -> list[tuple[Package, object]]:
-        environment: pylock.Environment = {**target.environment}  # type: ignore[typeddict-item]
+        environment = cast("Environment", {**target.environment})
         try:
             return list(
                 self.lock.select(

@@ -63,7 +63,7 @@ class Collector:
     def add_file(
         self, path: Path, is_constraint: bool = False, including: Sequence[str] = ()
     ) -> None:
-        """Add the lines of a file; ``including`` are the absolute paths of those that include it."""
+        """Add the lines of a file; ``including`` has the absolute paths of those including it."""
         text = decode(read_bytes(path), path)
         stack = [*including, os.path.abspath(path)]  # noqa: PTH100
         for number, line in logical_lines(text):

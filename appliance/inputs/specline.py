@@ -14,8 +14,10 @@ from appliance.inputs.demand import Unbuilt, Wanted
 
 _SYSTEMS = ("git", "hg", "bzr", "svn")
 _SCHEMES = ("http", "https", "file", "ftp", "ssh", "sftp")
-_ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz", ".tar.xz", ".txz")
-_ARCHIVES += (".tlz", ".tar.lz", ".tar.lzma")
+_ARCHIVES = (
+    *(".whl", ".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz", ".tar.xz", ".txz"),
+    *(".tlz", ".tar.lz", ".tar.lzma"),
+)
 _EXTRAS = re.compile(r"^(.+)(\[[^\]]+\])$")
 _HASH = re.compile(r"[#&](sha1|sha224|sha256|sha384|sha512|md5)=([a-fA-F0-9]+)")
 _EGG = re.compile(r"[#&]egg=([^&\[]+)")

@@ -55,9 +55,7 @@ class _Graph:
         self.members = {canonicalize_name(name) for name in manifest.texts("members")}
         self.script = dependencies(manifest, "requirements")
         self.workspace_groups = named_dependencies(manifest.table("dependency-groups"))
-        markers = root.texts("supported-markers")
-        tables = (Table({"marker": text}, root.file, "supported-markers") for text in markers)
-        self.environments = [table.marker() for table in tables]
+        self.environments = root.markers("supported-markers")
         self._check()
 
     def _check(self) -> None:

@@ -31,7 +31,8 @@ Dependencies = Mapping[str, tuple[Dependency, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One package; ``where`` it stands is for messages."""
+    """One package; ``where`` it stands is for messages. ``forks`` are the markers of the targets
+    that it was chosen for, if not for all."""
 
     name: str
     version: str
@@ -41,6 +42,7 @@ class Package:
     dependencies: tuple[Dependency, ...]
     extras: Dependencies
     groups: Dependencies
+    forks: tuple[Marker, ...]
 
     @property
     def directory(self) -> str | None:
@@ -65,6 +67,7 @@ def read_package(table: Table, directory: Path) -> Package:
         dependencies(table, "dependencies"),
         named_dependencies(table.table("optional-dependencies")),
         named_dependencies(table.table("dev-dependencies")),
+        tuple(table.markers("resolution-markers")),
     )
 
 

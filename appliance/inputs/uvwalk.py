@@ -86,11 +86,17 @@ class Walk:
             if dependency.version in (None, package.version)
             and dependency.source in (None, package.source)
         ]
+        if len(matches) > 1:  # requirements of a script or a group name no version
+            matches = [package for package in matches if self._is_for_target(package)]
         if len(matches) == 1:
             return matches[0]
         name = " ".join(filter(None, (dependency.name, dependency.version)))
         text = f"{len(matches)} packages are {name}" if matches else f"no package is {name}"
         raise PyindexError(f"{self._origin}: {text}; write it again with `uv lock`")
+
+    def _is_for_target(self, package: Package) -> bool:
+        conditions = self._conditions(frozenset())
+        return any(conditions.allow(marker, package.where) for marker in package.forks)
 
 
 def _spelled(kind: str, project: str, name: str) -> str:

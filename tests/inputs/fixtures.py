@@ -21,7 +21,7 @@ UV = Path(sys.executable).with_name("uv")
 ADDRESS = "https://index.example"
 LOCKS = ("uv.lock", "pylock.toml", "tool.py.lock", "poetry.lock", "pdm.lock", "Pipfile.lock")
 # Name, version, Requires-Python, requirements.
-RELEASES = (
+RELEASES: tuple[tuple[str, str, str | None, list[str]], ...] = (
     ("click", "8.1.8", ">=3.7", ["colorama; platform_system == 'Windows'"]),
     ("colorama", "0.4.6", None, []),
     ("importlib-metadata", "8.7.0", ">=3.9", ["zipp>=3.20"]),
@@ -36,7 +36,11 @@ RELEASES = (
     ("attrs", "24.1.0", None, []),
     ("mistune", "3.0.2", None, []),
 )
-SPEEDUP = ("cp39-cp39-manylinux_2_17_x86_64", "cp311-cp311-win_amd64", "cp311-abi3-macosx_11_0_arm64")
+SPEEDUP = (
+    "cp39-cp39-manylinux_2_17_x86_64",
+    "cp311-cp311-win_amd64",
+    "cp311-abi3-macosx_11_0_arm64",
+)
 
 
 def make_index(packages: Path) -> None:
@@ -54,7 +58,7 @@ def make_index(packages: Path) -> None:
         os.utime(each, (1_525_176_000, 1_525_176_000))
 
 
-COMMANDS = {
+COMMANDS: dict[str, list[list[str | Path]]] = {
     "uv": [
         [UV, "lock", "--python", "3.11"],
         [UV, "export", "--format", "pylock.toml", "--all-groups", "--quiet", "-o", "pylock.toml"],
@@ -65,7 +69,10 @@ COMMANDS = {
     "poetry1": [["poetry1/bin/poetry", "lock", "--no-interaction"]],
     "pdm": [["pdm/bin/pdm", "lock", "--group", ":all"]],
     "pdm-plain": [["pdm/bin/pdm", "lock", "--group", ":all", "--strategy", "no_inherit_metadata"]],
-    "pipenv": [["pipenv/bin/pipenv", "lock"], ["pipenv/bin/pipenv", "lock", "--categories", "docs"]],
+    "pipenv": [
+        ["pipenv/bin/pipenv", "lock"],
+        ["pipenv/bin/pipenv", "lock", "--categories", "docs"],
+    ],
 }
 
 
