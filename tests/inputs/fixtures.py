@@ -37,9 +37,9 @@ RELEASES: tuple[tuple[str, str, str | None, list[str]], ...] = (
     ("mistune", "3.0.2", None, []),
 )
 SPEEDUP = (
-    "cp39-cp39-manylinux_2_17_x86_64",
+    "cp311-abi3-manylinux_2_17_x86_64",
     "cp311-cp311-win_amd64",
-    "cp311-abi3-macosx_11_0_arm64",
+    "cp312-cp312-macosx_11_0_arm64",
 )
 
 
@@ -80,7 +80,9 @@ def lock(name: str, tools: Path, url: str, scratch: Path) -> None:
     """Run a tool in a copy of its project, with the address of the running index; keep its lock."""
     project = shutil.copytree(DATA / name, scratch / name)
     for path in project.rglob("*"):
-        if path.is_file():
+        if path.name in LOCKS:
+            path.unlink()  # a tool keeps what its lock has
+        elif path.is_file():
             path.write_text(path.read_text().replace(ADDRESS, url))
     for command in COMMANDS[name]:
         run(command, project, tools, url)
@@ -91,7 +93,7 @@ def lock(name: str, tools: Path, url: str, scratch: Path) -> None:
 
 def run(command: list[str | Path], directory: Path, tools: Path, url: str) -> None:
     program = tools / command[0]
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         environment = {
             "PATH": f"{program.parent}:{os.environ['PATH']}",
             "HOME": home,
@@ -108,7 +110,7 @@ def run(command: list[str | Path], directory: Path, tools: Path, url: str) -> No
 
 
 def main(tools: Path, names: list[str]) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         packages = Path(scratch) / "packages"
         packages.mkdir()
         make_index(packages)
