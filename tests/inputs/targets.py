@@ -33,7 +33,9 @@ def target(python: str = "3.11", system: str = "linux") -> Target:
         "python_version": python,
         "sys_platform": system,
     }
-    return Target(f"{interpreter}-{platforms[0]}", interpreter, platforms[0], tuple(tags), environment)
+    return Target(
+        f"{interpreter}-{platforms[0]}", interpreter, platforms[0], tuple(tags), environment
+    )
 
 
 TARGETS = {

@@ -4,6 +4,7 @@ import codecs
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from pip._internal.index.collector import LinkCollector
 from pip._internal.index.package_finder import PackageFinder
@@ -151,7 +152,7 @@ def of_pip(path: Path) -> dict[str, object]:
             requirement.url, requirement.extras = install.link.url, set(install.extras)
             if install.link.hash:
                 hashes.add(f"{install.link.hash_name}:{install.link.hash}")
-        requirement.marker = install.markers
+        requirement.marker = Marker(str(install.markers)) if install.markers else None
         key = requirement.name.lower().replace("_", "-"), str(requirement.marker)
         mentions = wanted[install.constraint]
         if key in mentions:

@@ -38,7 +38,7 @@ def test_uv_syncs_from_rewritten_lock(tmp_path: Path, locked: Server) -> None:
     directory = project(tmp_path, "uv")
     rewrite(directory / "uv.lock", "--to", locked.url, *locked.source)
 
-    uv = [UV, "--no-config", "--project", directory]
+    uv: list[str | Path] = [UV, "--no-config", "--project", directory]
     settings = ["--python", "3.11", "--no-python-downloads", "--no-cache"]
     run([*uv, "sync", "--frozen", "--extra", "cli", *settings], tmp_path)
     listed = run([UV, "pip", "freeze", "--python", directory / ".venv"], tmp_path)
