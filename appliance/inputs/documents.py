@@ -152,7 +152,7 @@ def parse_toml(text: str, path: Path) -> Table:
     """The root table of the text of a TOML file."""
     try:
         return Table(tomllib.loads(text), str(path))
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise PyindexError(f"{path}: not TOML: {error}; write the file again") from None
     except RecursionError:
         raise PyindexError(f"{path}: not TOML: nested too deeply; write the file again") from None
@@ -165,6 +165,8 @@ def read_json(path: Path) -> Table:
         root = json.loads(text)
     except json.JSONDecodeError as error:
         raise PyindexError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    except ValueError as error:  # a number of too many digits
+        raise PyindexError(f"{path}: not JSON: {error}") from None
     except RecursionError:
         raise PyindexError(f"{path}: not JSON: nested too deeply") from None
     if not isinstance(root, dict):

@@ -9,7 +9,7 @@ from typing import Any
 
 from packaging.markers import Marker
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from appliance.errors import PyindexError
 from appliance.inputs import lockwalk, poetryproject, poetryversions
@@ -28,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def read(root: Table, choice: Choice) -> Demand:
     """What a lock asks for: the main group, groups that are not optional, and those chosen."""
     metadata = root.table("metadata")
-    version = metadata.text("lock-version")
+    version = _lock_version(metadata)
     path = Path(root.file).absolute().with_name("pyproject.toml")
     project = poetryproject.read(read_toml(path)) if path.is_file() else None
 
@@ -36,7 +36,7 @@ def read(root: Table, choice: Choice) -> Demand:
     pythons = poetryversions.parse(
         metadata.text("python-versions"), metadata.where("python-versions")
     )
-    if Version(version) >= _WITH_MARKERS:
+    if version >= _WITH_MARKERS:
         groups = _groups(root, project, choice)
         lock: _Marked | _Walked = _Marked(root, groups, extras)
     elif project is None:
@@ -46,6 +46,14 @@ def read(root: Table, choice: Choice) -> Demand:
         groups = _groups(root, project, choice)
         lock = _Walked(root, project, groups, extras, tuple(_releases(root)))
     return Demand(root.file, KIND, lock=lock, requires_python=pythons.specifier)
+
+
+def _lock_version(metadata: Table) -> Version:
+    text = metadata.text("lock-version")
+    try:
+        return Version(text)
+    except InvalidVersion:
+        raise metadata.error("lock-version", f"expected a version, got {text!r}") from None
 
 
 def _extras(root: Table) -> set[str]:

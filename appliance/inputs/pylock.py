@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from packaging.markers import Environment
+from packaging.markers import Environment, UndefinedComparison, UndefinedEnvironmentName
 from packaging.pylock import (
     Package,
     PackageArchive,
@@ -71,7 +71,7 @@ class _Lock:
                     dependency_groups=self.groups,
                 )
             )
-        except PylockSelectError as error:
+        except (PylockSelectError, UndefinedComparison, UndefinedEnvironmentName) as error:
             text = str(error)[:1].lower() + str(error)[1:]
             advice = "remove the target, or lock for it"
             raise PyindexError(f"{self.origin}: {target.name}: {text}; {advice}") from None

@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from appliance.errors import PyindexError
 from appliance.inputs import pipoptions, specline
@@ -130,7 +129,7 @@ def _nested(location: str, origin: str, path: Path) -> Path:
         text = f"{location} is not a file of this machine; download it and name the file"
         raise PyindexError(f"{origin}: {text}")
     if location.lower().startswith("file:"):
-        return Path(unquote(urlsplit(location).path))
+        return Path(specline.url_path(location))
     return Path(os.path.normpath(path.parent / location))
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -21,6 +21,7 @@ _ARCHIVES = (
 _EXTRAS = re.compile(r"^(.+)(\[[^\]]+\])$")
 _HASH = re.compile(r"[#&](sha1|sha224|sha256|sha384|sha512|md5)=([a-fA-F0-9]+)")
 _EGG = re.compile(r"[#&]egg=([^&\[]+)")
+_AROUND_PATH = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(?://[^/?#]*)?|[?#].*")
 _HAS_URL = re.compile(r"^\s*[A-Za-z0-9._-]+\s*(?:\[[^\]]*\])?\s*@")
 
 
@@ -123,7 +124,7 @@ def _built_kind(url: str) -> str | None:
         return f"a {'Git' if system == 'git' else system} repository"
     if scheme in ("ssh", "sftp"):
         return "a repository"
-    if scheme == "file" and Path(unquote(urlsplit(url).path)).is_dir():
+    if scheme == "file" and Path(url_path(url)).is_dir():
         return "a directory"
     return None
 
@@ -157,7 +158,12 @@ def _project(url: str, origin: str) -> str:
 
 def filename_of(url: str) -> str:
     """The decoded name of the file at ``url``."""
-    return unquote(urlsplit(url).path.rpartition("/")[2])
+    return url_path(url).rpartition("/")[2]
+
+
+def url_path(url: str) -> str:
+    """The decoded path of a URL, also of one with an invalid host."""
+    return unquote(_AROUND_PATH.sub("", url))
 
 
 def _url_hashes(url: str) -> frozenset[str]:
