@@ -46,10 +46,13 @@ class Release:
 
 
 class Walk:
-    """The releases that are reached on one target."""
+    """The releases that are reached on one target. ``project`` is the name of the project itself,
+    which the lock lacks: a plugin may require it."""
 
-    def __init__(self, releases: Iterable[Release], target: Target, origin: str) -> None:
-        self._target, self._origin = target, origin
+    def __init__(
+        self, releases: Iterable[Release], target: Target, origin: str, project: str
+    ) -> None:
+        self._target, self._origin, self._project = target, origin, project
         self._releases: dict[str, list[Release]] = {}
         for release in releases:
             self._releases.setdefault(release.pin.name, []).append(release)
@@ -61,7 +64,7 @@ class Walk:
         queue = deque((edge, frozenset[str]()) for edge in edges)
         while queue:
             edge, active = queue.popleft()
-            if not self._applies(edge, active):
+            if edge.name == self._project or not self._applies(edge, active):
                 continue
             release = self._find(edge)
             reached[id(release)] = release

@@ -1,7 +1,6 @@
 """``pdm.lock``: packages with groups and markers, or, without the strategy ``inherit_metadata``, a
 graph that is walked from the ``pyproject.toml`` next to it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +43,7 @@ def read(root: Table, choice: Choice) -> Demand:
         if project is None:
             text = "without the strategy inherit_metadata it requires the pyproject.toml next to it"
             raise PyindexError(f"{root.file}: {text}; copy it there, or run `pdm lock` again")
-        lock = _Walked(root, tuple(_first(project, groups)), tuple(_releases(root)))
+        lock = _Walked(root, projectfile.name(project), _first(project, groups), _releases(root))
     return Demand(root.file, KIND, lock=lock)
 
 
@@ -84,12 +83,14 @@ class _Walked:
     """A lock that is walked from the requirements of the project."""
 
     root: Table
+    project: str
     first: tuple[Edge, ...]
     releases: tuple[Release, ...]
 
     def pins(self, target: Target) -> tuple[Pin, ...]:
         _check_targets(self.root, target)
-        releases = lockwalk.Walk(self.releases, target, self.root.file).run(self.first)
+        walk = lockwalk.Walk(self.releases, target, self.root.file, self.project)
+        releases = walk.run(self.first)
         built = ((each.pin.name, each.kind) for each in releases if each.kind)
         check_built(built, self.root.file)
         return by_name((release.pin for release in releases), self.root.file)
@@ -105,16 +106,16 @@ def _check_targets(root: Table, target: Target) -> None:
         raise PyindexError(f"{root.file}: {text}; remove the target, or lock for it")
 
 
-def _first(project: Table, groups: frozenset[str]) -> Iterator[Edge]:
-    """The requirements of the project in the groups to install."""
+def _first(project: Table, groups: frozenset[str]) -> tuple[Edge, ...]:
+    """The requirements of the project in the groups to install. One for the project itself, with
+    extras, counts as those extras."""
     required = list(project.table("project").requirements("dependencies"))
-    optional = project.table("project", "optional-dependencies")
-    for name in optional:
-        if canonicalize_name(name) in groups:
-            required += optional.requirements(name)
     for name in sorted(projectfile.group_names(project) & groups):
         required += projectfile.group(project, name)
-    return map(_edge, required)
+    own = [each for each in required if canonicalize_name(each.name) == projectfile.name(project)]
+    extras = groups.union(canonicalize_name(extra) for each in own for extra in each.extras)
+    required += (each for _, each in projectfile.extra_requirements(project, extras))
+    return tuple(map(_edge, required))
 
 
 def _edge(requirement: Requirement) -> Edge:
@@ -127,16 +128,19 @@ def _edge(requirement: Requirement) -> Edge:
     )
 
 
-def _releases(root: Table) -> Iterator[Release]:
-    for package in root.tables("package"):
-        python = package.specifier("requires_python")
-        yield Release(
-            _pin(package),
-            tuple(map(_edge, package.requirements("dependencies"))),
-            ANY if python is None else Constraint((python,)),
-            variant=frozenset(map(canonicalize_name, package.texts("extras"))),
-            kind=_kind(package),
-        )
+def _releases(root: Table) -> tuple[Release, ...]:
+    return tuple(map(_release, root.tables("package")))
+
+
+def _release(package: Table) -> Release:
+    python = package.specifier("requires_python")
+    return Release(
+        _pin(package),
+        tuple(map(_edge, package.requirements("dependencies"))),
+        ANY if python is None else Constraint((python,)),
+        variant=frozenset(map(canonicalize_name, package.texts("extras"))),
+        kind=_kind(package),
+    )
 
 
 def _pin(package: Table) -> Pin:

@@ -111,7 +111,7 @@ class _Walked:
     releases: tuple[Release, ...]
 
     def pins(self, target: Target) -> tuple[Pin, ...]:
-        walk = lockwalk.Walk(self.releases, target, self.root.file)
+        walk = lockwalk.Walk(self.releases, target, self.root.file, self.project.name)
         releases = walk.run(list(self._first()))
         built = ((each.pin.name, each.kind) for each in releases if each.kind)
         check_built(built, self.root.file)

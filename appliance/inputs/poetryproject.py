@@ -17,9 +17,13 @@ MAIN = "main"
 
 @dataclass(frozen=True, slots=True)
 class PoetryProject:
-    """What a project requires: ``groups`` by name, of which ``optional_groups`` are installed only
-    when asked for; ``extras`` are names of optional requirements of the main group."""
+    """What the project ``name`` requires.
 
+    ``optional_groups`` are those of the ``groups`` that are installed only when asked for;
+    ``extras`` are names of optional requirements of the main group.
+    """
+
+    name: str
     groups: Mapping[str, tuple[Edge, ...]]
     optional_groups: frozenset[str]
     extras: Mapping[str, frozenset[str]]
@@ -34,7 +38,14 @@ def read(root: Table) -> PoetryProject:
         groups[name] = tuple(edges(table))
     for name in root.table("dependency-groups"):
         groups.setdefault(canonicalize_name(name), ())
-    return PoetryProject(groups, _optional_groups(poetry), _extras(root, poetry), _pythons(poetry))
+    name = poetry.optional_text("name") or root.table("project").optional_text("name")
+    return PoetryProject(
+        canonicalize_name(name or ""),
+        groups,
+        _optional_groups(poetry),
+        _extras(root, poetry),
+        _pythons(poetry),
+    )
 
 
 def _group_tables(poetry: Table) -> Iterator[tuple[str, Table]]:

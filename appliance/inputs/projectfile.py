@@ -40,7 +40,7 @@ def read(root: Table, choice: Choice) -> Demand:
 
     extras = choice.choose_extras(project.table("optional-dependencies"), root.file)
     groups = choice.choose_groups(group_names(root), root.file)
-    listed = [*_located(project, "dependencies"), *_extra_requirements(project, extras)]
+    listed = [*_located(project, "dependencies"), *extra_requirements(root, extras)]
     for name in sorted(groups):
         where = root.where(f"dependency-groups.{name}")
         listed += ((where, requirement) for requirement in group(root, name))
@@ -90,11 +90,16 @@ def _located(table: Table, name: str) -> list[tuple[str, Requirement]]:
     return [(table.where(f"{name}[{i}]"), each) for i, each in enumerate(requirements)]
 
 
-def _extra_requirements(project: Table, extras: frozenset[str]) -> list[tuple[str, Requirement]]:
-    """The requirements of extras, which may name other extras of the same project."""
-    optional = project.table("optional-dependencies")
+def name(root: Table) -> str:
+    """The normalized name of a project; empty if it has none."""
+    return canonicalize_name(root.table("project").optional_text("name") or "")
+
+
+def extra_requirements(root: Table, extras: frozenset[str]) -> list[tuple[str, Requirement]]:
+    """The requirements of extras, each with its place; an extra may name others of the project."""
+    optional = root.table("project", "optional-dependencies")
     spelled: dict[str, str] = {canonicalize_name(name): name for name in optional}
-    own = canonicalize_name(project.optional_text("name") or "")
+    own = name(root)
     listed: list[tuple[str, Requirement]] = []
     passed: set[str] = set()
     pending = sorted(extras)

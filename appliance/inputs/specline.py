@@ -43,11 +43,6 @@ def parse_editable(text: str, origin: str) -> Unbuilt:
     return Unbuilt(f"-e {text}", origin, _built_kind(text) or "a directory")
 
 
-def wanted(text: str, origin: str) -> Wanted:
-    """The requirement of a specifier in a format that has neither plain URLs nor paths."""
-    return Wanted(_requirement(text, origin), origin)
-
-
 def _from_specifier(text: str, origin: str, hashes: frozenset[str]) -> Wanted | Unbuilt:
     requirement = _requirement(text, origin)
     if requirement.url is None:

@@ -157,6 +157,25 @@ def _applies(requirement: Requirement, name: str) -> bool:
     return requirement.marker is None or requirement.marker.evaluate(environment)
 
 
+@pytest.mark.parametrize("tool", ["poetry", "pdm"])
+def test_requirement_for_project_itself_needs_no_package(tool: str, tmp_path: Path) -> None:
+    """A plugin that requires the project itself, which its lock lacks, is no error."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "demo"\ndependencies = ["plugin"]\n[tool.poetry]\n'
+    )
+    package = '[[package]]\nname = "plugin"\nversion = "1"\n'
+    if tool == "pdm":
+        text = f'{package}dependencies = ["demo>=1"]\n[metadata]\nlock_version = "4.5"\n'
+    else:
+        metadata = POETRY.replace("2.1", "2.0")
+        text = f'{package}[package.dependencies]\ndemo = ">=1"\n{metadata}'
+    path = tmp_path / f"{tool}.lock"
+    path.write_text(text)
+    lock = read(path).lock
+    assert lock is not None
+    assert releases(lock.pins(target())) == ["plugin==1"]
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_pylock_takes_what_packaging_selects(name: str) -> None:
     """A pylock.toml takes the packages that packaging selects."""
