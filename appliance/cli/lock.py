@@ -92,7 +92,7 @@ def _sentence(result: dict[str, Any]) -> str:
 
 
 def _target(source: Source, index: str | None, to: str | None) -> "Index":
-    """The index of the spec, or the one that ``--to`` names, whose catalog is not at hand."""
+    """The index from the spec, or the one that ``--to`` names, whose catalog is not at hand."""
     from appliance.inputs.rewrite import Index
 
     if to is not None and source == Source():

@@ -189,7 +189,7 @@ def _add_hash(_option: optparse.Option, name: str, value: str, parser: _Parser) 
         allowed = ", ".join(_ALGORITHMS)
         raise ValueError(f"expected an algorithm of {allowed} for {name}, got {algorithm!r}")
     assert parser.values is not None
-    parser.values.hashes = [*parser.values.hashes, f"{algorithm}:{digest}"]
+    parser.values.hashes = [*parser.values.hashes, f"{algorithm}:{digest.lower()}"]
 
 
 def combine(

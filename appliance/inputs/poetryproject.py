@@ -38,9 +38,9 @@ def read(root: Table) -> PoetryProject:
         groups[name] = tuple(edges(table))
     for name in root.table("dependency-groups"):
         groups.setdefault(canonicalize_name(name), ())
-    name = poetry.optional_text("name") or root.table("project").optional_text("name")
+    stated = poetry.optional_text("name") or root.table("project").optional_text("name")
     return PoetryProject(
-        canonicalize_name(name or ""),
+        canonicalize_name(stated or ""),
         groups,
         _optional_groups(poetry),
         _extras(root, poetry),

@@ -7,6 +7,7 @@ origin file next to the lock has what they were.
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,20 +103,32 @@ def origin_path(path: Path) -> Path:
 
 
 def write(path: Path, rewritten: Rewritten) -> None:
-    """Write a rewritten lock and its origin file; neither, if nothing changes."""
+    """Write a rewritten lock, and its origin file if a URL was replaced."""
     content = rewritten.text.encode("latin-1")
     replacements = [[each.offset, each.new, each.old] for each in rewritten.replacements]
     origin = {"sha256": hashlib.sha256(content).hexdigest(), "replacements": replacements}
+    files = {origin_path(path): json.dumps(origin, indent=1).encode() + b"\n", path: content}
+    if not replacements:
+        unlink(origin_path(path))
+        del files[origin_path(path)]
+    _write(files, mode_of=path)
+
+
+def _write(files: Mapping[Path, bytes], mode_of: Path) -> None:
+    """Write files, each atomically, with the mode of a file that may exist: URLs of indexes can
+    have passwords. The order counts: an origin file without its lock is harmless."""
+    mode = stat.S_IMODE(mode_of.stat().st_mode) if mode_of.exists() else None
     with Batch() as batch:
-        if replacements:
-            batch.write(origin_path(path.absolute()), json.dumps(origin, indent=1).encode() + b"\n")
-        batch.write(path.absolute(), content)
+        for path, content in files.items():
+            batch.write(path.absolute(), content)
+    if mode is not None:
+        for path in files:
+            path.chmod(mode)
 
 
 def write_restored(path: Path, output: Path, text: str) -> None:
     """Write a restored lock to ``output``; in the place of the lock, remove its origin file."""
-    with Batch() as batch:
-        batch.write(output.absolute(), text.encode("latin-1"))
+    _write({output: text.encode("latin-1")}, mode_of=path)
     if output == path:
         unlink(origin_path(path))
 

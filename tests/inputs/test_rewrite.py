@@ -86,6 +86,24 @@ def test_second_rewriting_keeps_first_origin(tmp_path: Path) -> None:
     assert rewrite.restore(path) == before
 
 
+def test_mode_of_lock_stays(tmp_path: Path) -> None:
+    """A lock that other users cannot read, since its index has a password, stays so."""
+    path = copy("uv/uv.lock", tmp_path)
+    path.chmod(0o600)
+    rewrite.write(path, rewrite.rewrite(path, INDEX))
+    modes = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.iterdir()}
+    assert modes == {"uv.lock": 0o600, "uv.lock.pyindex-origin": 0o600}
+
+
+def test_lock_without_urls_has_no_origin_file(tmp_path: Path) -> None:
+    """A lock in which nothing is replaced stays, and gets no origin file."""
+    path = tmp_path / "requirements.txt"
+    path.write_text("foo==1\n")
+    rewrite.write(path, rewrite.rewrite(path, INDEX))
+    assert [each.name for each in tmp_path.iterdir()] == ["requirements.txt"]
+    assert path.read_text() == "foo==1\n"
+
+
 def test_lock_that_changed_is_restored_by_url(tmp_path: Path) -> None:
     """A lock that its tool wrote again is restored, if each of its URLs was one other."""
     path = copy("uv/uv.lock", tmp_path)
