@@ -72,7 +72,7 @@ def _rewrite(path: Path, output: Path, index: "Index | None") -> dict[str, Any]:
         return {"lock": str(path), "output": str(output), "restored": True}
 
     rewritten = rewrite.rewrite(path, index)
-    rewrite.write(output, rewritten)
+    rewrite.write(path, output, rewritten)
     return {
         "lock": str(path),
         "output": str(output),

@@ -102,28 +102,28 @@ def origin_path(path: Path) -> Path:
     return path.with_name(path.name + ORIGIN)
 
 
-def write(path: Path, rewritten: Rewritten) -> None:
-    """Write a rewritten lock, and its origin file if a URL was replaced."""
+def write(path: Path, output: Path, rewritten: Rewritten) -> None:
+    """Write the rewritten lock ``path`` to ``output``, with an origin file if a URL was replaced."""
     content = rewritten.text.encode("latin-1")
     replacements = [[each.offset, each.new, each.old] for each in rewritten.replacements]
     origin = {"sha256": hashlib.sha256(content).hexdigest(), "replacements": replacements}
-    files = {origin_path(path): json.dumps(origin, indent=1).encode() + b"\n", path: content}
-    if not replacements:
-        unlink(origin_path(path))
-        del files[origin_path(path)]
+    files = {output: content}
+    if replacements:
+        files = {origin_path(output): json.dumps(origin, indent=1).encode() + b"\n", **files}
+    else:
+        unlink(origin_path(output))
     _write(files, mode_of=path)
 
 
 def _write(files: Mapping[Path, bytes], mode_of: Path) -> None:
-    """Write files, each atomically, with the mode of a file that may exist: URLs of indexes can
-    have passwords. The order counts: an origin file without its lock is harmless."""
-    mode = stat.S_IMODE(mode_of.stat().st_mode) if mode_of.exists() else None
+    """Write files, each atomically, with the mode of another: URLs of indexes can have passwords.
+    The order counts: an origin file without its lock is harmless."""
+    mode = stat.S_IMODE(mode_of.stat().st_mode)
     with Batch() as batch:
         for path, content in files.items():
             batch.write(path.absolute(), content)
-    if mode is not None:
-        for path in files:
-            path.chmod(mode)
+    for path in files:
+        path.chmod(mode)
 
 
 def write_restored(path: Path, output: Path, text: str) -> None:

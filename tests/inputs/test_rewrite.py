@@ -32,7 +32,7 @@ def test_way_back_gives_same_bytes(name: str, line_end: str, tmp_path: Path) -> 
     path.write_bytes(before)
 
     rewritten = rewrite.rewrite(path, INDEX)
-    rewrite.write(path, rewritten)
+    rewrite.write(path, path, rewritten)
     assert b"index.example" not in path.read_bytes()
     assert path.read_bytes().count(line_end.encode()) == before.count(line_end.encode())
 
@@ -71,7 +71,7 @@ def test_requirements_keep_all_but_urls(tmp_path: Path) -> None:
     assert rewritten.text.encode("latin-1").decode() == REWRITTEN
     assert rewritten.unknown == ("bar-1.0+cpu-py3-none-any.whl", "baz-1.tar.gz")
 
-    rewrite.write(path, rewritten)
+    rewrite.write(path, path, rewritten)
     assert rewrite.restore(path).encode("latin-1").decode() == REQUIREMENTS
 
 
@@ -80,7 +80,7 @@ def test_second_rewriting_keeps_first_origin(tmp_path: Path) -> None:
     path = copy("uv/uv.lock", tmp_path)
     before = path.read_text()
     for url in (URL, URL, "https://other.example"):
-        rewrite.write(path, rewrite.rewrite(path, Index(url)))
+        rewrite.write(path, path, rewrite.rewrite(path, Index(url)))
     assert "https://other.example/packages/click" in path.read_text()
     assert URL not in path.read_text()
     assert rewrite.restore(path) == before
@@ -90,7 +90,7 @@ def test_mode_of_lock_stays(tmp_path: Path) -> None:
     """A lock that other users cannot read, since its index has a password, stays so."""
     path = copy("uv/uv.lock", tmp_path)
     path.chmod(0o600)
-    rewrite.write(path, rewrite.rewrite(path, INDEX))
+    rewrite.write(path, path, rewrite.rewrite(path, INDEX))
     modes = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.iterdir()}
     assert modes == {"uv.lock": 0o600, "uv.lock.pyindex-origin": 0o600}
 
@@ -99,7 +99,7 @@ def test_lock_without_urls_has_no_origin_file(tmp_path: Path) -> None:
     """A lock in which nothing is replaced stays, and gets no origin file."""
     path = tmp_path / "requirements.txt"
     path.write_text("foo==1\n")
-    rewrite.write(path, rewrite.rewrite(path, INDEX))
+    rewrite.write(path, path, rewrite.rewrite(path, INDEX))
     assert [each.name for each in tmp_path.iterdir()] == ["requirements.txt"]
     assert path.read_text() == "foo==1\n"
 
@@ -108,7 +108,7 @@ def test_lock_that_changed_is_restored_by_url(tmp_path: Path) -> None:
     """A lock that its tool wrote again is restored, if each of its URLs was one other."""
     path = copy("uv/uv.lock", tmp_path)
     before = path.read_text()
-    rewrite.write(path, rewrite.rewrite(path, INDEX))
+    rewrite.write(path, path, rewrite.rewrite(path, INDEX))
     path.write_text(path.read_text() + "# more\n")
     assert rewrite.restore(path) == before + "# more\n"
 
@@ -117,7 +117,7 @@ def test_ambiguous_change_is_error(tmp_path: Path) -> None:
     """A lock that changed, and whose two indexes became one, is an error."""
     path = tmp_path / "requirements.txt"
     path.write_text(REQUIREMENTS)
-    rewrite.write(path, rewrite.rewrite(path, INDEX))
+    rewrite.write(path, path, rewrite.rewrite(path, INDEX))
     path.write_text(path.read_text() + "more\n")
     with pytest.raises(PyindexError) as raised:
         rewrite.restore(path)
