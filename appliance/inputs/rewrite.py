@@ -103,7 +103,7 @@ def origin_path(path: Path) -> Path:
 
 
 def write(path: Path, output: Path, rewritten: Rewritten) -> None:
-    """Write the rewritten lock ``path`` to ``output``, with an origin file if a URL was replaced."""
+    """Write the rewritten lock ``path`` to ``output``, with an origin file if a URL changed."""
     content = rewritten.text.encode("latin-1")
     replacements = [[each.offset, each.new, each.old] for each in rewritten.replacements]
     origin = {"sha256": hashlib.sha256(content).hexdigest(), "replacements": replacements}

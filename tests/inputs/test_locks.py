@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,14 @@ def test_uv_exports_same_releases(
         "--offline",
         "--no-emit-workspace",
     ]
-    command += ["--format", "requirements.txt", "--python", "3.11", "--no-annotate", "--no-header"]
+    command += [
+        "--format",
+        "requirements.txt",
+        "--python",
+        sys.executable,
+        "--no-annotate",
+        "--no-header",
+    ]
     exported = subprocess.run(
         [*command, *options], cwd=directory, capture_output=True, text=True, check=True
     )

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def locked(tmp_path: Path) -> Iterator[Server]:
-    """A running index with the files of the locks, some of them in a subdirectory."""
+    """A running index with the files of the locks."""
     packages = tmp_path / "packages"
     packages.mkdir()
     make_index(packages)
@@ -39,7 +40,7 @@ def test_uv_syncs_from_rewritten_lock(tmp_path: Path, locked: Server) -> None:
     rewrite(directory / "uv.lock", "--to", locked.url, *locked.source)
 
     uv: list[str | Path] = [UV, "--no-config", "--project", directory]
-    settings = ["--python", "3.11", "--no-python-downloads", "--no-cache"]
+    settings = ["--python", sys.executable, "--no-python-downloads", "--no-cache"]
     run([*uv, "sync", "--frozen", "--extra", "cli", *settings], tmp_path)
     listed = run([UV, "pip", "freeze", "--python", directory / ".venv"], tmp_path)
     assert "rich==14.0.0" in listed
