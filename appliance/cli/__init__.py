@@ -36,6 +36,7 @@ _VERBS = {
     "confirm-deletions": ("confirm:confirm_deletions", "confirm that missing files were deleted"),
     "status-set": ("decide:status_set", "set the status of a project (PEP 792)"),
     "targets": ("targets:targets", "show the Pythons and platforms that files are collected for"),
+    "lock": ("lock:lock", "rewrite the URLs of locks to this index and back"),
     "render": ("render:render", "render the files of a host from a spec"),
     "appliance": ("appliance:appliance", "build or check the pack for a host"),
     "host": ("host:host", "place files, switch releases, or remove the appliance of this host"),
