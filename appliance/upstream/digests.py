@@ -9,19 +9,23 @@ from appliance.upstream.failures import UpstreamError
 from appliance.upstream.urls import redacted
 
 _IN_ORDER = ("sha256", "sha512", "sha384", "blake2b", "sha3_256", "sha224", "sha1", "md5")
+REPORT = "report it to the operator of the index"
 
 Digest = tuple[str, str]
 """An algorithm and a hex digest."""
 
 
-def preferred(hashes: Mapping[str, str]) -> Digest | None:
-    """The digest to verify; ``None`` if there is none that can be computed. Raises UpstreamError
-    for one that is no digest."""
+def preferred(hashes: Mapping[str, str], url: str) -> Digest | None:
+    """The digest of the file at ``url`` to verify; ``None`` if there is none that can be computed.
+    Raises UpstreamError for one that is no digest."""
     for algorithm in _IN_ORDER:
         if algorithm in hashes:
             digits = hashes[algorithm].lower()
             if not re.fullmatch(f"[0-9a-f]{{{2 * new(algorithm).digest_size}}}", digits):
-                raise UpstreamError(f"expected the digest {algorithm} in hex, got {quoted(digits)}")
+                raise UpstreamError(
+                    f"{redacted(url)}: expected the digest {algorithm} in hex, got"
+                    f" {quoted(digits)}; {REPORT}"
+                )
             return algorithm, digits
     return None
 
@@ -33,7 +37,7 @@ def new(algorithm: str) -> "hashlib._Hash":
 
 def check(content: bytes, hashes: Mapping[str, str], url: str) -> None:
     """Raise UpstreamError if ``content`` of ``url`` has another digest than stated."""
-    if digest := preferred(hashes):
+    if digest := preferred(hashes, url):
         computed = new(digest[0])
         computed.update(content)
         if computed.hexdigest() != digest[1]:
@@ -43,7 +47,4 @@ def check(content: bytes, hashes: Mapping[str, str], url: str) -> None:
 def mismatch(url: str, expected: Digest | None, actual: str) -> str:
     """The message for a wrong digest."""
     algorithm, digits = expected or ("digest", "another one")
-    return (
-        f"{redacted(url)}: {algorithm} is {actual}, expected {digits};"
-        " report it to the operator of the index"
-    )
+    return f"{redacted(url)}: {algorithm} is {actual}, expected {digits}; {REPORT}"

@@ -62,6 +62,8 @@ def reported(url: str) -> Iterator[None]:
 def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientPayloadError):
         return "body cut short or malformed"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.message.partition("\n")[0].rstrip(":").lower()
     first = str(error).partition("\n")[0] or type(error).__name__
     return printable(redacted(first))
 

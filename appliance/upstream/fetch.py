@@ -18,7 +18,7 @@ from appliance.index import names
 from appliance.upstream import digests, partial, urls
 from appliance.upstream.client import Client
 from appliance.upstream.connection import Response
-from appliance.upstream.digests import Digest
+from appliance.upstream.digests import REPORT, Digest
 from appliance.upstream.failures import Temporary, UpstreamError, retried
 from appliance.upstream.model import RemoteFile
 from appliance.upstream.partial import Part
@@ -27,7 +27,6 @@ from appliance.upstream.urls import redacted
 _RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)\Z")
 _CHUNK = 1 << 20
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-_REPORT = "report it to the operator of the index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +93,9 @@ def _alternatives(files: Iterable[RemoteFile]) -> list[list[RemoteFile]]:
     groups: dict[str, list[RemoteFile]] = {}
     for file in files:
         group = groups.setdefault(file.filename, [])
-        is_same = not group or digests.preferred(file.hashes) == digests.preferred(group[0].hashes)
-        if is_same and file.url not in [each.url for each in group]:
+        if (not group or file.hashes == group[0].hashes) and file.url not in [
+            each.url for each in group
+        ]:
             group.append(file)
     return list(groups.values())
 
@@ -147,14 +147,14 @@ class _Fetcher:
         if self._disk_fault:
             return Failed(file, self._disk_fault)
 
-        digest = digests.preferred(file.hashes)
+        digest = digests.preferred(file.hashes, file.url)
         target = self._directory / file.filename
         if target.exists():
             return await self._existing(file, target, digest)
 
-        part = Part(self._directory / f"{file.sha256 or file.filename}.part", digest)
+        part = Part(self._directory / partial.name(file.filename, digest), digest)
         try:
-            await part.load(file.sha256 is not None, file.size)
+            await part.load(file.size)
             self._report(part.size)
             source = await self._from_any(group, part)
             mtime = None if file.upload_time is None else file.upload_time * 1000
@@ -249,7 +249,7 @@ class _Fetcher:
         announced = _total(response)
         if None not in (announced, file.size) and announced != file.size:
             self._restart(part)
-            raise UpstreamError(f"{where}: has {announced} bytes, expected {file.size}; {_REPORT}")
+            raise UpstreamError(f"{where}: has {announced} bytes, expected {file.size}; {REPORT}")
         return file.size if announced is None else announced
 
     async def _write(
@@ -262,10 +262,10 @@ class _Fetcher:
             self._report(len(chunk))
             if part.size > limit:
                 self._restart(part)
-                raise UpstreamError(f"{redacted(file.url)}: has more than {limit} bytes; {_REPORT}")
+                raise UpstreamError(f"{redacted(file.url)}: has more than {limit} bytes; {REPORT}")
         if size is not None and part.size < size:
             raise Temporary(
-                f"{redacted(file.url)}: ended after {part.size} of {size} bytes; {_REPORT}"
+                f"{redacted(file.url)}: ended after {part.size} of {size} bytes; {REPORT}"
             )
 
 

@@ -1,6 +1,7 @@
 """Project pages and pages of links, read into values: JSON (PEP 691, 700, 714, 740, 792) and HTML
 (PEP 503, 592, 658)."""
 
+import contextlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -92,16 +93,19 @@ class _Page(_Lenient):
 
 
 class _Versioned(_Lenient):
+    """What a page of any version has (PEP 629)."""
+
     meta: _Meta
 
 
 def _parse_json(name: str, content: bytes, url: str, index: str) -> RemoteProject:
     try:
-        version = _Versioned.model_validate_json(content).meta.version
-        _check_version(version, url)
         page = _Page.model_validate_json(content)
     except ValidationError as invalid:
+        with contextlib.suppress(ValidationError):
+            _check_version(_Versioned.model_validate_json(content).meta.version, url)
         raise _error(url, _problem(invalid)) from None
+    _check_version(page.meta.version, url)
     files = tuple(_remote(file, url, index) for file in page.files)
     return RemoteProject(name, files, page.status.status)
 

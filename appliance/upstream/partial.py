@@ -1,6 +1,6 @@
-"""A file while it is fetched: ``<sha256>.part``, verified, then renamed.
+"""A file while it is fetched: ``<name>.<digest>.part``, verified, then renamed.
 
-What an interrupted run has left is continued if the page states a sha256, since the name of the
+What an interrupted run has left is continued if the page states a digest, since the name of the
 partial file then tells its content. Scans ignore ``*.part``.
 """
 
@@ -16,6 +16,11 @@ from appliance.upstream.digests import Digest
 
 _CHUNK = 1 << 20
 _MODE = 0o644
+
+
+def name(filename: str, digest: Digest | None) -> str:
+    """The name of the partial file; of the digest so much as fits after the longest file name."""
+    return f"{filename}.{digest[1][:16]}.part" if digest else f"{filename}.part"
 
 
 class Part:
@@ -36,10 +41,11 @@ class Part:
         self._hash = digests.new(digest[0]) if digest else None
         self._descriptor = _open(path)
 
-    async def load(self, is_continued: bool, limit: int | None) -> None:
-        """Read what an earlier run has left, or drop it: also if it is larger than ``limit``."""
+    async def load(self, limit: int | None) -> None:
+        """Read what an earlier run has left, or drop it: without a digest, or if it is larger than
+        ``limit``."""
         left = os.fstat(self._descriptor).st_size
-        if not is_continued or (limit is not None and left > limit):
+        if self.digest is None or (limit is not None and left > limit):
             self.restart()
         else:
             await asyncio.to_thread(self._read)

@@ -12,6 +12,9 @@ _LEGAL = "!#$%&'()*+,/:;=?@[]~"
 _PORTS = {"http": 80, "https": 443}
 _LONGEST = 200  # of a message
 
+# Most links: nothing to join, escape or cut off.
+_PLAIN = re.compile(r"https?://[A-Za-z0-9.-]+/(?:[A-Za-z0-9._~+!,=@/-]|%[0-9A-Fa-f]{2})*")
+
 Origin = tuple[str, str, int]
 """Scheme, host in lower case, and port (RFC 6454)."""
 
@@ -24,6 +27,8 @@ def legal(url: str) -> str:
 def absolute(base: str, link: str) -> str:
     """The URL of a link on the page ``base``, legal and without fragment; ValueError if it is
     none."""
+    if _PLAIN.fullmatch(link):
+        return link
     url = legal(urljoin(base, link.strip()).partition("#")[0])
     origin(url)
     return url
