@@ -1,4 +1,4 @@
-"""Program that fetches files: ``python -m tests.upstream.fetcher DIRECTORY < FILES``.
+"""Program that fetches files: ``python -m tests.upstream.fetcher DIRECTORY FILES``.
 
 FILES is JSON: a list of name, URL, sha256 and size. It prints how many files were fetched, and the
 most memory that was used, in KiB.
@@ -21,6 +21,6 @@ async def main(directory: Path, files: list[RemoteFile]) -> None:
 
 
 if __name__ == "__main__":
-    rows = json.load(sys.stdin)
+    rows = json.loads(sys.argv[2])
     files = [RemoteFile(name, url, {"sha256": sha256}, size) for name, url, sha256, size in rows]
     asyncio.run(main(Path(sys.argv[1]), files))

@@ -32,12 +32,8 @@ def rows(faulty: Faulty, files: dict[str, bytes]) -> str:
 
 
 def start(faulty: Faulty, files: dict[str, bytes], directory: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.upstream.fetcher", str(directory)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin
-    process.stdin.write(rows(faulty, files))
-    process.stdin.close()
-    return process
+    command = [sys.executable, "-m", "tests.upstream.fetcher", str(directory), rows(faulty, files)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 class Killer:
@@ -53,9 +49,9 @@ class Killer:
         def behave(exchange: Exchange) -> None:
             send = exchange.send
 
-            def send_pieces(data: bytes) -> None:
-                for offset in range(0, len(data), PIECE):
-                    piece = data[offset : offset + PIECE]
+            def send_pieces(content: bytes) -> None:
+                for offset in range(0, len(content), PIECE):
+                    piece = content[offset : offset + PIECE]
                     send(piece)
                     self.rest -= len(piece)
                     if self.process and self.rest <= 0:
