@@ -48,7 +48,7 @@ async def metadata(connection: Connection, url: str, filename: str) -> bytes | N
             if missing.stop - missing.start > connection.limits.directory_bytes:
                 return None
             more = await _fetch(connection, url, f"bytes={missing.start}-{missing.stop - 1}")
-        if more is None or more[0] != size:
+        if more is None or more[0] != size or missing.start not in more[1]:
             return None
         parts |= more[1]
     return None
