@@ -45,10 +45,11 @@ async def metadata(connection: Connection, url: str, filename: str) -> bytes | N
         try:
             return member(_Sparse(size, parts), filename, connection.limits.metadata_bytes)
         except _Missing as missing:
-            if missing.stop - missing.start > connection.limits.directory_bytes:
-                return None
-            more = await _fetch(connection, url, f"bytes={missing.start}-{missing.stop - 1}")
-        if more is None or more[0] != size or missing.start not in more[1]:
+            start, stop = missing.start, missing.stop
+        if stop - start > connection.limits.directory_bytes:
+            return None
+        more = await _fetch(connection, url, f"bytes={start}-{stop - 1}")
+        if more is None or more[0] != size or start not in more[1]:
             return None
         parts |= more[1]
     return None
