@@ -31,9 +31,10 @@ def read(environment: Mapping[str, str]) -> dict[str, str]:
         for section, settings in _read_file(file).items():
             sections[section] |= settings
 
-    merged = {key: value for section in _SECTIONS for key, value in sections[section].items()}
-    merged |= _from_environment(environment)
-    return {key: value for key, value in merged.items() if value}
+    merged: dict[str, str] = {}
+    for settings in (*sections.values(), _from_environment(environment)):
+        merged |= {key: value for key, value in settings.items() if value}
+    return merged
 
 
 def options(settings: Mapping[str, str]) -> Options:

@@ -1,5 +1,6 @@
 """Which upstreams are chosen: the order of sources, pip's and uv's rules, and errors."""
 
+import json
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ from appliance.upstream import (
 )
 
 NONE = Options()
+NO_PIP = {"PIP_CONFIG_FILE": os.devnull}
 A, B, C = (f"https://{letter}.example/simple/" for letter in "abc")
 
 
@@ -35,33 +37,33 @@ def chosen(
     line: Options = NONE,
     own: Options = NONE,
     of: Spec | None = None,
-    **variables: str,
+    variables: Mapping[str, str] = NO_PIP,
 ) -> Upstreams:
-    return choose(line, own, of, os.environ | variables)
+    return choose(line, own, of, {**os.environ, **NO_PIP, **variables})
 
 
 ONE = Options(index_url=A)
 EXTRA = Options(extra_index_urls=(B,))
 LINKS = Options(find_links=("https://l.example/",))
 LISTED = spec(Upstream(url=A), Upstream(url=B))
-PIP = {"PIP_INDEX_URL": C}
+OF_PIP = {"PIP_INDEX_URL": C}
 # (command line, input, spec, environment, indexes, whether merged, find-links)
 Case = tuple[Options, Options, Spec | None, dict[str, str], tuple[str, ...], bool, tuple[str, ...]]
 SOURCES: dict[str, Case] = {
-    "command line": (ONE, Options(index_url=B), LISTED, PIP, (A,), False, ()),
-    "input": (NONE, ONE, LISTED, PIP, (A,), False, ()),
-    "spec": (NONE, NONE, LISTED, PIP, (A, B), False, ()),
-    "pip": (NONE, NONE, None, PIP, (C,), False, ()),
+    "command line": (ONE, Options(index_url=B), LISTED, OF_PIP, (A,), False, ()),
+    "input": (NONE, ONE, LISTED, OF_PIP, (A,), False, ()),
+    "spec": (NONE, NONE, LISTED, OF_PIP, (A, B), False, ()),
+    "pip": (NONE, NONE, None, OF_PIP, (C,), False, ()),
     "both of one source": (
         Options(index_url=A, extra_index_urls=(B, C)),
         NONE,
         None,
-        PIP,
+        OF_PIP,
         (A, B, C),
         True,
         (),
     ),
-    "extra index and pip": (EXTRA, NONE, None, PIP, (B, C), True, ()),
+    "extra index and pip": (EXTRA, NONE, None, OF_PIP, (B, C), True, ()),
     "extra index and spec": (
         NONE,
         Options(extra_index_urls=(C,)),
@@ -71,17 +73,17 @@ SOURCES: dict[str, Case] = {
         False,
         (),
     ),
-    "find-links and pip": (LINKS, NONE, None, PIP, (C,), False, ("https://l.example/",)),
+    "find-links and pip": (LINKS, NONE, None, OF_PIP, (C,), False, ("https://l.example/",)),
     "no index": (
         NONE,
         Options(no_index=True, find_links=LINKS.find_links, index_url=A),
         LISTED,
-        PIP,
+        OF_PIP,
         (),
         False,
         ("https://l.example/",),
     ),
-    "no index of pip": (NONE, NONE, None, PIP | {"PIP_NO_INDEX": "1"}, (), False, ()),
+    "no index of pip": (NONE, NONE, None, OF_PIP | {"PIP_NO_INDEX": "1"}, (), False, ()),
     "uv": (
         NONE,
         NONE,
@@ -92,7 +94,7 @@ SOURCES: dict[str, Case] = {
         (),
     ),
     "old uv": (NONE, NONE, None, {"UV_INDEX_URL": A}, (A,), False, ()),
-    "pip before uv": (NONE, NONE, None, PIP | {"UV_DEFAULT_INDEX": A}, (C,), False, ()),
+    "pip before uv": (NONE, NONE, None, OF_PIP | {"UV_DEFAULT_INDEX": A}, (C,), False, ()),
     "same twice": (
         Options(index_url=A, extra_index_urls=(A[:-1],)),
         NONE,
@@ -109,7 +111,7 @@ SOURCES: dict[str, Case] = {
 def test_sources_have_order(case: str) -> None:
     """The first source that names an index ends the search; extras before it are added."""
     line, own, of, variables, indexes, is_merged, find_links = SOURCES[case]
-    upstreams = chosen(line, own, of, PIP_CONFIG_FILE=os.devnull, **variables)
+    upstreams = chosen(line, own, of, variables)
     assert (upstreams.indexes, upstreams.is_merged) == (indexes, is_merged)
     assert upstreams.find_links == find_links
 
@@ -156,7 +158,7 @@ def test_faults_are_reported(fault: str) -> None:
     """A faulty source is an error that names it, without a password."""
     line, variables, message = FAULTS[fault]
     with pytest.raises(PyindexError) as caught:
-        chosen(line, PIP_CONFIG_FILE=os.devnull, **variables)
+        chosen(line, variables=variables)
     assert str(caught.value) == message
 
 
@@ -175,7 +177,7 @@ def test_bad_configuration_of_pip_is_reported(tmp_path: Path, content: str) -> N
     file = tmp_path / "pip.conf"
     file.write_text(content)
     with pytest.raises(PyindexError, match=r"^.*/pip\.conf: not a configuration of pip: "):
-        chosen(PIP_CONFIG_FILE=str(file))
+        chosen(variables={"PIP_CONFIG_FILE": str(file)})
 
 
 def test_no_index_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +185,7 @@ def test_no_index_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipconfig, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(PyindexError) as caught:
-        chosen(PIP_CONFIG_FILE=os.devnull)
+        chosen()
     assert str(caught.value) == (
         "upstreams: no index is configured; pass --index-url URL, add `upstreams` to the spec, or"
         " set index-url in pip's configuration"
@@ -193,18 +195,22 @@ def test_no_index_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- as pip does ---------------------------------------------------------------------------------
 
 
-def real_pip(*arguments: str, **variables: str) -> str:
-    command = [sys.executable, "-m", "pip", *arguments]
-    environment = os.environ | {"COLUMNS": "1000"} | variables
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return process.stdout
+# The option parser of pip, with the environments that are lines of JSON in its input.
+PIP = """
+import json, os, sys
+from pip._internal.commands import create_command
+for line in sys.stdin:
+    os.environ.clear()
+    os.environ.update(json.loads(line))
+    print(create_command("download").parser.get_default_values().index_url)
+"""
 
 
 def test_default_is_that_of_pip() -> None:
     """Without any configuration the index is the one that pip has built in."""
     program = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
     default = subprocess.check_output([sys.executable, "-c", program], text=True).strip()
-    assert chosen(PIP_CONFIG_FILE=os.devnull).indexes == (f"{default}/",)
+    assert chosen().indexes == (f"{default}/",)
 
 
 # (files below the home directory, environment)
@@ -237,23 +243,26 @@ CONFIGURATIONS: list[tuple[Mapping[str, str], Mapping[str, str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("files", "variables"), CONFIGURATIONS)
-def test_configuration_of_pip_is_read_as_by_pip(
-    home: Path, files: Mapping[str, str], variables: Mapping[str, str]
-) -> None:
+def test_configuration_of_pip_is_read_as_by_pip(tmp_path: Path) -> None:
     """The index is the one that pip itself would use."""
-    for name, content in files.items():
-        (home / name).parent.mkdir(parents=True, exist_ok=True)
-        (home / name).write_text(content)
-    environment = {name: text.replace("HOME", str(home)) for name, text in variables.items()}
+    environments: list[dict[str, str]] = []
+    for number, (files, variables) in enumerate(CONFIGURATIONS):
+        home = tmp_path / str(number)
+        for name, content in files.items():
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / name).write_text(content)
+        own = {name: text.replace("HOME", str(home)) for name, text in variables.items()}
+        environments.append({**os.environ, "HOME": str(home), **own})
 
-    match = re.search(
-        r"--index-url <url>.*?\(default (\S+)\)", real_pip("download", "--help", **environment)
-    )
-    assert match
-    settings = pipconfig.read(os.environ | environment)
+    lines = "\n".join(map(json.dumps, environments))
+    command = [sys.executable, "-c", PIP]
+    theirs = subprocess.run(command, input=lines, capture_output=True, text=True, check=True).stdout
     default = pipconfig.default_index(os.environ)
-    assert (pipconfig.options(settings).index_url or default) == match[1]
+    ours = [
+        pipconfig.options(pipconfig.read(environment)).index_url or default
+        for environment in environments
+    ]
+    assert ours == theirs.splitlines()
 
 
 def test_other_settings_of_pip_are_read(home: Path) -> None:
@@ -263,7 +272,7 @@ def test_other_settings_of_pip_are_read(home: Path) -> None:
         "trusted-host = a.example\n  b.example:8443\ncert = /ca.pem\nclient-cert = /own.pem\n"
         "proxy = proxy.example:3128\ntimeout = 7\nkeyring-provider = disabled\n"
     )
-    upstreams = chosen(PIP_CONFIG_FILE=str(home / "pip.conf"))
+    upstreams = chosen(variables={"PIP_CONFIG_FILE": str(home / "pip.conf")})
     proxy = "http://proxy.example:3128"
     assert upstreams == Upstreams(
         (A, B, C),
@@ -293,12 +302,12 @@ def test_configuration_of_uv_is_read(home: Path) -> None:
         f'[[index]]\nurl = "{A}"\ndefault = true\n[[index]]\nurl = "{B}"\n'
         f'[[index]]\nurl = "{C}"\nexplicit = true\n'
     )
-    upstreams = chosen(PIP_CONFIG_FILE=os.devnull)
+    upstreams = chosen()
     assert (upstreams.indexes, upstreams.is_merged) == ((B, A), False)
     assert upstreams.find_links == ("https://l.example/",)
 
     login = {"UV_INDEX_MY_LAB_USERNAME": "bob", "UV_INDEX_MY_LAB_PASSWORD": "x"}
-    upstreams = chosen(PIP_CONFIG_FILE=os.devnull, UV_DEFAULT_INDEX=f"my-lab={C}", **login)
+    upstreams = chosen(variables={"UV_DEFAULT_INDEX": f"my-lab={C}", **login})
     assert upstreams.credentials == (Credential(C, "bob", "x"),)
 
 
@@ -308,7 +317,7 @@ def test_bad_configuration_of_uv_is_reported(tmp_path: Path, content: str) -> No
     file = tmp_path / "uv.toml"
     file.write_text(content)
     with pytest.raises(PyindexError) as caught:
-        chosen(PIP_CONFIG_FILE=os.devnull, UV_CONFIG_FILE=str(file))
+        chosen(variables={"UV_CONFIG_FILE": str(file)})
     assert str(caught.value) == f"{file}: not a configuration of uv; correct it"
 
 
