@@ -206,6 +206,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.integration
 def test_default_is_that_of_pip() -> None:
     """Without any configuration the index is the one that pip has built in."""
     program = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
@@ -243,6 +244,7 @@ CONFIGURATIONS: list[tuple[Mapping[str, str], Mapping[str, str]]] = [
 ]
 
 
+@pytest.mark.integration
 def test_configuration_of_pip_is_read_as_by_pip(tmp_path: Path) -> None:
     """The index is the one that pip itself would use."""
     environments: list[dict[str, str]] = []
