@@ -179,14 +179,18 @@ class Connection:
         self, url: str, headers: Mapping[str, str], login: str | None
     ) -> aiohttp.ClientResponse:
         proxy, proxy_login = _proxy(url, self._network.proxies)
+        own = {"Authorization": login} if login else {}
+        to_proxy = {"Proxy-Authorization": proxy_login} if proxy_login else {}
+        # Only a plain request is read by the proxy; the headers of a TLS one are the host's.
+        is_read = url.startswith("http:")
         with reported(url):
             return await self._session.get(
                 URL(url, encoded=True),
-                headers={**headers, **({"Authorization": login} if login else {})},
+                headers={**headers, **own, **(to_proxy if is_read else {})},
                 allow_redirects=False,
                 ssl=not self._network.is_trusted(url),
                 proxy=proxy,
-                proxy_headers={"Proxy-Authorization": proxy_login} if proxy_login else None,
+                proxy_headers=to_proxy,
             )
 
 
@@ -205,7 +209,7 @@ def _check_status(url: str, response: aiohttp.ClientResponse, is_logged_in: bool
         raise Temporary(f"{answer}; retry later", wait)
 
 
-def _proxy(url: str, proxies: Mapping[str, str]) -> tuple[URL | None, str | None]:
+def _proxy(url: str, proxies: Mapping[str, str]) -> tuple[URL | None, aiohttp.BasicAuth | None]:
     """The proxy for ``url`` and the login there."""
     split = urlsplit(url)
     proxy = proxies.get(split.scheme) or proxies.get("all")

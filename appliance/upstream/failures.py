@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from email.utils import parsedate_to_datetime
@@ -41,7 +42,7 @@ def reported(url: str) -> Iterator[None]:
         yield
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError) as error:
         raise UpstreamError(
-            f"{where}: no trusted TLS connection: {_reason(error)};"
+            f"{where}: no trusted TLS connection: {_tls_reason(error)};"
             " set its CA by `cert` in pip's configuration or SSL_CERT_FILE"
         ) from None
     except TimeoutError:
@@ -57,6 +58,13 @@ def reported(url: str) -> Iterator[None]:
         raise Temporary(
             f"{where}: connection lost: {_reason(error)}; check the network and the server"
         ) from None
+
+
+def _tls_reason(error: aiohttp.ClientConnectorError) -> str:
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return cause.verify_message
+    return cause.reason if isinstance(cause, ssl.SSLError) else _reason(error)
 
 
 def _reason(error: Exception) -> str:
