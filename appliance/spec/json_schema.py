@@ -25,7 +25,8 @@ def reference() -> dict[tuple[str, ...], dict[str, Any]]:
         children = dict(section.get("properties", {}))
         if isinstance(named := section.get("additionalProperties"), dict):
             children["*"] = named
-        if "anyOf" in (item := section.get("items", {})):
+        item = section.get("items", {})
+        if "$ref" in item.get("anyOf", [item])[0]:
             children["[]"] = item
 
         for name, child in children.items():

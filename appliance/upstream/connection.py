@@ -209,7 +209,7 @@ def _check_status(url: str, response: aiohttp.ClientResponse, is_logged_in: bool
         raise Temporary(f"{answer}; retry later", wait)
 
 
-def _proxy(url: str, proxies: Mapping[str, str]) -> tuple[URL | None, aiohttp.BasicAuth | None]:
+def _proxy(url: str, proxies: Mapping[str, str]) -> tuple[URL | None, str | None]:
     """The proxy for ``url`` and the login there."""
     split = urlsplit(url)
     proxy = proxies.get(split.scheme) or proxies.get("all")
