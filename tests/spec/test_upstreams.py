@@ -32,7 +32,7 @@ REJECTED = {
     "[index.example]": f"upstreams[0].url: {URL}, got 'index.example'",
     "[7]": f"upstreams[0].url: {URL}, got '7'",
     "[https://bob:secret@a/]": f"upstreams[0].url: {URL}, got 'https://...@a/'",
-    "[https://a/?token=x]": f"upstreams[0].url: {URL}, got 'https://a/?token=x'",
+    "['https://a/?token=x']": f"upstreams[0].url: {URL}, got 'https://a/?token=x'",
     "['https://a:99999/']": f"upstreams[0].url: {URL}, got 'https://a:99999/'",
     f"[{A}, [a]]": f"upstreams[1]: {MAPPING}, got a list",
     "[~]": f"upstreams[0]: {MAPPING}, got nothing",
