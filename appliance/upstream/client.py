@@ -1,4 +1,4 @@
-"""Client of upstreams: project pages and core metadata. Everything is asked once per client."""
+"""Client of upstreams: project pages and core metadata. Each question is asked once per client."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
@@ -46,6 +46,8 @@ class Client:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
+        for questions in (self._projects, self._listed, self._metadata):
+            questions.cancel()
         await self.connection.__aexit__()
         await asyncio.to_thread(self._cache.prune)
 
@@ -228,3 +230,8 @@ class _Once(Generic[_Key, _Value]):
             self._tasks[key] = asyncio.ensure_future(self._function(key))
         # One task that is canceled does not cancel the others.
         return await asyncio.shield(self._tasks[key])
+
+    def cancel(self) -> None:
+        """Cancel what is still awaited."""
+        for task in self._tasks.values():
+            task.cancel()

@@ -24,14 +24,18 @@ from appliance.upstream.urls import legal, origin, redacted
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """The indexes of one source: ``is_complete`` if it names all, ``is_ordered`` if the first that
-    has a project answers alone."""
+    """The indexes of one source.
+
+    ``is_complete`` if it names all, ``is_ordered`` if the first that has a project answers alone,
+    ``has_no_index`` if not even those of other sources count.
+    """
 
     name: str
     indexes: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
     is_complete: bool = False
     is_ordered: bool = False
+    has_no_index: bool = False
     credentials: tuple[Credential, ...] = ()
 
 
@@ -77,9 +81,13 @@ def _sources(
 
 def _of_options(name: str, options: Options) -> _Source:
     own = (options.index_url,) if options.index_url else ()
-    indexes = () if options.no_index else (*own, *options.extra_index_urls)
-    is_complete = bool(own) or options.no_index
-    return _Source(name, indexes, options.find_links, is_complete=is_complete)
+    return _Source(
+        name,
+        (*own, *options.extra_index_urls),
+        options.find_links,
+        is_complete=bool(own) or options.no_index,
+        has_no_index=options.no_index,
+    )
 
 
 def _of_spec(spec: Spec) -> _Source:
@@ -112,26 +120,32 @@ def _of_uv(environment: Mapping[str, str]) -> _Source:
 
 def _combined(sources: list[_Source], network: Network) -> Upstreams:
     """The upstreams of all sources; an ordered one makes all of them ordered."""
-    indexes: dict[str, None] = {}
-    find_links: dict[str, None] = {}
-    credentials: dict[str, Credential] = {}
-    for source in sources:
-        credentials |= {credential.url: credential for credential in source.credentials}
-        for text in source.indexes:
-            url, credential = _location(text, source)
-            url = url.rstrip("/") + "/"
-            indexes[url] = None
-            if credential:
-                credentials.setdefault(url, replace(credential, url=url))
-        for text in source.find_links:
-            url, credential = _location(text, source)
-            find_links[url] = None
-            if credential:
-                credentials.setdefault(url, credential)
-    is_merged = len(indexes) > 1 and not any(source.is_ordered for source in sources)
+    has_no_index = any(source.has_no_index for source in sources)
+    indexes = [
+        _with_slash(*_location(text, source))
+        for source in sources
+        for text in source.indexes
+        if not has_no_index
+    ]
+    links = [_location(text, source) for source in sources for text in source.find_links]
+    credentials = [credential for source in sources for credential in source.credentials]
+    credentials += [credential for _, credential in (*indexes, *links) if credential]
+
+    urls = tuple(dict.fromkeys(url for url, _ in indexes))
+    is_ordered = any(source.is_ordered for source in sources)
     return Upstreams(
-        tuple(indexes), is_merged, tuple(find_links), tuple(credentials.values()), network
+        indexes=urls,
+        is_merged=len(urls) > 1 and not is_ordered,
+        find_links=tuple(dict.fromkeys(url for url, _ in links)),
+        credentials=tuple({each.url: each for each in reversed(credentials)}.values()),
+        network=network,
     )
+
+
+def _with_slash(url: str, credential: Credential | None) -> tuple[str, Credential | None]:
+    """The URL of an index, to which the names of projects can be appended."""
+    url = url.rstrip("/") + "/"
+    return url, replace(credential, url=url) if credential else None
 
 
 def _location(text: str, source: _Source) -> tuple[str, Credential | None]:

@@ -9,9 +9,10 @@ from appliance.upstream.urls import with_userinfo
 
 
 def uv_environment(upstreams: Upstreams) -> dict[str, str]:
-    """The variables with which ``uv --no-config`` uses these upstreams.
+    """The variables with which ``uv --no-config`` uses these upstreams, in an environment without
+    other UV_ variables.
 
-    They contain passwords. netrc and other variables of the environment stay in effect.
+    They contain passwords. uv reads netrc itself.
     """
     *first, last = _with_logins(upstreams.indexes, upstreams) or [""]
     network = upstreams.network
@@ -34,9 +35,10 @@ def uv_environment(upstreams: Upstreams) -> dict[str, str]:
 
 
 def pip_environment(upstreams: Upstreams) -> dict[str, str]:
-    """The variables with which pip uses these upstreams, and no configuration file.
+    """The variables with which pip uses these upstreams, and no configuration file, in an
+    environment without other PIP_ variables.
 
-    They contain passwords. pip always merges indexes.
+    They contain passwords. pip reads netrc itself, and always merges indexes.
     """
     first, *others = _with_logins(upstreams.indexes, upstreams) or [""]
     network = upstreams.network

@@ -71,7 +71,7 @@ async def fetch(
 ) -> list[Outcome]:
     """Fetch ``files`` into ``directory``, each name once, and return an outcome for each name.
 
-    Files of one name are alternatives: those with the digest of the first are tried in turn, in
+    Files of one name are alternatives: those with a digest of the first are tried in turn, in
     their order. A file that is there with the right size and digest is not fetched. The mtime of a
     file is its upload time, if that is stated.
     """
@@ -89,13 +89,11 @@ async def fetch(
 
 
 def _alternatives(files: Iterable[RemoteFile]) -> list[list[RemoteFile]]:
-    """The files of each name that have the digest of the first one, in order."""
+    """The files of each name that have a digest of the first one, in order."""
     groups: dict[str, list[RemoteFile]] = {}
     for file in files:
         group = groups.setdefault(file.filename, [])
-        if (not group or file.hashes == group[0].hashes) and file.url not in [
-            each.url for each in group
-        ]:
+        if not group or file.hashes.items() & group[0].hashes.items():
             group.append(file)
     return list(groups.values())
 
@@ -148,6 +146,10 @@ class _Fetcher:
             return Failed(file, self._disk_fault)
 
         digest = digests.preferred(file.hashes, file.url)
+        if digest is None and file.index.startswith("https:") and file.url.startswith("http:"):
+            raise UpstreamError(
+                f"{redacted(file.url)}: has no digest, and is not on https as its index; {REPORT}"
+            )
         target = self._directory / file.filename
         if target.exists():
             return await self._existing(file, target, digest)

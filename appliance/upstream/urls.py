@@ -25,12 +25,15 @@ def legal(url: str) -> str:
 
 
 def absolute(base: str, link: str) -> str:
-    """The URL of a link on the page ``base``, legal and without fragment; ValueError if it is
-    none."""
+    """The URL of a link on the page ``base``, legal and without fragment.
+
+    Raises ValueError if it is none, or a local file that a remote page links to.
+    """
     if _PLAIN.fullmatch(link):
         return link
     url = legal(urljoin(base, link.strip()).partition("#")[0])
-    origin(url)
+    if origin(url)[0] == "file" != origin(base)[0]:
+        raise ValueError("http:// or https://")
     return url
 
 

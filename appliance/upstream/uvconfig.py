@@ -72,10 +72,18 @@ def _from_file(file: Path) -> UvConfiguration:
         indexes = [index for index in data.get("index", []) if not index.get("explicit")]
         default = [index["url"] for index in indexes if index.get("default")]
         others = [index["url"] for index in indexes if not index.get("default")]
+        default += [data["index-url"]] if "index-url" in data else []
         return UvConfiguration(
-            (default or [data.get("index-url")])[0],
-            (*others, *data.get("extra-index-url", ())),
-            tuple(data.get("find-links", ())),
+            next(iter(_texts(default)), None),
+            _texts([*others, *data.get("extra-index-url", [])]),
+            _texts(data.get("find-links", [])),
         )
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
         raise PyindexError(f"{file}: not a configuration of uv; correct it") from None
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    """A list of texts; TypeError if it is none."""
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError
+    return tuple(values)

@@ -83,6 +83,15 @@ SOURCES: dict[str, Case] = {
         False,
         ("https://l.example/",),
     ),
+    "no index, in spite of extra ones": (
+        EXTRA,
+        Options(no_index=True),
+        None,
+        OF_PIP,
+        (),
+        False,
+        (),
+    ),
     "no index of pip": (NONE, NONE, None, OF_PIP | {"PIP_NO_INDEX": "1"}, (), False, ()),
     "uv": (
         NONE,
@@ -313,7 +322,9 @@ def test_configuration_of_uv_is_read(home: Path) -> None:
     assert upstreams.credentials == (Credential(C, "bob", "x"),)
 
 
-@pytest.mark.parametrize("content", ["[", "index = 7", "[[index]]\nname = 'x'"])
+@pytest.mark.parametrize(
+    "content", ["[", "index = 7", "[[index]]\nname = 'x'", "index-url = 7", "find-links = 'x'"]
+)
 def test_bad_configuration_of_uv_is_reported(tmp_path: Path, content: str) -> None:
     """A configuration that uv cannot read is an error with its path."""
     file = tmp_path / "uv.toml"

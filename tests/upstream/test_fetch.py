@@ -367,6 +367,14 @@ def test_fetch_without_digest_checks_size(faulty: Faulty, tmp_path: Path) -> Non
     assert tree(tmp_path) == {NAME: CONTENT}
 
 
+def test_fetch_without_digest_requires_https_of_index(faulty: Faulty, tmp_path: Path) -> None:
+    """A page on https that links to a file on http must state its digest."""
+    file = RemoteFile(NAME, f"{faulty.url}/f", index="https://index.example/simple/")
+    problem = "has no digest, and is not on https as its index"
+    assert fetched([file], tmp_path) == [Failed(file, f"{file.url}: {problem}; {REPORT}")]
+    assert faulty.requests == []
+
+
 def test_fetch_limits_size_that_is_not_stated(faulty: Faulty, tmp_path: Path) -> None:
     """A file of unstated size has a limit."""
     faulty.behaviors["/f"] = endless

@@ -124,6 +124,11 @@ BROKEN: list[tuple[bytes, str, str]] = [
         JSON,
         "expected a link to http://, https:// or file:// and a host, got 'mailto:x'",
     ),
+    (
+        page(FILE | {"url": "file:///etc/foo-1.0.tar.gz"}),
+        JSON,
+        "expected a link to http:// or https://, got 'file:///etc/foo-1.0.tar.gz'",
+    ),
     (b"x", "text/plain", f"expected a content type such as {JSON} or text/html, got 'text/plain'"),
     (b"x", "", f"expected a content type such as {JSON} or text/html, got none"),
     (
@@ -157,7 +162,7 @@ HTML = f"""<!DOCTYPE html><html><head>
    data-core-metadata="sha256={DIGEST}">foo-1.1-py3-none-any.whl</a>
 <a href="/b/foo-1.2%2Bx-py3-none-any.whl" data-yanked data-dist-info-metadata="true">any text</a>
 <a href="foo-1.3-py3-none-any.whl" data-core-metadata="false">foo-1.3-py3-none-any.whl</a>
-<a href="mailto:x">mail</a> <a>nothing</a> <p>unclosed
+<a href="mailto:x">mail</a> <a href="file:///foo-1.4.tar.gz">local</a> <a>nothing</a> <p>unclosed
 """
 
 
@@ -203,7 +208,7 @@ def test_html_page_agrees_with_pypi_simple() -> None:
             file.yanked_reason or "",
         )
         for file in other.packages
-        if not file.url.startswith("mailto")
+        if file.url.startswith("https:")
     ]
     ours = [
         (file.url, file.requires_python, file.hashes, file.yanked is not None, file.yanked or "")
