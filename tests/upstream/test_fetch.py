@@ -238,11 +238,6 @@ STAYING: dict[str, tuple[Behavior, Limits, str]] = {
         f"has {len(CONTENT) - 1} bytes, expected {len(CONTENT)}; {REPORT}",
     ),
     "endless": (endless, LIMITS, f"has more than {len(CONTENT)} bytes; {REPORT}"),
-    "length too short": (
-        shorter_length,
-        LIMITS,
-        "not HTTP: bad status line; check the URL and proxy",
-    ),
     "not HTTP": (nonsense, LIMITS, "not HTTP: bad status line; check the URL and proxy"),
 }
 
@@ -260,6 +255,19 @@ def test_fetch_reports_fault(faulty: Faulty, tmp_path: Path, fault: str) -> None
     assert left.pop("bar-1.0.tar.gz") == CONTENT
     # What was received of the right file is kept for the next run.
     assert left in ({}, {f"{NAME}.{DIGEST[:16]}.part": CONTENT[:HALF]})
+
+
+def test_fetch_reports_length_that_is_too_short(faulty: Faulty, tmp_path: Path) -> None:
+    """A body that is longer than the server states is an outcome, and spoils no other file."""
+    faulty.behaviors |= {"/f": shorter_length, "/g": GOOD}
+    other = remote(faulty, name="bar-1.0.tar.gz", path="/g")
+    first, second = fetched([remote(faulty), other], tmp_path)
+    reasons = (  # the rest of the body may arrive with the head, or later
+        f"has {HALF} bytes, expected {len(CONTENT)}; {REPORT}",
+        "not HTTP: bad status line; check the URL and proxy",
+    )
+    assert first in [Failed(remote(faulty), f"{faulty.url}/f: {reason}") for reason in reasons]
+    assert isinstance(second, Fetched)
 
 
 def test_fetch_reports_server_that_disappears(tmp_path: Path) -> None:
