@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -48,8 +49,14 @@ def reported(url: str) -> Iterator[None]:
     except TimeoutError:
         raise Temporary(f"{where}: timed out; check the network and the server") from None
     except aiohttp.ClientConnectorError as error:
-        reason = error.os_error.strerror or error.os_error
+        number = error.os_error.errno or 0  # of getaddrinfo() they are negative
+        reason = os.strerror(number) if number > 0 else error.os_error.strerror or "no answer"
         raise Temporary(f"{where}: cannot connect: {reason}; check the URL and network") from None
+    except aiohttp.ClientHttpProxyError as error:
+        kind = Temporary if error.status >= 500 else UpstreamError
+        raise kind(
+            f"{where}: the proxy answered {error.status}; check its URL, user and password"
+        ) from None
     except (aiohttp.InvalidURL, aiohttp.ClientResponseError) as error:
         raise UpstreamError(
             f"{where}: not HTTP: {_reason(error)}; check the URL and proxy"

@@ -251,6 +251,18 @@ def test_proxy_is_used_with_its_own_login(faulty: Faulty) -> None:
     assert "authorization" not in request.headers
 
 
+@pytest.mark.parametrize("number", [407, 502])
+def test_refusal_of_proxy_is_reported(faulty: Faulty, number: int) -> None:
+    """A proxy that opens no connection is an error that names it as the proxy."""
+    faulty.behaviors["index.example:443"] = status(number)
+    network = Network(proxies={"https": faulty.url})
+    with pytest.raises(UpstreamError) as caught:
+        ask(Upstreams(("https://index.example/simple/",), network=network))
+    problem = f"the proxy answered {number}; check its URL, user and password"
+    assert str(caught.value) == f"https://index.example{FOO}: {problem}"
+    assert len(faulty.requests) == (1 if number == 407 else LIMITS.attempts)
+
+
 def test_no_proxy_is_respected(faulty: Faulty) -> None:
     """A host in no_proxy is reached directly."""
     faulty.behaviors[FOO] = GOOD
