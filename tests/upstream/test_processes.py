@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ MIB = 1 << 20
 
 def contents() -> dict[str, bytes]:
     generator = random.Random(8)
-    sizes = [generator.randrange(1, 40 * PIECE) for _ in range(12)]
+    sizes = [generator.randrange(1, 160 * PIECE) for _ in range(12)]
     return {f"foo-{n}.0.tar.gz": generator.randbytes(size) for n, size in enumerate(sizes)}
 
 
@@ -48,6 +49,8 @@ class Killer:
 
         def behave(exchange: Exchange) -> None:
             send = exchange.send
+            # Small, so that the process has received most of what was sent.
+            exchange.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE)
 
             def send_pieces(content: bytes) -> None:
                 for offset in range(0, len(content), PIECE):
@@ -75,11 +78,14 @@ def test_killed_runs_leave_what_a_last_run_completes(faulty: Faulty, tmp_path: P
     faulty.behaviors |= {f"/{name}": killer.behavior(data) for name, data in files.items()}
     total = sum(map(len, files.values()))
     for _ in range(ROUNDS):
-        killer.rest = generator.randrange(total // 6)
+        killer.rest = generator.randrange(total // 3)
         killer.process = start(faulty, files, tmp_path)
         killer.process.communicate()
         complete = {name: data for name, data in tree(tmp_path).items() if name in files}
         assert complete.items() <= files.items()
+        if complete == files:  # the next round starts with nothing
+            for name in complete:
+                (tmp_path / name).unlink()
 
     killer.process = None
     assert start(faulty, files, tmp_path).communicate()[0].split()[0] == str(len(files))
