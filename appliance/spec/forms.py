@@ -15,12 +15,13 @@ from typing import Annotated, Any
 from annotated_types import GroupedMetadata
 from pydantic import (
     BeforeValidator,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
     ValidationInfo,
     WithJsonSchema,
 )
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, core_schema
 
 from appliance.spec import addresses
 from appliance.text import has_controls
@@ -46,6 +47,26 @@ class OrVariable:
         self, core: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         return {"anyOf": [handler(core), {"type": "string", "pattern": r"\$\{"}]}
+
+
+class OrText:
+    """Annotates a section that text may stand for, as the value of its key ``name``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._section, handler(source))
+
+    def _section(self, value: object) -> object:
+        return {self.name: value} if isinstance(value, str) else value
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [handler(core), {"type": "string"}]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +212,7 @@ _address_schema = {
 _host_schema = {"type": "string", "title": "host name", "pattern": f"^{addresses.HOST}$"}
 _network_schema = {"type": "string", "title": "network", "pattern": "^[0-9A-Fa-f:./]+$"}
 _url_schema = {"type": "string", "title": "URL", "pattern": r"^https?://[^?#@]+$"}
+_upstream_schema = {"type": "string", "title": "URL", "pattern": r"^(?:https?|file)://[^?#@]+$"}
 _path_schema = {"type": "string", "title": "path", "minLength": 1}
 _target_schema = {"type": "string", "title": "target", "minLength": 1}
 _targets_schema = {
@@ -210,6 +232,7 @@ HostName = Annotated[str, Form(addresses.host_name, _host_schema), _variable]
 Network = Annotated[str, Form(addresses.network, _network_schema), _variable]
 Location = Annotated[Path, BeforeValidator(_location), WithJsonSchema(_path_schema), _variable]
 Url = Annotated[str, Form(addresses.url, _url_schema), _variable]
+UpstreamUrl = Annotated[str, Form(addresses.upstream_url, _upstream_schema), _variable]
 Duration = Annotated[
     timedelta,
     Form(_duration, _duration_schema),

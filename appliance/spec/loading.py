@@ -125,5 +125,5 @@ def _known(key: Key) -> dict[str, dict[str, Any]]:
         known[-1]: child
         for known, child in reference().items()
         if len(known) == len(key) + 1
-        and all(name in ("*", step) for name, step in zip(known, key, strict=False))
+        and all(name in ("*", "[]", step) for name, step in zip(known, key, strict=False))
     }

@@ -22,9 +22,11 @@ from appliance.spec.forms import (
     Location,
     Name,
     Network,
+    OrText,
     OrVariable,
     Size,
     Targets,
+    UpstreamUrl,
     Url,
     whole_number,
 )
@@ -52,6 +54,18 @@ class IndexSection(_Section):
     )
     upload: tuple[Account, ...] = Field(
         (), description="Accounts that may upload here. This version accepts no uploads yet."
+    )
+
+
+class Upstream(_Section):
+    """A remote index that `pyindex mirror` collects files from."""
+
+    url: UpstreamUrl = Field(description="URL of its simple API, as clients use it.")
+    username: Account | None = Field(None, description="User to log in as.")
+    password_file: Location | None = Field(
+        None,
+        description="File with the user's password or token in its first line. Default: from"
+        " `.netrc` or the keyring.",
     )
 
 
@@ -186,6 +200,10 @@ class Spec(_Section):
         None,
         description="What files are collected for: a list of targets, or a mapping of names that"
         " you choose to targets. `pyindex targets` lists them.",
+    upstreams: tuple[Annotated[Upstream, OrText("url")], ...] = Field(
+        (),
+        description="Remote indexes to collect files from, each a URL or the keys below. The first"
+        " that has a project answers alone; nothing is merged. Default: from pip's configuration.",
     )
     accounts: Accounts = Field(default_factory=Accounts)
     server: Server = Field(default_factory=Server)

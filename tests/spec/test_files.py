@@ -22,6 +22,7 @@ from .texts import HEAD, NAME, SKETCH, SMALL, loaded, problems
 KNOWN = (
     "unknown key; known here:"
     " name, url, state, indexes, targets, accounts, server, nginx, backup, keep, host"
+    " name, url, state, indexes, upstreams, accounts, server, nginx, backup, keep, host"
 )
 # (content of the file, problems)
 FILES: list[tuple[str | bytes, list[str]]] = [
