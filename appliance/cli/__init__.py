@@ -35,6 +35,7 @@ _VERBS = {
     "remove": ("decide:remove", "move files from the packages directory to the trash"),
     "confirm-deletions": ("confirm:confirm_deletions", "confirm that missing files were deleted"),
     "status-set": ("decide:status_set", "set the status of a project (PEP 792)"),
+    "client": ("client:client", "print or write the settings of pip, uv, Poetry, PDM or conda"),
     "render": ("render:render", "render the files of a host from a spec"),
     "appliance": ("appliance:appliance", "build or check the pack for a host"),
     "host": ("host:host", "place files, switch releases, or remove the appliance of this host"),
