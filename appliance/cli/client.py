@@ -84,10 +84,10 @@ def hosts(source: Source, address: str | None, as_json: bool) -> None:
     """
     from appliance.render.clients import hosts as render_hosts
 
-    spec, url = _load(source, None, None)
+    spec = source.read()
     if not spec.nginx.stand_in:
         raise SpecError(["nginx.stand_in: missing; list the host names to answer for"])
-    content = render_hosts(spec, url, _checked(address))
+    content = render_hosts(spec, str(spec.url), _checked(address))
     if as_json:
         names = list(spec.nginx.stand_in)
         print_json({"address": address, "names": names, "content": content})

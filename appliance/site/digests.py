@@ -1,5 +1,5 @@
-"""Links from the digests of package files to their markers, for an index that stands in for another
-(``nginx.stand_in``).
+"""Links from digests of package files to their markers, for an appliance that stands in for another
+index (``nginx.stand_in``).
 
 In URLs of the other index a file has its digest and its name, not its path. Below ``www/.digests``
 a symbolic link at that place leads to the file's marker, whose path names index and path: nginx and

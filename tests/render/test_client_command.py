@@ -223,7 +223,7 @@ ERRORS: list[tuple[list[str], str]] = [
     (["uv", "-c", "../lab.yml", "--index", "x"], "index 'x' not found; the spec has main, dev"),
     (["uv", "-c", "../lab.yml", "--ca", "no.pem"], "{here}/no.pem: no such file; save the"),
     (["uv", "-c", "../lab.yml", "--ca", "a\nb"], "--ca: expected a path, without control char"),
-    (["hosts", "-d", "."], "url: missing in the spec; pass --url URL"),
+    (["hosts", "-d", "."], "nginx.stand_in: missing; list the host names to answer for"),
     (["hosts", "-c", "../lab.yml", "--address", "x"], "--address: expected an IP address, got 'x'"),
 ]
 
