@@ -37,6 +37,7 @@ _VERBS = {
     "status-set": ("decide:status_set", "set the status of a project (PEP 792)"),
     "targets": ("targets:targets", "show the Pythons and platforms that files are collected for"),
     "lock": ("lock:lock", "rewrite the URLs of locks to this index and back"),
+    "client": ("client:client", "print or write the settings of pip, uv, Poetry, PDM or conda"),
     "render": ("render:render", "render the files of a host from a spec"),
     "appliance": ("appliance:appliance", "build or check the pack for a host"),
     "host": ("host:host", "place files, switch releases, or remove the appliance of this host"),

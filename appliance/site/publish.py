@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import IO
 
-from appliance.atomic import make_directory
+from appliance.atomic import make_directory, unlink
 from appliance.catalog.database import Catalog
 from appliance.catalog.indexes import open_index
 from appliance.catalog.reader import Reader
@@ -24,8 +24,8 @@ from appliance.locks import try_lock
 from appliance.site import pages
 from appliance.site.files import FilePublisher
 from appliance.site.layout import delete_layout, is_laid_out, record_layout
-from appliance.site.projects import ProjectPublisher, write_pages
-from appliance.site.tree import PAGES, Site
+from appliance.site.projects import ProjectPublisher, page_names, write_pages
+from appliance.site.tree import PAGES, STAND_IN_PAGES, Site
 from appliance.site.views import View
 from appliance.spec import Spec
 
@@ -223,13 +223,19 @@ class Publisher:
         )
 
     def _sweep_pages(self) -> None:
-        """Remove the pages of projects that the catalog does not have."""
+        """Remove the pages of projects that the catalog does not have, and those in a form that the
+        spec no longer asks for."""
         for view, directory in self._projects.directories.items():
+            others = set(STAND_IN_PAGES).difference(page_names(self._spec, view))
             with self._catalog.read() as reader:
                 known = {row.name for row in open_index(reader, self._spec, view).projects()}
             for entry in list(os.scandir(directory)):
-                if entry.is_dir(follow_symlinks=False) and entry.name not in known:
+                if not entry.is_dir(follow_symlinks=False):
+                    continue
+                if entry.name not in known:
                     self._site.remove_tree(entry.path)
+                for page in others:
+                    unlink(f"{entry.path}/{page}")
 
     def _sweep_files(self, indexes: Iterable[str], serial: int) -> None:
         for index in indexes:

@@ -131,6 +131,12 @@ class Nginx(_Section):
     names: tuple[HostName, ...] = Field(
         (), description="Other host names to answer to, in addition to that of the url."
     )
+    stand_in: tuple[HostName, ...] = Field(
+        (),
+        description="Host names of another index, which nginx answers for, so that its locks"
+        " install unchanged: that of its pages, that of its files (default: the same), and more."
+        " The certificate must be for them too.",
+    )
     internal: tuple[Network, ...] = Field(
         ("127.0.0.1", "::1"),
         description="Addresses and networks that may see /health and /metrics.",
@@ -138,6 +144,12 @@ class Nginx(_Section):
     max_upload: Size = Field(
         _as_written("2g"), description="The largest file that may be uploaded."
     )
+
+    @property
+    def stand_in_files(self) -> str | None:
+        """The URL of the files of the index that nginx stands in for, with a slash at its end."""
+        hosts = [name.lower() for name in self.stand_in[:2]]
+        return f"https://{hosts[-1]}/packages/" if hosts else None
 
 
 class Backup(_Section):
