@@ -228,6 +228,13 @@ class _Load:
             ) from error
 
     def _publish(self) -> None:
-        with self._catalog.read() as reader:
-            decisionlog.append_new(self._spec.state, reader)
-        Update(self._spec, self._catalog).finish()
+        try:
+            with self._catalog.read() as reader:
+                decisionlog.append_new(self._spec.state, reader)
+            Update(self._spec, self._catalog).finish()
+        except OSError as error:
+            where = error.filename or self._spec.state
+            raise PyindexError(
+                f"{where}: {error.strerror}; loaded, but not published yet: correct that, then load"
+                " again"
+            ) from error

@@ -194,8 +194,8 @@ def _is_added(spec: Spec, arrival: Arrival) -> bool:
 
 def _complete(spec: Spec, arrival: Arrival) -> None:
     write_receipt(Path(arrival.receipt), arrival.text)
-    unlink(spec.state / NAME)
     shutil.rmtree(arrival.staging, ignore_errors=True)
+    unlink(spec.state / NAME)
 
 
 def _undo(spec: Spec, arrival: Arrival) -> None:
