@@ -141,7 +141,7 @@ class _Load:
 
     def _check_newer(self, known: Sequence[Receipt]) -> None:
         """Raise :class:`PyindexError` for a signed bundle that is older than another of the same
-        index and key: it could bring back what was withdrawn since."""
+        index and key: it could have files that were removed since."""
         manifest = self._source.manifest
         last = max(
             (

@@ -1,4 +1,4 @@
-"""Tokens: one short line that says which bundles an index has in full, to be copied by hand.
+"""Tokens: one short line that says which bundles an index has in full, for a person to copy.
 
 ``pyindex1-ID-ID-CHECK``: the first 12 digits of the id of each bundle, newest first, and the first
 4 digits of the SHA-256 of the text before. Only bundles whose files are all there are named, so

@@ -199,7 +199,8 @@ def _complete(spec: Spec, arrival: Arrival) -> None:
 
 
 def _undo(spec: Spec, arrival: Arrival) -> None:
-    """Take the placed files away. A file system without links has moved them: they go back."""
+    """Take the placed files away. Where the file system has no links, move them
+    into the staging directory."""
     kept = KeptMetadata(spec.state)
     for path in arrival.paths:
         staged, placed = f"{arrival.staging}/{path}", f"{arrival.packages}/{path}"
