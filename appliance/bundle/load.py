@@ -7,6 +7,7 @@ from pathlib import Path
 
 from appliance.bundle import merge, read, receipts
 from appliance.bundle.folder import Folder
+from appliance.bundle.manifest import BundledFile
 from appliance.bundle.merge import Changes
 from appliance.bundle.minisign import SUFFIX, PublicKey, read_public
 from appliance.bundle.receipts import Receipt
@@ -182,7 +183,7 @@ class _Load:
     def _add(self, changes: Changes, path: Path, receipt: Receipt) -> None:
         """Stage and examine the new files, and let them arrive. After an interruption the staged
         files remain for the next load of this bundle."""
-        with self._explaining():
+        with self._explaining(changes.new):
             for done in self._staging.fill(self._source, changes.new):
                 self._report(f"copying files, {done / 1e6:.0f} MB")
             self._report("examining files")
@@ -211,21 +212,27 @@ class _Load:
             )
 
     @contextlib.contextmanager
-    def _explaining(self) -> Iterator[None]:
+    def _explaining(self, files: Sequence[BundledFile]) -> Iterator[None]:
         """Remove the staged files after an error, and say where and why it was."""
         try:
             yield
         except PyindexError:
-            self._staging.remove()
+            self._remove_staged(files)
             raise
         except OSError as error:
-            self._staging.remove()
+            self._remove_staged(files)
             root = self._directory.root
             why = unwritable(root) or unwritable(self._spec.state)
             raise PyindexError(
                 f"{error.filename or root}: {error.strerror}; nothing was loaded"
                 + (f"; {why}" if why else "")
             ) from error
+
+    def _remove_staged(self, files: Sequence[BundledFile]) -> None:
+        """Remove the staging directory, unless the next load has to undo this one with it."""
+        if not arrival.is_recorded(self._spec):
+            self._staging.remove()
+            self._staging.forget(self._index, self._spec.state, files)
 
     def _publish(self) -> None:
         try:

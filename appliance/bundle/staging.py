@@ -73,7 +73,6 @@ class Staging:
         if rejected:
             shown = "; ".join(f"{each.path}: {each.reason}" for each in rejected[:_SHOWN])
             more = f"; and {len(rejected) - _SHOWN} more" if len(rejected) > _SHOWN else ""
-            self.forget(index, state, files)
             raise PyindexError(f"{name}: files would be rejected: {shown}{more}")
         accepted = [each.file for each in found if isinstance(each, Accepted)]
         if len(accepted) != len(files):

@@ -23,7 +23,10 @@ _TOKEN = re.compile(rf"{PREFIX}((?:-[0-9a-f]{{{DIGITS}}})+|-{NONE})-([0-9a-f]{{4
 
 
 def token(spec: Spec, index: str) -> str:
-    """Return the token of an index, less than 100 characters."""
+    """Return the token of an index, less than 100 characters; that of an empty one before the first
+    scan."""
+    if not spec.catalog.exists():
+        return make([])
     receipts = of_index(spec.state, index)
     with Catalog(spec.catalog).read() as reader:
         return make(_complete(reader, index, receipts))

@@ -69,9 +69,14 @@ def locked(spec: Spec) -> Iterator[None]:
         yield
 
 
+def is_recorded(spec: Spec) -> bool:
+    """Return whether files are arriving, or were when a load was killed."""
+    return (spec.state / NAME).exists()
+
+
 def recover(spec: Spec) -> None:
     """Complete or undo a load that was killed, unless a load is running now."""
-    if not (spec.state / NAME).exists():
+    if not is_recorded(spec):
         return
     with (spec.state / "load.lock").open("a") as file:
         if try_lock(file):
@@ -88,7 +93,8 @@ def arrive(
     """Place the files of an arrival, and add them to the catalog in one transaction, in which
     ``decide`` is called after that; then write the receipt and remove the staging directory.
 
-    Raises :class:`PyindexError` or ``OSError`` with nothing changed.
+    Raises :class:`PyindexError` or ``OSError`` with nothing changed, or if all is there but the
+    receipt.
     """
     with Batch() as batch:
         batch.write(spec.state / NAME, json.dumps(asdict(arrival)).encode())
@@ -193,7 +199,13 @@ def _is_added(spec: Spec, arrival: Arrival) -> bool:
 
 
 def _complete(spec: Spec, arrival: Arrival) -> None:
-    write_receipt(Path(arrival.receipt), arrival.text)
+    try:
+        write_receipt(Path(arrival.receipt), arrival.text)
+    except OSError as error:
+        raise PyindexError(
+            f"{arrival.receipt}: {error.strerror}; loaded, but without receipt: correct that, then"
+            " load again"
+        ) from error
     shutil.rmtree(arrival.staging, ignore_errors=True)
     unlink(spec.state / NAME)
 
@@ -205,6 +217,7 @@ def _undo(spec: Spec, arrival: Arrival) -> None:
     for path in arrival.paths:
         staged, placed = f"{arrival.staging}/{path}", f"{arrival.packages}/{path}"
         if not os.path.lexists(staged):
+            make_directory(staged.rpartition("/")[0])
             with contextlib.suppress(FileNotFoundError):
                 Path(placed).rename(staged)
         elif _is_same(staged, placed):

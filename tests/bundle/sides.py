@@ -47,7 +47,6 @@ def sides(root: Path) -> Sides:
     both = Sides(Lab(root / "near"), Lab(root / "far"), root / "stick")
     furnish(both.near)
     make_wheel(both.far.packages, "own", "1.0")
-    both.far.once()
     return both
 
 
@@ -64,8 +63,11 @@ def furnish(lab: Lab) -> None:
 
 
 def seen(lab: Lab) -> dict[str, object]:
-    """Return all that an index has and shows: files, pages, rows of the catalog, decisions."""
+    """Return all that an index has and shows: files, pages, rows of the catalog, decisions. An
+    index without catalog is scanned first."""
     state = lab.spec.state
+    if not lab.spec.catalog.exists():
+        lab.once()
     log = state / "decisions.jsonl"
     return {
         "packages": _tree(lab.packages),

@@ -1,7 +1,6 @@
 """The verbs as commands: beside a running server with pip as the client, and their output."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -108,7 +107,7 @@ def test_load_beside_server_is_installable(both: Sides, tmp_path: Path) -> None:
 
         def look() -> None:
             while not ends.is_set():
-                count = len(projects.intersection(os.listdir(simple)))
+                count = len(projects & {path.name for path in simple.iterdir()})
                 listed = json.loads((simple / "index.json").read_bytes())["projects"]
                 shown = sum(project["name"] in projects for project in listed)
                 if count not in (0, 30) or shown not in (0, 30):

@@ -85,6 +85,7 @@ def test_bundle_that_is_being_written_is_not_written_twice(both: Sides) -> None:
 def test_second_load_at_the_same_time_is_refused(both: Sides) -> None:
     """While a load is running, another one is an error."""
     both.bundle()
+    both.far.once()
     with (both.far.spec.state / "load.lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(PyindexError) as error:
@@ -106,6 +107,7 @@ def test_full_disk_leaves_no_bundle(both: Sides, small_disk: Path) -> None:
     assert list(small_disk.iterdir()) == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("on_disk", ["packages", "state"])
 def test_full_disk_loads_nothing(tmp_path: Path, small_disk: Path, on_disk: str) -> None:
     """A disk that is full at any moment of a load is an error, and nothing is visible of it; with

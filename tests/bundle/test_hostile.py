@@ -463,6 +463,7 @@ def test_name_that_lies_is_refused(saved: Saved, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.integration
 def test_bomb_is_refused(saved: Saved, tmp_path: Path) -> None:
     """An archive that unpacks to far more than its size is refused."""
     content = io.BytesIO()
@@ -495,6 +496,7 @@ def test_sparse_file_that_does_not_fit_is_refused(saved: Saved, tmp_path: Path) 
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("blocking", ["file", "directory", "broken link", "signature"])
 def test_file_in_the_way_is_not_replaced(both: Sides, blocking: str) -> None:
     """Whatever is at the path of a new file or its signature stays, and the bundle is refused."""

@@ -127,6 +127,7 @@ def test_volumes_load_in_any_order(both: Sides) -> None:
     agree(both.far)
 
 
+@pytest.mark.integration
 def test_volumes_replace_those_of_earlier_bundle(both: Sides) -> None:
     """Volumes and signatures of an earlier bundle with the same name do not remain."""
     first = both.bundle(volume=8_000, key=SECRET).paths
@@ -177,6 +178,7 @@ def test_token_of_empty_index_leaves_out_nothing(both: Sides) -> None:
     assert since(both, tokens.token(both.far.spec, both.far.index)) == frozenset()
 
 
+@pytest.mark.integration
 def test_token_names_no_bundle_with_removed_files(both: Sides) -> None:
     """After a file was removed, the token does not claim its bundle."""
     both.bundle()
@@ -185,6 +187,7 @@ def test_token_names_no_bundle_with_removed_files(both: Sides) -> None:
     assert since(both, tokens.token(both.far.spec, both.far.index)) == frozenset()
 
 
+@pytest.mark.integration
 def test_token_names_bundles_of_different_files(both: Sides) -> None:
     """The token names each bundle that has files of its own, up to six, in under 100 characters."""
     both.near.once()
@@ -198,6 +201,7 @@ def test_token_names_bundles_of_different_files(both: Sides) -> None:
     assert len(tokens.make(["0123456789abcdef"] * 6)) < 100
 
 
+@pytest.mark.integration
 def test_receipt_and_full_list_leave_out_what_is_there(both: Sides) -> None:
     """A receipt, and the full list of an index, serve as the token does."""
     both.bundle()
@@ -284,6 +288,7 @@ def test_later_bundle_changes_decisions_of_earlier(both: Sides) -> None:
     assert status(far, "p2") == ("archived", "here")
 
 
+@pytest.mark.integration
 def test_quarantine_travels_without_the_files(both: Sides) -> None:
     """Files of a quarantined project are not bundled; its status reaches the other index."""
     both.bundle()
@@ -303,6 +308,7 @@ def test_receipts_are_listed(both: Sides) -> None:
     assert (row["bundle"], row["new"], row["path"]) == (loaded.bundle, 5, str(loaded.receipt))
 
 
+@pytest.mark.integration
 def test_interrupted_load_continues(both: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
     """A load that was interrupted copies only what it had not copied."""
     from appliance.bundle.read import Bundle
@@ -339,6 +345,7 @@ def test_directory_of_files_is_loaded(both: Sides) -> None:
     assert both.load(both.near.packages).new == []
 
 
+@pytest.mark.integration
 def test_directory_changes_no_decision(both: Sides) -> None:
     """Files of a directory leave the yanks that a bundle brought."""
     both.near.once()

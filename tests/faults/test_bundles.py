@@ -18,7 +18,7 @@ from tests.faults.labs import Bench, assert_success, describe_failures, on_all
 from tests.wholeness import agree, digest, look
 
 NEW = {f"n{number}" for number in range(4)}
-FEW, MANY, BESIDE = 4, 24, 6
+MANY, BESIDE = 24, 6
 
 
 @contextmanager
@@ -125,14 +125,9 @@ def check_kills(workplaces: list[Bench], count: int, is_watched: bool) -> None:
     assert any(results)  # beside a watcher a load makes fewer calls
 
 
+@pytest.mark.integration
 def test_killed_load_shows_all_or_nothing(workplaces: list[Bench]) -> None:
     """After a kill of a load, nothing of it is visible or all, and the next load finishes."""
-    check_kills(workplaces, FEW, is_watched=False)
-
-
-@pytest.mark.integration
-def test_load_killed_at_any_call_shows_all_or_nothing(workplaces: list[Bench]) -> None:
-    """The same at calls spread over the whole load."""
     check_kills(workplaces, MANY, is_watched=False)
 
 
