@@ -124,8 +124,17 @@ def _output(target: Path) -> Iterator[_Output]:
     try:
         yield _Output(target, temporary, descriptor)
     finally:
-        unlink(temporary)  # if it was not renamed
+        if _is_at(descriptor, temporary):  # it was not renamed
+            unlink(temporary)
         os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Return whether the file at a path is the open one."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _open_locked(path: Path) -> int:
@@ -136,10 +145,9 @@ def _open_locked(path: Path) -> int:
         if not try_lock(descriptor):
             os.close(descriptor)
             raise PyindexError(f"{path}: another command is writing it; wait until it has ended")
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                os.ftruncate(descriptor, 0)
-                return descriptor
+        if _is_at(descriptor, path):
+            os.ftruncate(descriptor, 0)
+            return descriptor
         os.close(descriptor)  # another process has just renamed it
 
 
@@ -193,19 +201,20 @@ def _read(descriptor: int, size: int, path: Path) -> bytes:
 
 
 def _publish(out: Path, outputs: list[_Output], manifest: Manifest, key: SecretKey | None) -> None:
-    """Give complete volumes their names, with their signatures."""
-    for output in outputs:
-        unlink(f"{output.target}{SUFFIX}")  # of the bundle that is about to be replaced
-    for output in outputs:
-        output.temporary.rename(output.target)
-    if len(outputs) > 1 or outputs[0].target != out:
-        for path in list(volumes.surplus(out, len(outputs))):
-            unlink(path)
-
-    if key is not None:
-        with Batch() as batch:
-            for number, output in enumerate(outputs, 1):
+    """Give complete volumes their names, with their signatures, and remove those of an earlier
+    bundle of this name."""
+    with Batch() as batch:
+        for number, output in enumerate(outputs, 1):
+            if key is not None:
                 comment = f"pyindex bundle {manifest.id}, volume {number} of {len(outputs)}"
                 content = key.sign(output.hash.digest(), comment)
                 batch.write(f"{output.target}{SUFFIX}", content)
+
+        for output in outputs:
+            unlink(f"{output.target}{SUFFIX}")  # of other content
+        for output in outputs:
+            output.temporary.rename(output.target)
+        if outputs[0].target != out:
+            for path in list(volumes.surplus(out, len(outputs))):
+                unlink(path)
     sync_paths([str(out.parent)])

@@ -75,12 +75,23 @@ def is_recorded(spec: Spec) -> bool:
 
 
 def recover(spec: Spec) -> None:
-    """Complete or undo a load that was killed, unless a load is running now."""
+    """Complete or undo a load that was killed, unless a load is running now.
+
+    A service that may not write to the packages directory leaves that to the next load; the files
+    stay invisible.
+    """
     if not is_recorded(spec):
         return
     with (spec.state / "load.lock").open("a") as file:
         if try_lock(file):
-            _recover(spec)
+            try:
+                _recover(spec)
+            except OSError as error:
+                log.warning(
+                    "%s: a load was interrupted, and is not undone: %s; load again",
+                    error.filename,
+                    error.strerror,
+                )
 
 
 def arrive(
@@ -191,11 +202,22 @@ def _end(spec: Spec, arrival: Arrival) -> bool:
 
 
 def _is_added(spec: Spec, arrival: Arrival) -> bool:
-    """Return whether the transaction was committed: the catalog has the staged files."""
+    """Return whether the transaction was committed: the catalog has the staged files, and no others
+    that an operator has copied to their paths."""
+    if Path(arrival.receipt).exists():
+        return True
     path = next(path for path in arrival.paths if not path.endswith(SIGNATURE))
     with Catalog(spec.catalog).read() as reader:
         file = reader.file_at(arrival.index, path)
-    return file is not None
+    return file is not None and file.inode in _inodes(arrival, path)
+
+
+def _inodes(arrival: Arrival, path: str) -> Iterator[int]:
+    """Yield the inode of a staged file; of the placed one if it was moved there."""
+    for directory in (arrival.staging, arrival.packages):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            yield os.lstat(f"{directory}/{path}").st_ino
+            return
 
 
 def _complete(spec: Spec, arrival: Arrival) -> None:

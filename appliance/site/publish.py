@@ -176,6 +176,8 @@ class Publisher:
 
     def _replace_views(self, reader: Reader, copied: list[str]) -> None:
         """Replace the visible pages of each view by its copy, with a project list, in one step."""
+        if not copied:
+            return
         serial = reader.serial()
         with self._site.batch() as batch:
             for name in copied:
