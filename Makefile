@@ -32,7 +32,7 @@ $(VENV)/.tested: $(VENV)/.installed
 	@touch $@
 
 test: $(VENV)/.tested lint
-	tests/system-packages nginx wrk systemd:systemd-analyze logrotate strace
+	tests/system-packages nginx wrk systemd:systemd-analyze logrotate strace minisign
 	$(BIN)/python -m pytest
 
 fast: $(VENV)/.tested

@@ -17,7 +17,7 @@ from appliance.catalog.database import Catalog
 from appliance.catalog.indexes import open_index
 from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import unscanned
-from appliance.catalog.writer import SWEEP
+from appliance.catalog.writer import SWEEP, TOGETHER
 from appliance.errors import PyindexError
 from appliance.index.index import Listed
 from appliance.locks import try_lock
@@ -153,15 +153,40 @@ class Publisher:
         """Publish changes since the last publication; returns the serial."""
         with self._catalog.read() as reader:
             serial, since = reader.serial(), reader.mark("pages")
+            copied = self._copy_views() if since < reader.mark(TOGETHER) else []
             changed, touched = reader.changed_projects(since), reader.touched(since)
             for portion in _portions(changed):
                 self._projects.publish(reader, portion, touched)
+            self._replace_views(reader, copied)
             self._files.withdraw(reader, since)
 
         if since < serial:
             self._projects.record_failures(changed, everything=False)
             self._catalog.set_mark("pages", serial)
         return serial
+
+    def _copy_views(self) -> list[str]:
+        """Let pages be written to copies of the visible directories; returns their views."""
+        visible = [
+            name for name, d in self._projects.directories.items() if d == self._site.simple(name)
+        ]
+        for name in visible:
+            self._projects.directories[name] = self._views[name].copy()
+        return visible
+
+    def _replace_views(self, reader: Reader, copied: list[str]) -> None:
+        """Replace the visible pages of each view by its copy, with a project list, in one step."""
+        if not copied:
+            return
+        serial = reader.serial()
+        with self._site.batch() as batch:
+            for name in copied:
+                rows = list(open_index(reader, self._spec, name).projects())
+                content = _list_pages(rows, serial)
+                write_pages(self._projects.directories[name], content, serial, batch)
+        for name in copied:
+            self._views[name].show()
+            self._projects.directories[name] = self._site.simple(name)
 
     def _write_everything(self) -> int:
         """Publish every project and remove all other pages and files; returns the serial."""
@@ -197,6 +222,9 @@ class Publisher:
             rows = {name: list(open_index(reader, self._spec, name).projects()) for name in names}
 
         self._write_changes()
+        with self._catalog.read() as reader:
+            if reader.mark(TOGETHER) > serial:  # the visible list has later projects already
+                return self._write_lists(names)
         with self._site.batch() as batch:
             for name in names:
                 content = _list_pages(rows.pop(name), serial)

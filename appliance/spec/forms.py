@@ -33,6 +33,9 @@ RESERVED = (
 )
 NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 
+PUBLIC_KEY = r"RW[A-Za-z0-9+/]{54}"
+"""The line of a minisign public key: 42 bytes in base64, of which the first two are ``Ed``."""
+
 _NAME_EXPECTED = "a name of small letters, digits and '-', at most 63, not beginning with '-'"
 _ACCOUNT = r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,127}"
 _DURATION = r"(?=.)(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,5})s)?"
@@ -159,6 +162,11 @@ def _is_word(text: object) -> bool:
 def _target(text: str, directory: Path) -> str:
     kind, _, path = text.partition(":")
     return f"python:{absolute(path, directory)}" if kind == "python" and "/" in path else text
+def _bundle_key(value: object, info: ValidationInfo) -> object:
+    """A public key as it is written; a file with one as an absolute path."""
+    if not _is_from_yaml(value) or re.fullmatch(PUBLIC_KEY, _text_of(value)):
+        return value
+    return str(_location(value, info))
 
 
 def _duration_text(duration: timedelta) -> str:
@@ -179,7 +187,8 @@ def _duration(text: str) -> timedelta:
     return duration
 
 
-def _size(text: str) -> int:
+def parse_size(text: str) -> int:
+    """The bytes of a size such as 512m. Raises ValueError with what was expected."""
     expectation = "a size such as 512m or 2g"
     count, unit = _match(text, _SIZE, expectation).groups()
     size = int(count) << {"": 0, "k": 10, "m": 20, "g": 30}[unit.lower()]
@@ -213,6 +222,7 @@ _host_schema = {"type": "string", "title": "host name", "pattern": f"^{addresses
 _network_schema = {"type": "string", "title": "network", "pattern": "^[0-9A-Fa-f:./]+$"}
 _url_schema = {"type": "string", "title": "URL", "pattern": r"^https?://[^?#@]+$"}
 _upstream_schema = {"type": "string", "title": "URL", "pattern": r"^(?:https?|file)://[^?#@]+$"}
+_bundle_key_schema = {"type": "string", "title": "public key or path", "minLength": 1}
 _path_schema = {"type": "string", "title": "path", "minLength": 1}
 _target_schema = {"type": "string", "title": "target", "minLength": 1}
 _targets_schema = {
@@ -231,6 +241,9 @@ Address = Annotated[str, Form(addresses.address, _address_schema), _variable]
 HostName = Annotated[str, Form(addresses.host_name, _host_schema), _variable]
 Network = Annotated[str, Form(addresses.network, _network_schema), _variable]
 Location = Annotated[Path, BeforeValidator(_location), WithJsonSchema(_path_schema), _variable]
+BundleKey = Annotated[
+    str, BeforeValidator(_bundle_key), WithJsonSchema(_bundle_key_schema), _variable
+]
 Url = Annotated[str, Form(addresses.url, _url_schema), _variable]
 UpstreamUrl = Annotated[str, Form(addresses.upstream_url, _upstream_schema), _variable]
 Duration = Annotated[
@@ -241,3 +254,4 @@ Duration = Annotated[
 ]
 Size = Annotated[int, Form(_size, _size_schema), _variable]
 Targets = Annotated[Mapping[str, str], BeforeValidator(_targets), WithJsonSchema(_targets_schema)]
+Size = Annotated[int, Form(parse_size, _size_schema), _variable]

@@ -16,6 +16,7 @@ from appliance.spec.forms import (
     RESERVED,
     Account,
     Address,
+    BundleKey,
     Duration,
     HostName,
     IndexName,
@@ -45,7 +46,8 @@ class IndexSection(_Section):
     """One index: its packages directory and its bases."""
 
     packages: Location = Field(
-        description="Directory of the package files. Nothing else is ever written into it."
+        description="Directory of the package files. `pyindex load` adds package files to it;"
+        " nothing else is ever written into it."
     )
     bases: tuple[Name, ...] = Field(
         (),
@@ -179,6 +181,16 @@ class Keep(_Section):
     )
 
 
+class Bundles(_Section):
+    """Bundles that `pyindex load` accepts."""
+
+    keys: tuple[BundleKey, ...] = Field(
+        (),
+        description="Public keys in minisign's format, or files with one. If there are any, a"
+        " bundle must be signed by one of them.",
+    )
+
+
 class Host(_Section):
     """The machine that runs the appliance."""
 
@@ -222,6 +234,7 @@ class Spec(_Section):
     nginx: Nginx = Field(default_factory=Nginx)
     backup: Backup = Field(default_factory=Backup)
     keep: Keep = Field(default_factory=Keep)
+    bundles: Bundles = Field(default_factory=Bundles)
     host: Host = Field(default_factory=Host)
 
     @property

@@ -23,6 +23,7 @@ KNOWN = (
     "unknown key; known here:"
     " name, url, state, indexes, targets, accounts, server, nginx, backup, keep, host"
     " name, url, state, indexes, upstreams, accounts, server, nginx, backup, keep, host"
+    " name, url, state, indexes, accounts, server, nginx, backup, keep, bundles, host"
 )
 # (content of the file, problems)
 FILES: list[tuple[str | bytes, list[str]]] = [
