@@ -33,7 +33,7 @@ $(VENV)/.tested: $(VENV)/.installed
 
 test: $(VENV)/.tested lint
 	tests/system-packages nginx wrk systemd:systemd-analyze logrotate strace minisign
-	$(BIN)/python -m pytest
+	tests/run $(BIN)/python
 
 fast: $(VENV)/.tested
 	$(BIN)/python -m pytest -m "not integration and not hosts and not browser"

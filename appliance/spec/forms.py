@@ -162,6 +162,8 @@ def _is_word(text: object) -> bool:
 def _target(text: str, directory: Path) -> str:
     kind, _, path = text.partition(":")
     return f"python:{absolute(path, directory)}" if kind == "python" and "/" in path else text
+
+
 def _bundle_key(value: object, info: ValidationInfo) -> object:
     """A public key as it is written; a file with one as an absolute path."""
     if not _is_from_yaml(value) or re.fullmatch(PUBLIC_KEY, _text_of(value)):
@@ -252,6 +254,5 @@ Duration = Annotated[
     _variable,
     PlainSerializer(_duration_text, when_used="json"),
 ]
-Size = Annotated[int, Form(_size, _size_schema), _variable]
-Targets = Annotated[Mapping[str, str], BeforeValidator(_targets), WithJsonSchema(_targets_schema)]
 Size = Annotated[int, Form(parse_size, _size_schema), _variable]
+Targets = Annotated[Mapping[str, str], BeforeValidator(_targets), WithJsonSchema(_targets_schema)]

@@ -224,6 +224,7 @@ class Spec(_Section):
         None,
         description="What files are collected for: a list of targets, or a mapping of names that"
         " you choose to targets. `pyindex targets` lists them.",
+    )
     upstreams: tuple[Annotated[Upstream, OrText("url")], ...] = Field(
         (),
         description="Remote indexes to collect files from, each a URL or the keys below. The first"
