@@ -32,8 +32,8 @@ $(VENV)/.tested: $(VENV)/.installed
 	@touch $@
 
 test: $(VENV)/.tested lint
-	tests/system-packages nginx wrk systemd:systemd-analyze logrotate strace
-	$(BIN)/python -m pytest
+	tests/system-packages nginx wrk systemd:systemd-analyze logrotate strace minisign
+	tests/run $(BIN)/python
 
 fast: $(VENV)/.tested
 	$(BIN)/python -m pytest -m "not integration and not hosts and not browser"

@@ -61,6 +61,15 @@ class Batch:
         self._make_parent(os.path.dirname(target))
         self._moves.append((source, target))
 
+    def link(self, path: str, target: str) -> None:
+        """Prepare the symbolic link ``path`` to ``target``, unless it is there."""
+        with contextlib.suppress(OSError):
+            if os.readlink(path) == target:
+                return
+        temporary = self._prepare(path)
+        self._pending.append((temporary, path))
+        os.symlink(target, temporary)
+
     def _create(self, path: str, content: bytes, mtime: int | None = None) -> None:
         descriptor = create(path)
         try:

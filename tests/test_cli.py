@@ -282,7 +282,7 @@ def test_progress_is_shown_on_a_terminal(source: list[str], words: list[str]) ->
 
 
 COMPLETIONS = [
-    (["st"], {"status", "status-set"}),
+    (["st"], {"state", "status", "status-set"}),
     (["status", "--js"], {"--json"}),
     (["spec", "ch"], {"check"}),
     (["status-set", "foo", "arch"], {"archived"}),

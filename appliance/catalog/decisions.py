@@ -29,17 +29,22 @@ class DecisionWriter(Recorder):
         return True
 
     def set_status(self, index: str, project: str, status: str, reason: str | None) -> bool:
-        """Set a project's status (PEP 792), also of one without files. Returns whether anything
-        changed."""
+        """Set a project's status (PEP 792), also of one without files, or with its first files in
+        this transaction. Returns whether anything changed."""
         where = schema.project.c.index == index, schema.project.c.name == project
         row = self._connection.execute(sa.select(schema.project).where(*where)).first()
+        if row is None and (index, project) in self._display:
+            new = self._project_row(index, project) | {"status": "active"}
+            self._connection.execute(sa.insert(schema.project).values(new))
+            row = self._connection.execute(sa.select(schema.project).where(*where)).one()
         if row is None or (row.status, row.status_reason) == (status, reason):
             return False
 
         query = sa.update(schema.project).where(*where)
         self._connection.execute(query.values(status=status, status_reason=reason))
         detail = status if reason is None else f"{status}: {reason}"
-        self._journal(index, project, row.display, "status", detail=detail)
+        display = self._display.get((index, project), row.display)
+        self._journal(index, project, display, "status", detail=detail)
         return True
 
     def apply_decisions(self, decisions: Decisions) -> None:

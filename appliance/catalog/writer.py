@@ -10,6 +10,8 @@ from appliance.index.model import Change
 
 # The mark with the serial since which the published tree may contain files of another catalog.
 SWEEP = "sweep"
+# The mark with the serial up to which clients must see all changes at once, or none.
+TOGETHER = "together"
 
 
 class Writer(FileWriter, DecisionWriter):
@@ -32,6 +34,11 @@ class Writer(FileWriter, DecisionWriter):
             self._connection.execute(sa.delete(schema.mark).where(is_of_kind))
         schema.upsert(self._connection, schema.mark, [{"name": SWEEP, "value": self._last}])
         return note
+
+    def publish_together(self) -> None:
+        """Let clients see all changes of this transaction at once; call it after the last."""
+        serial = self._last + len(self._changes)
+        schema.upsert(self._connection, schema.mark, [{"name": TOGETHER, "value": serial}])
 
     def prune_journal(self, serial: int) -> None:
         """Delete the lines of the journal up to ``serial``."""

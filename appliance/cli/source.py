@@ -27,6 +27,12 @@ class Source:
     spec: Path | None = None
     state: Path | None = None
 
+    @property
+    def is_named(self) -> bool:
+        """Whether options, the environment or a file at a usual path name a spec."""
+        named = self.directory or self.spec or self.state or os.environ.get("PYINDEX_SPEC")
+        return bool(named) or any(map(os.path.exists, _USUAL_PATHS))
+
     def load(self, is_change: bool = False) -> "Spec":
         """Return the spec. From here on root acts as the owner of its state directory.
 
@@ -34,7 +40,7 @@ class Source:
         watcher publishes something else for the same state directory. Raises :class:`SpecError` for
         options that name no spec.
         """
-        spec = self._load()
+        spec = self.read()
         act_as_owner(spec.state)
         if is_change:
             from appliance.operations.watchlock import check_alone
@@ -71,7 +77,8 @@ class Source:
         state = [] if self.state is None else ["--state", str(self.state.absolute())]
         return [str(self.directory.absolute()), *state]
 
-    def _load(self) -> "Spec":
+    def read(self) -> "Spec":
+        """Return the spec, for a command that uses no state directory. Raises as :meth:`load`."""
         from appliance.spec import load
 
         if self.directory is not None and self.spec is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from appliance.catalog.database import Catalog
+from appliance.incoming.arriving import Arriving
 from appliance.incoming.directory import PackagesDirectory, Walked
 from appliance.incoming.entries import PARTIAL_ENDINGS, Entry, unfinished
 from appliance.index.model import Stat
@@ -59,8 +60,11 @@ class Difference:
 class Comparison:
     """Compares sections of the packages directory of one index with the catalog."""
 
-    def __init__(self, catalog: Catalog, index: str, directory: PackagesDirectory) -> None:
+    def __init__(
+        self, catalog: Catalog, index: str, directory: PackagesDirectory, arriving: Arriving
+    ) -> None:
         self._catalog, self._index, self._directory = catalog, index, directory
+        self._arriving = arriving
 
     # --- sections ------------------------------------------------------------------------------
 
@@ -83,10 +87,11 @@ class Comparison:
     ) -> Section:
         """Return the section of paths after ``after``, up to and including ``upto``, or to the end
         for ``None``."""
+        arriving = self._arriving.paths()
         with self._catalog.read() as reader:
             known = reader.stats_between(self._index, after, upto)
             signed = reader.signed_between(self._index, after, upto)
-        by_path = {entry.path: entry for entry in entries}
+        by_path = _without_arriving(entries, arriving, known)
         return Section(by_path, known, _between(after, upto), signed, walked.unfinished)
 
     def section_at(self, paths: Set[str]) -> Section:
@@ -94,7 +99,10 @@ class Comparison:
         entries = {
             entry.path: entry for path in sorted(paths) for entry in self._directory.entries(path)
         }
-        return Section(entries, self._known(paths, entries), lambda path: covers(paths, path))
+        arriving = self._arriving.paths()
+        known = self._known(paths, entries)
+        entries = _without_arriving(entries.values(), arriving, known)
+        return Section(entries, known, lambda path: covers(paths, path))
 
     def _known(self, paths: Set[str], entries: Mapping[str, Entry]) -> dict[str, Stat | None]:
         """Return the files that the catalog has at and below ``paths``.
@@ -197,6 +205,18 @@ class Comparison:
             return entry.path in section.unfinished
         path = f"{self._directory.root}/{entry.path}"
         return any(os.path.lexists(path + ending) for ending in PARTIAL_ENDINGS)
+
+
+def _without_arriving(
+    entries: Iterable[Entry], arriving: Set[str], known: Mapping[str, Stat | None]
+) -> dict[str, Entry]:
+    """Return by path the entries that are not ``arriving``, or that the catalog has since. The
+    arguments were read in their order: a file that has arrived meanwhile is known."""
+    return {
+        entry.path: entry
+        for entry in entries
+        if entry.path not in arriving or signed_by(entry.path) in known
+    }
 
 
 def _is_signature(entry: Entry) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from appliance.catalog.database import Catalog
 from appliance.catalog.readiness import FULLY, PARTLY, scan_mark
 from appliance.errors import PyindexError
+from appliance.incoming.arriving import Arriving
 from appliance.incoming.comparison import Comparison, Section, is_package
 from appliance.incoming.deletions import Deletions
 from appliance.incoming.directory import PackagesDirectory, Walked
@@ -66,7 +67,7 @@ class Scanner:
         self.is_recorded = False
         self._is_partial = False  # the last scan could not read all directories
 
-        self._comparison = Comparison(catalog, index, self.directory)
+        self._comparison = Comparison(catalog, index, self.directory, Arriving(spec.state, index))
         self._deletions = Deletions(spec, catalog, index, self.directory, confirmed)
         self._intake = Intake(spec, catalog, index, self.directory, self._may_exist)
         self._postponed = Postponed(catalog, index, spec.server.reconcile.total_seconds())

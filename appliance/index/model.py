@@ -47,6 +47,13 @@ class File:
     signature: bool = False
     yanked: str | None = None
 
+    @property
+    def digest_path(self) -> str:
+        """The path of the file in an index that arranges files by digest: the BLAKE2b-256 in hex,
+        in parts of 2, 2 and 60 characters, then the file name."""
+        digest = self.blake2b_256
+        return f"{digest[:2]}/{digest[2:4]}/{digest[4:]}/{self.filename}"
+
 
 @dataclass(frozen=True, slots=True)
 class Project:

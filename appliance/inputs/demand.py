@@ -26,6 +26,19 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Unbuilt:
+    """A requirement without a package file: a directory, a repository, or an archive of sources
+    whose name has no version. Only a build makes a file of it.
+
+    ``line`` is the requirement as written, ``kind`` what it names, for messages: ``a directory``.
+    """
+
+    line: str
+    origin: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """The options of pip that an input sets; all are empty where it sets none.
 
@@ -36,8 +49,12 @@ class Options:
         no_index: Whether only ``find_links`` count.
         only_binary: Projects of which only wheels count; ``:all:`` for each.
         no_binary: Projects of which only sdists count; ``:all:`` for each.
+        prefer_binary: Whether an older wheel counts more than a newer sdist.
         pre: Whether pre-releases count.
         no_deps: Whether the requirements are complete: no dependency is followed.
+        require_hashes: Whether each file must have one of the digests that the input lists; then
+            the requirements are complete, too.
+        trusted_hosts: Hosts, with or without a port, whose certificates are not checked.
     """
 
     index_url: str | None = None
@@ -46,8 +63,11 @@ class Options:
     no_index: bool = False
     only_binary: frozenset[str] = frozenset()
     no_binary: frozenset[str] = frozenset()
+    prefer_binary: bool = False
     pre: bool = False
     no_deps: bool = False
+    require_hashes: bool = False
+    trusted_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +125,7 @@ class Demand:
         kind: The name of its format: ``requirements.txt``, ``uv.lock``, ...
         requirements: What must be installed.
         constraints: What limits versions without being installed by itself.
+        unbuilt: What must be built before it can be installed.
         options: The options of pip that it sets.
         lock: The exact releases, if it is a lock; it has no ``requirements`` then.
         requires_python: The Pythons that it supports; a target outside is an error.
@@ -114,6 +135,7 @@ class Demand:
     kind: str
     requirements: tuple[Wanted, ...] = ()
     constraints: tuple[Wanted, ...] = ()
+    unbuilt: tuple[Unbuilt, ...] = ()
     options: Options = Options()
     lock: Lock | None = None
     requires_python: SpecifierSet | None = None

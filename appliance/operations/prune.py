@@ -3,6 +3,7 @@ files whose names pyindex gives are removed."""
 
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from appliance.atomic import unlink
 from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog
+from appliance.operations.arrival import STAGING
 from appliance.operations.opening import open_catalog
 from appliance.operations.replace import REPLACED, UNFINISHED
 from appliance.operations.stamps import seconds
@@ -47,6 +49,7 @@ def prune(spec: Spec, dry_run: bool = False) -> Iterator[Removed]:
             unlink(path)
         yield Removed(str(path), size)
 
+    yield from _staged(spec, now, dry_run)
     catalog = open_catalog(spec)
     lines = _prune_journal(catalog, now - spec.keep.journal.total_seconds(), dry_run)
     if lines:
@@ -69,6 +72,18 @@ def _unfinished(directory: Path, now: float) -> Iterator[Path]:
         age = now - entry.stat(follow_symlinks=False).st_mtime
         if UNFINISHED.fullmatch(entry.name) and age > _UNFINISHED_AGE.total_seconds():
             yield Path(entry.path)
+
+
+def _staged(spec: Spec, now: float, dry_run: bool) -> Iterator[Removed]:
+    """Remove the staging directories of loads that were interrupted and not continued."""
+    for index in spec.indexes.values():
+        for path in sorted(index.packages.glob(f"{STAGING}*")):
+            age = now - path.lstat().st_ctime
+            if age > _UNFINISHED_AGE.total_seconds():
+                size = sum(each.lstat().st_size for each in path.rglob("*"))
+                if not dry_run:
+                    shutil.rmtree(path, ignore_errors=True)
+                yield Removed(str(path), size)
 
 
 def _files(directory: Path) -> list[os.DirEntry[str]]:

@@ -10,6 +10,7 @@ from appliance.catalog.database import Catalog
 from appliance.incoming.directory import DirectoryMissing
 from appliance.incoming.postponed import QUIET_SECONDS
 from appliance.incoming.scan import Scanner
+from appliance.operations.arrival import recover
 from appliance.operations.opening import open_catalog
 from appliance.site.publish import Publisher
 from appliance.site.tree import Site
@@ -93,11 +94,12 @@ class Update:
 
 
 def prepare(spec: Spec) -> Catalog:
-    """Check that the published tree belongs to pyindex, then open or create the catalog. Raises
-    :class:`PyindexError`."""
+    """Check that the published tree belongs to pyindex, then open or create the catalog, and end a
+    load that was killed. Raises :class:`PyindexError`."""
     site = Site(spec)
     site.check()
     catalog = open_catalog(spec, create=True)
+    recover(spec)
     site.tidy()
     return catalog
 

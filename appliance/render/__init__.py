@@ -6,8 +6,9 @@ From the ground up:
 :mod:`escapes` writes values into a syntax, :mod:`system` knows the operating systems,
 :mod:`hostspec` the spec as a host gets it, :mod:`layout` paths on a host, and :mod:`templates` runs
 templates. :mod:`clients`, :mod:`site` and :mod:`host` say which values they get: client settings,
-the nginx site, all files of a host. :mod:`place` writes and compares rendered files, :mod:`check`
-has them read by their programs, :mod:`lint` by what systemd 219 knows.
+the nginx site, all files of a host. :mod:`clientfiles` writes client settings where clients read
+them. :mod:`place` writes and compares rendered files, :mod:`check` has them read by their programs,
+:mod:`lint` by what systemd 219 knows.
 """
 
 from appliance.render.clients import CLIENT, client

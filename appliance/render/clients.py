@@ -1,13 +1,17 @@
-"""Settings files for clients: pip, uv, Poetry, conda."""
+"""Settings files for clients: pip, uv, Poetry, PDM, conda; and host names."""
 
+import contextlib
+import ipaddress
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from appliance.render.layout import layout
 from appliance.render.templates import render
 from appliance.spec import Spec
 
-CLIENT = ("pip.conf", "uv.toml", "poetry.toml", "environment.yml")
+CLIENT = ("pip.conf", "uv.toml", "poetry.toml", "pdm.toml", "environment.yml")
+HOSTS = "hosts"
 
 
 @dataclass(frozen=True)
@@ -19,27 +23,55 @@ class ClientValues:
         host: Its host name.
         secure: Whether it is HTTPS.
         private_ca: Whether clients need the certificate at ``/-/ca.pem``.
+        ca: Path of that certificate on the client, if it is known.
+        address: Its IP address, "" if it is not known.
     """
 
     url: str
     host: str
     secure: bool
     private_ca: bool
+    ca: Path | None = None
+    address: str = ""
 
 
-def client_values(spec: Spec, url: str) -> ClientValues:
+def client_values(
+    spec: Spec, url: str, ca: Path | None = None, address: str | None = None
+) -> ClientValues:
     """The values of :class:`ClientValues` for clients that reach the appliance at ``url``."""
+    host = urlsplit(url).hostname or ""
     return ClientValues(
         url=url,
-        host=urlsplit(url).hostname or "",
+        host=host,
         secure=url.startswith("https:"),
         private_ca=spec.nginx.tls is not None and spec.nginx.tls.ca is not None,
+        ca=ca,
+        address=address or _address(host),
     )
 
 
-def client(spec: Spec, name: str, url: str) -> str:
-    """One of ``CLIENT``, for clients that reach the appliance at ``url``."""
-    return render(spec, f"client/{name}.j2", layout(spec), client_values(spec, url))
+def _address(host: str) -> str:
+    """The host of a URL if it is an address."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(host))
+    return ""
+
+
+def client_names(spec: Spec) -> tuple[str, ...]:
+    """The names of all client files: ``CLIENT``, and ``HOSTS`` with ``nginx.stand_in``."""
+    return (*CLIENT, HOSTS) if spec.nginx.stand_in else CLIENT
+
+
+def client(spec: Spec, name: str, url: str, ca: Path | None = None) -> str:
+    """One of :func:`client_names`, for clients that reach the appliance at ``url``, and that have
+    the certificate of its private CA at ``ca`` if that is known."""
+    return render(spec, f"client/{name}.j2", layout(spec), client_values(spec, url, ca))
+
+
+def hosts(spec: Spec, url: str, address: str | None) -> str:
+    """The file ``HOSTS`` for the IP ``address`` of the appliance, or that in ``url`` if any."""
+    values = client_values(spec, url, address=address)
+    return render(spec, f"client/{HOSTS}.j2", layout(spec), values)
 
 
 def settings(spec: Spec, name: str, url: str) -> str:

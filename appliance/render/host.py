@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from appliance.errors import PyindexError
 from appliance.render import hostspec, system, templates
-from appliance.render.clients import CLIENT, client_values
+from appliance.render.clients import client_names, client_values
 from appliance.render.layout import SETTINGS, USER, head, layout
 from appliance.render.site import site_values
 from appliance.render.system import System
@@ -55,7 +55,6 @@ _ALWAYS = (
     ("host/logrotate.j2", "/etc/logrotate.d/pyindex", "base"),
     ("host/tmpfiles.conf.j2", "/etc/tmpfiles.d/pyindex.conf", "base"),
     ("host/environment.j2", f"{SETTINGS}/environment", "service"),
-    *((f"client/{name}.j2", f"{SETTINGS}/client/{name}", "nginx") for name in CLIENT),
 )
 _SYSTEMD = tuple(
     (f"systemd/{unit}.j2", f"/etc/systemd/system/{unit}", "service")
@@ -119,4 +118,6 @@ def _outputs(spec: Spec, host: System) -> list[tuple[str, str, str]]:
     outputs = [*_ALWAYS, *(_SYSTEMD if spec.server.manager == "systemd" else _SUPERVISOR)]
     outputs += _FIREWALLD if host.firewalld else ()
     outputs += _SELINUX if host.selinux else ()
+    for name in client_names(spec):
+        outputs.append((f"client/{name}.j2", f"{SETTINGS}/client/{name}", "nginx"))
     return outputs

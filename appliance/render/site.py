@@ -36,6 +36,21 @@ class IndexLocation:
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """Another index, for which nginx answers under its host names.
+
+    Attributes:
+        names: Of the server, as nginx matches them.
+        pages: The index whose pages it sends, the first of the spec.
+        files: That index and its bases in resolution order, each by its name.
+    """
+
+    names: tuple[str, ...]
+    pages: IndexLocation
+    files: tuple[IndexLocation, ...]
+
+
+@dataclass(frozen=True)
 class SiteValues:
     """Values for templates of the nginx site and of the files around it.
 
@@ -50,6 +65,7 @@ class SiteValues:
         application: Where the application listens, as ``proxy_pass`` has it.
         mounts: Paths of all indexes below the prefix.
         locations: All indexes at all their paths.
+        stand_in: The index of ``nginx.stand_in``, if any.
         largest: ``nginx.max_upload`` in nginx's units.
         on_host: Whether logs and client files have their places.
         security: Headers of every response.
@@ -66,6 +82,7 @@ class SiteValues:
     application: str
     mounts: tuple[str, ...]
     locations: tuple[IndexLocation, ...]
+    stand_in: StandIn | None
     largest: str
     on_host: bool
     security: Headers
@@ -103,7 +120,8 @@ def site_values(spec: Spec, address: str = "") -> SiteValues:
         prefix=url.path,
         application=_application(spec),
         mounts=("", *(f"/{name}" for name in spec.indexes)),
-        locations=tuple(_locations(spec)),
+        locations=(_first(spec, spec.path), *_by_name(spec, spec.path)),
+        stand_in=_stand_in(spec) if spec.nginx.stand_in else None,
         largest=_in_units(spec.nginx.max_upload),
         # Tests, which give an address, have no host around the site.
         on_host=spec.host.system is not None and not address,
@@ -111,9 +129,24 @@ def site_values(spec: Spec, address: str = "") -> SiteValues:
     )
 
 
-def _locations(spec: Spec) -> Iterator[IndexLocation]:
-    at, index = spec.path, spec.indexes[spec.root]
-    yield IndexLocation(at, index.packages, stripped=at, markers=f"/{spec.root}")
+def _stand_in(spec: Spec) -> StandIn:
+    lineage = spec.lineage(spec.root)
+    by_name = dict(zip(spec.indexes, _by_name(spec, ""), strict=True))
+    return StandIn(
+        names=_server_names(*spec.nginx.stand_in),
+        pages=_first(spec, ""),
+        files=tuple(by_name[name] for name in lineage),
+    )
+
+
+def _first(spec: Spec, at: str) -> IndexLocation:
+    """The first index, at the URL path ``at``."""
+    packages = spec.indexes[spec.root].packages
+    return IndexLocation(at, packages, stripped=at, markers=f"/{spec.root}")
+
+
+def _by_name(spec: Spec, at: str) -> Iterator[IndexLocation]:
+    """Each index at its name below the URL path ``at``."""
     for name, index in spec.indexes.items():
         path = f"{at}/{name}"
         stripped = path if name == spec.root else at  # pages of the first index lie at the top

@@ -15,9 +15,9 @@ from appliance.catalog.readiness import unscanned
 from appliance.catalog.writer import SWEEP
 from appliance.index.model import File, Project
 from appliance.index.names import METADATA, SIGNATURE
-from appliance.site import pages
-from appliance.site.layout import is_laid_out, packages_url
-from appliance.site.projects import unpublished
+from appliance.site.digests import digest_links
+from appliance.site.layout import is_laid_out
+from appliance.site.projects import page_contents, page_names, unpublished
 from appliance.site.tree import PAGES, Site, page_time
 from appliance.site.views import View
 from appliance.spec import Spec
@@ -48,6 +48,8 @@ class Comparison:
         self._spec, self._catalog, self._name = spec, catalog, name
         self._site = Site(spec)
         self._view = View(spec, self._site, name)
+        self._pages = page_names(spec, name)
+        self._links = digest_links(self._site).get(name)
 
     def lists(self) -> Iterator[Difference]:
         """Yield the differences of the project list, or of the whole view."""
@@ -82,6 +84,8 @@ class Comparison:
                 return  # an extra entry may be about to be accepted, or swept
 
         yield from self._extra_markers()
+        for path in self._links.strays() if self._links else ():
+            yield Difference(self._name, "", printable(path), "link by digest, but no such file")
         if self._is_live():
             yield from self._extra_pages()
 
@@ -109,7 +113,7 @@ class Comparison:
         """Return whether the pages of a project show a serial, by their mtimes."""
         directory, mtime = self._site.simple(self._name, project), page_time(serial)
         try:
-            return all(int((directory / page).stat().st_mtime) == mtime for page in PAGES)
+            return all(int((directory / page).stat().st_mtime) == mtime for page in self._pages)
         except OSError:
             return False
 
@@ -128,10 +132,9 @@ class Comparison:
     def _compare_project(self, project: Project, whole: bool) -> Iterator[Difference]:
         content = {}
         if whole:
-            url = packages_url(self._spec, self._name, project.index)
-            content = pages.project_pages(project, url)
+            content = page_contents(self._spec, self._name, project)
 
-        for page in PAGES:
+        for page in self._pages:
             path = self._site.simple(self._name, project.name) / page
             if problem := _problem(path, project.serial, content.get(page)):
                 name, text = f"simple/{project.name}/{page}", f"published page: {problem}"
@@ -187,6 +190,9 @@ class Comparison:
         for path in [file.path, file.path + SIGNATURE] if file.signature else [file.path]:
             if not self._site.is_accepted(self._name, path):
                 yield path, "not served: marker missing"
+
+        if self._links and not self._links.has(file):
+            yield file.path, "not served by its digest: link missing"
 
         metadata = self._site.metadata(self._name, file.path)
         if file.core_metadata is not None and not os.path.lexists(metadata):

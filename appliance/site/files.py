@@ -1,4 +1,5 @@
-"""Markers of package files that clients may download, and published core metadata (PEP 658).
+"""Markers of package files that clients may download, their links by digest, and published core
+metadata (PEP 658).
 
 Intake keeps the metadata of an accepted file below ``<state>/metadata``; the publisher moves it to
 ``www`` when the file is offered, and back when it is withheld. A kill between any two steps leaves
@@ -20,6 +21,7 @@ from appliance.incoming import examine
 from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import File, Project
 from appliance.index.names import METADATA, SIGNATURE
+from appliance.site.digests import digest_links
 from appliance.site.tree import Site
 from appliance.spec import Spec
 
@@ -31,6 +33,7 @@ class FilePublisher:
 
     def __init__(self, spec: Spec, site: Site) -> None:
         self._site = site
+        self._links = digest_links(site)
         self._kept = KeptMetadata(spec.state)
         self._directories = {
             name: PackagesDirectory(index.packages) for name, index in spec.indexes.items()
@@ -81,6 +84,8 @@ class FilePublisher:
             signed, _ = known.get(path.removesuffix(SIGNATURE), (False, False))
             if path not in known and not (signed and path.endswith(SIGNATURE)):
                 unlink(self._site.marker(index, path))
+        if links := self._links.get(index):
+            links.sweep()
 
         for path in files_below(f"{self._top(index)}/"):
             _, has_metadata = known.get(path.removesuffix(METADATA), (False, False))
@@ -100,6 +105,8 @@ class FilePublisher:
             batch.mark(self._site.marker(index, file.path + SIGNATURE))
         elif not is_new:
             unlink(self._site.marker(index, file.path + SIGNATURE))
+        if links := self._links.get(index):
+            links.offer(file, batch)
 
         self._offer_metadata(index, file, batch)
 
@@ -143,6 +150,8 @@ class FilePublisher:
 
     def _unmark(self, index: str, path: str) -> None:
         """Remove the markers of the file at ``path`` and of its signature."""
+        if links := self._links.get(index):
+            links.withdraw(path)
         marker = self._site.marker(index, path)
         unlink(marker)
         unlink(marker + SIGNATURE)

@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from appliance.index.model import File, Project
-from appliance.site.tree import PAGES
+from appliance.site.tree import PAGES, STAND_IN_PAGES
 
 API_VERSION = "1.4"
 # Increment it when pages, or the tree around them, change: then the whole tree is written again.
@@ -23,6 +23,7 @@ PAGE_FORMAT = 2
 
 _Files = list[tuple[File, str]]  # each with its URL
 
+_SAFE = "/!~"  # in paths of URLs
 _EPOCH = datetime(1970, 1, 1)  # UTC, as all that follows
 _SPECIAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;"})
 _environment = jinja2.Environment(
@@ -75,6 +76,14 @@ def project_pages(project: Project, packages: str) -> dict[str, bytes]:
     return _variants(_project_html(project, files), _project_json(project, files))
 
 
+def stand_in_pages(project: Project, files: str) -> dict[str, bytes]:
+    """Return the same files as they are in the index that the appliance stands in for: by the names
+    of :data:`tree.STAND_IN_PAGES`, with URLs by digest below the URL ``files``."""
+    links = [(file, files + quote(file.digest_path, safe=_SAFE)) for file in project.offered]
+    contents = _variants(_project_html(project, links), _project_json(project, links))
+    return dict(zip(STAND_IN_PAGES, contents.values(), strict=True))
+
+
 def list_pages(projects: Iterable[tuple[str, str, int]], serial: int) -> dict[str, bytes]:
     """Return the four files of the project list, from name, display name and serial of each."""
     rows = list(projects)
@@ -94,7 +103,7 @@ def upload_time(file: File) -> str:
 
 def file_url(packages: str, file: File) -> str:
     """Return the URL of a file; ``+`` is encoded, since some clients decode it to a space."""
-    return packages + quote(file.path, safe="/!~")
+    return packages + quote(file.path, safe=_SAFE)
 
 
 def _project_html(project: Project, files: _Files) -> bytes:

@@ -18,7 +18,7 @@ from appliance.index.model import Project
 from appliance.site import pages
 from appliance.site.files import FilePublisher
 from appliance.site.layout import packages_url
-from appliance.site.tree import Site, page_time
+from appliance.site.tree import PAGES, STAND_IN_PAGES, Site, page_time
 from appliance.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class ProjectPublisher:
                 self._files.withhold(project)
 
     def _write(self, view: str, project: Project, batch: Batch) -> None:
-        content = pages.project_pages(project, packages_url(self._spec, view, project.index))
+        content = page_contents(self._spec, view, project)
         write_pages(self.directories[view] / project.name, content, project.serial, batch)
 
     def _existing(self, reader: Reader, changed: Changed) -> list[Project]:
@@ -135,6 +135,20 @@ def unpublished(spec: Spec) -> dict[str, str]:
     except (FileNotFoundError, ValueError):
         return {}
     return failures
+
+
+def page_names(spec: Spec, view: str) -> tuple[str, ...]:
+    """Return the names of the files of each project's page in the index ``view``."""
+    has_both = spec.nginx.stand_in and view == spec.root
+    return PAGES + STAND_IN_PAGES if has_both else PAGES
+
+
+def page_contents(spec: Spec, view: str, project: Project) -> dict[str, bytes]:
+    """Return the files of a project's page in the index ``view``, by the same names."""
+    contents = pages.project_pages(project, packages_url(spec, view, project.index))
+    if spec.nginx.stand_in_files and view == spec.root:
+        contents |= pages.stand_in_pages(project, spec.nginx.stand_in_files)
+    return contents
 
 
 def write_pages(directory: Path, content: dict[str, bytes], serial: int, batch: Batch) -> None:

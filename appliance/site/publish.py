@@ -12,20 +12,20 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import IO
 
-from appliance.atomic import make_directory
+from appliance.atomic import make_directory, unlink
 from appliance.catalog.database import Catalog
 from appliance.catalog.indexes import open_index
 from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import unscanned
-from appliance.catalog.writer import SWEEP
+from appliance.catalog.writer import SWEEP, TOGETHER
 from appliance.errors import PyindexError
 from appliance.index.index import Listed
 from appliance.locks import try_lock
 from appliance.site import pages
 from appliance.site.files import FilePublisher
 from appliance.site.layout import delete_layout, is_laid_out, record_layout
-from appliance.site.projects import ProjectPublisher, write_pages
-from appliance.site.tree import PAGES, Site
+from appliance.site.projects import ProjectPublisher, page_names, write_pages
+from appliance.site.tree import PAGES, STAND_IN_PAGES, Site
 from appliance.site.views import View
 from appliance.spec import Spec
 
@@ -153,15 +153,40 @@ class Publisher:
         """Publish changes since the last publication; returns the serial."""
         with self._catalog.read() as reader:
             serial, since = reader.serial(), reader.mark("pages")
+            copied = self._copy_views() if since < reader.mark(TOGETHER) else []
             changed, touched = reader.changed_projects(since), reader.touched(since)
             for portion in _portions(changed):
                 self._projects.publish(reader, portion, touched)
+            self._replace_views(reader, copied)
             self._files.withdraw(reader, since)
 
         if since < serial:
             self._projects.record_failures(changed, everything=False)
             self._catalog.set_mark("pages", serial)
         return serial
+
+    def _copy_views(self) -> list[str]:
+        """Let pages be written to copies of the visible directories; returns their views."""
+        visible = [
+            name for name, d in self._projects.directories.items() if d == self._site.simple(name)
+        ]
+        for name in visible:
+            self._projects.directories[name] = self._views[name].copy()
+        return visible
+
+    def _replace_views(self, reader: Reader, copied: list[str]) -> None:
+        """Replace the visible pages of each view by its copy, with a project list, in one step."""
+        if not copied:
+            return
+        serial = reader.serial()
+        with self._site.batch() as batch:
+            for name in copied:
+                rows = list(open_index(reader, self._spec, name).projects())
+                content = _list_pages(rows, serial)
+                write_pages(self._projects.directories[name], content, serial, batch)
+        for name in copied:
+            self._views[name].show()
+            self._projects.directories[name] = self._site.simple(name)
 
     def _write_everything(self) -> int:
         """Publish every project and remove all other pages and files; returns the serial."""
@@ -197,6 +222,9 @@ class Publisher:
             rows = {name: list(open_index(reader, self._spec, name).projects()) for name in names}
 
         self._write_changes()
+        with self._catalog.read() as reader:
+            if reader.mark(TOGETHER) > serial:  # the visible list has later projects already
+                return self._write_lists(names)
         with self._site.batch() as batch:
             for name in names:
                 content = _list_pages(rows.pop(name), serial)
@@ -223,13 +251,19 @@ class Publisher:
         )
 
     def _sweep_pages(self) -> None:
-        """Remove the pages of projects that the catalog does not have."""
+        """Remove the pages of projects that the catalog does not have, and those in a form that the
+        spec no longer asks for."""
         for view, directory in self._projects.directories.items():
+            others = set(STAND_IN_PAGES).difference(page_names(self._spec, view))
             with self._catalog.read() as reader:
                 known = {row.name for row in open_index(reader, self._spec, view).projects()}
             for entry in list(os.scandir(directory)):
-                if entry.is_dir(follow_symlinks=False) and entry.name not in known:
+                if not entry.is_dir(follow_symlinks=False):
+                    continue
+                if entry.name not in known:
                     self._site.remove_tree(entry.path)
+                for page in others:
+                    unlink(f"{entry.path}/{page}")
 
     def _sweep_files(self, indexes: Iterable[str], serial: int) -> None:
         for index in indexes:

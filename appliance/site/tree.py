@@ -13,13 +13,15 @@ from appliance.index import names
 from appliance.spec import Spec
 
 PAGES = ("index.html", "index.html.gz", "index.json", "index.json.gz")
+# The same, with the URLs of the index that the appliance stands in for.
+STAND_IN_PAGES = tuple(page.replace("index", "stand-in") for page in PAGES)
 
 _OWNED = ".pyindex"
 _OWNED_TEXT = b"Made by pyindex, which writes and removes everything below this directory.\n"
 _OWNED_BEFORE = ".layout"  # in trees of releases before that
 # Names that remain after a deletion under a running index.
 _SUBDIRECTORIES = frozenset({"simple", "packages"})
-_HIDDEN = frozenset({".tmp", ".new", ".accepted", ".unpublished"})
+_HIDDEN = frozenset({".tmp", ".new", ".accepted", ".digests", ".unpublished"})
 _UNFINISHED_SECONDS = 3600.0
 _made_here: set[str] = set()  # trees that this process created
 
@@ -27,8 +29,13 @@ _made_here: set[str] = set()  # trees that this process created
 class Site:
     """``<state>/www``: pages, metadata files, and a marker for each file that clients may download.
 
-    Package files are served from the packages directories. A marker is an empty file that permits
-    serving one accepted file; markers have a directory of their own, which no server publishes.
+    Package files are served from the packages directories. A marker is a file that permits serving
+    one accepted file; markers have a directory of their own, which no server publishes. So have the
+    links of :mod:`digests`.
+
+    Attributes:
+        linked: Indexes whose files have links, in resolution order; none without
+            ``nginx.stand_in``.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -37,6 +44,7 @@ class Site:
         self._www = str(spec.www)
         self._index = {name: f"{spec.www}/{spec.prefix(name)}" for name in spec.indexes}
         self._root = spec.root
+        self.linked = spec.lineage(spec.root) if spec.nginx.stand_in else ()
         self._claimed: tuple[int, int] | None = None
 
     def simple(self, index: str, project: str = "") -> Path:
@@ -58,6 +66,10 @@ class Site:
             return stat.S_ISREG(os.stat(self.marker(index, path)).st_mode)
         except (OSError, ValueError):
             return False
+
+    def digests(self, index: str) -> str:
+        """Return the directory of the links to the markers of an index's files, by digest."""
+        return f"{self._www}/.digests/{index}"
 
     def metadata(self, index: str, path: str) -> str:
         """Return the path of the published metadata of the package file at ``path`` (PEP 658)."""
@@ -131,10 +143,13 @@ class Site:
 
     def remove_others(self) -> None:
         """Remove the directories of indexes that are no longer in the spec."""
+        if not self.linked:
+            self.remove_tree(f"{self._www}/.digests")
         for directory, known in (
             (self._www, {"simple", "packages", *self._index} - {self._root}),
             (f"{self._www}/.accepted", self._index.keys()),
             (f"{self._www}/.new", self._index.keys()),
+            *([(f"{self._www}/.digests", set(self.linked))] if self.linked else []),
         ):
             make_directory(directory)
             for entry in list(os.scandir(directory)):

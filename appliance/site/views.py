@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import secrets
+import shutil
 from pathlib import Path
 
 from appliance import atomic
@@ -65,6 +66,14 @@ class View:
             batch.write(self._staged / _NOTE, "\n".join([str(number), *self.lineage]).encode())
         return number
 
+    def copy(self) -> Path:
+        """Copy the visible pages to the staging directory, which is returned. Pages are links to
+        the same files, which no process overwrites."""
+        self._site.remove_tree(self._staged)
+        atomic.make_directory(self._staged.parent)
+        shutil.copytree(self._live, self._staged, copy_function=_link)
+        return self._staged
+
     def withdraw(self) -> None:
         """Unpublish pages of another lineage, unless the present one only adds or drops bases at
         its end: in others an index could answer that is no longer first."""
@@ -105,6 +114,16 @@ def _note(directory: Path) -> tuple[int, list[str]]:
         return int(number), lineage
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return 0, []
+
+
+def _link(source: str, target: str) -> None:
+    """Link ``target`` to the file ``source``; copy it where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+            raise
+        shutil.copy2(source, target)
 
 
 def _exchange(new: Path, old: Path, spare: Path) -> None:

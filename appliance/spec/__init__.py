@@ -21,6 +21,7 @@ from appliance.spec.model import (
     Server,
     Spec,
     Tls,
+    Upstream,
 )
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Server",
     "Spec",
     "Tls",
+    "Upstream",
     "for_directory",
     "load",
     "reference",

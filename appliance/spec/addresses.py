@@ -89,3 +89,18 @@ def _is_sound(origin: str, path: str) -> bool:
         return False
     is_plain = not {".", ".."} & set(path.split("/"))
     return port != 0 and is_plain and (":" in host or _is_host(host))
+
+
+def upstream_url(text: str) -> str:
+    """The URL of a remote index, with a slash at its end."""
+    expectation = "http[s]://HOST[:PORT]/PATH or file:///PATH, without user, query or fragment"
+    if re.fullmatch(r"(?:https?://|file:///)[!-~]+", text) is None or set(text) & set('?#@"<>\\'):
+        raise ValueError(expectation)
+    try:
+        split = urlsplit(text)
+        is_url = split.scheme == "file" or (split.hostname and split.port != 0)
+    except ValueError:  # a port above 65535, a bad IPv6 address
+        is_url = False
+    if not is_url:
+        raise ValueError(expectation)
+    return text.rstrip("/") + "/"

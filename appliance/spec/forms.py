@@ -15,12 +15,13 @@ from typing import Annotated, Any
 from annotated_types import GroupedMetadata
 from pydantic import (
     BeforeValidator,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
     ValidationInfo,
     WithJsonSchema,
 )
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, core_schema
 
 from appliance.spec import addresses
 from appliance.text import has_controls
@@ -31,6 +32,9 @@ RESERVED = (
     *("pypi", "ready", "rpc2", "search", "simple", "static"),
 )
 NAME = r"[a-z0-9][a-z0-9-]{0,62}"
+
+PUBLIC_KEY = r"RW[A-Za-z0-9+/]{54}"
+"""The line of a minisign public key: 42 bytes in base64, of which the first two are ``Ed``."""
 
 _NAME_EXPECTED = "a name of small letters, digits and '-', at most 63, not beginning with '-'"
 _ACCOUNT = r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,127}"
@@ -46,6 +50,26 @@ class OrVariable:
         self, core: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         return {"anyOf": [handler(core), {"type": "string", "pattern": r"\$\{"}]}
+
+
+class OrText:
+    """Annotates a section that text may stand for, as the value of its key ``name``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._section, handler(source))
+
+    def _section(self, value: object) -> object:
+        return {self.name: value} if isinstance(value, str) else value
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [handler(core), {"type": "string"}]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +164,13 @@ def _target(text: str, directory: Path) -> str:
     return f"python:{absolute(path, directory)}" if kind == "python" and "/" in path else text
 
 
+def _bundle_key(value: object, info: ValidationInfo) -> object:
+    """A public key as it is written; a file with one as an absolute path."""
+    if not _is_from_yaml(value) or re.fullmatch(PUBLIC_KEY, _text_of(value)):
+        return value
+    return str(_location(value, info))
+
+
 def _duration_text(duration: timedelta) -> str:
     """A duration in the form of specs, whose numbers have at most five digits."""
     seconds = int(duration.total_seconds())
@@ -158,7 +189,8 @@ def _duration(text: str) -> timedelta:
     return duration
 
 
-def _size(text: str) -> int:
+def parse_size(text: str) -> int:
+    """The bytes of a size such as 512m. Raises ValueError with what was expected."""
     expectation = "a size such as 512m or 2g"
     count, unit = _match(text, _SIZE, expectation).groups()
     size = int(count) << {"": 0, "k": 10, "m": 20, "g": 30}[unit.lower()]
@@ -191,6 +223,8 @@ _address_schema = {
 _host_schema = {"type": "string", "title": "host name", "pattern": f"^{addresses.HOST}$"}
 _network_schema = {"type": "string", "title": "network", "pattern": "^[0-9A-Fa-f:./]+$"}
 _url_schema = {"type": "string", "title": "URL", "pattern": r"^https?://[^?#@]+$"}
+_upstream_schema = {"type": "string", "title": "URL", "pattern": r"^(?:https?|file)://[^?#@]+$"}
+_bundle_key_schema = {"type": "string", "title": "public key or path", "minLength": 1}
 _path_schema = {"type": "string", "title": "path", "minLength": 1}
 _target_schema = {"type": "string", "title": "target", "minLength": 1}
 _targets_schema = {
@@ -209,12 +243,16 @@ Address = Annotated[str, Form(addresses.address, _address_schema), _variable]
 HostName = Annotated[str, Form(addresses.host_name, _host_schema), _variable]
 Network = Annotated[str, Form(addresses.network, _network_schema), _variable]
 Location = Annotated[Path, BeforeValidator(_location), WithJsonSchema(_path_schema), _variable]
+BundleKey = Annotated[
+    str, BeforeValidator(_bundle_key), WithJsonSchema(_bundle_key_schema), _variable
+]
 Url = Annotated[str, Form(addresses.url, _url_schema), _variable]
+UpstreamUrl = Annotated[str, Form(addresses.upstream_url, _upstream_schema), _variable]
 Duration = Annotated[
     timedelta,
     Form(_duration, _duration_schema),
     _variable,
     PlainSerializer(_duration_text, when_used="json"),
 ]
-Size = Annotated[int, Form(_size, _size_schema), _variable]
+Size = Annotated[int, Form(parse_size, _size_schema), _variable]
 Targets = Annotated[Mapping[str, str], BeforeValidator(_targets), WithJsonSchema(_targets_schema)]

@@ -15,7 +15,8 @@ def schema() -> dict[str, Any]:
 def reference() -> dict[tuple[str, ...], dict[str, Any]]:
     """Every key that a spec may have, in order, with its JSON Schema.
 
-    In a key such as ``("indexes", "*", "packages")``, ``*`` is a name that the operator chooses.
+    In a key such as ``("indexes", "*", "packages")``, ``*`` is a name that the operator chooses; in
+    ``("upstreams", "[]", "url")``, ``[]`` is a position.
     """
     keys: dict[tuple[str, ...], dict[str, Any]] = {}
     root = Spec.model_json_schema()
@@ -24,6 +25,9 @@ def reference() -> dict[tuple[str, ...], dict[str, Any]]:
         children = dict(section.get("properties", {}))
         if isinstance(named := section.get("additionalProperties"), dict):
             children["*"] = named
+        item = section.get("items", {})
+        if "$ref" in item.get("anyOf", [item])[0]:
+            children["[]"] = item
 
         for name, child in children.items():
             kind = child.get("anyOf", [child])[0]

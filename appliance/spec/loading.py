@@ -4,8 +4,10 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -88,10 +90,27 @@ def _validated(data: Data, directory: Path) -> tuple[Spec | None, list[Fault]]:
     ``directory``."""
     faults = [*base_faults(data), *overlaps(chosen_directories(data, directory))]
     try:
-        return Spec.model_validate(data, context={"directory": directory}), faults
+        spec = Spec.model_validate(data, context={"directory": directory})
     except ValidationError as invalid:
         details = invalid.errors(include_url=False)
         return None, faults + [_fault(error) for error in details]
+    return spec, [*faults, *_stand_in_faults(spec)]
+
+
+def _stand_in_faults(spec: Spec) -> Iterator[Fault]:
+    """What stands in the way of answering for another index, whose URLs have HTTPS and no port."""
+    if not spec.nginx.stand_in:
+        return
+
+    url, key = urlsplit(spec.url or ""), ("nginx", "stand_in")
+    if spec.nginx.tls is None or url.scheme != "https" or url.port not in (None, 443):
+        yield Fault(key, "requires nginx.tls and an https url at port 443, as locks name both")
+
+    own = {str(url.hostname), *(name.lower() for name in spec.nginx.names)}
+    for position, name in enumerate(spec.nginx.stand_in):
+        if name.lower() in own:
+            text = f"{quoted(name)} is a name of this appliance; list only those of another index"
+            yield Fault((*key, position), text)
 
 
 def _fault(error: ErrorDetails) -> Fault:
@@ -125,5 +144,5 @@ def _known(key: Key) -> dict[str, dict[str, Any]]:
         known[-1]: child
         for known, child in reference().items()
         if len(known) == len(key) + 1
-        and all(name in ("*", step) for name, step in zip(known, key, strict=False))
+        and all(name in ("*", "[]", step) for name, step in zip(known, key, strict=False))
     }

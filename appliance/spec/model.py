@@ -16,15 +16,18 @@ from appliance.spec.forms import (
     RESERVED,
     Account,
     Address,
+    BundleKey,
     Duration,
     HostName,
     IndexName,
     Location,
     Name,
     Network,
+    OrText,
     OrVariable,
     Size,
     Targets,
+    UpstreamUrl,
     Url,
     whole_number,
 )
@@ -43,7 +46,8 @@ class IndexSection(_Section):
     """One index: its packages directory and its bases."""
 
     packages: Location = Field(
-        description="Directory of the package files. Nothing else is ever written into it."
+        description="Directory of the package files. `pyindex load` adds package files to it;"
+        " nothing else is ever written into it."
     )
     bases: tuple[Name, ...] = Field(
         (),
@@ -52,6 +56,18 @@ class IndexSection(_Section):
     )
     upload: tuple[Account, ...] = Field(
         (), description="Accounts that may upload here. This version accepts no uploads yet."
+    )
+
+
+class Upstream(_Section):
+    """A remote index that `pyindex mirror` collects files from."""
+
+    url: UpstreamUrl = Field(description="URL of its simple API, as clients use it.")
+    username: Account | None = Field(None, description="User to log in as.")
+    password_file: Location | None = Field(
+        None,
+        description="File with the user's password or token in its first line. Default: from"
+        " `.netrc` or the keyring.",
     )
 
 
@@ -117,6 +133,12 @@ class Nginx(_Section):
     names: tuple[HostName, ...] = Field(
         (), description="Other host names to answer to, in addition to that of the url."
     )
+    stand_in: tuple[HostName, ...] = Field(
+        (),
+        description="Host names of another index, which nginx answers for, so that its locks"
+        " install unchanged: that of its pages, that of its files (default: the same), and more."
+        " The certificate must be for them too.",
+    )
     internal: tuple[Network, ...] = Field(
         ("127.0.0.1", "::1"),
         description="Addresses and networks that may see /health and /metrics.",
@@ -124,6 +146,12 @@ class Nginx(_Section):
     max_upload: Size = Field(
         _as_written("2g"), description="The largest file that may be uploaded."
     )
+
+    @property
+    def stand_in_files(self) -> str | None:
+        """The URL of the files of the index that nginx stands in for, with a slash at its end."""
+        hosts = [name.lower() for name in self.stand_in[:2]]
+        return f"https://{hosts[-1]}/packages/" if hosts else None
 
 
 class Backup(_Section):
@@ -150,6 +178,16 @@ class Keep(_Section):
     journal: Duration = Field(
         _as_written("730d"),
         description="How long to keep changes in the journal. The decision log is never pruned.",
+    )
+
+
+class Bundles(_Section):
+    """Bundles that `pyindex load` accepts."""
+
+    keys: tuple[BundleKey, ...] = Field(
+        (),
+        description="Public keys in minisign's format, or files with one. If there are any, a"
+        " bundle must be signed by one of them.",
     )
 
 
@@ -187,11 +225,17 @@ class Spec(_Section):
         description="What files are collected for: a list of targets, or a mapping of names that"
         " you choose to targets. `pyindex targets` lists them.",
     )
+    upstreams: tuple[Annotated[Upstream, OrText("url")], ...] = Field(
+        (),
+        description="Remote indexes to collect files from, each a URL or the keys below. The first"
+        " that has a project answers alone; nothing is merged. Default: from pip's configuration.",
+    )
     accounts: Accounts = Field(default_factory=Accounts)
     server: Server = Field(default_factory=Server)
     nginx: Nginx = Field(default_factory=Nginx)
     backup: Backup = Field(default_factory=Backup)
     keep: Keep = Field(default_factory=Keep)
+    bundles: Bundles = Field(default_factory=Bundles)
     host: Host = Field(default_factory=Host)
 
     @property

@@ -12,12 +12,13 @@ from appliance.errors import STATUSES, NotFound, PyindexError, Unscanned
 from appliance.spec import Spec
 from appliance.web.browse import Home, Packages
 from appliance.web.client import ClientFile
-from appliance.web.files import Files
+from appliance.web.files import Files, FilesByDigest
 from appliance.web.health import Health
 from appliance.web.legacy import ProjectJson
 from appliance.web.monitor import Metrics, Ready
 from appliance.web.served import ServedIndex, served_index
 from appliance.web.simple import Simple
+from appliance.web.standin import StandIn
 from appliance.web.xmlrpc import XmlRpc
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def create_app(spec: Spec) -> App:
     catalog = Catalog(spec.catalog)
     for name in spec.indexes:
         _add_index(app, spec, catalog, name, f"/{name}")
-    _add_index(app, spec, catalog, spec.root, "")
+    _add_index(app, spec, catalog, spec.root, "", StandIn(spec, catalog))
 
     app.add_route("/health", Health(spec, catalog))
     app.add_route("/ready", Ready(spec, catalog))
@@ -85,18 +86,25 @@ class Redirect:
     on_head = on_get
 
 
-def _add_index(app: App, spec: Spec, catalog: Catalog, name: str, url_path: str) -> None:
+def _add_index(
+    app: App,
+    spec: Spec,
+    catalog: Catalog,
+    name: str,
+    url_path: str,
+    stand_in: StandIn | None = None,
+) -> None:
     """Add the routes of the index ``name`` below ``url_path``: "" or "/NAME"."""
     index = served_index(spec, catalog, name)
     if url_path:
         app.add_route(url_path, Redirect(f"{spec.path}{url_path}/"))
-    _add_simple(app, index, url_path)
-    _add_files(app, index, url_path)
+    _add_simple(app, index, url_path, stand_in)
+    _add_files(app, index, url_path, stand_in)
     _add_apis(app, index, url_path)
 
 
-def _add_simple(app: App, index: ServedIndex, url_path: str) -> None:
-    simple = Simple(index, f"{index.spec.path}{url_path}/simple/")
+def _add_simple(app: App, index: ServedIndex, url_path: str, stand_in: StandIn | None) -> None:
+    simple = Simple(index, f"{index.spec.path}{url_path}/simple/", stand_in)
     app.add_route(f"{url_path}/simple/", simple, suffix="list")
     app.add_route(f"{url_path}/simple/{{name}}/", simple, suffix="page")
     app.add_route(f"{url_path}/simple", simple, suffix="moved")
@@ -109,8 +117,10 @@ def _add_simple(app: App, index: ServedIndex, url_path: str) -> None:
         app.add_route(f"{url_path}{path}", simple, suffix="absent")
 
 
-def _add_files(app: App, index: ServedIndex, url_path: str) -> None:
-    app.add_route(f"{url_path}/packages/{{path:path}}", Files(index))
+def _add_files(app: App, index: ServedIndex, url_path: str, stand_in: StandIn | None) -> None:
+    files = Files(index)
+    answering = FilesByDigest(stand_in, files) if stand_in else files
+    app.add_route(f"{url_path}/packages/{{path:path}}", answering)
     app.add_route(f"{url_path}/packages/", Packages(index))
     app.add_route(f"{url_path}/packages", Redirect(f"{index.spec.path}{url_path}/packages/"))
     app.add_route(f"{url_path}/-/{{name}}", ClientFile(index, url_path))

@@ -6,7 +6,7 @@ nginx sends the same from files, except those of one index, ``/INDEX/-/``.
 import falcon
 
 from appliance import headers, render
-from appliance.render.clients import of_one_index
+from appliance.render.clients import client_names, of_one_index
 from appliance.web import address
 from appliance.web.served import ServedIndex
 
@@ -26,7 +26,8 @@ class ClientFile:
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         tls = self._spec.nginx.tls
 
-        if name in render.CLIENT:
+        known = client_names(self._spec)
+        if name in known:
             resp.content_type = falcon.MEDIA_TEXT
             url = f"{address.base(self._spec, req)}{self._url_path}"
             resp.text = render.client(self._client_spec, name, url)
@@ -34,9 +35,8 @@ class ClientFile:
             resp.content_type = "application/x-x509-ca-cert"
             resp.data = tls.ca.read_bytes()
         else:
-            known = ", ".join(render.CLIENT)
             raise falcon.HTTPNotFound(
-                description=f"no settings file of this name; choose one of {known}"
+                description=f"no settings file of this name; choose one of {', '.join(known)}"
             )
 
         resp.set_headers(headers.CLIENT_FILE)

@@ -12,6 +12,7 @@ from appliance.index import names
 from appliance.site.tree import Site
 from appliance.web import static
 from appliance.web.served import ServedIndex
+from appliance.web.standin import StandIn
 
 _UNIT_AND_RANGES = re.compile(r"bytes=(.+)", re.IGNORECASE)
 _RANGE_SPEC = re.compile(r" *(?:([0-9]{1,18}) *- *([0-9]{1,18})?|-([0-9]{1,18})) *")
@@ -53,6 +54,24 @@ class Files:
         if is_metadata:
             return self._completeness.open(self._metadata, path)
         return self._completeness.open(self._packages, path, beneath=True)
+
+
+class FilesByDigest:
+    """Files by their digest, as the index arranges them that the appliance stands in for; others
+    are ``files`` by their path."""
+
+    def __init__(self, stand_in: StandIn, files: Files) -> None:
+        self._stand_in, self._first = stand_in, files
+        self._files = {index.name: Files(index) for index in stand_in.indexes}
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, path: str) -> None:
+        if found := self._stand_in.find(path):
+            index, path = found
+            self._files[index].on_get(req, resp, path)
+        else:
+            self._first.on_get(req, resp, path)
+
+    on_head = on_get
 
 
 def _send(req: falcon.Request, resp: falcon.Response, file: static.OpenFile) -> None:

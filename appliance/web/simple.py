@@ -9,29 +9,31 @@ from appliance import headers
 from appliance.index import names
 from appliance.web import negotiate, static
 from appliance.web.served import ServedIndex
+from appliance.web.standin import StandIn
 
-_FILES = {
-    negotiate.JSON: "index.json",
-    negotiate.HTML: "index.html",
-    negotiate.OLD_HTML: "index.html",
+_INDEX, _STAND_IN = "index", "stand-in"  # names of a page's files without their endings
+_ENDINGS = {
+    negotiate.JSON: ".json",
+    negotiate.HTML: ".html",
+    negotiate.OLD_HTML: ".html",
 }
 # Larger pages are left to sendfile(2), which costs more than to read a small one.
 _LARGE = 1 << 16
 
 
 class _Variant(NamedTuple):
-    """One representation of a page: the name of its file, and its headers."""
+    """One representation of a page: the ending of its file, and its headers."""
 
-    file: str
+    ending: str
     headers: tuple[tuple[str, str], ...]
 
 
 class Simple:
     """The pages of one index. ``url`` is the path of its project list as clients see it, with a
-    slash at its end."""
+    slash at its end. The first index also has the pages of the index that it stands in for."""
 
-    def __init__(self, index: ServedIndex, url: str) -> None:
-        self._completeness, self._url = index.completeness, url
+    def __init__(self, index: ServedIndex, url: str, stand_in: StandIn | None = None) -> None:
+        self._completeness, self._url, self._stand_in = index.completeness, url, stand_in
         self._www, self._directory = str(index.spec.www), f"{index.prefix}simple"
 
     def on_get_list(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -40,7 +42,9 @@ class Simple:
     def on_get_page(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         if name != _normalize(name):
             self.on_get_moved(req, resp, name)
-        self._send(req, resp, f"{self._directory}/{name}")
+        is_of_other = self._stand_in is not None and self._stand_in.is_meant(req)
+        form = _STAND_IN if is_of_other else _INDEX
+        self._send(req, resp, f"{self._directory}/{name}", form)
 
     def on_get_moved(self, req: falcon.Request, resp: falcon.Response, name: str = "") -> None:
         """Redirect to the one spelling of a URL: a slash at its end, the name normalized."""
@@ -56,7 +60,9 @@ class Simple:
     on_head_moved = on_get_moved
     on_head_absent = on_get_absent
 
-    def _send(self, req: falcon.Request, resp: falcon.Response, directory: str) -> None:
+    def _send(
+        self, req: falcon.Request, resp: falcon.Response, directory: str, form: str = _INDEX
+    ) -> None:
         env = req.env
         format_ = req.get_param("format") if req.query_string else None
         variant = _choose(env.get("HTTP_ACCEPT"), env.get("HTTP_ACCEPT_ENCODING"), format_)
@@ -66,7 +72,7 @@ class Simple:
                 headers={"Vary": "Accept"},
             )
 
-        with self._completeness.page(self._www, f"{directory}/{variant.file}") as file:
+        with self._completeness.page(self._www, f"{directory}/{form}{variant.ending}") as file:
             resp.set_headers(headers.PAGE)
             resp.set_header("ETag", file.etag)
             resp.set_header("X-PyPI-Last-Serial", f"{file.mtime:x}")  # its mtime is its serial
@@ -93,8 +99,8 @@ def _choose(accept: str | None, encoding: str | None, format_: str | None) -> _V
     charset = "; charset=utf-8" if offer == negotiate.OLD_HTML else ""
     headers = (("Content-Type", offer + charset),)
     if negotiate.accepts_gzip(encoding):
-        return _Variant(f"{_FILES[offer]}.gz", (*headers, ("Content-Encoding", "gzip")))
-    return _Variant(_FILES[offer], headers)
+        return _Variant(f"{_ENDINGS[offer]}.gz", (*headers, ("Content-Encoding", "gzip")))
+    return _Variant(_ENDINGS[offer], headers)
 
 
 @lru_cache(maxsize=1024)

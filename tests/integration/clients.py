@@ -57,6 +57,7 @@ CLIENTS = {
         Client("easy_install-py2.7", "2.7", ("setuptools==41.2.0",)),
         Client("uv", "3.11", ("uv",)),
         Client("poetry", "3.11", ("poetry",)),
+        Client("pdm", "3.11", ("pdm", "hishel<2")),  # 2.29.4 does not run with hishel 2
         Client("bandersnatch", "3.12", ("bandersnatch>=8",)),
     )
 }

@@ -28,6 +28,7 @@ nginx:
     key: /etc/pki/pyindex/key.pem
     ca: /etc/pki/pyindex/ca.pem
   names: [pypi, pypi.other.example]
+  stand_in: [index.example, files.example]
   internal: [127.0.0.1, "::1", 10.0.0.0/8]
   max_upload: 512m
 backup: {directory: /mnt/backup/pyindex, keep: 30}

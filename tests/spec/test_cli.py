@@ -32,7 +32,7 @@ def test_init_writes_valid_spec(directory: Path, capsys: pytest.CaptureFixture[s
 def test_init_shows_every_key() -> None:
     """The spec from `pyindex init`, uncommented, is valid and has every key with its default."""
     assert main(["init"]) == 0
-    text = re.sub(r"^( *)#(?=\w+:)", r"\1", Path("pyindex.yml").read_text(), flags=re.M)
+    text = re.sub(r"^( *)#(?=(?:- )?\w+:)", r"\1", Path("pyindex.yml").read_text(), flags=re.M)
     full = loaded(text)
     assert full.server == Server(bind="socket")
     assert (full.name, full.nginx.max_upload) == (
@@ -45,9 +45,13 @@ def test_init_shows_every_key() -> None:
 
 
 def walked(data: object, key: tuple[str, ...]) -> list[tuple[tuple[str, ...], object]]:
-    """Return every key of nested mappings with its value."""
+    """Return every key of nested mappings and lists of mappings with its value."""
     entries: list[tuple[tuple[str, ...], object]] = []
-    for name, value in data.items() if isinstance(data, dict) else ():
+    items = data.items() if isinstance(data, dict) else ()
+    sections = (
+        [section for section in data if isinstance(section, dict)] if isinstance(data, list) else []
+    )
+    for name, value in (*items, *(("[]", section) for section in sections)):
         entries += [((*key, name), value), *walked(value, (*key, name))]
     return entries
 

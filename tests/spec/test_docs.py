@@ -68,7 +68,7 @@ def reference_table() -> list[str]:
     lines = ["| Key | Form | Default | Meaning |", "| --- | --- | --- | --- |"]
     sections: dict[tuple[str, ...], dict[str, Any]] = {(): schema()} | reference()
     for key, node in reference().items():
-        name = ".".join("NAME" if part == "*" else part for part in key)
+        name = ".".join("NAME" if part == "*" else part for part in key).replace(".[]", "[]")
         default = f"`{node['default']}`" if node.get("default") else ""
         if key[-1] in sections[key[:-1]].get("required", []):
             default = "required"

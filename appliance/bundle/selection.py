@@ -1,0 +1,108 @@
+"""The content of a bundle, from the catalog of an index."""
+
+import base64
+import os
+from collections.abc import Collection, Iterator, Mapping, Set
+from dataclasses import dataclass
+
+from appliance.bundle.manifest import LARGEST_SIGNATURE, BundledFile, BundledStatus
+from appliance.catalog.database import Catalog
+from appliance.catalog.reader import Reader
+from appliance.catalog.readiness import unscanned
+from appliance.errors import PyindexError, Unscanned
+from appliance.incoming.beneath import open_beneath
+from appliance.incoming.directory import PackagesDirectory
+from appliance.index.model import File
+from appliance.index.names import SIGNATURE
+from appliance.spec import Spec
+from appliance.upstream.model import RemoteFile
+
+_PORTION = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Files in the order of their paths, statuses of projects, and the serial and its time in
+    microseconds at which the index had them."""
+
+    files: list[BundledFile]
+    projects: dict[str, BundledStatus]
+    serial: int
+    time: int
+
+
+def select(
+    spec: Spec,
+    index: str,
+    files: Collection[File] | None,
+    known: Set[str],
+    origins: Mapping[str, RemoteFile],
+) -> Selection:
+    """Return these ``files`` of an index, or all; those whose SHA-256 is ``known`` are left out
+    of the volumes. ``origins`` has the remote files by their SHA-256.
+
+    Raises :class:`Unscanned` for an index that was not scanned in full yet, and
+    :class:`PyindexError` for a signature that cannot be read.
+    """
+    with Catalog(spec.catalog).read() as reader:
+        if index in unscanned(reader, spec, index):
+            raise Unscanned(f"index {index}: not scanned in full yet; retry when it is")
+        last = reader.changes(reader.serial() - 1, limit=1)
+        chosen = list(all_files(reader, index)) if files is None else files
+        names = None if files is None else {file.project for file in files}
+        statuses = _statuses(reader, index, names)
+
+    directory = PackagesDirectory(spec.indexes[index].packages)
+    ordered = sorted(chosen, key=lambda file: file.path.encode())
+    bundled = [
+        _bundled(directory, file, file.sha256 not in known, origins.get(file.sha256))
+        for file in ordered
+    ]
+    return Selection(bundled, statuses, last[0].serial, last[0].time)
+
+
+def all_files(reader: Reader, index: str) -> Iterator[File]:
+    """Yield the files of an index, without those of quarantined projects, in the order of paths."""
+    after = ""
+    while portion := reader.offered(index, after, _PORTION):
+        yield from portion
+        after = portion[-1].path
+
+
+def _statuses(reader: Reader, index: str, names: Set[str] | None) -> dict[str, BundledStatus]:
+    """Return the statuses other than active of the named projects, or of all."""
+    return {
+        name: BundledStatus.model_validate({"status": status, "reason": reason})
+        for (of, name), (status, reason) in reader.decisions().statuses.items()
+        if of == index and (names is None or name in names)
+    }
+
+
+def _bundled(
+    directory: PackagesDirectory, file: File, is_carried: bool, origin: RemoteFile | None
+) -> BundledFile:
+    return BundledFile(
+        path=file.path,
+        sha256=file.sha256,
+        size=file.size,
+        upload_time=file.upload_time,
+        volume=1 if is_carried else 0,
+        yanked=file.yanked,
+        origin=origin.url if origin else None,
+        provenance=origin.provenance if origin else None,
+        signature=_signature(directory, file) if file.signature else None,
+    )
+
+
+def _signature(directory: PackagesDirectory, file: File) -> str:
+    """Return the detached signature of a file in base64."""
+    path = file.path + SIGNATURE
+    where = f"{directory.root}/{path}"
+    try:
+        with os.fdopen(open_beneath(str(directory.root), path), "rb") as opened:
+            content = opened.read(LARGEST_SIGNATURE + 1)
+    except OSError as error:
+        raise PyindexError(f"{where}: {error.strerror}; restore or delete it") from None
+    if len(content) > LARGEST_SIGNATURE:
+        raise PyindexError(f"{where}: larger than {LARGEST_SIGNATURE // 1024} KiB; delete it")
+    return base64.b64encode(content).decode()

@@ -1,0 +1,237 @@
+"""Client of upstreams: project pages and core metadata. Each question is asked once per client."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from appliance.index.names import is_name, normalize
+from appliance.upstream import digests, findlinks, pages, urls, wheelend
+from appliance.upstream.cache import Cache, Page
+from appliance.upstream.connection import Connection
+from appliance.upstream.failures import UpstreamError, retried
+from appliance.upstream.limits import Limits
+from appliance.upstream.model import RemoteFile, RemoteProject
+from appliance.upstream.upstreams import Upstreams
+from appliance.upstream.urls import redacted
+
+_ABSENT = (404, 410)
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
+
+
+class Client:
+    """A client of ``upstreams``, to be used in ``async with`` in one event loop.
+
+    ``cache`` is a directory for pages and metadata between runs. Methods raise
+    :class:`~appliance.upstream.failures.UpstreamError` with the URL if an upstream cannot answer,
+    after all attempts that ``limits`` permit.
+    """
+
+    def __init__(
+        self, upstreams: Upstreams, cache: Path | None = None, limits: Limits | None = None
+    ) -> None:
+        self.upstreams = upstreams
+        self.limits = limits or _limits(upstreams)
+        self.connection = Connection(upstreams, self.limits)
+        self._cache = Cache(cache)
+        self._projects = _Once(self._ask_project)
+        self._listed = _Once(self._list_links)
+        self._metadata = _Once(self._ask_metadata)
+
+    async def __aenter__(self) -> "Client":
+        await self.connection.__aenter__()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        for questions in (self._projects, self._listed, self._metadata):
+            questions.cancel()
+        await self.connection.__aexit__()
+        await asyncio.to_thread(self._cache.prune)
+
+    async def project(self, name: str) -> RemoteProject | None:
+        """The project, ``None`` if no upstream has it.
+
+        Its files are those of the first index that has it, or of all in order if the upstreams are
+        merged, then those of find-links; a name may occur more than once.
+        """
+        if not is_name(name):
+            raise UpstreamError(f"{redacted(name)!r}: not the name of a project; correct it")
+        return await self._projects(normalize(name))
+
+    async def metadata(self, file: RemoteFile) -> bytes | None:
+        """The core metadata of a file, verified if the page has its digest.
+
+        ``None`` if only the file itself has it: an sdist without ``has_metadata``, or a wheel
+        whose server has no ranges.
+        """
+        return await self._metadata(file)
+
+    # --- projects --------------------------------------------------------------------------------
+
+    async def _ask_project(self, name: str) -> RemoteProject | None:
+        found: list[RemoteProject] = []
+        if self.upstreams.is_merged:
+            pending = [self._page(index, name) for index in self.upstreams.indexes]
+            found += [project for project in await asyncio.gather(*pending) if project]
+        else:
+            for index in self.upstreams.indexes:
+                if project := await self._page(index, name):
+                    found.append(project)
+                    break
+
+        listed = [await self._listed(url) for url in self.upstreams.find_links]
+        links = findlinks.of_project(tuple(chain.from_iterable(listed)), name)
+        if not found:
+            return RemoteProject(name, links) if links else None
+        files = chain.from_iterable(project.files for project in found)
+        return replace(found[0], files=(*files, *links))
+
+    async def _list_links(self, url: str) -> tuple[RemoteFile, ...]:
+        """The files of one entry of find-links."""
+        if urls.path(url) is not None:
+            try:
+                return await asyncio.to_thread(findlinks.local, url)
+            except OSError as error:
+                raise UpstreamError(
+                    f"{redacted(url)}: {error.strerror}; correct find-links"
+                ) from None
+        if single := findlinks.single(url):
+            return single
+        page = await self._fetch_page(url, "text/html")
+        if page is None:
+            raise UpstreamError(f"{redacted(url)}: the server answered 404; correct find-links")
+        return pages.links(page.content, page.content_type, page.url)
+
+    async def _page(self, index: str, name: str) -> RemoteProject | None:
+        """The project ``name`` of one index."""
+        url = f"{index}{name}/"
+        directory = urls.path(url)
+        if directory is not None:
+            return await asyncio.to_thread(_local_page, directory, name, url, index)
+
+        page = await self._fetch_page(url, pages.ACCEPT)
+        if page is None:
+            return None
+        return pages.parse(name, page.content, page.content_type, page.url, index)
+
+    async def _fetch_page(self, url: str, accept: str) -> Page | None:
+        """The page at ``url``; ``None`` if there is none."""
+        stored = self._cache.page(url)
+        headers = {"Accept": accept, "Accept-Encoding": "gzip"}
+        headers |= {} if stored is None else stored.conditions
+
+        async def attempt() -> Page | None:
+            async with self.connection.open(url, headers) as response:
+                if response.status in _ABSENT:
+                    return None
+                if response.status == 304 and stored is not None:
+                    return stored
+                if response.status != 200:
+                    raise UpstreamError(
+                        f"{redacted(url)}: the server answered {response.status}; check the URL"
+                    )
+                content = await response.read(self.limits.page_bytes)
+                values = response.headers
+                return Page(
+                    response.url,
+                    values.get("Content-Type", ""),
+                    content,
+                    values.get("ETag"),
+                    values.get("Last-Modified"),
+                )
+
+        page = await retried(self.limits, attempt)
+        if page is not None and page is not stored:
+            self._cache.store_page(url, page)
+        return page
+
+    # --- core metadata ---------------------------------------------------------------------------
+
+    async def _ask_metadata(self, file: RemoteFile) -> bytes | None:
+        is_wheel = file.filename.endswith(".whl")
+        if urls.path(file.url) is not None:
+            return await asyncio.to_thread(self._local_metadata, file) if is_wheel else None
+
+        key = _key(file)
+        if key and (stored := self._cache.metadata(key)) is not None:
+            return stored
+        content = None
+        if file.has_metadata:
+            content = await self._fetch_metadata(file)
+        if content is None and is_wheel:
+            content = await wheelend.metadata(self.connection, file.url, file.filename)
+        if key and content is not None:
+            self._cache.store_metadata(key, content)
+        return content
+
+    async def _fetch_metadata(self, file: RemoteFile) -> bytes | None:
+        """The separate file of PEP 658; ``None`` if it is missing though the page states it."""
+        url = f"{file.url}.metadata"
+
+        async def attempt() -> bytes | None:
+            async with self.connection.open(url, {"Accept-Encoding": "identity"}) as response:
+                if response.status != 200:
+                    return None
+                return await response.read(self.limits.metadata_bytes)
+
+        content = await retried(self.limits, attempt)
+        if content is not None:
+            digests.check(content, file.metadata_hashes, url)
+        return content
+
+    def _local_metadata(self, file: RemoteFile) -> bytes | None:
+        path = urls.path(file.url)
+        assert path is not None
+        try:
+            with path.open("rb") as archive:
+                return wheelend.member(archive, file.filename, self.limits.metadata_bytes)
+        except OSError as error:
+            raise UpstreamError(f"{path}: {error.strerror}; check the index") from None
+
+
+def _limits(upstreams: Upstreams) -> Limits:
+    """The default limits, with the time limit of pip's configuration if there is one."""
+    seconds = upstreams.network.timeout_seconds
+    return Limits() if seconds is None else Limits(connect_seconds=seconds, idle_seconds=seconds)
+
+
+def _local_page(directory: Path, name: str, url: str, index: str) -> RemoteProject | None:
+    """The project of an index that is a directory of HTML pages."""
+    try:
+        content = (directory / "index.html").read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UpstreamError(f"{directory}: {error.strerror}; check the index") from None
+    return pages.parse(name, content, "text/html", url, index)
+
+
+def _key(file: RemoteFile) -> str | None:
+    """What the core metadata of a file belongs to: the URL, so that no upstream answers for
+    another one, and a digest; ``None`` if the page has none."""
+    digest = digests.preferred(file.metadata_hashes, file.url) or digests.preferred(
+        file.hashes, file.url
+    )
+    return None if digest is None else f"{file.url} {digest}"
+
+
+class _Once(Generic[_Key, _Value]):
+    """Awaits a function once for each key, also if several tasks ask for it."""
+
+    def __init__(self, function: Callable[[_Key], Awaitable[_Value]]) -> None:
+        self._function = function
+        self._tasks: dict[_Key, asyncio.Future[_Value]] = {}
+
+    async def __call__(self, key: _Key) -> _Value:
+        if key not in self._tasks:
+            self._tasks[key] = asyncio.ensure_future(self._function(key))
+        # One task that is canceled does not cancel the others.
+        return await asyncio.shield(self._tasks[key])
+
+    def cancel(self) -> None:
+        """Cancel what is still awaited."""
+        for task in self._tasks.values():
+            task.cancel()
