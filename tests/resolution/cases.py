@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table of one case a line
 """Cases in addition to the scenarios of packse: what operators meet behind an air gap."""
 
 from collections.abc import Mapping

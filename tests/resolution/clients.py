@@ -19,9 +19,11 @@ answers = {}
 for name, arguments in json.load(open("questions")).items():
     report = os.path.abspath("report")
     open(report, "w").write('{"install": []}')
-    code = main(["install", "--dry-run", "--ignore-installed", "-qqq", "--report", report] + arguments)
+    options = ["--dry-run", "--ignore-installed", "-qqq", "--report", report]
+    code = main(["install"] + options + arguments)
     installed = json.load(open(report))["install"] if code == 0 else []
-    answers[name] = [code, {i["metadata"]["name"].lower(): i["metadata"]["version"] for i in installed}]
+    metadata = [each["metadata"] for each in installed]
+    answers[name] = [code, {each["name"].lower(): each["version"] for each in metadata}]
 json.dump(answers, open("answers", "w"))
 """
 

@@ -1,0 +1,115 @@
+"""The resolution of pip before 20.3, and of each pip on Python 2.7: the first release that is found
+for a project stays, whatever later requirements say.
+
+After ``pip._internal.resolution.legacy.resolver`` of pip 20.3.4.
+"""
+
+from collections import deque
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from appliance.inputs.demand import Wanted
+from appliance.resolution.candidates import Candidate, Unusable, applies, key, usable
+from appliance.resolution.resolver import Need, Problem, Question, Resolution
+from appliance.resolution.rules import PipRules, Wish
+from appliance.resolution.source import Source
+
+
+class _FirstFound(PipRules):
+    name = "pip before 20.3"
+
+
+FIRST_FOUND = _FirstFound()
+
+
+def resolve_first_found(question: Question, source: Source) -> Resolution:
+    """Return the files that such a pip installs, or the first requirement that it finds none for.
+
+    Raises :class:`PyindexError` as ``source`` does.
+    """
+    run = _Run(question, source)
+    problem = run.follow()
+    problems = () if problem is None else (problem,)
+    picks = tuple(run.chosen[name] for name in sorted(run.chosen))
+    return Resolution(picks=picks, problems=problems, notes=tuple(run.notes))
+
+
+class _Run:
+    """The state of one resolution: what is chosen, and what has yet to be looked at."""
+
+    def __init__(self, question: Question, source: Source) -> None:
+        self._question, self._source = question, source
+        self.chosen: dict[str, Candidate] = {}
+        self.notes: dict[str, None] = {}
+        self._extras: dict[str, set[str]] = {}
+        self._pending = deque(question.wanted)
+
+    def follow(self) -> Problem | None:
+        while self._pending:
+            wanted = self._pending.popleft()
+            if not applies(wanted.requirement, self._question.target):
+                continue
+            name = key(wanted.requirement.name)
+            if name not in self.chosen:
+                if problem := self._choose(name, wanted):
+                    return problem
+                self._require(name, frozenset({""}))
+            self._require(name, frozenset(map(key, wanted.requirement.extras)))
+        return None
+
+    def _choose(self, name: str, wanted: Wanted) -> Problem | None:
+        question = self._question
+        constraints = [c for c in question.constraints if key(c.requirement.name) == name]
+        specifier = wanted.requirement.specifier
+        for each in constraints:
+            specifier &= each.requirement.specifier
+
+        files = self._source.files(name)
+        candidates, rest = usable(
+            name, files, question.target, question.formats, FIRST_FOUND.supports
+        )
+        chosen = FIRST_FOUND.choose(
+            candidates, Wish(specifier, hashes=wanted.hashes, pre=question.pre)
+        )
+        if not chosen:
+            return Problem(_need(name, specifier, wanted), _reason(candidates, rest, specifier))
+        self.chosen[name] = chosen[0]
+        return None
+
+    def _require(self, name: str, extras: frozenset[str]) -> None:
+        """Queue what the chosen release requires for ``extras`` that were not asked for before."""
+        new = extras - self._extras.setdefault(name, set())
+        self._extras[name] |= new
+        if not new or self._question.no_deps:
+            return
+
+        release = self.chosen[name]
+        facts = self._source.facts(release.file)
+        if facts.note:
+            self.notes[f"{release.file.filename}: {facts.note}"] = None
+        origin = f"{name} {release.version}"
+        self._pending.extend(
+            Wanted(_unconditional(requirement), origin)
+            for requirement in facts.requires or ()
+            if applies(requirement, self._question.target, sorted(new))
+        )
+
+
+def _unconditional(requirement: Requirement) -> Requirement:
+    """Return a requirement whose marker was found to be true, without it."""
+    copy = Requirement(str(requirement))
+    copy.marker = None
+    return copy
+
+
+def _need(name: str, specifier: SpecifierSet, wanted: Wanted) -> Need:
+    return Need((name, ""), specifier, wanted.origin, hashes=wanted.hashes)
+
+
+def _reason(candidates: list[Candidate], rest: list[Unusable], specifier: SpecifierSet) -> str:
+    for each in rest:
+        if specifier.contains(each.version, prereleases=True):
+            return f"{each.filename}: {each.reason}"
+    versions = sorted({each.version for each in candidates}, reverse=True)
+    return f"only {', '.join(map(str, versions[:5]))}" if versions else "no such project"

@@ -1,0 +1,188 @@
+"""Proof: whether a demand installs on a target from an index alone, for one client.
+
+The files that the client would take are resolved, then what it needs to build each sdist of them,
+then what builds those. What is missing is named: the smallest set of projects found whose files
+would suffice.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, islice
+
+from appliance.inputs.demand import Wanted
+from appliance.resolution.candidates import Candidate, Formats
+from appliance.resolution.firstfound import FIRST_FOUND, resolve_first_found
+from appliance.resolution.resolver import Need, Question, Resolution, resolve
+from appliance.resolution.rules import PIP, UV, Rules
+from appliance.resolution.source import Source
+from appliance.targets.target import Target
+
+# Sets of missing projects that are tried: of one, then two, then three, so many of each.
+_MOST_SETS = 200
+_MOST_PROJECTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What an index lacks: files that satisfy ``requirement``, and why the install fails."""
+
+    requirement: str
+    required_by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a demand installs on a target with one client.
+
+    Attributes:
+        target: The name of the target.
+        client: ``uv``, ``pip``, or ``pip before 20.3``.
+        files: All files that the install takes, those that build sdists included.
+        missing: What the index lacks; empty if the demand installs.
+        notes: What is uncertain, such as dependencies that only a program knows.
+    """
+
+    target: str
+    client: str
+    files: tuple[Candidate, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def installs(self) -> bool:
+        return not self.missing
+
+
+def clients(target: Target) -> tuple[Rules, ...]:
+    """Return the clients that run on a target: today's uv and pip, or the last pip of an old one.
+
+    On Python 2.7 every pip takes the first release that it finds.
+    """
+    if _version(target) < (3, 0):
+        return (FIRST_FOUND,)
+    return (PIP,) if _version(target) < (3, 7) else (UV, PIP)
+
+
+def prove(question: Question, source: Source, rules: Rules) -> Verdict:
+    """Return whether ``question`` installs from ``source`` with the client of ``rules``.
+
+    Raises :class:`PyindexError` as ``source`` does.
+    """
+    target = question.target.name
+    resolution = _resolve(question, source, rules)
+    if not resolution.is_complete:
+        return Verdict(target, rules.name, missing=_missing(question, source, rules, resolution))
+
+    built, missing, notes = _builds(resolution.picks, question, source, rules)
+    files = {each.file.filename: each for each in (*resolution.picks, *built)}
+    ordered = tuple(files[name] for name in sorted(files))
+    return Verdict(target, rules.name, ordered, missing, (*resolution.notes, *notes))
+
+
+def _resolve(question: Question, source: Source, rules: Rules) -> Resolution:
+    if rules is FIRST_FOUND:
+        return resolve_first_found(question, source)
+    return resolve(question, source, rules)
+
+
+def _version(target: Target) -> tuple[int, ...]:
+    return tuple(int(part) for part in target.environment["python_version"].split("."))
+
+
+# --- builds --------------------------------------------------------------------------------------
+
+
+def build_question(question: Question, candidate: Candidate, source: Source) -> Question | None:
+    """Return what the build of an sdist needs on the target; ``None`` for a wheel."""
+    if candidate.is_wheel:
+        return None
+    requires = source.facts(candidate.file).build_requires
+    origin = f"the build of {candidate.file.filename}"
+    wanted = tuple(Wanted(requirement, origin) for requirement in requires)
+    return Question(wanted, question.target) if wanted else None
+
+
+def _builds(
+    picks: Sequence[Candidate], question: Question, source: Source, rules: Rules
+) -> tuple[list[Candidate], tuple[Missing, ...], tuple[str, ...]]:
+    """Resolve what builds each sdist of ``picks``, and the sdists among that."""
+    pending, seen = list(picks), {each.file.filename for each in picks}
+    built: list[Candidate] = []
+    missing: dict[Missing, None] = {}
+    notes: dict[str, None] = {}
+    while pending:
+        build = build_question(question, pending.pop(), source)
+        if build is None:
+            continue
+
+        resolution = _resolve(build, source, rules)
+        if not resolution.is_complete:
+            missing |= dict.fromkeys(_missing(build, source, rules, resolution))
+        notes |= dict.fromkeys(resolution.notes)
+        new = [each for each in resolution.picks if each.file.filename not in seen]
+        seen |= {each.file.filename for each in new}
+        built += new
+        pending += new
+    return built, tuple(missing), tuple(notes)
+
+
+# --- what is missing -----------------------------------------------------------------------------
+
+
+def _missing(
+    question: Question, source: Source, rules: Rules, failed: Resolution
+) -> tuple[Missing, ...]:
+    """Return the fewest requirements whose satisfaction would make ``question`` succeed."""
+    reasons = {problem.need.identifier[0]: problem.reason for problem in failed.problems}
+    for absent in islice(_sets(question, source, rules), _MOST_SETS):
+        resolution = resolve(replace(question, absent=absent), source, _rules_for(rules))
+        if not resolution.problems and resolution.missing:
+            return tuple(_named(need, reasons) for need in resolution.missing)
+    return tuple(
+        Missing(str(problem.need), problem.need.origin, problem.reason)
+        for problem in failed.problems
+    )
+
+
+def _sets(question: Question, source: Source, rules: Rules) -> Iterator[frozenset[str]]:
+    """Yield sets of projects that may be missing: the smallest first."""
+    everything = _projects(question, source, rules)
+    for count in range(1, _MOST_PROJECTS + 1):
+        yield from map(frozenset, combinations(everything, count))
+    yield frozenset(everything)
+
+
+def _projects(question: Question, source: Source, rules: Rules) -> list[str]:
+    """Return the projects that stand in the way of ``question``, in the order in which they appear
+    when those before are assumed to be there."""
+    found: dict[str, None] = {}
+    while True:
+        absent = frozenset(found)
+        resolution = resolve(replace(question, absent=absent), source, _rules_for(rules))
+        new = [
+            p.need.identifier[0] for p in resolution.problems if p.need.identifier[0] not in found
+        ]
+        new = [name for name in new if name and name != "python"]
+        if not new:
+            return list(found)
+        found |= dict.fromkeys(new)
+
+
+def _rules_for(rules: Rules) -> Rules:
+    return PIP if rules is FIRST_FOUND else rules
+
+
+def _named(need: Need, reasons: dict[str, str]) -> Missing:
+    project, extra = need.identifier
+    name = f"{project}[{extra}]" if extra else project
+    reason = reasons.get(project, "no file that satisfies it")
+    return Missing(f"{name}{need.specifier}", need.origin, reason)
+
+
+def files_of(verdicts: Iterable[Verdict]) -> dict[str, Candidate]:
+    """Return all files of verdicts by name."""
+    return {each.file.filename: each for verdict in verdicts for each in verdict.files}
+
+
+ALL_FORMATS = Formats()
