@@ -40,6 +40,8 @@ _VERBS = {
     "remove": ("decide:remove", "move files from the packages directory to the trash"),
     "confirm-deletions": ("confirm:confirm_deletions", "confirm that missing files were deleted"),
     "status-set": ("decide:status_set", "set the status of a project (PEP 792)"),
+    "mirror": ("mirror:mirror", "fetch what requirements need on given Pythons and platforms"),
+    "prove": ("prove:prove", "check whether requirements install from an index alone"),
     "targets": ("targets:targets", "show the Pythons and platforms that files are collected for"),
     "lock": ("lock:lock", "rewrite the URLs of locks to this index and back"),
     "client": ("client:client", "print or write the settings of pip, uv, Poetry, PDM or conda"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, islice
 
 from appliance.inputs.demand import Wanted
-from appliance.resolution.candidates import Candidate, Formats
+from appliance.resolution.candidates import Candidate
 from appliance.resolution.firstfound import FIRST_FOUND, resolve_first_found
 from appliance.resolution.resolver import Need, Question, Resolution, resolve
 from appliance.resolution.rules import PIP, UV, Rules
@@ -41,6 +41,7 @@ class Verdict:
         files: All files that the install takes, those that build sdists included.
         missing: What the index lacks; empty if the demand installs.
         notes: What is uncertain, such as dependencies that only a program knows.
+        demand: The origin of the demand.
     """
 
     target: str
@@ -48,6 +49,7 @@ class Verdict:
     files: tuple[Candidate, ...] = ()
     missing: tuple[Missing, ...] = ()
     notes: tuple[str, ...] = ()
+    demand: str = ""
 
     @property
     def installs(self) -> bool:
@@ -64,8 +66,9 @@ def clients(target: Target) -> tuple[Rules, ...]:
     return (PIP,) if _version(target) < (3, 7) else (UV, PIP)
 
 
-def prove(question: Question, source: Source, rules: Rules) -> Verdict:
-    """Return whether ``question`` installs from ``source`` with the client of ``rules``.
+def prove(question: Question, source: Source, rules: Rules, with_builds: bool = True) -> Verdict:
+    """Return whether ``question`` installs from ``source`` with the client of ``rules``; and unless
+    ``with_builds`` is false, whether its sdists can be built.
 
     Raises :class:`PyindexError` as ``source`` does.
     """
@@ -74,7 +77,8 @@ def prove(question: Question, source: Source, rules: Rules) -> Verdict:
     if not resolution.is_complete:
         return Verdict(target, rules.name, missing=_missing(question, source, rules, resolution))
 
-    built, missing, notes = _builds(resolution.picks, question, source, rules)
+    sdists = resolution.picks if with_builds else ()
+    built, missing, notes = _builds(sdists, question, source, rules)
     files = {each.file.filename: each for each in (*resolution.picks, *built)}
     ordered = tuple(files[name] for name in sorted(files))
     return Verdict(target, rules.name, ordered, missing, (*resolution.notes, *notes))
@@ -183,6 +187,3 @@ def _named(need: Need, reasons: dict[str, str]) -> Missing:
 def files_of(verdicts: Iterable[Verdict]) -> dict[str, Candidate]:
     """Return all files of verdicts by name."""
     return {each.file.filename: each for verdict in verdicts for each in verdict.files}
-
-
-ALL_FORMATS = Formats()

@@ -5,7 +5,7 @@ the same answer. Extras are nodes of their own: ``name[extra]`` requires the sam
 ``name``, and what the extra adds.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -266,7 +266,9 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         origins = dict.fromkeys(need.origin for need in all_needs if need.origin)
         return Need(identifier, wish.specifier, ", ".join(origins), hashes=wish.hashes)
 
-    def problems(self, causes: Sequence[RequirementInformation[Need, Node]]) -> tuple[Problem, ...]:
+    def problems(
+        self, causes: Collection[RequirementInformation[Need, Node]]
+    ) -> tuple[Problem, ...]:
         needs: dict[Identifier, list[Need]] = {}
         for cause in causes:
             needs.setdefault(cause.requirement.identifier, []).append(cause.requirement)

@@ -113,7 +113,7 @@ def _read(data: Mapping[str, Any]) -> Scenario:
 
 
 def _release(data: Mapping[str, Any]) -> Release:
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
     return Release(**{k: v for k, v in values.items() if k in Release.__dataclass_fields__})
 
 

@@ -1,0 +1,86 @@
+"""``pyindex prove``: whether requirements install from an index alone."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from appliance.cli.demands import Inputs, input_options, table
+from appliance.cli.options import index_options, json_option
+from appliance.cli.output import print_json
+from appliance.cli.progress import Progress
+from appliance.cli.source import Source, check_index
+
+if TYPE_CHECKING:
+    from appliance.resolution.proof import Verdict
+
+
+@click.command(short_help="check whether requirements install from an index alone")
+@input_options
+@click.option("--no-deps", is_flag=True, help="check only what the inputs name")
+@index_options
+@json_option
+def prove(
+    source: Source,
+    index: str | None,
+    inputs: Inputs,
+    targets: tuple[str, ...],
+    no_deps: bool,
+    as_json: bool,
+) -> int:
+    """Check, without a network, whether the inputs install on each target from an index alone, by
+    the rules of each client that runs there: uv, pip, or the last pip of an old Python. Names the
+    smallest set of requirements that is missing. Exits with 1 if there is one.
+    """
+    from appliance.mirror.mirror import Job, verdicts
+    from appliance.targets.choice import choose
+
+    demands = inputs.required()
+    spec = source.load()
+    name = index or spec.root
+    check_index(spec, name)
+    with source.naming_spec():
+        chosen = choose(targets, spec)
+    with Progress("proving"):
+        found = list(verdicts(Job(spec, name, demands, chosen, no_deps=no_deps)))
+
+    if as_json:
+        print_json([facts(verdict) for verdict in found])
+    else:
+        print_verdicts(found)
+    return 0 if all(verdict.installs for verdict in found) else 1
+
+
+def facts(verdict: "Verdict") -> dict[str, Any]:
+    """Return a verdict for JSON."""
+    return {
+        "input": verdict.demand,
+        "target": verdict.target,
+        "client": verdict.client,
+        "installs": verdict.installs,
+        "files": [each.file.filename for each in verdict.files],
+        "missing": [asdict(each) for each in verdict.missing],
+        "notes": list(verdict.notes),
+    }
+
+
+def print_verdicts(verdicts: "Sequence[Verdict]") -> None:
+    """Print a line for each verdict, then what is missing."""
+    rows = [
+        (each.demand, each.target, each.client, _result(each), f"{len(each.files)} files")
+        for each in verdicts
+    ]
+    if rows:
+        print(table(rows))
+    lines = {
+        f"{each.target}: missing {m.requirement} (required by {m.required_by}): {m.reason}": None
+        for each in verdicts
+        for m in each.missing
+    }
+    for line in lines:
+        print(line)
+
+
+def _result(verdict: "Verdict") -> str:
+    return "installs" if verdict.installs else f"lacks {len(verdict.missing)}"

@@ -1,0 +1,154 @@
+"""Mirror: the files that demands need on targets, planned, fetched, published and proven."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from appliance.errors import PyindexError
+from appliance.inputs.demand import Demand, Options
+from appliance.mirror import plan as planning
+from appliance.mirror import taking
+from appliance.mirror.plan import Plan, Workshop
+from appliance.mirror.taking import Taken
+from appliance.operations.update import prepare
+from appliance.resolution.local import open_source
+from appliance.resolution.proof import Verdict, clients, prove
+from appliance.resolution.questions import question
+from appliance.resolution.source import Source
+from appliance.spec import Spec
+from appliance.targets.target import Target
+from appliance.upstream import Client, Upstreams, choose
+
+OnStep = Callable[[str], None]
+_NO_OPTIONS = Options()
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """The outcome of a run. ``verdicts`` say whether each demand installs on each target now."""
+
+    plan: Plan
+    taken: Taken
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        return (
+            not self.plan.unsolved
+            and not self.taken.failed
+            and all(verdict.installs for verdict in self.verdicts)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be mirrored into which index."""
+
+    spec: Spec
+    index: str
+    demands: tuple[Demand, ...]
+    targets: tuple[Target, ...]
+    options: Options = _NO_OPTIONS
+    no_deps: bool = False
+    dry_run: bool = False
+
+
+def mirror(job: Job, step: OnStep = lambda text: None) -> Mirrored:
+    """Fetch what ``job`` needs into the packages directory, and publish it.
+
+    What fails stops nothing else; the outcome names it. Raises :class:`PyindexError` for an input
+    that does not support a target, or without upstreams.
+    """
+    with taking.locked(job.spec):
+        prepare(job.spec)
+        outcome = asyncio.run(_run(job, step))
+        if job.dry_run:
+            return outcome
+
+        step("publishing")
+        new = [outcome.plan.files[name] for name in outcome.taken.new]
+        taking.publish(job.spec, job.index, new)
+        step("proving")
+        return replace(outcome, verdicts=tuple(verdicts(job)))
+
+
+async def _run(job: Job, step: OnStep) -> Mirrored:
+    """Plan and fetch, with one client for the demands of the same upstreams."""
+    plan, taken = Plan(), Taken((), (), ())
+    try:
+        for upstreams, demands in _by_upstreams(job).items():
+            part = Plan()
+            async with Client(upstreams, job.spec.state / "upstream-cache") as client:
+                await _plan(part, job, demands, client, step)
+                if not job.dry_run:
+                    taken = _joined(taken, await _take(job, part, client, step))
+            _merge(plan, part)
+    except* PyindexError as group:
+        raise _first(group) from None
+    return Mirrored(plan, taken)
+
+
+def _by_upstreams(job: Job) -> dict[Upstreams, list[Demand]]:
+    chosen: dict[Upstreams, list[Demand]] = {}
+    for demand in job.demands:
+        upstreams = choose(job.options, demand.options, job.spec)
+        chosen.setdefault(upstreams, []).append(demand)
+    return chosen
+
+
+async def _plan(
+    plan: Plan, job: Job, demands: Sequence[Demand], client: Client, step: OnStep
+) -> None:
+    directory = taking.staging(job.spec, job.index)
+    workshop = Workshop(client, directory, job.spec.state / "uv-cache")
+    for demand in demands:
+        step(f"resolving {demand.origin}")
+        await planning.add_demand(plan, demand, job.targets, workshop, job.no_deps)
+    await planning.complete(plan, client)
+
+
+async def _take(job: Job, plan: Plan, client: Client, step: OnStep) -> Taken:
+    total = plan.size / 1e6
+
+    def progress(files: int, there: int) -> None:
+        step(f"fetching {files} of {len(plan.files)} files, {there / 1e6:.0f} of {total:.0f} MB")
+
+    files = [plan.files[name] for name in sorted(plan.files)]
+    return await taking.take(job.spec, job.index, files, client, progress)
+
+
+def _joined(first: Taken, second: Taken) -> Taken:
+    return Taken(
+        first.new + second.new, first.present + second.present, first.failed + second.failed
+    )
+
+
+def _merge(plan: Plan, part: Plan) -> None:
+    plan.files |= part.files
+    for name, targets in part.targets.items():
+        plan.targets.setdefault(name, set()).update(targets)
+    plan.unsolved += part.unsolved
+    plan.notes |= part.notes
+
+
+def _first(group: BaseExceptionGroup[PyindexError]) -> PyindexError:
+    """Return the first error of parallel tasks: the others are mostly the same."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, PyindexError)
+    return error
+
+
+def verdicts(job: Job) -> Iterator[Verdict]:
+    """Prove each demand on each target by the clients that run there, from the index alone."""
+    with open_source(job.spec, job.index) as source:
+        for demand in job.demands:
+            for target in job.targets:
+                yield from _proofs(demand, target, source, job.no_deps)
+
+
+def _proofs(demand: Demand, target: Target, source: Source, no_deps: bool) -> Iterator[Verdict]:
+    asked = question(demand, target, no_deps)
+    for rules in clients(target):
+        yield replace(prove(asked, source, rules, not no_deps), demand=demand.origin)

@@ -1,0 +1,194 @@
+"""Plan: the files that demands need on targets, before anything is fetched into an index."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from appliance.index.names import distribution
+from appliance.inputs.demand import Demand, Pin
+from appliance.mirror import uvsolve
+from appliance.mirror.remote import RemoteSource, facts, locked_files, prefetch
+from appliance.resolution.candidates import Candidate, key
+from appliance.resolution.proof import build_question
+from appliance.resolution.questions import question
+from appliance.resolution.resolver import Question, Resolution, resolve
+from appliance.resolution.rules import PIP, UV
+from appliance.targets.target import Target
+from appliance.upstream import Client, RemoteFile
+
+
+@dataclass(frozen=True, slots=True)
+class Unsolved:
+    """What no upstream has for a target: the requirement, what requires it, and the reason."""
+
+    target: str
+    requirement: str
+    required_by: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.target}: {self.requirement} (required by {self.required_by}): {self.reason}"
+
+
+@dataclass
+class Plan:
+    """The files that are needed, by name, with the targets that need each; what is not to be had;
+    and what is uncertain. ``unpaged`` are files that may be yanked, as only their pages say."""
+
+    files: dict[str, RemoteFile] = field(default_factory=dict)
+    unpaged: set[str] = field(default_factory=set)
+    targets: dict[str, set[str]] = field(default_factory=dict)
+    unsolved: list[Unsolved] = field(default_factory=list)
+    notes: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """The size of all files in bytes, as far as it is stated."""
+        return sum(file.size or 0 for file in self.files.values())
+
+    def add(self, target: Target, picks: Iterable[Candidate]) -> None:
+        for each in picks:
+            self.files.setdefault(each.file.filename, each.file)
+            self.targets.setdefault(each.file.filename, set()).add(target.name)
+
+    def fail(self, target: Target, resolution: Resolution) -> None:
+        for problem in resolution.problems:
+            need = problem.need
+            self.unsolved.append(Unsolved(target.name, str(need), need.origin, problem.reason))
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What planning uses: a client of the upstreams, a directory for sdists that must be read, and
+    one for uv's cache."""
+
+    client: Client
+    directory: Path
+    uv_cache: Path
+
+
+async def add_demand(
+    plan: Plan, demand: Demand, targets: Sequence[Target], workshop: Workshop, no_deps: bool
+) -> None:
+    """Add to ``plan`` what ``demand`` needs on each of ``targets``, in parallel.
+
+    Raises :class:`PyindexError` if the demand does not support a target, or an upstream cannot
+    answer.
+    """
+    source = RemoteSource(workshop.client, workshop.directory, asyncio.get_running_loop())
+    async with asyncio.TaskGroup() as group:
+        for target in targets:
+            group.create_task(_add(plan, demand, target, workshop, source, no_deps))
+
+
+async def _add(
+    plan: Plan,
+    demand: Demand,
+    target: Target,
+    workshop: Workshop,
+    source: RemoteSource,
+    no_deps: bool,
+) -> None:
+    asked = question(demand, target, no_deps)
+    if demand.lock is not None:
+        pins = demand.lock.pins(target)
+        source = RemoteSource(source.client, source.directory, source.loop, locked_files(pins))
+
+    resolution = await _solve(asked, workshop, source)
+    if resolution.problems:
+        plan.fail(target, resolution)
+        return
+    plan.add(target, resolution.picks)
+    plan.notes |= dict.fromkeys(resolution.notes)
+    pinned = _pinned_projects(asked)  # an installer takes no other yanked file
+    plan.unpaged |= {each.file.filename for each in resolution.picks if each.project in pinned}
+    if not no_deps:
+        await _add_builds(plan, asked, resolution.picks, workshop, source)
+
+
+async def _add_builds(
+    plan: Plan,
+    asked: Question,
+    picks: Sequence[Candidate],
+    workshop: Workshop,
+    source: RemoteSource,
+) -> None:
+    """Add what the build of each sdist needs, and what builds that."""
+    builder = RemoteSource(source.client, source.directory, source.loop)
+    pending, seen = [each for each in picks if not each.is_wheel], set(picks)
+    while pending:
+        candidate = pending.pop()
+        await facts(builder.client, candidate.file, builder.directory)
+        build = await asyncio.to_thread(build_question, asked, candidate, builder)
+        if build is None:
+            continue
+        resolution = await _solve(build, workshop, builder)
+        if resolution.problems:
+            plan.fail(asked.target, resolution)
+            continue
+        plan.add(asked.target, resolution.picks)
+        new = [each for each in resolution.picks if each not in seen]
+        seen |= set(new)
+        pending += [each for each in new if not each.is_wheel]
+
+
+async def _solve(asked: Question, workshop: Workshop, source: RemoteSource) -> Resolution:
+    """Resolve by uv, or by resolvelib where uv has no answer."""
+    if not source.locked and not _is_pinned(asked):
+        upstreams = workshop.client.upstreams
+        pins = await uvsolve.solve(asked, upstreams, workshop.uv_cache)
+        if pins is not None:
+            return await _files_of(pins, asked, source)
+
+    await prefetch(asked, source)
+    # pip refuses what uv takes in few cases, and the other way round: files that both can use.
+    return await asyncio.to_thread(resolve, asked, source, PIP)
+
+
+def _is_pinned(asked: Question) -> bool:
+    """Whether there is nothing to resolve: exact releases without their dependencies."""
+    return asked.no_deps and all(
+        [each.operator for each in wanted.requirement.specifier] in (["=="], ["==="])
+        for wanted in asked.wanted
+    )
+
+
+async def _files_of(pins: Sequence[Pin], asked: Question, source: RemoteSource) -> Resolution:
+    """Choose the file of each release that uv chose."""
+    locked = RemoteSource(source.client, source.directory, source.loop, locked_files(pins))
+    wanted = question(Demand("", "", lock=_Fixed(pins)), asked.target)
+    return await asyncio.to_thread(resolve, wanted, locked, UV)
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    _pins: Sequence[Pin]
+
+    def pins(self, target: Target) -> tuple[Pin, ...]:
+        return tuple(self._pins)
+
+
+def _pinned_projects(asked: Question) -> set[str]:
+    requirements = (each.requirement for each in asked.wanted)
+    return {
+        key(each.name)
+        for each in requirements
+        if any(s.operator[:2] == "==" for s in each.specifier)
+    }
+
+
+async def complete(plan: Plan, client: Client) -> None:
+    """Complete the files of a plan by what only their pages say: whether they are yanked.
+
+    A file whose project no upstream has any more stays as it is.
+    """
+
+    async def complete_file(file: RemoteFile) -> None:
+        named = distribution(file.filename)
+        project = await client.project(named.project) if named else None
+        for other in project.files if project else ():
+            if other.filename == file.filename and other.hashes.items() & file.hashes.items():
+                plan.files[file.filename] = other
+
+    await asyncio.gather(*(complete_file(plan.files[name]) for name in sorted(plan.unpaged)))

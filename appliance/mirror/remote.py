@@ -1,0 +1,161 @@
+"""Upstreams as the source of a resolution.
+
+A resolution asks one question after the other. :func:`prefetch` asks first, in parallel, what it
+will probably ask, and the client answers each question once.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from appliance.errors import PyindexError
+from appliance.incoming.directory import PackagesDirectory
+from appliance.incoming.examine import read_build_files, read_metadata
+from appliance.index import metadata
+from appliance.inputs.demand import Pin, Wanted
+from appliance.resolution import sdists
+from appliance.resolution.candidates import Candidate, applies, key, usable
+from appliance.resolution.resolver import Question
+from appliance.resolution.rules import PIP, Wish
+from appliance.resolution.source import Facts
+from appliance.upstream import Client, Failed, RemoteFile, fetch
+
+_T = TypeVar("_T")
+
+
+@dataclass
+class RemoteSource:
+    """Upstreams for a resolution in a thread, whose event loop is ``loop``.
+
+    ``directory`` is where sdists are fetched to, as only they have their facts; ``locked`` are the
+    files that a lock names, by project.
+    """
+
+    client: Client
+    directory: Path
+    loop: asyncio.AbstractEventLoop
+    locked: dict[str, Sequence[RemoteFile]] = field(default_factory=dict)
+    _facts: dict[str, Facts] = field(default_factory=dict)
+
+    def files(self, project: str) -> Sequence[RemoteFile]:
+        if files := self.locked.get(project):
+            return files
+        found = self._wait(self.client.project(project))
+        return found.files if found else ()
+
+    def facts(self, file: RemoteFile) -> Facts:
+        known = self._facts.get(file.filename)
+        if known is None:
+            known = self._facts[file.filename] = self._wait(
+                facts(self.client, file, self.directory)
+            )
+        return known
+
+    def _wait(self, question: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(question, self.loop).result()
+
+
+async def facts(client: Client, file: RemoteFile, directory: Path) -> Facts:
+    """Return what a file of an upstream says; a file without separate metadata is fetched into
+    ``directory``. Raises :class:`PyindexError`."""
+    is_wheel = file.filename.endswith(".whl")
+    raw = await client.metadata(file) if is_wheel else None
+    if raw is not None:
+        return sdists.from_metadata(metadata.parse(raw))
+
+    (outcome,) = await fetch(client, [file], directory)
+    if isinstance(outcome, Failed):
+        raise PyindexError(outcome.reason)
+    there = PackagesDirectory(directory)
+    if not is_wheel:
+        files = await asyncio.to_thread(read_build_files, there, file.filename)
+        return sdists.facts(files)
+    content = await asyncio.to_thread(read_metadata, there, file.filename)
+    return sdists.from_metadata(metadata.parse(content or b""))
+
+
+def locked_files(pins: Iterable[Pin]) -> dict[str, Sequence[RemoteFile]]:
+    """Return the files that pins name with their URLs, by project."""
+    return {
+        pin.name: [
+            RemoteFile(
+                filename=file.filename,
+                url=file.url,
+                hashes=file.hashes,
+                size=file.size,
+                upload_time=file.upload_time,
+                index=pin.index or "",
+            )
+            for file in pin.files
+            if file.url is not None
+        ]
+        for pin in pins
+        if any(file.url for file in pin.files)
+    }
+
+
+# --- asking in parallel --------------------------------------------------------------------------
+
+
+async def prefetch(question: Question, source: RemoteSource) -> None:
+    """Ask for the pages and metadata that a resolution of ``question`` will probably need: those
+    of the best release of each project, and of what it requires. Errors are left to the
+    resolution."""
+    await _Walk(question, source).run()
+
+
+class _Walk:
+    def __init__(self, question: Question, source: RemoteSource) -> None:
+        self._question, self._source = question, source
+        self._seen: set[tuple[str, frozenset[str]]] = set()
+
+    async def run(self) -> None:
+        await self._all(self._question.wanted)
+
+    async def _all(self, wanted: Iterable[Wanted]) -> None:
+        new = [each for each in wanted if self._is_new(each)]
+        await asyncio.gather(*map(self._one, new))
+
+    def _is_new(self, wanted: Wanted) -> bool:
+        requirement = wanted.requirement
+        node = key(requirement.name), frozenset(requirement.extras)
+        is_new = node not in self._seen and applies(requirement, self._question.target)
+        self._seen |= {node} if is_new else set()
+        return is_new
+
+    async def _one(self, wanted: Wanted) -> None:
+        source, target = self._source, self._question.target
+        project = key(wanted.requirement.name)
+        try:
+            if project not in source.locked:
+                await source.client.project(project)
+            if self._question.no_deps:
+                return
+            best = await asyncio.to_thread(self._best, project, wanted)
+            if best is None or not best.is_wheel:
+                return
+            known = await facts(source.client, best.file, source.directory)
+        except PyindexError:
+            return
+        extras = ("", *sorted(wanted.requirement.extras))
+        await self._all(
+            Wanted(_always(requirement), "")
+            for requirement in known.requires or ()
+            if applies(requirement, target, extras)
+        )
+
+    def _best(self, project: str, wanted: Wanted) -> Candidate | None:
+        question = self._question
+        files = self._source.files(project)
+        found, _ = usable(project, files, question.target, question.formats, PIP.supports)
+        wish = Wish(wanted.requirement.specifier, hashes=wanted.hashes, pre=question.pre)
+        return next(iter(PIP.choose(found, wish)), None)
+
+
+def _always(requirement: Any) -> Any:
+    """Return a requirement whose marker is known to be true, without it."""
+    copy = type(requirement)(str(requirement))
+    copy.marker = None
+    return copy

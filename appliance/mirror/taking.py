@@ -1,0 +1,113 @@
+"""Taking files of upstreams into a packages directory: fetched beside it, then placed one by one.
+
+What is complete is placed at once, so that an interrupted run keeps it. Nothing is replaced: a file
+of the same name with other bytes is a failure.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.atomic import sync_paths
+from appliance.catalog.database import Catalog
+from appliance.errors import PyindexError
+from appliance.locks import try_lock
+from appliance.operations import decisions
+from appliance.operations.arrival import STAGING
+from appliance.operations.update import update
+from appliance.spec import Spec
+from appliance.upstream import Client, Failed, Fetched, RemoteFile, fetch
+from appliance.upstream.fetch import OnProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The outcome: names of new files, of those that were there, and what failed."""
+
+    new: tuple[str, ...]
+    present: tuple[str, ...]
+    failed: tuple[Failed, ...]
+
+
+def staging(spec: Spec, index: str) -> Path:
+    """The directory of partial files: in the packages directory, where scans skip hidden names, so
+    that a file is placed by one rename. `pyindex gc` removes it when it is old."""
+    return spec.indexes[index].packages / f"{STAGING}mirror"
+
+
+@contextlib.contextmanager
+def locked(spec: Spec) -> Iterator[None]:
+    """Hold the lock of all mirror runs of a state directory. Raises :class:`PyindexError` if
+    another one is running."""
+    spec.state.mkdir(parents=True, exist_ok=True)
+    with (spec.state / "mirror.lock").open("a") as file:
+        if not try_lock(file):
+            raise PyindexError(
+                f"state directory {spec.state}: another `pyindex mirror` is running; wait until it"
+                " has ended"
+            )
+        yield
+
+
+def absent(
+    spec: Spec, index: str, files: Iterable[RemoteFile]
+) -> tuple[list[RemoteFile], list[Failed]]:
+    """Return the files that the index lacks, and those of which it has another content."""
+    new, conflicts = [], []
+    with Catalog(spec.catalog).read() as reader:
+        for file in files:
+            known = reader.file(index, file.filename)
+            if known is None:
+                new.append(file)
+            elif file.sha256 not in (None, known.sha256):
+                text = f"{file.filename}: the index has other content at {known.path}"
+                conflicts.append(Failed(file, text))
+    return new, conflicts
+
+
+async def take(
+    spec: Spec, index: str, files: Sequence[RemoteFile], client: Client, progress: OnProgress
+) -> Taken:
+    """Fetch ``files`` and place them in the packages directory. Nothing is published yet."""
+    new, conflicts = absent(spec, index, files)
+    directory = staging(spec, index)
+    outcomes = await fetch(client, new, directory, progress) if new else []
+
+    failed = [*conflicts, *(each for each in outcomes if isinstance(each, Failed))]
+    placed = []
+    for each in outcomes:
+        if isinstance(each, Fetched):
+            problem = _place(each, spec.indexes[index].packages)
+            if problem is None:
+                placed.append(each.file.filename)
+            else:
+                failed.append(problem)
+    sync_paths([str(spec.indexes[index].packages)])
+    if not failed:
+        shutil.rmtree(directory, ignore_errors=True)
+    present = {file.filename for file in files} - {file.filename for file in new}
+    return Taken(tuple(placed), tuple(sorted(present)), tuple(failed))
+
+
+def _place(fetched: Fetched, packages: Path) -> Failed | None:
+    """Move a complete file to its name in the packages directory, which must be free."""
+    target = packages / fetched.file.filename
+    try:
+        os.link(fetched.path, target)
+    except FileExistsError:
+        text = f"{target}: exists, and is not in the index; see `pyindex status`"
+        return Failed(fetched.file, text)
+    fetched.path.unlink()
+    return None
+
+
+def publish(spec: Spec, index: str, files: Iterable[RemoteFile]) -> None:
+    """Accept what was placed, publish it, and yank the new files that are yanked upstream."""
+    update(spec)
+    for file in files:
+        if file.yanked is not None:
+            with contextlib.suppress(PyindexError):  # rejected: `pyindex status` says why
+                decisions.yank(spec, index, file.filename, file.yanked)
