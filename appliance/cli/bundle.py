@@ -1,17 +1,27 @@
 """``pyindex bundle`` and ``pyindex bundle-key``: an archive of files of an index for another."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from appliance.cli.demands import Inputs, input_options
 from appliance.cli.options import FILE, index_options, json_option
 from appliance.cli.output import print_json
 from appliance.cli.progress import Progress
 from appliance.cli.source import Source
+from appliance.errors import PyindexError
+
+if TYPE_CHECKING:
+    from appliance.index.model import File
+    from appliance.inputs.demand import Demand
+    from appliance.spec import Spec
 
 
 @click.command(short_help="write the files of an index into an archive, for another index")
 @click.argument("out", metavar="OUT", type=FILE, help="the archive to write")
+@input_options
+@click.option("--no-deps", is_flag=True, help="bundle only what the inputs name")
 @index_options
 @click.option(
     "--since",
@@ -32,13 +42,17 @@ def bundle(
     source: Source,
     index: str | None,
     out: Path,
+    inputs: Inputs,
+    targets: tuple[str, ...],
+    no_deps: bool,
     since: str | None,
     volume: str | None,
     key: Path | None,
     as_json: bool,
 ) -> None:
     """Write the files of an index into one archive, with upload times, yanks and project statuses,
-    for `pyindex load` on another host. The same content gives the same bytes.
+    for `pyindex load` on another host. The same content gives the same bytes. With inputs, only
+    the files that they need on the targets are written, once it is proven that they install.
     """
     from appliance.bundle.minisign import read_secret
     from appliance.bundle.since import known_digests
@@ -46,6 +60,9 @@ def bundle(
     from appliance.operations.update import update
     from appliance.operations.watchlock import is_watched
 
+    demands = inputs.read()
+    if targets and not demands:
+        raise click.UsageError("--target requires an input")
     spec, name = source.load_index(index)
     size = _size(volume) if volume else None
     secret = read_secret(key, _password) if key else None
@@ -53,7 +70,8 @@ def bundle(
         if not is_watched(spec):
             update(spec)
         known = known_digests(spec.state, since) if since else frozenset()
-        written = write(out.absolute(), spec, name, known=known, volume=size, key=secret)
+        files = _closure(source, spec, name, demands, targets, no_deps) if demands else None
+        written = write(out.absolute(), spec, name, files, known=known, volume=size, key=secret)
 
     if as_json:
         paths = [str(path) for path in written.paths]
@@ -63,6 +81,27 @@ def bundle(
     print(*written.paths, sep="\n")
     left_out = f", {written.left_out} left out" if written.left_out else ""
     print(f"{written.files} files{left_out}, {written.bytes / 1e6:.0f} MB, bundle {written.id}")
+
+
+def _closure(
+    source: Source,
+    spec: "Spec",
+    index: str,
+    demands: "tuple[Demand, ...]",
+    targets: tuple[str, ...],
+    no_deps: bool,
+) -> "list[File]":
+    """Return the files that the inputs need. Raises :class:`PyindexError` if some are missing."""
+    from appliance.cli.prove import missing_lines
+    from appliance.mirror.mirror import Job, closure
+    from appliance.targets.choice import choose
+
+    with source.naming_spec():
+        chosen = choose(targets, spec)
+    files, verdicts = closure(Job(spec, index, demands, chosen, no_deps=no_deps))
+    if lines := missing_lines(verdicts):
+        raise PyindexError("\n".join([*lines, "run `pyindex mirror` for these inputs first"]))
+    return files
 
 
 @click.command("bundle-key", short_help="make a key that signs bundles")

@@ -73,13 +73,18 @@ def print_verdicts(verdicts: "Sequence[Verdict]") -> None:
     ]
     if rows:
         print(table(rows))
-    lines = {
-        f"{each.target}: missing {m.requirement} (required by {m.required_by}): {m.reason}": None
+    for line in missing_lines(verdicts):
+        print(line)
+
+
+def missing_lines(verdicts: "Sequence[Verdict]") -> list[str]:
+    """Return a line for each requirement that is missing on a target."""
+    lines = (
+        f"{each.target}: missing {m.requirement} (required by {m.required_by}): {m.reason}"
         for each in verdicts
         for m in each.missing
-    }
-    for line in lines:
-        print(line)
+    )
+    return list(dict.fromkeys(lines))
 
 
 def _result(verdict: "Verdict") -> str:

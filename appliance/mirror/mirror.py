@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from appliance.errors import PyindexError
+from appliance.index.model import File
 from appliance.inputs.demand import Demand, Options
 from appliance.mirror import plan as planning
 from appliance.mirror import taking
@@ -146,6 +147,20 @@ def verdicts(job: Job) -> Iterator[Verdict]:
         for demand in job.demands:
             for target in job.targets:
                 yield from _proofs(demand, target, source, job.no_deps)
+
+
+def closure(job: Job) -> tuple[list[File], list[Verdict]]:
+    """Return the files of the index itself that the demands take on the targets, and the proofs."""
+    with open_source(job.spec, job.index) as source:
+        found = [
+            verdict
+            for demand in job.demands
+            for target in job.targets
+            for verdict in _proofs(demand, target, source, job.no_deps)
+        ]
+        picks = {each.file.filename: each.file for verdict in found for each in verdict.files}
+        files = [source.file(file) for file in picks.values() if file.index == job.index]
+    return files, found
 
 
 def _proofs(demand: Demand, target: Target, source: Source, no_deps: bool) -> Iterator[Verdict]:

@@ -26,25 +26,35 @@ class IndexSource:
     def __init__(self, spec: Spec, index: Index) -> None:
         self._spec, self._index, self._site = spec, index, Site(spec)
         self._kept = KeptMetadata(spec.state)
+        self._projects: dict[str, Sequence[RemoteFile]] = {}
         self._files: dict[str, tuple[str, File]] = {}
+        self._facts: dict[str, Facts] = {}
 
     def files(self, project: str) -> Sequence[RemoteFile]:
+        if project not in self._projects:
+            self._projects[project] = self._read_files(project)
+        return self._projects[project]
+
+    def facts(self, file: RemoteFile) -> Facts:
+        if file.filename not in self._facts:
+            self._facts[file.filename] = self._read_facts(*self._files[file.filename])
+        return self._facts[file.filename]
+
+    def file(self, file: RemoteFile) -> File:
+        """Return the file of the catalog that :meth:`files` returned as ``file``."""
+        return self._files[file.filename][1]
+
+    def _read_files(self, project: str) -> Sequence[RemoteFile]:
         found = self._index.project(project)
         if found is None:
             return ()
         self._files |= {file.filename: (found.index, file) for file in found.offered}
         return [remote(file, found.index) for file in found.offered]
 
-    def facts(self, file: RemoteFile) -> Facts:
-        index, known = self._files[file.filename]
-        if known.kind != "bdist_wheel":
-            return self._facts_of_sdist(index, known)
-        return sdists.from_metadata(metadata.parse(self._metadata(index, known)))
-
-    def path(self, file: RemoteFile) -> Path:
-        """The path of a file that :meth:`files` returned."""
-        index, known = self._files[file.filename]
-        return self._spec.indexes[index].packages / known.path
+    def _read_facts(self, index: str, file: File) -> Facts:
+        if file.kind != "bdist_wheel":
+            return self._facts_of_sdist(index, file)
+        return sdists.from_metadata(metadata.parse(self._metadata(index, file)))
 
     def _metadata(self, index: str, file: File) -> bytes:
         published = Path(self._site.metadata(index, file.path))

@@ -5,7 +5,7 @@ then what builds those. What is missing is named: the smallest set of projects f
 would suffice.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, islice
 
@@ -182,8 +182,3 @@ def _named(need: Need, reasons: dict[str, str]) -> Missing:
     name = f"{project}[{extra}]" if extra else project
     reason = reasons.get(project, "no file that satisfies it")
     return Missing(f"{name}{need.specifier}", need.origin, reason)
-
-
-def files_of(verdicts: Iterable[Verdict]) -> dict[str, Candidate]:
-    """Return all files of verdicts by name."""
-    return {each.file.filename: each for verdict in verdicts for each in verdict.files}
