@@ -7,6 +7,7 @@ the resolution of :mod:`appliance.resolution` gives one, or says why there is no
 import asyncio
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,8 @@ async def solve(question: Question, upstreams: Upstreams, cache: Path) -> tuple[
 
 def _arguments(question: Question, platform_name: str, cache: Path) -> Iterator[str]:
     yield from (find_uv_bin(), "pip", "compile", "--no-config", "--quiet", "--no-build")
+    # Without a Python uv asks each that is installed.
+    yield from ("--python", sys.executable)
     yield from ("--python-version", question.target.python, "--python-platform", platform_name)
     yield from ("--cache-dir", str(cache), "--no-python-downloads", "--no-header")
     yield from ("--format", "pylock.toml", "--output-file", "pylock.toml")

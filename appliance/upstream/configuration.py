@@ -55,7 +55,9 @@ def choose(
     for source in _sources(command_line, own, spec, settings, environment):
         sources.append(source)
         if source.is_complete:
-            return _combined(sources, _network(settings, environment))
+            # The input's own files count whatever names the index, as in pip.
+            links = _Source(source.name, find_links=own.find_links if len(sources) == 1 else ())
+            return _combined([*sources, links], _network(settings, environment))
     raise PyindexError(
         "upstreams: no index is configured; pass --index-url URL, add `upstreams` to the spec, or"
         " set index-url in pip's configuration"
