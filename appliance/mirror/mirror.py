@@ -10,6 +10,7 @@ from appliance.inputs.demand import Demand, Options
 from appliance.mirror import plan as planning
 from appliance.mirror import taking
 from appliance.mirror.plan import Plan, Workshop
+from appliance.mirror.remote import FactReader
 from appliance.mirror.taking import Taken
 from appliance.operations.update import prepare
 from appliance.resolution.local import open_source
@@ -101,7 +102,7 @@ async def _plan(
     plan: Plan, job: Job, demands: Sequence[Demand], client: Client, step: OnStep
 ) -> None:
     directory = taking.staging(job.spec, job.index)
-    workshop = Workshop(client, directory, job.spec.state / "uv-cache")
+    workshop = Workshop(FactReader(client, directory), job.spec.state / "uv-cache")
     for demand in demands:
         step(f"resolving {demand.origin}")
         await planning.add_demand(plan, demand, job.targets, workshop, job.no_deps)

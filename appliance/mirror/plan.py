@@ -8,7 +8,7 @@ from pathlib import Path
 from appliance.index.names import distribution
 from appliance.inputs.demand import Demand, Pin
 from appliance.mirror import uvsolve
-from appliance.mirror.remote import RemoteSource, facts, locked_files, prefetch
+from appliance.mirror.remote import FactReader, RemoteSource, locked_files, prefetch
 from appliance.resolution.candidates import Candidate, key
 from appliance.resolution.proof import build_question
 from appliance.resolution.questions import question
@@ -60,12 +60,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """What planning uses: a client of the upstreams, a directory for sdists that must be read, and
-    one for uv's cache."""
+    """What planning uses: a reader of facts with its client, and a directory for uv's cache."""
 
-    client: Client
-    directory: Path
+    reader: FactReader
     uv_cache: Path
+
+    def source(self, pins: Iterable[Pin] = ()) -> RemoteSource:
+        """The upstreams as a source, which has the files of ``pins`` from their lock."""
+        return RemoteSource(self.reader, asyncio.get_running_loop(), locked_files(pins))
 
 
 async def add_demand(
@@ -76,25 +78,16 @@ async def add_demand(
     Raises :class:`PyindexError` if the demand does not support a target, or an upstream cannot
     answer.
     """
-    source = RemoteSource(workshop.client, workshop.directory, asyncio.get_running_loop())
     async with asyncio.TaskGroup() as group:
         for target in targets:
-            group.create_task(_add(plan, demand, target, workshop, source, no_deps))
+            group.create_task(_add(plan, demand, target, workshop, no_deps))
 
 
 async def _add(
-    plan: Plan,
-    demand: Demand,
-    target: Target,
-    workshop: Workshop,
-    source: RemoteSource,
-    no_deps: bool,
+    plan: Plan, demand: Demand, target: Target, workshop: Workshop, no_deps: bool
 ) -> None:
     asked = question(demand, target, no_deps)
-    if demand.lock is not None:
-        pins = demand.lock.pins(target)
-        source = RemoteSource(source.client, source.directory, source.loop, locked_files(pins))
-
+    source = workshop.source(demand.lock.pins(target) if demand.lock is not None else ())
     resolution = await _solve(asked, workshop, source)
     if resolution.problems:
         plan.fail(target, resolution)
@@ -104,7 +97,7 @@ async def _add(
     pinned = _pinned_projects(asked)  # an installer takes no other yanked file
     plan.unpaged |= {each.file.filename for each in resolution.picks if each.project in pinned}
     if not no_deps:
-        await _add_builds(plan, asked, resolution.picks, workshop, source)
+        await _add_builds(plan, asked, resolution.picks, workshop)
 
 
 async def _add_builds(
@@ -112,18 +105,16 @@ async def _add_builds(
     asked: Question,
     picks: Sequence[Candidate],
     workshop: Workshop,
-    source: RemoteSource,
 ) -> None:
     """Add what the build of each sdist needs, and what builds that."""
-    builder = RemoteSource(source.client, source.directory, source.loop)
+    source = workshop.source()
     pending, seen = [each for each in picks if not each.is_wheel], set(picks)
     while pending:
         candidate = pending.pop()
-        await facts(builder.client, candidate.file, builder.directory)
-        build = await asyncio.to_thread(build_question, asked, candidate, builder)
+        build = await asyncio.to_thread(build_question, asked, candidate, source)
         if build is None:
             continue
-        resolution = await _solve(build, workshop, builder)
+        resolution = await _solve(build, workshop, source)
         if resolution.problems:
             plan.fail(asked.target, resolution)
             continue
@@ -136,10 +127,10 @@ async def _add_builds(
 async def _solve(asked: Question, workshop: Workshop, source: RemoteSource) -> Resolution:
     """Resolve by uv, or by resolvelib where uv has no answer."""
     if not source.locked and not _is_pinned(asked):
-        upstreams = workshop.client.upstreams
+        upstreams = workshop.reader.client.upstreams
         pins = await uvsolve.solve(asked, upstreams, workshop.uv_cache)
         if pins is not None:
-            return await _files_of(pins, asked, source)
+            return await _files_of(pins, asked, workshop)
 
     await prefetch(asked, source)
     # pip refuses what uv takes in few cases, and the other way round: files that both can use.
@@ -154,11 +145,10 @@ def _is_pinned(asked: Question) -> bool:
     )
 
 
-async def _files_of(pins: Sequence[Pin], asked: Question, source: RemoteSource) -> Resolution:
+async def _files_of(pins: Sequence[Pin], asked: Question, workshop: Workshop) -> Resolution:
     """Choose the file of each release that uv chose."""
-    locked = RemoteSource(source.client, source.directory, source.loop, locked_files(pins))
     wanted = question(Demand("", "", lock=_Fixed(pins)), asked.target)
-    return await asyncio.to_thread(resolve, wanted, locked, UV)
+    return await asyncio.to_thread(resolve, wanted, workshop.source(pins), UV)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ will probably ask, and the client answers each question once.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,55 +25,59 @@ from appliance.upstream import Client, Failed, RemoteFile, fetch
 _T = TypeVar("_T")
 
 
-@dataclass
+class FactReader:
+    """Reads what files of upstreams say, each file once. A file without separate metadata, such as
+    an sdist, is fetched into ``directory`` for that."""
+
+    def __init__(self, client: Client, directory: Path) -> None:
+        self.client, self.directory = client, directory
+        self._known: dict[tuple[str, str], asyncio.Task[Facts]] = {}
+
+    async def read(self, file: RemoteFile) -> Facts:
+        """Return the facts of a file. Raises :class:`PyindexError`."""
+        which = file.filename, file.url
+        if which not in self._known:
+            self._known[which] = asyncio.create_task(self._read(file))
+        return await asyncio.shield(self._known[which])
+
+    async def _read(self, file: RemoteFile) -> Facts:
+        is_wheel = file.filename.endswith(".whl")
+        raw = await self.client.metadata(file) if is_wheel else None
+        if raw is not None:
+            return sdists.from_metadata(metadata.parse(raw))
+
+        (outcome,) = await fetch(self.client, [file], self.directory)
+        if isinstance(outcome, Failed):
+            raise PyindexError(outcome.reason)
+        there = PackagesDirectory(self.directory)
+        if not is_wheel:
+            return sdists.facts(await asyncio.to_thread(read_build_files, there, file.filename))
+        content = await asyncio.to_thread(read_metadata, there, file.filename)
+        return sdists.from_metadata(metadata.parse(content or b""))
+
+
+@dataclass(frozen=True)
 class RemoteSource:
     """Upstreams for a resolution in a thread, whose event loop is ``loop``.
 
-    ``directory`` is where sdists are fetched to, as only they have their facts; ``locked`` are the
-    files that a lock names, by project.
+    ``locked`` are the files that a lock names, by project.
     """
 
-    client: Client
-    directory: Path
+    reader: FactReader
     loop: asyncio.AbstractEventLoop
-    locked: dict[str, Sequence[RemoteFile]] = field(default_factory=dict)
-    _facts: dict[str, Facts] = field(default_factory=dict)
+    locked: Mapping[str, Sequence[RemoteFile]] = field(default_factory=dict)
 
     def files(self, project: str) -> Sequence[RemoteFile]:
         if files := self.locked.get(project):
             return files
-        found = self._wait(self.client.project(project))
+        found = self._wait(self.reader.client.project(project))
         return found.files if found else ()
 
     def facts(self, file: RemoteFile) -> Facts:
-        known = self._facts.get(file.filename)
-        if known is None:
-            known = self._facts[file.filename] = self._wait(
-                facts(self.client, file, self.directory)
-            )
-        return known
+        return self._wait(self.reader.read(file))
 
     def _wait(self, question: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(question, self.loop).result()
-
-
-async def facts(client: Client, file: RemoteFile, directory: Path) -> Facts:
-    """Return what a file of an upstream says; a file without separate metadata is fetched into
-    ``directory``. Raises :class:`PyindexError`."""
-    is_wheel = file.filename.endswith(".whl")
-    raw = await client.metadata(file) if is_wheel else None
-    if raw is not None:
-        return sdists.from_metadata(metadata.parse(raw))
-
-    (outcome,) = await fetch(client, [file], directory)
-    if isinstance(outcome, Failed):
-        raise PyindexError(outcome.reason)
-    there = PackagesDirectory(directory)
-    if not is_wheel:
-        files = await asyncio.to_thread(read_build_files, there, file.filename)
-        return sdists.facts(files)
-    content = await asyncio.to_thread(read_metadata, there, file.filename)
-    return sdists.from_metadata(metadata.parse(content or b""))
 
 
 def locked_files(pins: Iterable[Pin]) -> dict[str, Sequence[RemoteFile]]:
@@ -130,13 +134,13 @@ class _Walk:
         project = key(wanted.requirement.name)
         try:
             if project not in source.locked:
-                await source.client.project(project)
+                await source.reader.client.project(project)
             if self._question.no_deps:
                 return
             best = await asyncio.to_thread(self._best, project, wanted)
             if best is None or not best.is_wheel:
                 return
-            known = await facts(source.client, best.file, source.directory)
+            known = await source.reader.read(best.file)
         except PyindexError:
             return
         extras = ("", *sorted(wanted.requirement.extras))
