@@ -5,19 +5,37 @@ After ``pip._internal.resolution.legacy.resolver`` of pip 20.3.4.
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from appliance.inputs.demand import Wanted
-from appliance.resolution.candidates import Candidate, Unusable, applies, key, usable
+from appliance.resolution.candidates import (
+    Candidate,
+    Unusable,
+    applies,
+    best_of_each,
+    has_hash,
+    key,
+    usable,
+)
 from appliance.resolution.resolver import Need, Problem, Question, Resolution
 from appliance.resolution.rules import PipRules, Wish
 from appliance.resolution.source import Source
 
 
 class _FirstFound(PipRules):
+    """pip before 20.3: it prefers releases that are not yanked, and takes yanked ones otherwise."""
+
     name = "pip before 20.3"
+
+    def choose(self, files: Sequence[Candidate], wish: Wish) -> list[Candidate]:
+        releases = best_of_each(each for each in files if has_hash(each.file, wish.hashes))
+        versions = [each.version for each in releases]
+        allowed = set(wish.specifier.filter(versions, prereleases=wish.pre or None))
+        chosen = [each for each in releases if each.version in allowed]
+        return sorted(chosen, key=lambda each: each.file.yanked is not None)
 
 
 FIRST_FOUND = _FirstFound()
@@ -46,6 +64,8 @@ class _Run:
         self._pending = deque(question.wanted)
 
     def follow(self) -> Problem | None:
+        if problem := self._given_twice():
+            return problem
         while self._pending:
             wanted = self._pending.popleft()
             if not applies(wanted.requirement, self._question.target):
@@ -56,6 +76,18 @@ class _Run:
                     return problem
                 self._require(name, frozenset({""}))
             self._require(name, frozenset(map(key, wanted.requirement.extras)))
+        return None
+
+    def _given_twice(self) -> Problem | None:
+        """Find two different requirements of one project in the demand, which such a pip refuses."""
+        given: dict[str, Wanted] = {}
+        for wanted in self._question.wanted:
+            if applies(wanted.requirement, self._question.target):
+                name, specifier = key(wanted.requirement.name), wanted.requirement.specifier
+                other = given.setdefault(name, wanted).requirement
+                if other.extras == wanted.requirement.extras and other.specifier != specifier:
+                    reason = f"required twice, also as {name}{other.specifier}"
+                    return Problem(_need(name, specifier, wanted), reason)
         return None
 
     def _choose(self, name: str, wanted: Wanted) -> Problem | None:

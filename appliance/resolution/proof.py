@@ -141,7 +141,9 @@ def _missing(
     reasons = {problem.need.identifier[0]: problem.reason for problem in failed.problems}
     for absent in islice(_sets(question, source, rules), _MOST_SETS):
         resolution = resolve(replace(question, absent=absent), source, _rules_for(rules))
-        if not resolution.problems and resolution.missing:
+        if resolution.problems or any(n.specifier.is_unsatisfiable() for n in resolution.missing):
+            continue
+        if resolution.missing:
             return tuple(_named(need, reasons) for need in resolution.missing)
     return tuple(
         Missing(str(problem.need), problem.need.origin, problem.reason)

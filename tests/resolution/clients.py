@@ -28,6 +28,16 @@ json.dump(answers, open("answers", "w"))
 """
 
 
+_OLD_PIP = """\
+import json
+from pip._internal.cli.main import main
+answers = {}
+for name, arguments in json.load(open("questions")).items():
+    answers[name] = [main(["download", "-qqq", "--no-cache-dir", "-d", name] + arguments), {}]
+json.dump(answers, open("answers", "w"))
+"""
+
+
 @dataclass(frozen=True)
 class Answer:
     """Whether the client found a solution, and the versions in it."""
@@ -60,19 +70,30 @@ def pip(
     scenarios: Mapping[str, Scenario], urls: Mapping[str, str], python: Path, directory: Path
 ) -> dict[str, Answer]:
     """Ask pip, of the environment that *python* belongs to, about all scenarios."""
+    return _ask(_PIP, scenarios, urls, python, directory)
+
+
+def old_pip(
+    scenarios: Mapping[str, Scenario], urls: Mapping[str, str], python: Path, directory: Path
+) -> dict[str, Answer]:
+    """Have a pip without dry runs download the files; the answers have no versions."""
+    return _ask(_OLD_PIP, scenarios, urls, python, directory)
+
+
+def _ask(
+    program: str,
+    scenarios: Mapping[str, Scenario],
+    urls: Mapping[str, str],
+    python: Path,
+    directory: Path,
+) -> dict[str, Answer]:
     questions = {
-        name: [
-            "--index-url",
-            urls[name],
-            *_options(each),
-            *(["--pre"] if each.pre else []),
-            *each.requires,
-        ]
+        name: ["--index-url", urls[name], *_options(each), *(["--pre"] * each.pre), *each.requires]
         for name, each in scenarios.items()
     }
     (directory / "questions").write_text(json.dumps(questions))
     subprocess.run(
-        [str(python), "-c", _PIP],
+        [str(python), "-c", program],
         cwd=directory,
         env={"PATH": "/usr/bin:/bin", "HOME": str(directory), "PIP_CONFIG_FILE": "/dev/null"},
         capture_output=True,

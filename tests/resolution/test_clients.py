@@ -13,20 +13,26 @@ from appliance.inputs.demand import Wanted
 from appliance.operations import decisions
 from appliance.operations.update import update
 from appliance.resolution.candidates import Formats
+from appliance.resolution.firstfound import resolve_first_found
 from appliance.resolution.local import open_source
 from appliance.resolution.resolver import Question, Resolution, resolve
 from appliance.resolution.rules import PIP, UV, Rules
 from appliance.spec import Spec
 from appliance.targets.reading import read
 from benchmarks.ports import HOST, free_port
+from tests.integration.clients import CLIENTS, build
 from tests.integration.servers import PYINDEX
 from tests.nginx.servers import listens, running
 from tests.resolution.cases import CASES
-from tests.resolution.clients import Answer, newest_pip, pip, uv
+from tests.resolution.clients import Answer, newest_pip, old_pip, pip, uv
 from tests.resolution.universe import Scenario, scenarios
 
 ALL = {each.name: each for each in (*scenarios(), *CASES)}
-# Where pip and uv differ from what resolvelib finds, though each is right by its own rules: none.
+# What Python 2.7 can take: an sdist there is built by programs for Python 3.
+OLD = [
+    each.name for each in CASES if not any(r.sdist and not r.wheel for r in each.releases.values())
+]
+OLD = [name for name in OLD if "sdist" not in name and not ALL[name].no_binary]
 pytestmark = pytest.mark.integration
 
 
@@ -82,6 +88,29 @@ def test_pip_agrees(name: str, served: Served, python: Path, pips: Mapping[str, 
     assert resolution.is_complete == pips[name].is_satisfiable, resolution.problems
 
 
+@pytest.fixture(scope="module")
+def old_python() -> Path:
+    return build(CLIENTS["pip-20.3.4-py2.7"]) / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def old_pips(
+    served: Served, old_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Answer]:
+    cases, urls = {name: ALL[name] for name in OLD}, {name: served.simple(name) for name in OLD}
+    return old_pip(cases, urls, old_python, tmp_path_factory.mktemp("old"))
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_pip_of_python_2_agrees(
+    name: str, served: Served, old_python: Path, old_pips: Mapping[str, Answer]
+) -> None:
+    """The last pip of Python 2.7 downloads files exactly where the first found ones suffice."""
+    with open_source(served.spec, name) as source:
+        resolution = resolve_first_found(asked(ALL[name], old_python), source)
+    assert (not resolution.problems) == old_pips[name].is_satisfiable, resolution.problems
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_uv_agrees(name: str, served: Served, python: Path, tmp_path: Path) -> None:
     """uv finds a solution exactly where a resolution by its rules does."""
@@ -92,12 +121,14 @@ def test_uv_agrees(name: str, served: Served, python: Path, tmp_path: Path) -> N
 
 def answer(served: Served, name: str, rules: Rules, python: Path) -> Resolution:
     """Resolve a scenario for the Python of the clients."""
-    scenario: Scenario = ALL[name]
-    question = Question(
+    with open_source(served.spec, name) as source:
+        return resolve(asked(ALL[name], python), source, rules)
+
+
+def asked(scenario: Scenario, python: Path) -> Question:
+    return Question(
         wanted=tuple(Wanted(Requirement(text), "the scenario") for text in scenario.requires),
         target=read(f"python:{python}"),
         formats=Formats(scenario.no_build, scenario.no_binary),
         pre=scenario.pre,
     )
-    with open_source(served.spec, name) as source:
-        return resolve(question, source, rules)

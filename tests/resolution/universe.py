@@ -122,7 +122,7 @@ def _write(directory: Path, name: str, version: str, release: Release) -> list[P
     metadata = _metadata(name, version, release)
     paths = []
     if release.wheel:
-        tags = release.wheel_tags or ("py3-none-any",)
+        tags = release.wheel_tags or ("py2.py3-none-any",)
         paths += [_wheel(directory, stem, tag, metadata) for tag in tags]
     if release.sdist:
         paths.append(_sdist(directory, stem, metadata, release.build))

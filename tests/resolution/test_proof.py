@@ -1,0 +1,127 @@
+"""Proofs name what is missing: the smallest set, which suffices."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from appliance.inputs.demand import Wanted
+from appliance.resolution.local import open_source
+from appliance.resolution.proof import Verdict, clients, prove
+from appliance.resolution.resolver import Question
+from appliance.resolution.rules import PIP, UV, Rules
+from appliance.targets.reading import read
+from tests.conftest import Lab
+from tests.resolution.universe import Release, Scenario
+
+LINUX, WINDOWS = "cp312-manylinux_2_28_x86_64", "cp312-win_amd64"
+ON_LINUX, ON_WINDOWS = ("cp312-cp312-manylinux_2_17_x86_64",), ("cp312-cp312-win_amd64",)
+
+
+def release(*requires: str, **facts: object) -> Release:
+    return Release(requires=requires, requires_python=None, **({"sdist": False} | facts))  # type: ignore[arg-type]
+
+
+COMPLETE: Mapping[tuple[str, str], Release] = {
+    ("app", "1.0"): release("left>=1", "right[more]", "source; sys_platform == 'linux'"),
+    ("left", "1.0"): release("shared<2"),
+    ("right", "1.0"): release("native", extras={"more": ["shared>=1"]}),
+    ("shared", "1.0"): release(),
+    ("native", "1.0"): release(wheel_tags=ON_LINUX),
+    ("source", "1.0"): release(sdist=True, wheel=False, build=("builder",)),
+    ("builder", "1.0"): release("builder-base"),
+    ("builder-base", "1.0"): release(),
+}
+WITHOUT = {
+    "app": ["app"],
+    "left": ["left>=1"],
+    "right": ["right", "right[more]"],
+    "shared": ["shared<2,>=1"],
+    "native": ["native"],
+    "source": ["source"],
+    "builder": ["builder"],
+    "builder-base": ["builder-base"],
+}
+
+
+def proof(
+    lab: Lab, releases: Mapping[tuple[str, str], Release], rules: Rules, target: str = LINUX
+) -> Verdict:
+    """Prove app from an index of these releases."""
+    lab.packages.rmdir()
+    Scenario("proof", releases, ()).write(lab.packages)
+    lab.once()
+    question = Question((Wanted(Requirement("app"), "requirements.txt:1"),), read(target))
+    with open_source(lab.spec, lab.index) as source:
+        return prove(question, source, rules)
+
+
+@pytest.mark.parametrize("rules", [PIP, UV], ids=lambda rules: rules.name)
+def test_complete_index_installs(lab: Lab, rules: Rules) -> None:
+    """A verdict has all files of the install, those that build sdists included."""
+    verdict = proof(lab, COMPLETE, rules)
+    assert verdict.installs
+    assert len(verdict.files) == len(COMPLETE)
+
+
+@pytest.mark.parametrize("rules", [PIP, UV], ids=lambda rules: rules.name)
+@pytest.mark.parametrize("name", WITHOUT)
+def test_missing_file_is_named(name: str, rules: Rules, lab: Lab) -> None:
+    """Without one needed file it alone is named, as all of its requirements together."""
+    verdict = proof(lab, {key: each for key, each in COMPLETE.items() if key[0] != name}, rules)
+    assert [missing.requirement for missing in verdict.missing] == WITHOUT[name]
+
+
+def test_reason_names_the_file_that_does_not_suit(lab: Lab) -> None:
+    """A wheel of another platform is the reason, with the target's name."""
+    (missing,) = proof(lab, COMPLETE, PIP, WINDOWS).missing
+    assert missing.requirement == "native"
+    assert missing.required_by == "right 1.0"
+    assert missing.reason == (f"native-1.0-{ON_LINUX[0]}.whl: no tag of {WINDOWS}")
+
+
+def test_conflict_names_both_sides(lab: Lab) -> None:
+    """Of requirements that exclude each other, no file is named, but what requires them."""
+    releases = {
+        ("app", "1.0"): release("one", "two"),
+        ("one", "1.0"): release("shared<2"),
+        ("two", "1.0"): release("shared>=2"),
+        ("shared", "1.0"): release(),
+        ("shared", "2.0"): release(),
+    }
+    (missing,) = proof(lab, releases, PIP).missing
+    assert missing.requirement == "shared<2,>=2"
+    assert missing.required_by == "one 1.0, two 1.0"
+    assert missing.reason == "only 2.0, 1.0"
+
+
+def test_wheels_of_one_release_disagree(lab: Lab, tmp_path: Path) -> None:
+    """The dependencies are those in the wheel that the target takes."""
+    releases = {("app", "1.0"): release("only-here", wheel_tags=ON_LINUX)}
+    other = {("app", "1.0"): release("only-there", wheel_tags=ON_WINDOWS)}
+    Scenario("other", other, ()).write(tmp_path / "other")
+    (windows,) = (tmp_path / "other").iterdir()
+    lab.packages.rmdir()
+    Scenario("proof", releases | {("only-here", "1.0"): release()}, ()).write(lab.packages)
+    windows.rename(lab.packages / windows.name)
+    lab.once()
+    found = {}
+    with open_source(lab.spec, lab.index) as source:
+        for target in (LINUX, WINDOWS):
+            question = Question((Wanted(Requirement("app"), "-"),), read(target))
+            found[target] = [each.requirement for each in prove(question, source, PIP).missing]
+    assert found == {LINUX: [], WINDOWS: ["only-there"]}
+
+
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        ("cp27mu-manylinux2014_x86_64", ["pip before 20.3"]),
+        ("cp36-manylinux2014_x86_64", ["pip"]),
+        (LINUX, ["uv", "pip"]),
+    ],
+)
+def test_clients_of_target(target: str, names: list[str]) -> None:
+    """Each target is proven for the clients that run on its Python."""
+    assert [rules.name for rules in clients(read(target))] == names
