@@ -92,7 +92,7 @@ def _closure(
     no_deps: bool,
 ) -> "list[File]":
     """Return the files that the inputs need. Raises :class:`PyindexError` if some are missing."""
-    from appliance.cli.prove import missing_lines
+    from appliance.cli.verdicts import missing_lines
     from appliance.mirror.mirror import Job, closure
     from appliance.targets.choice import choose
 

@@ -1,6 +1,6 @@
 """Options of the verbs that read requirements and locks: `mirror`, `prove` and `bundle`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -101,10 +101,3 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(inputs=inputs, **others)
 
     return wrapped
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-    return "\n".join(lines)

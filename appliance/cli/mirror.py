@@ -11,8 +11,8 @@ from appliance.cli.demands import Inputs, input_options
 from appliance.cli.options import FILE, index_options, json_option
 from appliance.cli.output import log_to_stderr, print_json
 from appliance.cli.progress import Progress
-from appliance.cli.prove import facts, print_verdicts
 from appliance.cli.source import Source
+from appliance.cli.verdicts import facts, print_verdicts
 
 if TYPE_CHECKING:
     from appliance.mirror.mirror import Mirrored

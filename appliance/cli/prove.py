@@ -1,19 +1,13 @@
 """``pyindex prove``: whether requirements install from an index alone."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
-
 import click
 
-from appliance.cli.demands import Inputs, input_options, table
+from appliance.cli.demands import Inputs, input_options
 from appliance.cli.options import index_options, json_option
 from appliance.cli.output import print_json
 from appliance.cli.progress import Progress
 from appliance.cli.source import Source, check_index
-
-if TYPE_CHECKING:
-    from appliance.resolution.proof import Verdict
+from appliance.cli.verdicts import facts, print_verdicts
 
 
 @click.command(short_help="check whether requirements install from an index alone")
@@ -50,42 +44,3 @@ def prove(
     else:
         print_verdicts(found)
     return 0 if all(verdict.installs for verdict in found) else 1
-
-
-def facts(verdict: "Verdict") -> dict[str, Any]:
-    """Return a verdict for JSON."""
-    return {
-        "input": verdict.demand,
-        "target": verdict.target,
-        "client": verdict.client,
-        "installs": verdict.installs,
-        "files": [each.file.filename for each in verdict.files],
-        "missing": [asdict(each) for each in verdict.missing],
-        "notes": list(verdict.notes),
-    }
-
-
-def print_verdicts(verdicts: "Sequence[Verdict]") -> None:
-    """Print a line for each verdict, then what is missing."""
-    rows = [
-        (each.demand, each.target, each.client, _result(each), f"{len(each.files)} files")
-        for each in verdicts
-    ]
-    if rows:
-        print(table(rows))
-    for line in missing_lines(verdicts):
-        print(line)
-
-
-def missing_lines(verdicts: "Sequence[Verdict]") -> list[str]:
-    """Return a line for each requirement that is missing on a target."""
-    lines = (
-        f"{each.target}: missing {m.requirement} (required by {m.required_by}): {m.reason}"
-        for each in verdicts
-        for m in each.missing
-    )
-    return list(dict.fromkeys(lines))
-
-
-def _result(verdict: "Verdict") -> str:
-    return "installs" if verdict.installs else f"lacks {len(verdict.missing)}"

@@ -79,7 +79,7 @@ class _Run:
         return None
 
     def _given_twice(self) -> Problem | None:
-        """Find two different requirements of one project in the demand, which such a pip refuses."""
+        """Find two requirements of one project in the demand, which such a pip refuses."""
         given: dict[str, Wanted] = {}
         for wanted in self._question.wanted:
             if applies(wanted.requirement, self._question.target):
