@@ -92,11 +92,13 @@ def commands() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 0, 1 for a failure that can be explained, 2 for wrong usage, 130 for
     an interrupt."""
-    # No process that this one starts imports modules from the current directory.
-    os.environ["PYTHONSAFEPATH"] = "1"
+    if argv is None:
+        argv = sys.argv[1:]
+        # No process that this one starts imports modules from the current directory.
+        os.environ["PYTHONSAFEPATH"] = "1"
 
     try:
-        return _run(sys.argv[1:] if argv is None else argv)
+        return _run(argv)
     except click.UsageError as error:
         _print_usage_error(error)
         return error.exit_code

@@ -1,6 +1,5 @@
 """The machines that the other tests boot are what they are taken for."""
 
-import os
 import re
 import signal
 import socket
@@ -177,10 +176,8 @@ def test_a_centos_7_is_a_host_like_others(
 def test_nothing_is_left(ending: str, workstation: Workstation, debian: Path) -> None:
     """However another run ends, all of it goes, with the next run at the latest; nothing else."""
     command = (sys.executable, "-c", RUN, str(debian))
-    # `appliance.cli.main`, which other tests call, keeps Python from importing of the directory.
-    path = os.environ | {"PYTHONPATH": str(ROOT)}
     # Its standard error is ours: pytest shows it with a failure.
-    with subprocess.Popen(command, env=path, stdin=-1, stdout=-1, text=True) as run:
+    with subprocess.Popen(command, cwd=ROOT, stdin=-1, stdout=-1, text=True) as run:
         assert run.stdout is not None
         bridge = run.stdout.readline().strip()
         assert bridge, "the other run did not get as far as its network"

@@ -28,8 +28,9 @@ def built_ahead(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def environments(built_ahead: None, tmp_path: Path) -> Iterator[Environments]:
     """Factory of environments by client name; they are deleted after the test."""
-    yield Environments(tmp_path)
-    shutil.rmtree(tmp_path)
+    scratch = tmp_path / "clients"
+    yield Environments(scratch)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
