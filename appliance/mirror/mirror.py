@@ -12,7 +12,6 @@ from appliance.mirror import taking
 from appliance.mirror.plan import Plan, Workshop
 from appliance.mirror.remote import FactReader
 from appliance.mirror.taking import Taken
-from appliance.operations.update import prepare
 from appliance.resolution.local import open_source
 from appliance.resolution.proof import Verdict, clients, prove
 from appliance.resolution.questions import question
@@ -62,14 +61,13 @@ def mirror(job: Job, step: OnStep = lambda text: None) -> Mirrored:
     that does not support a target, or without upstreams.
     """
     with taking.locked(job.spec):
-        prepare(job.spec)
+        taking.begin(job.spec, job.index)
         outcome = asyncio.run(_run(job, step))
         if job.dry_run:
             return outcome
 
         step("publishing")
-        new = [outcome.plan.files[name] for name in outcome.taken.new]
-        taking.publish(job.spec, job.index, new)
+        taking.publish(job.spec, job.index)
         step("proving")
         return replace(outcome, verdicts=tuple(verdicts(job)))
 

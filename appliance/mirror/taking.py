@@ -5,20 +5,21 @@ of the same name with other bytes is a failure.
 """
 
 import contextlib
-import os
+import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.atomic import sync_paths
+from appliance.atomic import Batch, sync_paths, unlink
 from appliance.catalog.database import Catalog
-from appliance.errors import PyindexError
+from appliance.errors import NotFound, PyindexError
 from appliance.locks import try_lock
 from appliance.operations import decisions
-from appliance.operations.arrival import STAGING
+from appliance.operations.arrival import STAGING, link_or_move
 from appliance.operations.update import update
 from appliance.spec import Spec
+from appliance.text import has_controls
 from appliance.upstream import Client, Failed, Fetched, RemoteFile, fetch
 from appliance.upstream.fetch import OnProgress
 
@@ -68,6 +69,13 @@ def absent(
     return new, conflicts
 
 
+def begin(spec: Spec, index: str) -> None:
+    """Bring the index up to date before a run: what a killed run placed is in the catalog then, and
+    yanked if it has to be."""
+    update(spec)
+    _yank_pending(spec, index)
+
+
 async def take(
     spec: Spec, index: str, files: Sequence[RemoteFile], client: Client, progress: OnProgress
 ) -> Taken:
@@ -76,6 +84,7 @@ async def take(
     directory = staging(spec, index)
     outcomes = await fetch(client, new, directory, progress) if new else []
 
+    _write_pending(spec, index, new)
     failed = [*conflicts, *(each for each in outcomes if isinstance(each, Failed))]
     placed = []
     for each in outcomes:
@@ -88,26 +97,57 @@ async def take(
     sync_paths([str(spec.indexes[index].packages)])
     if not failed:
         shutil.rmtree(directory, ignore_errors=True)
-    present = {file.filename for file in files} - {file.filename for file in new}
-    return Taken(tuple(placed), tuple(sorted(present)), tuple(failed))
+    others = {each.filename for each in new} | {each.file.filename for each in conflicts}
+    present = sorted({file.filename for file in files} - others)
+    return Taken(tuple(placed), tuple(present), tuple(failed))
 
 
 def _place(fetched: Fetched, packages: Path) -> Failed | None:
     """Move a complete file to its name in the packages directory, which must be free."""
     target = packages / fetched.file.filename
     try:
-        os.link(fetched.path, target)
+        link_or_move(str(fetched.path), str(target))
     except FileExistsError:
         text = f"{target}: exists, and is not in the index; see `pyindex status`"
         return Failed(fetched.file, text)
-    fetched.path.unlink()
+    unlink(fetched.path)
     return None
 
 
-def publish(spec: Spec, index: str, files: Iterable[RemoteFile]) -> None:
-    """Accept what was placed, publish it, and yank the new files that are yanked upstream."""
+def publish(spec: Spec, index: str) -> None:
+    """Accept what was placed, publish it, and yank what is yanked upstream."""
     update(spec)
-    for file in files:
-        if file.yanked is not None:
-            with contextlib.suppress(PyindexError):  # rejected: `pyindex status` says why
-                decisions.yank(spec, index, file.filename, file.yanked)
+    _yank_pending(spec, index)
+
+
+# --- yanks of files that are being taken ---------------------------------------------------------
+
+
+def _pending(spec: Spec, index: str) -> Path:
+    return spec.state / f"mirror-yanks-{index}.json"
+
+
+def _write_pending(spec: Spec, index: str, files: Iterable[RemoteFile]) -> None:
+    """Note the reasons of yanks before the files are placed: a killed run loses none of them."""
+    yanks = {file.filename: file.yanked for file in files if file.yanked is not None}
+    if yanks:
+        with Batch() as batch:
+            batch.write(_pending(spec, index), json.dumps(yanks).encode())
+
+
+def _yank_pending(spec: Spec, index: str) -> None:
+    path = _pending(spec, index)
+    try:
+        yanks: dict[str, str] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return
+    for name, reason in yanks.items():
+        # A file that could not be fetched, or was rejected: `pyindex status` says why.
+        with contextlib.suppress(NotFound):
+            decisions.yank(spec, index, name, _one_line(reason))
+    unlink(path)
+
+
+def _one_line(reason: str) -> str:
+    """Return the reason of a yank on one line, without control characters."""
+    return " ".join("".join(" " if has_controls(char) else char for char in reason).split())

@@ -125,7 +125,7 @@ def _place(arrival: Arrival, path: str) -> None:
         raise PyindexError(f"{target}: symbolic link at {link}; replace it with a directory")
     make_directory(target.parent)
     try:
-        _link(f"{arrival.staging}/{path}", str(target))
+        link_or_move(f"{arrival.staging}/{path}", str(target))
     except FileExistsError:
         raise PyindexError(f"{target}: exists, appeared during the load; load again") from None
     except OSError as error:
@@ -135,8 +135,9 @@ def _place(arrival: Arrival, path: str) -> None:
         raise PyindexError(f"{target}: {error.strerror}{advice}") from None
 
 
-def _link(source: str, target: str) -> None:
-    """Give a file a second name. Where the file system has no links, rename it."""
+def link_or_move(source: str, target: str) -> None:
+    """Give a file a second name, which must be free. Where the file system has no links, rename
+    it. Raises ``OSError``."""
     try:
         os.link(source, target)
     except OSError as error:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from appliance.cli import main
+from tests.dist import make_wheel
 from tests.integration.servers import PYINDEX, Server
 from tests.mirror.conftest import REASON
 
@@ -135,15 +136,21 @@ def test_dry_run_changes_nothing(
     assert {file["filename"] for file in document["files"]} == APP
 
 
+@pytest.mark.parametrize("is_valid", [True, False])
 def test_other_content_is_not_replaced(
-    packages: Path, upstream: Server, capsys: pytest.CaptureFixture[str]
+    is_valid: bool, packages: Path, upstream: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A file of the same name with other bytes stays; the command says so."""
-    other = (upstream.packages / "lib-1.0-py2.py3-none-any.whl").read_bytes() + b"\0" * 22
-    (packages / LIB).write_bytes(other)
+    """A file of the same name with other bytes stays, also a rejected one; the command says so."""
+    if is_valid:
+        make_wheel(packages, "lib", "2.0", summary="another")
+    else:
+        (packages / LIB).write_text("junk")
+    before = (packages / LIB).read_bytes()
     mirror(packages, upstream, "app", code=1)
-    assert (packages / LIB).read_bytes() == other
-    assert f"missing: {packages / LIB}: exists, and is not in the index" in capsys.readouterr().err
+    assert (packages / LIB).read_bytes() == before
+    accepted = f"missing: {LIB}: the index has other content at {LIB}\n"
+    rejected = f"missing: {packages / LIB}: exists, and is not in the index; see `pyindex status`\n"
+    assert (accepted if is_valid else rejected) in capsys.readouterr().err
 
 
 def test_hashes_of_the_input_count(packages: Path, upstream: Server) -> None:
