@@ -63,7 +63,7 @@ def mirror(
 
     with Progress("resolving", line_seconds=5.0) as progress:
         log_to_stderr()
-        outcome = run(job, progress.update)
+        outcome = run(job, progress)
     document = _document(outcome, name)
     if report is not None:
         _write(report, document)

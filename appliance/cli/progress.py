@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
+    from rich.progress import ProgressColumn
 
 
 class Progress:
@@ -39,8 +40,24 @@ class Progress:
     def update(self, step: str) -> None:
         """Show another step."""
         if self._bar:
+            self._bar.columns = _step_columns()
             self._bar.update(self._bar.task_ids[0], description=step)
-        elif self._line_seconds is not None and time.monotonic() >= self._next_line:
+        else:
+            self._print_line(step)
+
+    def transfer(self, step: str, bytes_there: int, bytes_total: int) -> None:
+        """Show a transfer: on a terminal with a bar, its rate and the time left."""
+        if self._bar:
+            if len(self._bar.columns) == len(_step_columns()):
+                self._bar.columns = _transfer_columns()
+                self._bar.reset(self._bar.task_ids[0], total=bytes_total)  # the rate from here on
+            task = self._bar.task_ids[0]
+            self._bar.update(task, description=step, completed=bytes_there, total=bytes_total)
+        else:
+            self._print_line(f"{step}, {bytes_there / 1e6:.0f} of {bytes_total / 1e6:.0f} MB")
+
+    def _print_line(self, step: str) -> None:
+        if self._line_seconds is not None and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + self._line_seconds
             print(step, file=sys.stderr, flush=True)
 
@@ -65,15 +82,30 @@ class Progress:
 def _bar(step: str) -> "Bar":
     from rich.console import Console
     from rich.progress import Progress as Bar
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
     bar = Bar(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeElapsedColumn(),
+        *_step_columns(),
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=False,
     )
     bar.add_task(step, total=None)
     return bar
+
+
+def _step_columns() -> "tuple[ProgressColumn, ...]":
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    return SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+
+
+def _transfer_columns() -> "tuple[ProgressColumn, ...]":
+    from rich import progress
+
+    return (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )

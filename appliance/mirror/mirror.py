@@ -1,8 +1,9 @@
 """Mirror: the files that demands need on targets, planned, fetched, published and proven."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from appliance.errors import PyindexError
 from appliance.index.model import File
@@ -20,7 +21,17 @@ from appliance.spec import Spec
 from appliance.targets.target import Target
 from appliance.upstream import Client, Upstreams, choose
 
-OnStep = Callable[[str], None]
+
+class Report(Protocol):
+    """Receives the progress of a run."""
+
+    def update(self, step: str) -> None:
+        """Another step begins."""
+
+    def transfer(self, step: str, bytes_there: int, bytes_total: int) -> None:
+        """Files are being fetched."""
+
+
 _NO_OPTIONS = Options()
 
 
@@ -54,7 +65,7 @@ class Job:
     dry_run: bool = False
 
 
-def mirror(job: Job, step: OnStep = lambda text: None) -> Mirrored:
+def mirror(job: Job, report: Report) -> Mirrored:
     """Fetch what ``job`` needs into the packages directory, and publish it.
 
     What fails stops nothing else; the outcome names it. Raises :class:`PyindexError` for an input
@@ -62,26 +73,26 @@ def mirror(job: Job, step: OnStep = lambda text: None) -> Mirrored:
     """
     with taking.locked(job.spec):
         taking.begin(job.spec, job.index)
-        outcome = asyncio.run(_run(job, step))
+        outcome = asyncio.run(_run(job, report))
         if job.dry_run:
             return outcome
 
-        step("publishing")
+        report.update("publishing")
         taking.publish(job.spec, job.index)
-        step("proving")
+        report.update("proving")
         return replace(outcome, verdicts=tuple(verdicts(job)))
 
 
-async def _run(job: Job, step: OnStep) -> Mirrored:
+async def _run(job: Job, report: Report) -> Mirrored:
     """Plan and fetch, with one client for the demands of the same upstreams."""
     plan, taken = Plan(), Taken((), (), ())
     try:
         for upstreams, demands in _by_upstreams(job).items():
             part = Plan()
             async with Client(upstreams, job.spec.state / "upstream-cache") as client:
-                await _plan(part, job, demands, client, step)
+                await _plan(part, job, demands, client, report)
                 if not job.dry_run:
-                    taken = _joined(taken, await _take(job, part, client, step))
+                    taken = _joined(taken, await _take(job, part, client, report))
             _merge(plan, part)
     except* PyindexError as group:
         raise _first(group) from None
@@ -97,21 +108,19 @@ def _by_upstreams(job: Job) -> dict[Upstreams, list[Demand]]:
 
 
 async def _plan(
-    plan: Plan, job: Job, demands: Sequence[Demand], client: Client, step: OnStep
+    plan: Plan, job: Job, demands: Sequence[Demand], client: Client, report: Report
 ) -> None:
     directory = taking.staging(job.spec, job.index)
     workshop = Workshop(FactReader(client, directory), job.spec.state / "uv-cache")
     for demand in demands:
-        step(f"resolving {demand.origin}")
+        report.update(f"resolving {demand.origin}")
         await planning.add_demand(plan, demand, job.targets, workshop, job.no_deps)
     await planning.complete(plan, client)
 
 
-async def _take(job: Job, plan: Plan, client: Client, step: OnStep) -> Taken:
-    total = plan.size / 1e6
-
+async def _take(job: Job, plan: Plan, client: Client, report: Report) -> Taken:
     def progress(files: int, there: int) -> None:
-        step(f"fetching {files} of {len(plan.files)} files, {there / 1e6:.0f} of {total:.0f} MB")
+        report.transfer(f"fetching {files} of {len(plan.files)} files", there, plan.size)
 
     files = [plan.files[name] for name in sorted(plan.files)]
     return await taking.take(job.spec, job.index, files, client, progress)
