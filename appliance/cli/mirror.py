@@ -13,6 +13,7 @@ from appliance.cli.output import log_to_stderr, print_json
 from appliance.cli.progress import Progress
 from appliance.cli.source import Source
 from appliance.cli.verdicts import facts, print_verdicts
+from appliance.text import printable
 
 if TYPE_CHECKING:
     from appliance.mirror.mirror import Mirrored
@@ -114,9 +115,9 @@ def _print(outcome: "Mirrored", dry_run: bool) -> None:
         for name, file in sorted(plan.files.items()):
             print(f"{name}  {file.size or 0:,}  {', '.join(sorted(plan.targets[name]))}")
     for note in plan.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {printable(note)}", file=sys.stderr)
     for each in (*plan.unsolved, *(failed.reason for failed in taken.failed)):
-        print(f"missing: {each}", file=sys.stderr)
+        print(f"missing: {printable(str(each))}", file=sys.stderr)
 
     count = f"{len(plan.files)} files, {plan.size / 1e6:.1f} MB"
     if dry_run:

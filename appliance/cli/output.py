@@ -5,6 +5,8 @@ import json
 import logging
 import sys
 
+from appliance.text import printable
+
 
 def print_json(value: object) -> None:
     """Print one JSON document to standard output."""
@@ -15,7 +17,7 @@ def print_error(text: str) -> None:
     """Print each line of an error to standard error."""
     with contextlib.suppress(OSError):  # standard error may be a file on the disk that is full
         for line in text.splitlines():
-            print(f"pyindex: {line}", file=sys.stderr)
+            print(f"pyindex: {printable(line)}", file=sys.stderr)
 
 
 def log_to_stderr() -> None:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from appliance.text import printable
+
 if TYPE_CHECKING:
     from appliance.resolution.proof import Verdict
 
@@ -40,7 +42,7 @@ def missing_lines(verdicts: "Sequence[Verdict]") -> list[str]:
         for each in verdicts
         for m in each.missing
     )
-    return list(dict.fromkeys(lines))
+    return list(dict.fromkeys(map(printable, lines)))
 
 
 def _result(verdict: "Verdict") -> str:

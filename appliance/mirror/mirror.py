@@ -94,7 +94,7 @@ async def _run(job: Job, report: Report) -> Mirrored:
                 if not job.dry_run:
                     taken = _joined(taken, await _take(job, part, client, report))
             _merge(plan, part)
-    except* PyindexError as group:
+    except* (PyindexError, OSError) as group:
         raise _first(group) from None
     return Mirrored(plan, taken)
 
@@ -140,12 +140,12 @@ def _merge(plan: Plan, part: Plan) -> None:
     plan.notes |= part.notes
 
 
-def _first(group: BaseExceptionGroup[PyindexError]) -> PyindexError:
+def _first(group: BaseException) -> PyindexError | OSError:
     """Return the first error of parallel tasks: the others are mostly the same."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, PyindexError)
+    assert isinstance(error, (PyindexError, OSError))
     return error
 
 

@@ -119,6 +119,8 @@ async def _add_builds(
             plan.fail(asked.target, resolution)
             continue
         plan.add(asked.target, resolution.picks)
+        pinned = _pinned_projects(build)
+        plan.unpaged |= {each.file.filename for each in resolution.picks if each.project in pinned}
         new = [each for each in resolution.picks if each not in seen]
         seen |= set(new)
         pending += [each for each in new if not each.is_wheel]
@@ -160,7 +162,7 @@ class _Fixed:
 
 
 def _pinned_projects(asked: Question) -> set[str]:
-    requirements = (each.requirement for each in asked.wanted)
+    requirements = (each.requirement for each in (*asked.wanted, *asked.constraints))
     return {
         key(each.name)
         for each in requirements

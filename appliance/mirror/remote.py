@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from appliance.errors import PyindexError
+from appliance.errors import PyindexError, Rejected
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.examine import read_build_files, read_metadata
 from appliance.index import metadata
@@ -41,6 +41,12 @@ class FactReader:
         return await asyncio.shield(self._known[which])
 
     async def _read(self, file: RemoteFile) -> Facts:
+        try:
+            return await self._read_any(file)
+        except Rejected as error:
+            raise PyindexError(f"{file.filename}: {error}") from None
+
+    async def _read_any(self, file: RemoteFile) -> Facts:
         is_wheel = file.filename.endswith(".whl")
         raw = await self.client.metadata(file) if is_wheel else None
         if raw is not None:

@@ -16,7 +16,7 @@ from appliance.catalog.database import Catalog
 from appliance.errors import NotFound, PyindexError
 from appliance.locks import try_lock
 from appliance.operations import decisions
-from appliance.operations.arrival import STAGING, link_or_move
+from appliance.operations.arrival import HIDDEN, link_or_move
 from appliance.operations.update import update
 from appliance.spec import Spec
 from appliance.text import has_controls
@@ -36,7 +36,7 @@ class Taken:
 def staging(spec: Spec, index: str) -> Path:
     """The directory of partial files: in the packages directory, where scans skip hidden names, so
     that a file is placed by one rename. `pyindex gc` removes it when it is old."""
-    return spec.indexes[index].packages / f"{STAGING}mirror"
+    return spec.indexes[index].packages / f"{HIDDEN}mirror"
 
 
 @contextlib.contextmanager
@@ -110,6 +110,8 @@ def _place(fetched: Fetched, packages: Path) -> Failed | None:
     except FileExistsError:
         text = f"{target}: exists, and is not in the index; see `pyindex status`"
         return Failed(fetched.file, text)
+    except OSError as error:
+        return Failed(fetched.file, f"{target}: {error.strerror}; run the command again")
     unlink(fetched.path)
     return None
 
@@ -132,20 +134,24 @@ def _write_pending(spec: Spec, index: str, files: Iterable[RemoteFile]) -> None:
     yanks = {file.filename: file.yanked for file in files if file.yanked is not None}
     if yanks:
         with Batch() as batch:
-            batch.write(_pending(spec, index), json.dumps(yanks).encode())
+            all_yanks = _read_pending(spec, index) | yanks
+            batch.write(_pending(spec, index), json.dumps(all_yanks).encode())
+
+
+def _read_pending(spec: Spec, index: str) -> dict[str, str]:
+    try:
+        yanks: dict[str, str] = json.loads(_pending(spec, index).read_bytes())
+    except FileNotFoundError:
+        return {}
+    return yanks
 
 
 def _yank_pending(spec: Spec, index: str) -> None:
-    path = _pending(spec, index)
-    try:
-        yanks: dict[str, str] = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return
-    for name, reason in yanks.items():
+    for name, reason in _read_pending(spec, index).items():
         # A file that could not be fetched, or was rejected: `pyindex status` says why.
         with contextlib.suppress(NotFound):
             decisions.yank(spec, index, name, _one_line(reason))
-    unlink(path)
+    unlink(_pending(spec, index))
 
 
 def _one_line(reason: str) -> str:

@@ -5,6 +5,7 @@ the resolution of :mod:`appliance.resolution` gives one, or says why there is no
 """
 
 import asyncio
+import contextlib
 import os
 import re
 import sys
@@ -75,14 +76,22 @@ async def solve(question: Question, upstreams: Upstreams, cache: Path) -> tuple[
         )
         try:
             code = await asyncio.wait_for(process.wait(), _SECONDS)
-        except (TimeoutError, asyncio.CancelledError):
-            process.kill()
-            await process.wait()
-            raise
+        except TimeoutError:
+            return None
+        finally:
+            await _end(process)
         if code != 0:
             return None
         demand = await asyncio.to_thread(read, directory / "pylock.toml")
         return demand.lock.pins(question.target) if demand.lock else None
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill a process that has not ended."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def _arguments(question: Question, platform_name: str, cache: Path) -> Iterator[str]:

@@ -30,8 +30,10 @@ from appliance.spec import Spec
 
 log = logging.getLogger(__name__)
 
-STAGING = ".pyindex-load-"
-"""Beginning of the name of a staging directory in a packages directory; scans skip hidden names."""
+HIDDEN = ".pyindex-"
+"""Beginning of the names of our directories in a packages directory; scans skip hidden names."""
+STAGING = f"{HIDDEN}load-"
+"""Beginning of the name of a staging directory of a load."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from appliance.atomic import unlink
 from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog
-from appliance.operations.arrival import STAGING
+from appliance.operations.arrival import HIDDEN
 from appliance.operations.opening import open_catalog
 from appliance.operations.replace import REPLACED, UNFINISHED
 from appliance.operations.stamps import seconds
@@ -77,7 +77,7 @@ def _unfinished(directory: Path, now: float) -> Iterator[Path]:
 def _staged(spec: Spec, now: float, dry_run: bool) -> Iterator[Removed]:
     """Remove the staging directories of loads that were interrupted and not continued."""
     for index in spec.indexes.values():
-        for path in sorted(index.packages.glob(f"{STAGING}*")):
+        for path in sorted(index.packages.glob(f"{HIDDEN}*")):
             age = now - path.lstat().st_ctime
             if age > _UNFINISHED_AGE.total_seconds():
                 size = sum(each.lstat().st_size for each in path.rglob("*"))

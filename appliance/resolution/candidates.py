@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import Requirement
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from appliance.errors import PyindexError
 from appliance.index.names import distribution
 from appliance.targets.target import Target
 from appliance.upstream.model import RemoteFile
@@ -83,13 +85,18 @@ def usable(
 
 
 def best_of_each(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the best file of each release, the newest release first."""
+    """Return the best file of each release, one that is not yanked if there is any; the newest
+    release first."""
     best: dict[Version, Candidate] = {}
     for each in candidates:
         other = best.get(each.version)
-        if other is None or each.rank < other.rank:
+        if other is None or _preference(each) < _preference(other):
             best[each.version] = each
     return sorted(best.values(), key=lambda each: each.version, reverse=True)
+
+
+def _preference(candidate: Candidate) -> tuple[bool, tuple[int, ...]]:
+    return candidate.file.yanked is not None, candidate.rank
 
 
 def _candidate(
@@ -150,7 +157,10 @@ def applies(requirement: Requirement, target: Target, extras: Sequence[str] = ("
     environments: list[dict[str, Any]] = [
         {**target.environment, "extra": extra} for extra in extras or ("",)
     ]
-    return any(marker.evaluate(environment) for environment in environments)
+    try:
+        return any(marker.evaluate(environment) for environment in environments)
+    except (UndefinedComparison, UndefinedEnvironmentName) as error:
+        raise PyindexError(f"{str(requirement)!r}: marker without a value: {error}") from None
 
 
 def key(name: str) -> str:

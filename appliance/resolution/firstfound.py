@@ -92,7 +92,11 @@ class _Run:
 
     def _choose(self, name: str, wanted: Wanted) -> Problem | None:
         question = self._question
-        constraints = [c for c in question.constraints if key(c.requirement.name) == name]
+        constraints = [
+            each
+            for each in question.constraints
+            if key(each.requirement.name) == name and applies(each.requirement, question.target)
+        ]
         specifier = wanted.requirement.specifier
         for each in constraints:
             specifier &= each.requirement.specifier

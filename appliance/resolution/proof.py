@@ -17,7 +17,7 @@ from appliance.resolution.rules import PIP, UV, Rules
 from appliance.resolution.source import Source
 from appliance.targets.target import Target
 
-# Sets of missing projects that are tried: of one, then two, then three, so many of each.
+# Sets of missing projects that are tried before all: of one, then two, then three projects.
 _MOST_SETS = 200
 _MOST_PROJECTS = 3
 
@@ -139,7 +139,7 @@ def _missing(
 ) -> tuple[Missing, ...]:
     """Return the fewest requirements whose satisfaction would make ``question`` succeed."""
     reasons = {problem.need.identifier[0]: problem.reason for problem in failed.problems}
-    for absent in islice(_sets(question, source, rules), _MOST_SETS):
+    for absent in _sets(question, source, rules):
         resolution = resolve(replace(question, absent=absent), source, _rules_for(rules))
         if resolution.problems or any(n.specifier.is_unsatisfiable() for n in resolution.missing):
             continue
@@ -152,10 +152,11 @@ def _missing(
 
 
 def _sets(question: Question, source: Source, rules: Rules) -> Iterator[frozenset[str]]:
-    """Yield sets of projects that may be missing: the smallest first."""
+    """Yield sets of projects that may be missing: small ones first, at last all together."""
     everything = _projects(question, source, rules)
-    for count in range(1, _MOST_PROJECTS + 1):
-        yield from map(frozenset, combinations(everything, count))
+    sizes = range(1, min(_MOST_PROJECTS, len(everything)) + 1)
+    small = (each for size in sizes for each in combinations(everything, size))
+    yield from map(frozenset, islice(small, _MOST_SETS))
     yield frozenset(everything)
 
 

@@ -34,7 +34,7 @@ def question(demand: Demand, target: Target, no_deps: bool = False) -> Question:
         constraints=tuple(_usable_constraints(demand.constraints)),
         formats=Formats(options.only_binary, options.no_binary),
         pre=options.pre,
-        no_deps=no_deps or options.no_deps or options.require_hashes,
+        no_deps=no_deps or options.no_deps,
     )
 
 
@@ -56,7 +56,9 @@ def _without_url(wanted: Wanted) -> Wanted:
         return wanted
     named = distribution(filename_of(url))
     if named is None:
-        raise PyindexError(f"{wanted.origin}: {url}: not a package file; name a release instead")
+        raise PyindexError(
+            f"{wanted.origin}: {filename_of(url)}: not a package file; name a release instead"
+        )
     extras = f"[{','.join(sorted(wanted.requirement.extras))}]" if wanted.requirement.extras else ""
     requirement = Requirement(f"{wanted.requirement.name}{extras}=={named.version}")
     requirement.marker = wanted.requirement.marker

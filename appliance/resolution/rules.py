@@ -80,7 +80,8 @@ class UvRules:
             for each in _specifier(requires_python) or ()
             if each.operator in _LOWER
         ]
-        return SpecifierSet(",".join(lower)).contains(target.python, prereleases=True)
+        bounds = _specifier(",".join(lower))
+        return bounds is None or bounds.contains(target.python, prereleases=True)
 
     def choose(self, files: Sequence[Candidate], wish: Wish) -> list[Candidate]:
         releases = _with_hashes(files, wish)

@@ -82,7 +82,9 @@ def _requires(
 def _is_static(fields: CoreMetadata) -> bool:
     """Whether every wheel built from it has these dependencies (PEP 643)."""
     version = (fields.line("metadata_version") or "0").split(".")
-    if not all(part.isdecimal() for part in version) or tuple(map(int, version)) < (2, 2):
+    if not all(part.isdecimal() and len(part) < 9 for part in version):
+        return False
+    if tuple(map(int, version)) < (2, 2):
         return False
     return not _RESOLVED & {value.strip().lower() for value in fields.texts("dynamic")}
 
@@ -92,13 +94,21 @@ def _static_project(pyproject: Mapping[str, Any]) -> Mapping[str, Any] | None:
     project = pyproject.get("project")
     if not isinstance(project, dict):
         return None
-    dynamic = project.get("dynamic", ())
-    return None if {"dependencies", "optional-dependencies"} & set(dynamic) else project
+    dynamic = project.get("dynamic", [])
+    kinds = ("dynamic", list), ("dependencies", list), ("optional-dependencies", dict)
+    if not all(isinstance(project.get(name, kind()), kind) for name, kind in kinds):
+        return None
+    return None if "dependencies" in dynamic or "optional-dependencies" in dynamic else project
 
 
 def _of_project(project: Mapping[str, Any]) -> tuple[tuple[Requirement, ...], frozenset[str]]:
     extras = project.get("optional-dependencies", {})
-    optional = (_with_extra(text, extra) for extra, texts in extras.items() for text in texts)
+    optional = (
+        _with_extra(text, extra)
+        for extra, texts in extras.items()
+        for text in (texts if isinstance(texts, list) else ())
+        if isinstance(text, str)
+    )
     requires = tuple(_parsed([*project.get("dependencies", ()), *optional]))
     return requires, frozenset(map(key, extras))
 
@@ -160,7 +170,7 @@ def _setup_requires(text: str) -> Iterator[Requirement]:
 def _toml(text: str) -> Mapping[str, Any]:
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # TOMLDecodeError, or a number of too many digits
         return {}
 
 

@@ -130,7 +130,7 @@ def test_dry_run_changes_nothing(
 ) -> None:
     """A dry run prints each file with its size and targets."""
     document = mirror(packages, upstream, "app", "--dry-run")
-    assert names(packages) <= {".pyindex-load-mirror"}
+    assert names(packages) <= {".pyindex-mirror"}
     size = (upstream.packages / LIB).stat().st_size
     assert f"{LIB}  {size:,}  {LINUX}\n" in capsys.readouterr().out
     assert {file["filename"] for file in document["files"]} == APP

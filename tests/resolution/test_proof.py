@@ -7,6 +7,9 @@ import pytest
 from packaging.requirements import Requirement
 
 from appliance.inputs.demand import Wanted
+from appliance.operations.decisions import yank
+from appliance.resolution import sdists
+from appliance.resolution.firstfound import FIRST_FOUND
 from appliance.resolution.local import open_source
 from appliance.resolution.proof import Verdict, clients, prove
 from appliance.resolution.resolver import Question
@@ -125,3 +128,55 @@ def test_wheels_of_one_release_disagree(lab: Lab, tmp_path: Path) -> None:
 def test_clients_of_target(target: str, names: list[str]) -> None:
     """Each target is proven for the clients that run on its Python."""
     assert [rules.name for rules in clients(read(target))] == names
+
+
+def test_many_missing_projects_are_all_named(lab: Lab) -> None:
+    """However many projects are missing, all of them are named."""
+    names = [f"absent{number}" for number in range(30)]
+    verdict = proof(lab, {("app", "1.0"): release(*names)}, PIP)
+    assert [missing.requirement for missing in verdict.missing] == sorted(names)
+
+
+def test_file_that_is_not_yanked_counts(lab: Lab) -> None:
+    """A yanked wheel does not hide another wheel of its release."""
+    releases = {("app", "1.0"): release(wheel_tags=("py3-none-any", *ON_LINUX))}
+    lab.packages.rmdir()
+    Scenario("proof", releases, ()).write(lab.packages)
+    lab.once()
+    yank(lab.spec, lab.index, f"app-1.0-{ON_LINUX[0]}.whl", "broken")
+    question = Question((Wanted(Requirement("app"), "-"),), read(LINUX))
+    with open_source(lab.spec, lab.index) as source:
+        for rules in (PIP, UV, FIRST_FOUND):
+            (file,) = prove(question, source, rules).files
+            assert file.file.filename == "app-1.0-py3-none-any.whl"
+
+
+# (texts in an sdist, the requirements that are known, the note)
+ODD: list[tuple[dict[str, str], list[str] | None, str]] = [
+    ({"PKG-INFO": "Metadata-Version: 2.2\nName: a\nVersion: 1\nRequires-Dist: b\n"}, ["b"], ""),
+    ({"pyproject.toml": "[project]\ndependencies = ['b']"}, ["b"], ""),
+    ({"pyproject.toml": "[project]\ndynamic = ['dependencies']"}, None, "setup.py only"),
+    ({"pyproject.toml": "[project]\ndynamic = 1"}, None, "setup.py only"),
+    ({"pyproject.toml": "[project]\ndependencies = 5"}, None, "setup.py only"),
+    ({"pyproject.toml": "[project]\noptional-dependencies = [1]"}, None, "setup.py only"),
+    ({"pyproject.toml": f"x = {'1' * 5000}"}, None, "setup.py only"),
+    ({"PKG-INFO": f"Metadata-Version: {'1' * 5000}\nName: a\nVersion: 1\n"}, [], "no dependencies"),
+    ({"a.egg-info/requires.txt": "b\n[x:os_name=='nt']\nc>1\n"}, ["b", "c"], "as recorded"),
+    ({"PKG-INFO": "Metadata-Version: 1.0\nName: a\nVersion: 1\n"}, [], "no dependencies recorded"),
+]
+
+
+@pytest.mark.parametrize(("texts", "requires", "note"), ODD)
+def test_facts_of_sdist(texts: dict[str, str], requires: list[str] | None, note: str) -> None:
+    """What an sdist requires is read from the first place that says it; odd texts say nothing."""
+    facts = sdists.facts(texts)
+    found = None if facts.requires is None else [each.name for each in facts.requires]
+    assert found == requires
+    assert note in facts.note
+
+
+def test_requires_python_without_meaning_is_ignored() -> None:
+    """Installers ignore a Requires-Python that is not valid, or that they cannot compare."""
+    target = read(LINUX)
+    for text in ("===3.8.x-foo", "==3.8+x", "nonsense", ""):
+        assert UV.supports(text, target)
