@@ -2,13 +2,20 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from appliance.errors import PyindexError
 from appliance.index.names import distribution
 from appliance.inputs.demand import Demand, Pin
 from appliance.mirror import uvsolve
-from appliance.mirror.remote import FactReader, RemoteSource, locked_files, prefetch
+from appliance.mirror.remote import (
+    FactReader,
+    RemoteSource,
+    direct_files,
+    locked_files,
+    prefetch,
+)
 from appliance.resolution.candidates import Candidate, key
 from appliance.resolution.proof import build_question
 from appliance.resolution.questions import question
@@ -20,7 +27,8 @@ from appliance.upstream import Client, RemoteFile
 
 @dataclass(frozen=True, slots=True)
 class Unsolved:
-    """What no upstream has for a target: the requirement, what requires it, and the reason."""
+    """What no upstream has for a target: the requirement, what requires it, and the reason. Without
+    a requirement the whole input could not be resolved."""
 
     target: str
     requirement: str
@@ -28,6 +36,8 @@ class Unsolved:
     reason: str
 
     def __str__(self) -> str:
+        if not self.requirement:
+            return f"{self.target}: {self.reason}"
         return f"{self.target}: {self.requirement} (required by {self.required_by}): {self.reason}"
 
 
@@ -75,8 +85,8 @@ async def add_demand(
 ) -> None:
     """Add to ``plan`` what ``demand`` needs on each of ``targets``, in parallel.
 
-    Raises :class:`PyindexError` if the demand does not support a target, or an upstream cannot
-    answer.
+    What an upstream cannot answer is unsolved for that target. Raises :class:`PyindexError` if the
+    demand does not support a target.
     """
     async with asyncio.TaskGroup() as group:
         for target in targets:
@@ -87,7 +97,18 @@ async def _add(
     plan: Plan, demand: Demand, target: Target, workshop: Workshop, no_deps: bool
 ) -> None:
     asked = question(demand, target, no_deps)
+    try:
+        await _add_asked(plan, asked, demand, workshop, no_deps)
+    except PyindexError as error:
+        plan.unsolved.append(Unsolved(target.name, "", "", str(error)))
+
+
+async def _add_asked(
+    plan: Plan, asked: Question, demand: Demand, workshop: Workshop, no_deps: bool
+) -> None:
+    target = asked.target
     source = workshop.source(demand.lock.pins(target) if demand.lock is not None else ())
+    source = replace(source, locked={**source.locked, **direct_files(demand)})
     resolution = await _solve(asked, workshop, source)
     if resolution.problems:
         plan.fail(target, resolution)

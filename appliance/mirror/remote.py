@@ -9,12 +9,14 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from appliance.errors import PyindexError, Rejected
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.examine import read_build_files, read_metadata
 from appliance.index import metadata
-from appliance.inputs.demand import Pin, Wanted
+from appliance.inputs.demand import Demand, Pin, Wanted
+from appliance.inputs.specline import filename_of
 from appliance.resolution import sdists
 from appliance.resolution.candidates import Candidate, applies, key, usable
 from appliance.resolution.resolver import Question
@@ -23,6 +25,7 @@ from appliance.resolution.source import Facts
 from appliance.upstream import Client, Failed, RemoteFile, fetch
 
 _T = TypeVar("_T")
+_ALGORITHMS = ("sha256", "sha384", "sha512")
 
 
 class FactReader:
@@ -104,6 +107,19 @@ def locked_files(pins: Iterable[Pin]) -> dict[str, Sequence[RemoteFile]]:
         for pin in pins
         if any(file.url for file in pin.files)
     }
+
+
+def direct_files(demand: Demand) -> dict[str, Sequence[RemoteFile]]:
+    """Return the files that requirements name by URL, by project: no index answers for those."""
+    files: dict[str, Sequence[RemoteFile]] = {}
+    for wanted in demand.requirements:
+        if wanted.requirement.url is not None:
+            url, _, fragment = wanted.requirement.url.partition("#")
+            hashes = {name: text for name, text in parse_qsl(fragment) if name in _ALGORITHMS}
+            stated = dict(each.split(":", 1) for each in wanted.hashes)
+            file = RemoteFile(filename_of(url), url, hashes or stated)
+            files[key(wanted.requirement.name)] = [file]
+    return files
 
 
 # --- asking in parallel --------------------------------------------------------------------------

@@ -41,7 +41,8 @@ class Need:
     """A requirement of one project, or of one of its extras.
 
     ``exact`` is the release that an extra belongs to; ``origin`` says in messages what requires it;
-    ``direct`` whether that is the demand itself.
+    ``direct`` whether that is the demand itself; ``by_url`` whether it is named by a URL, which
+    no index satisfies.
     """
 
     identifier: Identifier
@@ -50,6 +51,7 @@ class Need:
     direct: bool = False
     exact: Candidate | None = None
     hashes: frozenset[str] = frozenset()
+    by_url: bool = False
 
     def __str__(self) -> str:
         project, extra = self.identifier
@@ -191,6 +193,8 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         excluded = {node.candidate for node in incompatibilities[identifier]}
         exact = [need.exact for need in needs if need.exact is not None]
 
+        if any(need.by_url for need in needs):
+            return []
         chosen = self._rules.choose(self.usable(project)[0], self._wish(project, needs))
         nodes = [Node(identifier, each) for each in chosen if not exact or each in exact]
         if project in self._question.absent:
@@ -281,6 +285,8 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         """Say what the source has of a project that does not satisfy ``needs``."""
         if project == "python":
             return f"{self._question.target.name} has Python {self._question.target.python}"
+        if any(need.by_url for need in needs):
+            return "named by a URL, which installers fetch instead of the index"
         candidates, unusable_files = self.usable(project)
         if not candidates and not unusable_files:
             return "no such project"
@@ -312,7 +318,8 @@ def _needs(
     """Return a requirement as one of the project, and one of each extra."""
     for extra in ("", *sorted(map(key, requirement.extras))):
         identifier = key(requirement.name), extra
-        yield Need(identifier, requirement.specifier, origin, direct, hashes=hashes)
+        by_url = requirement.url is not None
+        yield Need(identifier, requirement.specifier, origin, direct, None, hashes, by_url)
 
 
 def _belongs(requirement: Requirement, target: Target, extra: str) -> bool:

@@ -223,3 +223,15 @@ def _content(directory: Path) -> dict[str, tuple[bytes, int]]:
         str(path.relative_to(directory)): (path.read_bytes(), path.stat().st_mtime_ns)
         for path in paths
     }
+
+
+def test_file_that_is_named_by_its_url_is_taken_from_there(
+    packages: Path, upstream: Server
+) -> None:
+    """A requirement with a URL gets that file, not one of the same release from an index."""
+    elsewhere = packages.parent / "elsewhere"
+    elsewhere.mkdir()
+    path = make_wheel(elsewhere, "lib", "2.0", summary="another")
+    mirror(packages, upstream, f"lib @ file://{path}")
+    assert (packages / LIB).read_bytes() == path.read_bytes()
+    assert path.read_bytes() != (upstream.packages / LIB).read_bytes()

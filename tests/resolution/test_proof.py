@@ -180,3 +180,14 @@ def test_requires_python_without_meaning_is_ignored() -> None:
     target = read(LINUX)
     for text in ("===3.8.x-foo", "==3.8+x", "nonsense", ""):
         assert UV.supports(text, target)
+
+
+def test_dependency_by_url_does_not_install(lab: Lab) -> None:
+    """A dependency that is named by a URL is fetched from there, so that no index suffices."""
+    releases = {
+        ("app", "1.0"): release("left @ https://index.example/left-1.0-py3-none-any.whl"),
+        ("left", "1.0"): release(),
+    }
+    (missing,) = proof(lab, releases, PIP).missing
+    assert missing.requirement == "left"
+    assert missing.reason == "named by a URL, which installers fetch instead of the index"
