@@ -17,7 +17,7 @@ from appliance.mirror.remote import (
     prefetch,
 )
 from appliance.resolution.candidates import Candidate, key
-from appliance.resolution.proof import build_question
+from appliance.resolution.proof import build_question, with_wheel
 from appliance.resolution.questions import question
 from appliance.resolution.resolver import Question, Resolution, resolve
 from appliance.resolution.rules import PIP, UV
@@ -136,6 +136,8 @@ async def _add_builds(
         if build is None:
             continue
         resolution = await _solve(build, workshop, source)
+        if more := with_wheel(build, resolution):
+            build, resolution = more, await _solve(more, workshop, source)
         if resolution.problems:
             plan.fail(asked.target, resolution)
             continue

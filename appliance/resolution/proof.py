@@ -9,6 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, islice
 
+from packaging.requirements import Requirement
+from packaging.version import Version
+
 from appliance.inputs.demand import Wanted
 from appliance.resolution.candidates import Candidate
 from appliance.resolution.firstfound import FIRST_FOUND, resolve_first_found
@@ -20,6 +23,9 @@ from appliance.targets.target import Target
 # Sets of missing projects that are tried before all: of one, then two, then three projects.
 _MOST_SETS = 200
 _MOST_PROJECTS = 3
+# pip has built each sdist in isolation since it left Python 3.6.
+_ISOLATED = (3, 7)
+_WITHOUT_WHEEL = Version("70.1")  # of setuptools, which has bdist_wheel itself from here on
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +104,28 @@ def _version(target: Target) -> tuple[int, ...]:
 
 
 def build_question(question: Question, candidate: Candidate, source: Source) -> Question | None:
-    """Return what the build of an sdist needs on the target; ``None`` for a wheel."""
+    """Return what the build of an sdist needs on the target; ``None`` for a wheel, and where the
+    pip of an old Python builds with the setuptools that is installed."""
     if candidate.is_wheel:
         return None
-    requires = source.facts(candidate.file).build_requires
+    facts = source.facts(candidate.file)
+    if not facts.states_build and _version(question.target) < _ISOLATED:
+        return None
     origin = f"the build of {candidate.file.filename}"
-    wanted = tuple(Wanted(requirement, origin) for requirement in requires)
-    return Question(wanted, question.target) if wanted else None
+    wanted = tuple(Wanted(requirement, origin) for requirement in facts.build_requires)
+    formats = question.formats
+    return Question(wanted, question.target, formats=formats, pre=question.pre) if wanted else None
+
+
+def with_wheel(build: Question, resolution: Resolution) -> Question | None:
+    """Return the question of a build that takes an older setuptools, which asks for the project
+    wheel when it runs; ``None`` for other builds, and if wheel is there."""
+    versions = {each.project: each.version for each in resolution.picks}
+    setuptools = versions.get("setuptools")
+    if setuptools is None or setuptools >= _WITHOUT_WHEEL or "wheel" in versions:
+        return None
+    wheel = Wanted(Requirement("wheel"), build.wanted[0].origin)
+    return replace(build, wanted=(*build.wanted, wheel))
 
 
 def _builds(
@@ -121,6 +142,8 @@ def _builds(
             continue
 
         resolution = _resolve(build, source, rules)
+        if more := with_wheel(build, resolution):
+            build, resolution = more, _resolve(more, source, rules)
         if not resolution.is_complete:
             missing |= dict.fromkeys(_missing(build, source, rules, resolution))
         notes |= dict.fromkeys(resolution.notes)

@@ -37,6 +37,7 @@ def facts(files: Mapping[str, str]) -> Facts:
         extras=extras,
         requires_python=fields.line("requires_python") if fields else None,
         build_requires=_build_requires(files, pyproject),
+        states_build="pyproject.toml" in files,
         note=note,
     )
 

@@ -19,6 +19,7 @@ class Facts:
         extras: Its normalized extras (Provides-Extra).
         requires_python: Its Requires-Python.
         build_requires: What must be installed to build it, if it is an sdist (PEP 518).
+        states_build: Whether it says so itself; otherwise it is built by setuptools.
         note: Why ``requires`` is uncertain or not known; "" if it is certain.
     """
 
@@ -26,6 +27,7 @@ class Facts:
     extras: frozenset[str] = frozenset()
     requires_python: str | None = None
     build_requires: tuple[Requirement, ...] = ()
+    states_build: bool = True
     note: str = ""
 
 

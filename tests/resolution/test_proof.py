@@ -191,3 +191,16 @@ def test_dependency_by_url_does_not_install(lab: Lab) -> None:
     (missing,) = proof(lab, releases, PIP).missing
     assert missing.requirement == "left"
     assert missing.reason == "named by a URL, which installers fetch instead of the index"
+
+
+@pytest.mark.parametrize(
+    ("setuptools", "missing"), [("68.0", ["wheel"]), ("70.1", [])], ids=["older", "newer"]
+)
+def test_older_setuptools_needs_wheel(setuptools: str, missing: list[str], lab: Lab) -> None:
+    """A build by a setuptools that has no bdist_wheel of its own needs the project wheel."""
+    releases = {
+        ("app", "1.0"): release(sdist=True, wheel=False, build=("setuptools",)),
+        ("setuptools", setuptools): release(),
+    }
+    verdict = proof(lab, releases, PIP)
+    assert [each.requirement for each in verdict.missing] == missing
