@@ -5,12 +5,18 @@ import re
 CONTROLS = r"\x00-\x1f\x7f-\x9f\ud800-\udfff"
 """Control characters and what was not UTF-8 (surrogates), as a class of a regular expression."""
 
+_LOGIN = re.compile(r"//[^/?#\s]*@")
 _CONTROL = re.compile(f"[{CONTROLS}]")
 
 
 def has_controls(text: str) -> bool:
     """Whether ``text`` has control characters, or bytes that were not UTF-8."""
     return _CONTROL.search(text) is not None
+
+
+def without_login(text: str) -> str:
+    """``text`` without the user and password in its URLs."""
+    return _LOGIN.sub("//...@", text)
 
 
 def printable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a load changes in an index: new files, and decisions that no operator of that index made.
+"""The changes of a load to an index: new files, and decisions that no operator of that index made.
 
 A decision of the bundle is applied if the index has the decision of the last bundle about the same
 file or project, or none: so a later bundle changes what an earlier one decided, and nothing that
@@ -27,7 +27,7 @@ Status = tuple[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a load changes.
+    """The changes of a load.
 
     Attributes:
         new: The files that the index lacks.

@@ -29,7 +29,7 @@ class ReceivedFile(BaseModel):
 
 
 class Receipt(BaseModel):
-    """What a load brought.
+    """The record of a load.
 
     Attributes:
         bundle: The id of the bundle.
@@ -72,6 +72,13 @@ def new_path(state: Path, bundle: str) -> Path:
 
 def make(manifest: Manifest, index: str, key: str | None, new: frozenset[str]) -> Receipt:
     """Return the receipt of a bundle of which the paths ``new`` are new."""
+    files = [
+        ReceivedFile(
+            path=each.path, sha256=each.sha256, is_new=each.path in new, yanked=each.yanked
+        )
+        for each in manifest.files
+    ]
+
     return Receipt(
         bundle=manifest.id,
         index=index,
@@ -80,15 +87,7 @@ def make(manifest: Manifest, index: str, key: str | None, new: frozenset[str]) -
         key=key,
         time=int(time.time() * _MICROSECONDS),
         host=socket.gethostname(),
-        files=[
-            ReceivedFile(
-                path=each.path,
-                sha256=each.sha256,
-                is_new=each.path in new,
-                yanked=each.yanked,
-            )
-            for each in manifest.files
-        ],
+        files=files,
         projects=manifest.projects,
     )
 

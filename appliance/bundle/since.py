@@ -1,5 +1,5 @@
-"""What the receiving index has, as the side that makes bundles knows it: by a token, a receipt, or
-a full list of digests."""
+"""The files of the receiving index, as known to the side that makes bundles: by a token, a receipt,
+or a full list of digests."""
 
 import json
 import re

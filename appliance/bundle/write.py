@@ -178,6 +178,7 @@ def _copy(output: _Output, directory: PackagesDirectory, file: BundledFile) -> N
         descriptor = open_beneath(str(directory.root), file.path)
     except OSError as error:
         raise PyindexError(f"{path}: {error.strerror}; run `pyindex verify`") from None
+
     with os.fdopen(descriptor, "rb", buffering=0) as opened:
         status = os.fstat(descriptor)
         digest, rest = hashlib.sha256(), file.size
@@ -186,6 +187,7 @@ def _copy(output: _Output, directory: PackagesDirectory, file: BundledFile) -> N
             digest.update(chunk)
             output.write(chunk)
             rest -= len(chunk)
+
         if not is_same or rest or digest.hexdigest() != file.sha256:
             raise PyindexError(
                 f"{path}: not the content that the catalog has, with sha256 {file.sha256}; run"

@@ -19,7 +19,7 @@ _HELP = "requirements, such as `mako`, or files of them: requirements.txt, uv.lo
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What the command line names: specifiers and files, constraints, extras and groups."""
+    """The inputs on the command line: specifiers and files, constraints, extras and groups."""
 
     texts: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()

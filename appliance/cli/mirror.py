@@ -87,6 +87,7 @@ def _document(outcome: "Mirrored", index: str) -> dict[str, Any]:
         }
         for name, file in sorted(plan.files.items())
     ]
+
     return {
         "index": index,
         "complete": outcome.is_complete,

@@ -37,7 +37,7 @@ def prove(
     with source.naming_spec():
         chosen = choose(targets, spec)
     with Progress("proving"):
-        found = list(verdicts(Job(spec, name, demands, chosen, no_deps=no_deps)))
+        found = verdicts(Job(spec, name, demands, chosen, no_deps=no_deps))
 
     if as_json:
         print_json([facts(verdict) for verdict in found])

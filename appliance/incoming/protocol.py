@@ -43,7 +43,7 @@ class Limits:
 
 
 class Part(StrEnum):
-    """What is read of a file instead of its examination."""
+    """The part of a file that is read instead of its examination."""
 
     METADATA = "metadata"  # its core metadata
     BUILD = "build"  # the files of an sdist that say how to build it, see archive.read_build_files

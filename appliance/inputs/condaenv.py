@@ -14,7 +14,7 @@ KIND = "environment.yml"
 
 
 def read(text: str, path: Path) -> Demand:
-    """What the pip part asks for; what conda installs is left out."""
+    """The demand of the pip part; what conda installs is left out."""
     collector = Collector()
     lines = list(_pip_lines(_compose(text, path), path))
     if not lines:

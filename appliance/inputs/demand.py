@@ -118,7 +118,7 @@ class Lock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What one input asks for: a lock, or requirements to be resolved.
+    """The demand of one input: a lock, or requirements to be resolved.
 
     Attributes:
         origin: The path of the input, or ``command line``.

@@ -30,7 +30,7 @@ _SYSTEMS = ("git", "hg", "svn", "bzr")
 
 
 def read(root: Table, choice: Choice) -> Demand:
-    """What a lock asks for: the default group, the development groups, and those chosen; extras of
+    """The demand of a lock: the default group, the development groups, and those chosen; extras of
     the project are groups, too."""
     metadata = root.table("metadata")
     path = Path(root.file).absolute().with_name("pyproject.toml")
@@ -154,7 +154,7 @@ def _file(file: Table, url: str | None) -> LockedFile:
 
 
 def _kind(package: Table) -> str | None:
-    """What a package is that has no file."""
+    """The kind of a package that has no file."""
     for system in _SYSTEMS:
         if system in package:
             return f"the repository {package.text(system)}"

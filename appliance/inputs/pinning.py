@@ -1,4 +1,4 @@
-"""What the readers of locks share: markers of a target, chosen groups, files, and refusals."""
+"""Shared by the readers of locks: markers of a target, chosen groups, files, and refusals."""
 
 from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet

@@ -22,7 +22,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
 
 
 def read(root: Table, choice: Choice) -> Demand:
-    """What a lock asks for: the category ``default``, and those chosen as groups; ``dev`` is
+    """The demand of a lock: the category ``default``, and those chosen as groups; ``dev`` is
     another name of ``develop``."""
     categories = {name for name in root if name != "_meta"}
     asked = Choice((), ["develop" if name == "dev" else name for name in choice.groups])
@@ -79,7 +79,7 @@ class _Lock:
 
 
 def _kind(package: Table) -> str | None:
-    """What a package is that no index has."""
+    """The kind of a package that no index has."""
     for system in _SYSTEMS:
         if system in package:
             return f"the repository {package.text(system)}"

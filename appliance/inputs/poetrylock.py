@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def read(root: Table, choice: Choice) -> Demand:
-    """What a lock asks for: the main group, groups that are not optional, and those chosen."""
+    """The demand of a lock: the main group, groups that are not optional, and those chosen."""
     metadata = root.table("metadata")
     version = _lock_version(metadata)
     path = Path(root.file).absolute().with_name("pyproject.toml")
@@ -176,7 +176,7 @@ def _unbuilt(packages: list[Table]) -> Iterator[tuple[str, str]]:
 
 
 def _kind(source: Table) -> str | None:
-    """What a package is that has no file: of ``file`` and ``url`` sources the lock has one."""
+    """The kind of a package that has no file: of ``file`` and ``url`` sources the lock has one."""
     location: Any = source.values.get("url")
     kinds = {"git": f"the Git repository {location}", "directory": f"the directory {location}"}
     return kinds.get(source.optional_text("type") or "")

@@ -17,7 +17,7 @@ MAIN = "main"
 
 @dataclass(frozen=True, slots=True)
 class PoetryProject:
-    """What the project ``name`` requires.
+    """The requirements of the project ``name``.
 
     ``optional_groups`` are those of the ``groups`` that are installed only when asked for;
     ``extras`` are names of optional requirements of the main group.

@@ -28,7 +28,7 @@ _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)
 
 
 def read(root: Table, choice: Choice) -> Demand:
-    """What a project requires, with the extras and groups that are chosen."""
+    """The demand of a project, with the extras and groups that are chosen."""
     project = root.table("project")
     if "project" not in root and "poetry" in root.table("tool"):
         return _read_poetry(root, choice)
@@ -48,7 +48,7 @@ def read(root: Table, choice: Choice) -> Demand:
 
 
 def read_script(text: str, path: Path) -> Demand:
-    """What the script at ``path`` requires by its metadata."""
+    """The demand of the script at ``path``, by its metadata."""
     blocks = [match for match in _BLOCK.finditer(text) if match["type"] == "script"]
     if len(blocks) != 1:
         count = "more than one" if blocks else "no"

@@ -29,7 +29,7 @@ KIND = "pylock.toml"
 
 
 def read(root: Table, choice: Choice) -> Demand:
-    """What a lock asks for, with its default groups and those chosen."""
+    """The demand of a lock, with its default groups and those chosen."""
     try:
         lock = Pylock.from_dict(dict(root.values))
     except PylockValidationError as error:

@@ -24,6 +24,7 @@ from appliance.inputs.documents import Table, decode_utf8, read_json, read_toml
 from appliance.inputs.merging import merge
 from appliance.inputs.pinning import Choice
 from appliance.inputs.text import decode, read_bytes
+from appliance.text import without_login
 
 COMMAND_LINE = "command line"
 _TOML: dict[str, Callable[[Table, Choice], Demand]] = {
@@ -52,7 +53,7 @@ def read(
     constraints: Sequence[Path] = (),
     allow_unbuilt: bool = False,
 ) -> Demand:
-    """What an input asks for, whatever its format.
+    """The demand of an input, whatever its format.
 
     Locks and projects take ``extras`` and ``groups`` besides those that their own tool installs by
     default; ``all`` takes each. ``constraints`` are files of constraints to add. Requirements that
@@ -67,7 +68,7 @@ def read(
 def from_arguments(
     specs: Sequence[str], *, constraints: Sequence[Path] = (), allow_unbuilt: bool = False
 ) -> Demand:
-    """What specifiers on the command line ask for, with URLs and paths of package files."""
+    """The demand of specifiers on the command line, with URLs and paths of package files."""
     parsed = [specline.parse(spec, COMMAND_LINE) for spec in specs]
     demand = Demand(
         COMMAND_LINE,
@@ -88,7 +89,7 @@ def _checked(demand: Demand, allow_unbuilt: bool) -> Demand:
 
 
 def _sentence(unbuilt: Unbuilt) -> str:
-    text = f"{unbuilt.line!r} names {unbuilt.kind}, which must be built"
+    text = f"{without_login(unbuilt.line)!r} names {unbuilt.kind}, which must be built"
     return f"{unbuilt.origin}: {text}; replace it by a wheel, or pass --build"
 
 

@@ -21,7 +21,7 @@ _REMOTE = re.compile(r"^(https?|ftp):", re.IGNORECASE)
 
 
 def read(path: Path) -> Demand:
-    """What a requirements file asks for."""
+    """The demand of a requirements file."""
     collector = Collector()
     collector.add_file(path)
     return collector.demand(str(path), KIND)
@@ -47,7 +47,7 @@ class Collector:
         self._find_links: list[str] = []
 
     def demand(self, origin: str, kind: str) -> Demand:
-        """What the lines ask for, together."""
+        """The demand of all lines together."""
         options = pipoptions.combine(self._indexes, self._lines, self._formats, self._find_links)
         has_hashes = any(each.hashes for each in self._requirements)
         return Demand(

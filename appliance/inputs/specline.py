@@ -112,7 +112,7 @@ def _scheme(text: str) -> str:
 
 
 def _built_kind(url: str) -> str | None:
-    """What a URL names, if it is no file."""
+    """The kind of a URL that names no file."""
     scheme = _scheme(url.partition(" @ ")[2] or url)
     system = scheme.partition("+")[0]
     if system in _SYSTEMS:
@@ -125,7 +125,7 @@ def _built_kind(url: str) -> str | None:
 
 
 def _source_kind(url: str) -> str | None:
-    """What a URL names, if it is an archive of sources without a version in its name: no index can
+    """The kind of a URL of an archive of sources without a version in its name: no index can
     list it."""
     filename = filename_of(url)
     distribution = names.distribution(filename)

@@ -25,7 +25,7 @@ _DEFAULT_GROUPS = ("dev",)
 
 
 def read(root: Table, choice: Choice) -> Demand:
-    """What a lock asks for, with the default groups of its project and those chosen."""
+    """The demand of a lock, with the default groups of its project and those chosen."""
     if (version := root.number("version")) != 1:
         text = f"expected version 1, got {version}; lock with another version of uv"
         raise root.error("version", text)

@@ -54,7 +54,7 @@ class Mirrored:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be mirrored into which index."""
+    """Demands and targets to mirror, or to prove, and the index."""
 
     spec: Spec
     index: str
@@ -85,7 +85,7 @@ def mirror(job: Job, report: Report) -> Mirrored:
 
 async def _run(job: Job, report: Report) -> Mirrored:
     """Plan and fetch, with one client for the demands of the same upstreams."""
-    plan, taken = Plan(), Taken((), (), ())
+    plan, taken = Plan(), Taken((), ())
     try:
         for upstreams, demands in _by_upstreams(job).items():
             part = Plan()
@@ -127,9 +127,7 @@ async def _take(job: Job, plan: Plan, client: Client, report: Report) -> Taken:
 
 
 def _joined(first: Taken, second: Taken) -> Taken:
-    return Taken(
-        first.new + second.new, first.present + second.present, first.failed + second.failed
-    )
+    return Taken(first.new + second.new, first.failed + second.failed)
 
 
 def _merge(plan: Plan, part: Plan) -> None:
@@ -149,29 +147,25 @@ def _first(group: BaseException) -> PyindexError | OSError:
     return error
 
 
-def verdicts(job: Job) -> Iterator[Verdict]:
+def verdicts(job: Job) -> list[Verdict]:
     """Prove each demand on each target by the clients that run there, from the index alone."""
     with open_source(job.spec, job.index) as source:
-        for demand in job.demands:
-            for target in job.targets:
-                yield from _proofs(demand, target, source, job.no_deps)
+        return list(_proofs(job, source))
 
 
 def closure(job: Job) -> tuple[list[File], list[Verdict]]:
     """Return the files of the index itself that the demands take on the targets, and the proofs."""
     with open_source(job.spec, job.index) as source:
-        found = [
-            verdict
-            for demand in job.demands
-            for target in job.targets
-            for verdict in _proofs(demand, target, source, job.no_deps)
-        ]
+        found = list(_proofs(job, source))
         picks = {each.file.filename: each.file for verdict in found for each in verdict.files}
         files = [source.file(file) for file in picks.values() if file.index == job.index]
     return files, found
 
 
-def _proofs(demand: Demand, target: Target, source: Source, no_deps: bool) -> Iterator[Verdict]:
-    asked = question(demand, target, no_deps)
-    for rules in clients(target):
-        yield replace(prove(asked, source, rules, not no_deps), demand=demand.origin)
+def _proofs(job: Job, source: Source) -> Iterator[Verdict]:
+    for demand in job.demands:
+        for target in job.targets:
+            asked = question(demand, target, job.no_deps)
+            for rules in clients(target):
+                verdict = prove(asked, source, rules, not job.no_deps)
+                yield replace(verdict, demand=demand.origin)

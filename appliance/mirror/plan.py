@@ -27,8 +27,8 @@ from appliance.upstream import Client, RemoteFile
 
 @dataclass(frozen=True, slots=True)
 class Unsolved:
-    """What no upstream has for a target: the requirement, what requires it, and the reason. Without
-    a requirement the whole input could not be resolved."""
+    """A requirement that no upstream satisfies on a target, what requires it, and the reason.
+    Without a requirement the whole input could not be resolved."""
 
     target: str
     requirement: str
@@ -57,10 +57,14 @@ class Plan:
         """The size of all files in bytes, as far as it is stated."""
         return sum(file.size or 0 for file in self.files.values())
 
-    def add(self, target: Target, picks: Iterable[Candidate]) -> None:
+    def add(self, asked: Question, picks: Iterable[Candidate]) -> None:
+        """Add the files that answer a question."""
+        pinned = _pinned_projects(asked)  # an installer takes no other yanked file
         for each in picks:
-            self.files.setdefault(each.file.filename, each.file)
-            self.targets.setdefault(each.file.filename, set()).add(target.name)
+            name = each.file.filename
+            self.files.setdefault(name, each.file)
+            self.targets.setdefault(name, set()).add(asked.target.name)
+            self.unpaged |= {name} if each.project in pinned else set()
 
     def fail(self, target: Target, resolution: Resolution) -> None:
         for problem in resolution.problems:
@@ -70,7 +74,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """What planning uses: a reader of facts with its client, and a directory for uv's cache."""
+    """The reader of facts that planning uses, with its client, and a directory for uv's cache."""
 
     reader: FactReader
     uv_cache: Path
@@ -113,10 +117,9 @@ async def _add_asked(
     if resolution.problems:
         plan.fail(target, resolution)
         return
-    plan.add(target, resolution.picks)
+
+    plan.add(asked, resolution.picks)
     plan.notes |= dict.fromkeys(resolution.notes)
-    pinned = _pinned_projects(asked)  # an installer takes no other yanked file
-    plan.unpaged |= {each.file.filename for each in resolution.picks if each.project in pinned}
     if not no_deps:
         await _add_builds(plan, asked, resolution.picks, workshop)
 
@@ -141,9 +144,8 @@ async def _add_builds(
         if resolution.problems:
             plan.fail(asked.target, resolution)
             continue
-        plan.add(asked.target, resolution.picks)
-        pinned = _pinned_projects(build)
-        plan.unpaged |= {each.file.filename for each in resolution.picks if each.project in pinned}
+
+        plan.add(build, resolution.picks)
         new = [each for each in resolution.picks if each not in seen]
         seen |= set(new)
         pending += [each for each in new if not each.is_wheel]

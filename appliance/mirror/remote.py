@@ -18,7 +18,7 @@ from appliance.index import metadata
 from appliance.inputs.demand import Demand, Pin, Wanted
 from appliance.inputs.specline import filename_of
 from appliance.resolution import sdists
-from appliance.resolution.candidates import Candidate, applies, key, usable
+from appliance.resolution.candidates import Candidate, applies, key, unconditional, usable
 from appliance.resolution.resolver import Question
 from appliance.resolution.rules import PIP, Wish
 from appliance.resolution.source import Facts
@@ -37,7 +37,8 @@ class FactReader:
         self._known: dict[tuple[str, str], asyncio.Task[Facts]] = {}
 
     async def read(self, file: RemoteFile) -> Facts:
-        """Return the facts of a file. Raises :class:`PyindexError`."""
+        """Return the facts of a file. Raises :class:`Rejected` for a damaged one, and
+        :class:`PyindexError` if it cannot be fetched."""
         which = file.filename, file.url
         if which not in self._known:
             self._known[which] = asyncio.create_task(self._read(file))
@@ -47,7 +48,7 @@ class FactReader:
         try:
             return await self._read_any(file)
         except Rejected as error:
-            raise PyindexError(f"{file.filename}: {error}") from None
+            raise Rejected(f"{file.filename}: {error}") from None
 
     async def _read_any(self, file: RemoteFile) -> Facts:
         is_wheel = file.filename.endswith(".whl")
@@ -163,14 +164,11 @@ class _Walk:
             if best is None or not best.is_wheel:
                 return
             known = await source.reader.read(best.file)
+            extras = ("", *sorted(wanted.requirement.extras))
+            needed = [each for each in known.requires or () if applies(each, target, extras)]
         except PyindexError:
             return
-        extras = ("", *sorted(wanted.requirement.extras))
-        await self._all(
-            Wanted(_always(requirement), "")
-            for requirement in known.requires or ()
-            if applies(requirement, target, extras)
-        )
+        await self._all(Wanted(unconditional(each), "") for each in needed)
 
     def _best(self, project: str, wanted: Wanted) -> Candidate | None:
         question = self._question
@@ -178,10 +176,3 @@ class _Walk:
         found, _ = usable(project, files, question.target, question.formats, PIP.supports)
         wish = Wish(wanted.requirement.specifier, hashes=wanted.hashes, pre=question.pre)
         return next(iter(PIP.choose(found, wish)), None)
-
-
-def _always(requirement: Any) -> Any:
-    """Return a requirement whose marker is known to be true, without it."""
-    copy = type(requirement)(str(requirement))
-    copy.marker = None
-    return copy

@@ -1,7 +1,8 @@
-"""Taking files of upstreams into a packages directory: fetched beside it, then placed one by one.
+"""Taking files of upstreams into a packages directory: fetched into a hidden directory in it, then
+placed one by one.
 
-What is complete is placed at once, so that an interrupted run keeps it. Nothing is replaced: a file
-of the same name with other bytes is a failure.
+The hidden directory keeps what an interrupted run has fetched, for the next run. Nothing is
+replaced: a file of the same name with other bytes is a failure.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.atomic import Batch, sync_paths, unlink
+from appliance.atomic import Batch, make_directory, sync_paths, unlink
 from appliance.catalog.database import Catalog
 from appliance.errors import NotFound, PyindexError
 from appliance.locks import try_lock
@@ -26,10 +27,9 @@ from appliance.upstream.fetch import OnProgress
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The outcome: names of new files, of those that were there, and what failed."""
+    """The outcome: names of new files, and what failed."""
 
     new: tuple[str, ...]
-    present: tuple[str, ...]
     failed: tuple[Failed, ...]
 
 
@@ -43,7 +43,7 @@ def staging(spec: Spec, index: str) -> Path:
 def locked(spec: Spec) -> Iterator[None]:
     """Hold the lock of all mirror runs of a state directory. Raises :class:`PyindexError` if
     another one is running."""
-    spec.state.mkdir(parents=True, exist_ok=True)
+    make_directory(spec.state)
     with (spec.state / "mirror.lock").open("a") as file:
         if not try_lock(file):
             raise PyindexError(
@@ -97,9 +97,7 @@ async def take(
     sync_paths([str(spec.indexes[index].packages)])
     if not failed:
         shutil.rmtree(directory, ignore_errors=True)
-    others = {each.filename for each in new} | {each.file.filename for each in conflicts}
-    present = sorted({file.filename for file in files} - others)
-    return Taken(tuple(placed), tuple(present), tuple(failed))
+    return Taken(tuple(placed), tuple(failed))
 
 
 def _place(fetched: Fetched, packages: Path) -> Failed | None:

@@ -75,7 +75,7 @@ def hosts(spec: Spec, url: str, address: str | None) -> str:
 
 
 def settings(spec: Spec, name: str, url: str) -> str:
-    """What :func:`client` gives, without comments and blank lines."""
+    """The text of :func:`client`, without comments and blank lines."""
     lines = client(spec, name, url).splitlines()
     return "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from appliance.errors import PyindexError
+from appliance.errors import Rejected
 from appliance.index.names import distribution
 from appliance.targets.target import Target
 from appliance.upstream.model import RemoteFile
@@ -150,7 +151,8 @@ def has_hash(file: RemoteFile, hashes: frozenset[str]) -> bool:
 
 
 def applies(requirement: Requirement, target: Target, extras: Sequence[str] = ("",)) -> bool:
-    """Whether the marker of ``requirement`` is true on ``target`` for one of the ``extras``."""
+    """Whether the marker of ``requirement`` is true on ``target`` for one of the ``extras``. Raises
+    :class:`Rejected` for a marker that has no value."""
     marker = requirement.marker
     if marker is None:
         return True
@@ -160,7 +162,29 @@ def applies(requirement: Requirement, target: Target, extras: Sequence[str] = ("
     try:
         return any(marker.evaluate(environment) for environment in environments)
     except (UndefinedComparison, UndefinedEnvironmentName) as error:
-        raise PyindexError(f"{str(requirement)!r}: marker without a value: {error}") from None
+        raise Rejected(f"marker of {str(requirement)!r} without a value: {error}") from None
+
+
+def unconditional(requirement: Requirement) -> Requirement:
+    """Return a requirement whose marker was found to be true, without it."""
+    copy = Requirement(str(requirement))
+    copy.marker = None
+    return copy
+
+
+def reason(
+    candidates: Sequence[Candidate], unusable_files: Sequence[Unusable], specifier: SpecifierSet
+) -> str:
+    """Say what there is of a project instead of a file that satisfies ``specifier``."""
+    for each in unusable_files:
+        if specifier.contains(each.version, prereleases=True):
+            return f"{each.filename}: {each.reason}"
+
+    versions = sorted({each.version for each in candidates}, reverse=True)
+    listed = ", ".join(map(str, versions[:5])) + (", …" if len(versions) > 5 else "")
+    if versions:
+        return f"only {listed}"
+    return "no file for this target" if unusable_files else "no such project"
 
 
 def key(name: str) -> str:

@@ -5,40 +5,22 @@ After ``pip._internal.resolution.legacy.resolver`` of pip 20.3.4.
 """
 
 from collections import deque
-from collections.abc import Sequence
 
-from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from appliance.errors import Rejected
 from appliance.inputs.demand import Wanted
 from appliance.resolution.candidates import (
     Candidate,
-    Unusable,
     applies,
-    best_of_each,
-    has_hash,
     key,
+    reason,
+    unconditional,
     usable,
 )
 from appliance.resolution.resolver import Need, Problem, Question, Resolution
-from appliance.resolution.rules import PipRules, Wish
+from appliance.resolution.rules import FIRST_FOUND, Wish
 from appliance.resolution.source import Source
-
-
-class _FirstFound(PipRules):
-    """pip before 20.3: it prefers releases that are not yanked, and takes yanked ones otherwise."""
-
-    name = "pip before 20.3"
-
-    def choose(self, files: Sequence[Candidate], wish: Wish) -> list[Candidate]:
-        releases = best_of_each(each for each in files if has_hash(each.file, wish.hashes))
-        versions = [each.version for each in releases]
-        allowed = set(wish.specifier.filter(versions, prereleases=wish.pre or None))
-        chosen = [each for each in releases if each.version in allowed]
-        return sorted(chosen, key=lambda each: each.file.yanked is not None)
-
-
-FIRST_FOUND = _FirstFound()
 
 
 def resolve_first_found(question: Question, source: Source) -> Resolution:
@@ -47,7 +29,10 @@ def resolve_first_found(question: Question, source: Source) -> Resolution:
     Raises :class:`PyindexError` as ``source`` does.
     """
     run = _Run(question, source)
-    problem = run.follow()
+    try:
+        problem = run.follow()
+    except Rejected as error:  # a file that such a pip could not read either
+        problem = Problem(Need(("", ""), SpecifierSet(), question.wanted[0].origin), str(error))
     problems = () if problem is None else (problem,)
     picks = tuple(run.chosen[name] for name in sorted(run.chosen))
     return Resolution(picks=picks, problems=problems, notes=tuple(run.notes))
@@ -86,8 +71,8 @@ class _Run:
                 name, specifier = key(wanted.requirement.name), wanted.requirement.specifier
                 other = given.setdefault(name, wanted).requirement
                 if other.extras == wanted.requirement.extras and other.specifier != specifier:
-                    reason = f"required twice, also as {name}{other.specifier}"
-                    return Problem(_need(name, specifier, wanted), reason)
+                    text = f"required twice, also as {name}{other.specifier}"
+                    return Problem(_need(name, specifier, wanted), text)
         return None
 
     def _choose(self, name: str, wanted: Wanted) -> Problem | None:
@@ -109,7 +94,7 @@ class _Run:
             candidates, Wish(specifier, hashes=wanted.hashes, pre=question.pre)
         )
         if not chosen:
-            return Problem(_need(name, specifier, wanted), _reason(candidates, rest, specifier))
+            return Problem(_need(name, specifier, wanted), reason(candidates, rest, specifier))
         self.chosen[name] = chosen[0]
         return None
 
@@ -126,26 +111,11 @@ class _Run:
             self.notes[f"{release.file.filename}: {facts.note}"] = None
         origin = f"{name} {release.version}"
         self._pending.extend(
-            Wanted(_unconditional(requirement), origin)
+            Wanted(unconditional(requirement), origin)
             for requirement in facts.requires or ()
             if applies(requirement, self._question.target, sorted(new))
         )
 
 
-def _unconditional(requirement: Requirement) -> Requirement:
-    """Return a requirement whose marker was found to be true, without it."""
-    copy = Requirement(str(requirement))
-    copy.marker = None
-    return copy
-
-
 def _need(name: str, specifier: SpecifierSet, wanted: Wanted) -> Need:
     return Need((name, ""), specifier, wanted.origin, hashes=wanted.hashes)
-
-
-def _reason(candidates: list[Candidate], rest: list[Unusable], specifier: SpecifierSet) -> str:
-    for each in rest:
-        if specifier.contains(each.version, prereleases=True):
-            return f"{each.filename}: {each.reason}"
-    versions = sorted({each.version for each in candidates}, reverse=True)
-    return f"only {', '.join(map(str, versions[:5]))}" if versions else "no such project"

@@ -7,7 +7,7 @@ from pathlib import Path
 from appliance.catalog.database import Catalog
 from appliance.catalog.indexes import ready_index
 from appliance.catalog.metadata import KeptMetadata
-from appliance.errors import PyindexError
+from appliance.errors import PyindexError, Rejected
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.examine import read_build_files
 from appliance.index import metadata
@@ -37,7 +37,10 @@ class IndexSource:
 
     def facts(self, file: RemoteFile) -> Facts:
         if file.filename not in self._facts:
-            self._facts[file.filename] = self._read_facts(*self._files[file.filename])
+            try:
+                self._facts[file.filename] = self._read_facts(*self._files[file.filename])
+            except Rejected as error:
+                raise Rejected(f"{file.filename}: {error}") from None
         return self._facts[file.filename]
 
     def file(self, file: RemoteFile) -> File:

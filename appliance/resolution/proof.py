@@ -14,9 +14,9 @@ from packaging.version import Version
 
 from appliance.inputs.demand import Wanted
 from appliance.resolution.candidates import Candidate
-from appliance.resolution.firstfound import FIRST_FOUND, resolve_first_found
+from appliance.resolution.firstfound import resolve_first_found
 from appliance.resolution.resolver import Need, Question, Resolution, resolve
-from appliance.resolution.rules import PIP, UV, Rules
+from appliance.resolution.rules import FIRST_FOUND, PIP, UV, Rules
 from appliance.resolution.source import Source
 from appliance.targets.target import Target
 
@@ -30,7 +30,7 @@ _WITHOUT_WHEEL = Version("70.1")  # of setuptools, which has bdist_wheel itself 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What an index lacks: files that satisfy ``requirement``, and why the install fails."""
+    """A requirement that no file of an index satisfies, and why the install fails."""
 
     requirement: str
     required_by: str

@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 from resolvelib import AbstractProvider, BaseReporter, ResolutionImpossible, Resolver
 from resolvelib.resolvers import RequirementInformation, ResolutionTooDeep
 
+from appliance.errors import Rejected
 from appliance.inputs.demand import Wanted
 from appliance.resolution.candidates import (
     Candidate,
@@ -21,6 +22,7 @@ from appliance.resolution.candidates import (
     Unusable,
     applies,
     key,
+    reason,
     usable,
 )
 from appliance.resolution.rules import Rules, Wish
@@ -55,6 +57,8 @@ class Need:
 
     def __str__(self) -> str:
         project, extra = self.identifier
+        if not project:
+            return extra  # a file
         return f"{project}[{extra}]{self.specifier}" if extra else f"{project}{self.specifier}"
 
 
@@ -101,7 +105,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be resolved: requirements and constraints for one target.
+    """The question to be resolved: requirements and constraints for one target.
 
     ``absent`` are projects of which the source may lack files: any release of them is assumed.
     """
@@ -141,12 +145,13 @@ def resolve(question: Question, source: Source, rules: Rules) -> Resolution:
 
 
 class _Provider(AbstractProvider[Need, Node, Identifier]):
-    """What resolvelib asks."""
+    """The provider of candidates and requirements for resolvelib."""
 
     def __init__(self, question: Question, source: Source, rules: Rules) -> None:
         self._question, self._source, self._rules = question, source, rules
         self._usable: dict[str, tuple[list[Candidate], list[Unusable]]] = {}
         self._facts: dict[str, Facts] = {}
+        self._unreadable: dict[str, str] = {}  # reasons by file name
         self._constraints = _by_project(question.constraints, question.target)
         self._direct = _by_project(question.wanted, question.target)
 
@@ -193,7 +198,7 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         excluded = {node.candidate for node in incompatibilities[identifier]}
         exact = [need.exact for need in needs if need.exact is not None]
 
-        if any(need.by_url for need in needs):
+        if not project or any(need.by_url for need in needs):
             return []
         chosen = self._rules.choose(self.usable(project)[0], self._wish(project, needs))
         nodes = [Node(identifier, each) for each in chosen if not exact or each in exact]
@@ -215,6 +220,14 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         if self._question.no_deps and not extra:
             return []
 
+        # A file that installers cannot read is no candidate to them either.
+        try:
+            return self._needs_of(project, extra, release)
+        except Rejected as error:
+            self._unreadable[release.file.filename] = str(error)
+            return [Need(("", release.file.filename), _ANY, f"{project} {release.version}")]
+
+    def _needs_of(self, project: str, extra: str, release: Candidate) -> list[Need]:
         facts = self.facts(release)
         origin = f"{project} {release.version}"
         if not self._rules.supports(facts.requires_python, self._question.target):
@@ -277,29 +290,25 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         for cause in causes:
             needs.setdefault(cause.requirement.identifier, []).append(cause.requirement)
         return tuple(
-            Problem(self.merged(identifier, each), self._reason(identifier[0], each))
+            Problem(self.merged(identifier, each), self._reason(identifier, each))
             for identifier, each in needs.items()
         )
 
-    def _reason(self, project: str, needs: Sequence[Need]) -> str:
+    def _reason(self, identifier: Identifier, needs: Sequence[Need]) -> str:
         """Say what the source has of a project that does not satisfy ``needs``."""
+        project, which = identifier
+        if not project:
+            return self._unreadable[which]
         if project == "python":
             return f"{self._question.target.name} has Python {self._question.target.python}"
         if any(need.by_url for need in needs):
             return "named by a URL, which installers fetch instead of the index"
-        candidates, unusable_files = self.usable(project)
-        if not candidates and not unusable_files:
-            return "no such project"
 
+        candidates, unusable_files = self.usable(project)
         wish = self._wish(project, needs)
         if self._rules.choose(candidates, wish):
             return "no release satisfies all requirements"
-        for each in unusable_files:
-            if wish.specifier.contains(each.version, prereleases=True):
-                return f"{each.filename}: {each.reason}"
-        versions = sorted({each.version for each in candidates}, reverse=True)
-        listed = ", ".join(map(str, versions[:5])) + (", …" if len(versions) > 5 else "")
-        return f"only {listed}" if versions else "no file for this target"
+        return reason(candidates, unusable_files, wish.specifier)
 
     def notes(self, picks: Iterable[Candidate] = ()) -> tuple[str, ...]:
         """Return what is uncertain about the files of a resolution."""

@@ -96,7 +96,20 @@ class UvRules:
         return sorted(chosen, key=lambda each: each.version.is_prerelease and not wish.pre)
 
 
+class FirstFoundRules(PipRules):
+    """pip before 20.3: it prefers releases that are not yanked, and takes yanked ones otherwise."""
+
+    name = "pip before 20.3"
+
+    def choose(self, files: Sequence[Candidate], wish: Wish) -> list[Candidate]:
+        releases = _with_hashes(files, wish)
+        versions = _filtered(wish.specifier, releases, wish.pre or None)
+        chosen = [each for each in releases if each.version in versions]
+        return sorted(chosen, key=lambda each: each.file.yanked is not None)
+
+
 PIP = PipRules()
+FIRST_FOUND = FirstFoundRules()
 UV = UvRules()
 _LOWER = (">=", ">", "==", "===", "~=")
 

@@ -11,7 +11,7 @@ from appliance.upstream.model import RemoteFile
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a file says about its installation.
+    """The facts in a file about its installation.
 
     Attributes:
         requires: Its dependencies with their markers (Requires-Dist); ``None`` if they cannot be
@@ -38,4 +38,5 @@ class Source(Protocol):
         """Return the files of a project by its normalized name; none if there is no project."""
 
     def facts(self, file: RemoteFile) -> Facts:
-        """Return what a file says. Raises :class:`PyindexError` if it cannot be read."""
+        """Return what a file says. Raises :class:`Rejected` for a damaged or hostile one, and
+        :class:`PyindexError` if it cannot be reached."""

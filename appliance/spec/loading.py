@@ -98,7 +98,7 @@ def _validated(data: Data, directory: Path) -> tuple[Spec | None, list[Fault]]:
 
 
 def _stand_in_faults(spec: Spec) -> Iterator[Fault]:
-    """What stands in the way of answering for another index, whose URLs have HTTPS and no port."""
+    """Problems with answering for another index, whose URLs have HTTPS and no port."""
     if not spec.nginx.stand_in:
         return
 

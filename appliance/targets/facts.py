@@ -18,7 +18,7 @@ from appliance.targets.words import Unknown
 from appliance.text import has_controls
 
 Facts = Mapping[str, object]
-"""What :func:`probe.facts` returns, of an interpreter that may lie."""
+"""The answer of :func:`probe.facts`, of an interpreter that may lie."""
 
 PREFIX = "pyindex-target "
 _LONGEST = 1000

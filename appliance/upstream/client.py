@@ -210,7 +210,7 @@ def _local_page(directory: Path, name: str, url: str, index: str) -> RemoteProje
 
 
 def _key(file: RemoteFile) -> str | None:
-    """What the core metadata of a file belongs to: the URL, so that no upstream answers for
+    """The key of the core metadata of a file: the URL, so that no upstream answers for
     another one, and a digest; ``None`` if the page has none."""
     digest = digests.preferred(file.metadata_hashes, file.url) or digests.preferred(
         file.hashes, file.url

@@ -220,7 +220,7 @@ def _proxy(url: str, proxies: Mapping[str, str]) -> tuple[URL | None, str | None
 
 
 def _tls(network: Network) -> ssl.SSLContext:
-    """What to trust, and who to be."""
+    """The TLS settings: trusted certificates, and the own one."""
     try:
         ca = str(network.ca) if network.ca else None
         context = ssl.create_default_context(

@@ -93,7 +93,7 @@ class _Page(_Lenient):
 
 
 class _Versioned(_Lenient):
-    """What a page of any version has (PEP 629)."""
+    """The part of a page that every version has (PEP 629)."""
 
     meta: _Meta
 

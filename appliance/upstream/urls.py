@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
-from appliance.text import printable
+from appliance.text import printable, without_login
 
 # RFC 3986, and "%": what is escaped stays so, as in requests.utils.requote_uri.
 _LEGAL = "!#$%&'()*+,/:;=?@[]~"
@@ -64,7 +64,7 @@ def with_userinfo(url: str, user: str, password: str | None) -> str:
 def redacted(url: str) -> str:
     """``url`` for a message: short, printable, without user, password, query and fragment, which
     may be secret."""
-    text = re.sub(r"//[^/?#]*@", "//...@", url)
+    text = without_login(url)
     text = re.sub(r"[?#].*", lambda match: f"{match[0][0]}...", text, flags=re.S)
     text = printable(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -7,7 +7,7 @@ import pytest
 
 from appliance.errors import PyindexError
 from appliance.inputs.demand import Demand
-from appliance.inputs.reading import kind_of, read
+from appliance.inputs.reading import from_arguments, kind_of, read
 from tests.inputs.fixtures import DATA
 
 PROJECT = """
@@ -248,3 +248,12 @@ def test_default_groups_of_project_count(tmp_path: Path) -> None:
     lock = read(directory / "uv.lock").lock
     assert lock is not None
     assert [pin.name for pin in lock.pins(target())] == ["click", "mistune"]
+
+
+def test_error_hides_login() -> None:
+    """An error about a URL with a login does not print the login."""
+    line = "foo @ git+https://alice:secret@index.example/foo.git"
+    with pytest.raises(PyindexError) as raised:
+        from_arguments([line])
+    assert "secret" not in str(raised.value)
+    assert "git+https://...@index.example/foo.git" in str(raised.value)

@@ -9,11 +9,10 @@ from packaging.requirements import Requirement
 from appliance.inputs.demand import Wanted
 from appliance.operations.decisions import yank
 from appliance.resolution import sdists
-from appliance.resolution.firstfound import FIRST_FOUND
 from appliance.resolution.local import open_source
 from appliance.resolution.proof import Verdict, clients, prove
 from appliance.resolution.resolver import Question
-from appliance.resolution.rules import PIP, UV, Rules
+from appliance.resolution.rules import FIRST_FOUND, PIP, UV, Rules
 from appliance.targets.reading import read
 from tests.conftest import Lab
 from tests.resolution.universe import Release, Scenario
@@ -204,3 +203,15 @@ def test_older_setuptools_needs_wheel(setuptools: str, missing: list[str], lab: 
     }
     verdict = proof(lab, releases, PIP)
     assert [each.requirement for each in verdict.missing] == missing
+
+
+def test_unreadable_release_is_no_candidate(lab: Lab) -> None:
+    """A release whose metadata no installer can evaluate costs that release alone."""
+    broken, older = ("lib", "2.0"), ("lib", "1.0")
+    releases = {
+        ("app", "1.0"): release("lib"),
+        broken: release('b; os_name ~= "posix"'),
+        older: release(),
+    }
+    verdict = proof(lab, releases, PIP)
+    assert [str(each.version) for each in verdict.files if each.project == "lib"] == ["1.0"]
