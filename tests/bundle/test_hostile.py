@@ -118,7 +118,10 @@ def test_changed_byte_is_refused(saved: Saved, stick: Path, region: str) -> None
     signature."""
     content = bytearray(saved.pristine)
     offset = regions(saved)[region]
-    content[offset] ^= 1 if region != "id in the manifest" else 3
+    if region == "id in the manifest":  # it stays a hexadecimal digit
+        content[offset] = ord("1") if content[offset] == ord("0") else ord("0")
+    else:
+        content[offset] ^= 1
     path = stick / "out.tar"
     path.write_bytes(content)
     error = refusal(saved, path)
