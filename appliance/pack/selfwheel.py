@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from appliance.pack import digests, pip, wheelfile
 
-_SOURCES = ("pyproject.toml", "setup.cfg", "README.md", "appliance", "deploy")
+_SOURCES = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", "appliance", "deploy")
 # Written by installers; not part of the wheel.
 _INSTALLER_FILES = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json")
 
