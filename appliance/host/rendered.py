@@ -98,8 +98,8 @@ def digest(files: Iterable[HostFile], part: str) -> str:
 
 
 def socket_digest(files: Sequence[HostFile]) -> str:
-    """The SHA-256 of pyindex.socket without its first line, which changes with the spec; empty if
-    there is no socket."""
+    """The SHA-256 of pyindex.socket without its first line, which older releases changed with
+    the spec; empty if there is no socket."""
     text = content_of(files, "/etc/systemd/system/pyindex.socket")
     return _sha256(text.partition("\n")[2].rstrip()) if text else ""
 

@@ -13,7 +13,7 @@ them. :mod:`place` writes and compares rendered files, :mod:`check` has them rea
 
 from appliance.render.clients import CLIENT, client
 from appliance.render.host import HostFile, files, select
-from appliance.render.hostspec import digest, normal_form, without_ipv6
+from appliance.render.hostspec import normal_form, without_ipv6
 from appliance.render.layout import LOGS, RELEASE, SETTINGS, SOCKET, USER
 from appliance.render.site import nginx
 
@@ -26,7 +26,6 @@ __all__ = [
     "USER",
     "HostFile",
     "client",
-    "digest",
     "files",
     "nginx",
     "normal_form",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from appliance.errors import PyindexError
 from appliance.render import hostspec, system, templates
 from appliance.render.clients import client_names, client_values
-from appliance.render.layout import SETTINGS, USER, head, layout
+from appliance.render.layout import HEAD, SETTINGS, USER, layout
 from appliance.render.site import site_values
 from appliance.render.system import System
 from appliance.spec import Spec
@@ -93,7 +93,7 @@ def files(spec: Spec) -> list[HostFile]:
         )
         for template, path, part in _outputs(spec, host)
     ]
-    text = f"# {head(spec)}\n{hostspec.normal_form(spec)}"
+    text = f"# {HEAD}\n{hostspec.normal_form(spec)}"
     spec_file = HostFile(f"{SETTINGS}/pyindex.yml", text, "service", 0o640, group=USER)
     return sorted([*rendered, spec_file], key=lambda file: file.path)
 

@@ -1,6 +1,5 @@
 """The spec as a host gets it: checked for what a host needs, and in its normal form."""
 
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,11 +43,6 @@ def normal_form(spec: Spec) -> str:
     data = spec.model_dump(mode="json", exclude_none=True)
     data["host"].pop("templates", None)
     return yaml.safe_dump(escaped(data), sort_keys=False, allow_unicode=True)
-
-
-def digest(spec: Spec) -> str:
-    """The SHA-256 of the spec's normal form, in hex."""
-    return hashlib.sha256(normal_form(spec).encode()).hexdigest()
 
 
 def _url_problems(spec: Spec) -> Iterator[str]:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.render import system
-from appliance.render.hostspec import digest
 from appliance.spec import Spec
 
 RELEASE = "/opt/pyindex/current"
@@ -12,6 +11,9 @@ SETTINGS = "/etc/pyindex"
 SOCKET = "/run/pyindex/pyindex.sock"
 LOGS = "/var/log/pyindex"
 USER = "pyindex"
+# The same for every spec: an edit changes no file but those that it means, and no program reloads
+# for the others.
+HEAD = "Rendered by pyindex from the spec; do not edit."
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,11 @@ class LayoutValues:
     writable: list[Path]
 
 
-def head(spec: Spec) -> str:
-    """Where a rendered file comes from."""
-    return f"Rendered by pyindex from the spec with digest {digest(spec)[:16]}; do not edit."
-
-
 def layout(spec: Spec) -> LayoutValues:
     """The values of :class:`LayoutValues` for a spec."""
     return LayoutValues(
         spec=spec,
-        head=head(spec),
+        head=HEAD,
         release=RELEASE,
         settings=SETTINGS,
         logs=LOGS,

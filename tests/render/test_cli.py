@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -71,6 +72,31 @@ def test_differences_and_verdicts_are_json(here: Path, capsys: pytest.CaptureFix
 
 
 SITE = "/etc/nginx/conf.d/pyindex.conf"
+SPEC = "/etc/pyindex/pyindex.yml"
+EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "limit of nginx": ({"nginx": {"max_upload": "3g"}}, {SITE}),
+    "workers": ({"server": {"workers": 3}}, {"/etc/systemd/system/pyindex.service"}),
+    "targets": ({"targets": {"lab": "debian12"}}, set()),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_edit_changes_only_what_it_means(
+    here: Path, edit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An edit of the spec changes the spec itself and the files that have the edited value, so that
+    nothing else reloads."""
+    assert main(["render", "--out", "root"]) == 0
+    change, expected = EDITS[edit]
+    path = here / "pyindex.yml"
+    data = yaml.safe_load(path.read_text())
+    for section, values in change.items():
+        data[section] = data.get(section, {}) | values
+    path.write_text(yaml.safe_dump(data))
+
+    main(["render", "--diff", "--root", "root"])
+    changed = set(re.findall(r"^\+\+\+ (\S+)", capsys.readouterr().out, re.MULTILINE))
+    assert changed == expected | {SPEC}
 
 
 @pytest.mark.parametrize("selected", [["nginx"], ["base", "service"], [SITE], ["base", SITE]])

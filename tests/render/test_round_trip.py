@@ -85,7 +85,7 @@ def _loaded(text: str) -> Spec:
 
 @given(_specs())
 def test_placed_spec_equals_spec(data: dict[str, Any]) -> None:
-    """The placed spec loads as the same spec with the same digest."""
+    """The placed spec loads as the same spec."""
     given = _loaded(yaml.safe_dump(escaped(data), allow_unicode=True))
     assert str(given.accounts.htpasswd) == str(absolute(data["accounts"]["htpasswd"], Path()))
     assert given.nginx.max_upload == data["nginx"]["max_upload"]
@@ -93,7 +93,6 @@ def test_placed_spec_equals_spec(data: dict[str, Any]) -> None:
     again = _loaded(placed)
     assert again == given
     assert render.normal_form(again) == placed
-    assert render.digest(again) == render.digest(given)
 
 
 @given(_specs())
