@@ -225,9 +225,9 @@ def upload(server: Server, files: Iterable[Path]) -> None:
 
 @contextmanager
 def pyindex(program: Path, packages: Path, state: Path, path: str = "/") -> Iterator[Server]:
-    """Run ``pyindex serve`` on a folder; entered when ``path`` answers 200."""
+    """Run ``pyindex serve`` on a folder, without nginx; entered when ``path`` answers 200."""
     port = free_port()
-    command: Command = [program, "serve", packages, "--state", state]
+    command: Command = [program, "serve", packages, "--state", state, "--no-nginx"]
     command += ["--host", HOST, "--port", str(port), "--workers", WORKERS, "--threads", THREADS]
     with running(command, port, path, state.with_suffix(".log")) as server:
         yield server

@@ -134,15 +134,25 @@ def test_remove_keeps_file_that_owner_cannot_move(directory: Path) -> None:
 
 
 def test_serve_runs_as_owner(directory: Path) -> None:
-    """`pyindex serve` and its processes run as the owner."""
+    """`pyindex serve` and its processes, nginx too, run as the owner."""
     service = Service(directory, NOBODY.pw_uid)
+    installed = directory / "installed"
+    shutil.copytree(ROOT / "appliance", installed / "appliance")
+    shutil.copytree(ROOT / "deploy", installed / "appliance" / "deploy")
+    paths = f"{installed}:{environment()['PYTHONPATH']}"
     command = [*service.python, "serve", str(service.packages), "--state", str(service.state)]
     port = free_port()
-    process = subprocess.Popen([*command, "--port", str(port)], env=environment(), cwd="/")
+    process = subprocess.Popen(
+        [*command, "--port", str(port)], env=environment() | {"PYTHONPATH": paths}, cwd="/"
+    )
     try:
         page = service.state / "www" / "simple" / "foo" / "index.html"
         eventually(page.exists)
         assert Path(f"/proc/{process.pid}").stat().st_uid == NOBODY.pw_uid
+        listed = f"/proc/{process.pid}/task/{process.pid}/children"
+        children = [Path(f"/proc/{pid}") for pid in Path(listed).read_text().split()]
+        assert {child.stat().st_uid for child in children} == {NOBODY.pw_uid}
+        assert any("nginx" in (child / "cmdline").read_text() for child in children)
         assert service.foreign_files() == []
     finally:
         process.send_signal(signal.SIGTERM)

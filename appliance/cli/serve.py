@@ -1,5 +1,6 @@
 """``pyindex serve``: an index in one command, for a laptop or behind a proxy."""
 
+import logging
 import os
 import socket
 import sys
@@ -16,7 +17,9 @@ from appliance.errors import PyindexError, SpecError
 
 if TYPE_CHECKING:
     from appliance.spec import Spec
+    from appliance.web.front import Front
 
+_LOG = logging.getLogger("pyindex")
 _PROCESSES = Number(1, 256)  # as in the spec
 
 
@@ -35,6 +38,7 @@ _PROCESSES = Number(1, 256)  # as in the spec
 @click.option("--workers", type=_PROCESSES, help="number of workers (default: from the spec)")
 @click.option("--threads", type=_PROCESSES, help="threads of each worker (default: from the spec)")
 @click.option("--access-log", metavar="FILE", help="log each request to this file; - is stdout")
+@click.option("--no-nginx", is_flag=True, help="do not put nginx in front, if it is installed")
 def serve(
     source: Source,
     url: str | None,
@@ -43,12 +47,11 @@ def serve(
     workers: int | None,
     threads: int | None,
     access_log: str | None,
+    no_nginx: bool,
 ) -> None:
     """Serve the indexes of a spec, or a directory of package files: `pyindex serve DIR` needs no
-    spec and writes nothing into DIR.
+    spec and writes nothing into DIR. Where nginx is installed, it sends pages and files.
     """
-    from appliance.spec.addresses import bracketed
-
     log_to_stderr()
     spec = _load(source, url)
     _check_state(spec)
@@ -58,36 +61,58 @@ def serve(
     # No module is imported from a packages directory, and no disk is kept busy.
     os.chdir("/")
     server = spec.server
-    address = host or server.host, server.port if port is None else port
-    _check_address(*address)
+    listen = _free_address(host or server.host, server.port if port is None else port)
+    for name, index in spec.indexes.items():
+        url = f"http://{listen}{spec.path}/{spec.prefix(name)}simple/"
+        _LOG.info("serving %s at %s", index.packages, url)
+    front = None if no_nginx else _front(spec, listen, log)
+    if front is not None and source.directory is not None:
+        workers = workers or 1  # nginx does most of the work
     _serve(
         spec,
         command,
-        bind=f"{bracketed(address[0])}:{address[1]}",
+        front,
+        bind=listen if front is None else front.bind,
         workers=workers or server.workers,
         threads=threads or server.threads,
-        accesslog=log,
+        accesslog=log if front is None else None,
     )
+
+
+def _front(spec: "Spec", listen: str, log: str | None) -> "Front | None":
+    """An nginx in front of the server; says why if there is none."""
+    from appliance.web.front import prepare
+
+    try:
+        front = prepare(spec, listen, log)
+    except PyindexError as error:
+        _LOG.info("without nginx, which sends pages and files many times as fast: %s", error)
+        return None
+    _LOG.info("with nginx %s in front", front.version)
+    return front
 
 
 def _serve(
     spec: "Spec",
     command: list[str],
+    front: "Front | None",
     *,
     bind: str,
     workers: int,
     threads: int,
     accesslog: str | None,
 ) -> None:
-    """Start the watcher, then the server, which ends with it."""
-    from appliance.web.watcher import WatcherProcess
+    """Start nginx and the watcher, then the server, which ends with them."""
+    from appliance.web.child import Child
 
-    watcher = WatcherProcess(command)
+    if front is not None:
+        front.child.keep()  # it has the pages of an earlier run
+    watcher = Child([*command, "--parent", str(os.getpid())])
     watcher.keep()
     # Not before: the watcher has as much to import, and first pages wait for it.
     from appliance.web.server import serve
 
-    serve(spec, watcher, bind=bind, workers=workers, threads=threads, accesslog=accesslog)
+    serve(spec, watcher, front, bind=bind, workers=workers, threads=threads, accesslog=accesslog)
 
 
 def _load(source: Source, url: str | None) -> "Spec":
@@ -115,8 +140,11 @@ def _checked_log(log: str | None) -> str | None:
         raise PyindexError(f"--access-log {path}: {error.strerror}; choose another file") from None
 
 
-def _check_address(host: str, port: int) -> None:
-    """Raise :class:`PyindexError` if no server can listen there: gunicorn would retry for long."""
+def _free_address(host: str, port: int) -> str:
+    """The address with a port, which is free if it is 0.
+
+    Raises :class:`PyindexError` if no server can listen there: gunicorn would retry for long.
+    """
     from appliance.spec.addresses import bracketed
 
     try:
@@ -125,6 +153,7 @@ def _check_address(host: str, port: int) -> None:
         with socket.socket(family, kind) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            return f"{bracketed(str(address[0]))}:{listener.getsockname()[1]}"
     except (OSError, UnicodeError) as error:  # the latter for a name with empty or long labels
         why = getattr(error, "strerror", None) or "not a host name"
         raise PyindexError(

@@ -15,7 +15,7 @@ from appliance.render.templates import render
 from appliance.spec import Spec
 from appliance.spec.addresses import bracketed
 
-_ANY_URL = "http://_"
+ANY_URL = "http://_"
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class SiteValues:
         largest: ``nginx.max_upload`` in nginx's units.
         on_host: Whether logs and client files have their places.
         security: Headers of every response.
+        scheme: The variable of nginx with the scheme that a client uses.
         plain_security: Headers of every response over plain HTTP.
     """
 
@@ -86,6 +87,7 @@ class SiteValues:
     largest: str
     on_host: bool
     security: Headers
+    scheme: str = "$scheme"
     plain_security: Headers = headers.SECURITY
     page_headers: Headers = headers.PAGE
     file_headers: Headers = headers.PACKAGE_FILE
@@ -98,7 +100,7 @@ def nginx(spec: Spec, address: str = "") -> str:
     It listens on all addresses unless one is given, at the port of the spec's ``url``. Raises
     SpecError for a path that nginx's configuration cannot contain.
     """
-    clients = client_values(spec, spec.url or _ANY_URL)
+    clients = client_values(spec, spec.url or ANY_URL)
     values = site_values(spec, address)
     return render(spec, "nginx/pyindex.conf.j2", layout(spec), clients, values)
 
@@ -106,7 +108,7 @@ def nginx(spec: Spec, address: str = "") -> str:
 def site_values(spec: Spec, address: str = "") -> SiteValues:
     """The values of :class:`SiteValues` for a spec; it listens on one ``address``, if given."""
     has_tls = spec.nginx.tls is not None
-    url = urlsplit(spec.url or _ANY_URL)
+    url = urlsplit(spec.url or ANY_URL)
     port = url.port or (443 if has_tls else 80)
     addresses = [address] if address else spec.nginx.listen
 

@@ -10,30 +10,39 @@ from appliance.errors import PyindexError
 from appliance.operations.watchlock import check_alone
 from appliance.spec import Spec
 from appliance.web.app import create_app
+from appliance.web.child import Child
+from appliance.web.front import Front
 from appliance.web.startup import StartupLog
-from appliance.web.watcher import WatcherProcess
 
 _Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-def serve(spec: Spec, watcher: WatcherProcess, **options: Any) -> None:
-    """Run gunicorn with the app, and keep the ``watcher`` running.
+def serve(spec: Spec, watcher: Child, front: Front | None, **options: Any) -> None:
+    """Run gunicorn with the app, and keep the ``watcher`` and nginx in ``front`` running.
 
     ``options`` are settings of gunicorn. Does not return: gunicorn ends the process on SIGTERM.
     Raises :class:`PyindexError` if another server publishes another spec to the same state.
     """
+
+    def end(_: object = None) -> None:
+        watcher.stop()
+        if front is not None:
+            front.end()
+
     try:
         check_alone(spec)
     except PyindexError:
-        watcher.stop()
+        if front is not None:
+            front.child.stop()
+        end()
         raise
     fixed = {
         "worker_class": "appliance.web.worker.Worker",
         "keepalive": 75,
         "control_socket_disable": True,
-        "on_exit": lambda server: watcher.stop(),
+        "on_exit": end,
     }
-    Server(spec, watcher, {**fixed, **options}).run()
+    Server(spec, watcher, front, {**fixed, **options}).run()
 
 
 def mounted(app: _Wsgi, prefix: str) -> _Wsgi:
@@ -56,7 +65,7 @@ def mounted(app: _Wsgi, prefix: str) -> _Wsgi:
 
 
 class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's main process, which also keeps the watcher running.
+    """gunicorn's main process, which also keeps the watcher and nginx running.
 
     Processes are started in this one thread only: a worker that is forked while another thread
     starts one inherits that thread's pipes, and the thread waits for them forever.
@@ -64,18 +73,29 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     def manage_workers(self) -> None:
         self.app.watcher.keep()
+        front = self.app.front
+        if front is not None:
+            front.child.keep()
         super().manage_workers()
         if self.app.startup is None:  # the address is known now, also for port 0
-            url = f"{self.LISTENERS[0]}{self.app.spec.path}"
-            self.app.startup = StartupLog(self.app.spec, url)
+            url = front.url if front is not None else self.LISTENERS[0]
+            self.app.startup = StartupLog(self.app.spec, f"{url}{self.app.spec.path}")
         self.app.startup.report(self.log.info)
+
+    def stop(self, graceful: bool = True) -> None:
+        """Stop workers, which still answer what nginx has accepted: nginx takes no more."""
+        if self.app.front is not None:
+            self.app.front.child.stop()
+        super().stop(graceful)
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn with the application of ``spec`` and its ``watcher``."""
+    """gunicorn with the application of ``spec``, its ``watcher``, and what is in ``front``."""
 
-    def __init__(self, spec: Spec, watcher: WatcherProcess, options: dict[str, Any]) -> None:
-        self.watcher, self.spec = watcher, spec
+    def __init__(
+        self, spec: Spec, watcher: Child, front: Front | None, options: dict[str, Any]
+    ) -> None:
+        self.watcher, self.front, self.spec = watcher, front, spec
         self.startup: StartupLog | None = None
         self._options = options
         super().__init__()

@@ -18,7 +18,7 @@ def embedded(directory: Path, before: Sequence[str] = ()) -> Iterator[Server]:
     """``pyindex serve``, after the words ``before``; what it writes is in ``log``."""
     path = make_spec(directory)
     port = spec.load(path).server.port
-    command = [*before, str(PYINDEX), "serve", "-c", str(path), "--threads", "4"]
+    command = [*before, str(PYINDEX), "serve", "-c", str(path), "--threads", "4", "--no-nginx"]
     with running(command, directory / "log", lambda: listens(port)):
         yield Server(port)
 

@@ -31,7 +31,8 @@ def serving(strace: None, tmp_path: Path) -> Iterator[tuple[Server, "subprocess.
     packages.mkdir()
     make_wheel(packages, "foo", "1.0")
     state = tmp_path / "state"
-    command = [PYINDEX, "serve", packages, "--state", state, "--port", str(port), "--threads", "2"]
+    command = [PYINDEX, "serve", packages, "--state", state, "--port", str(port)]
+    command += ["--threads", "2", "--no-nginx"]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen([*map(str, command)], stdout=log, stderr=log)
     server = Server(port)

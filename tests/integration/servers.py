@@ -46,7 +46,7 @@ def embedded(packages: Path, directory: Path, before: Sequence[str] = ()) -> Ite
     *directory* is for state and log; the words *before* precede the command.
     """
     port, state = free_port(), directory / "state"
-    serve = [PYINDEX, "serve", packages, "--state", state, "--port", str(port)]
+    serve = [PYINDEX, "serve", packages, "--state", state, "--port", str(port), "--no-nginx"]
     with running([*before, *map(str, serve)], directory / "serve.log", lambda: listens(port)):
         server = Server(port, packages, ("--directory", packages, "--state", state))
         _wait_for_files(server)
@@ -68,7 +68,7 @@ def behind_nginx(packages: Path, directory: Path, before: Sequence[str] = ()) ->
         "server": {"port": (own_port := free_port())},
     }
     path.write_text(yaml.safe_dump(settings))
-    serve = [*before, str(PYINDEX), "serve", "--spec", str(path)]
+    serve = [*before, str(PYINDEX), "serve", "--spec", str(path), "--no-nginx"]
     with (
         running(serve, directory / "serve.log", lambda: listens(own_port)),
         serving(directory / "nginx", render.nginx(spec.load(path), HOST)),
