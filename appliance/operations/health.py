@@ -13,6 +13,7 @@ from appliance.catalog.database import Catalog, CatalogError
 from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import PARTLY, scan_mark, vanished_mark
 from appliance.incoming.deletions import pending_text
+from appliance.operations.certificates import expiring
 from appliance.operations.report import Report, read_report
 from appliance.operations.watchlock import is_watched
 from appliance.site.tree import PAGES, Site
@@ -63,6 +64,7 @@ def health(spec: Spec, catalog: Catalog) -> Health:
         result.failing += _unpublished(spec, list(spec.indexes))
 
     result.degraded += _shortages(spec)
+    result.degraded += expiring(spec)
     return result
 
 

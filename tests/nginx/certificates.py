@@ -26,7 +26,7 @@ def certificate(directory: Path, name: str, kind: str = "rsa") -> dict[str, str]
             ["-subj", "/CN=pyindex", "-CA", f"{authority}.pem", "-CAkey", f"{authority}.key"],
         ),
     ):
-        command = ["openssl", "req", "-x509", "-nodes", "-days", "9", "-newkey", *KEYS[kind]]
+        command = ["openssl", "req", "-x509", "-nodes", "-days", "90", "-newkey", *KEYS[kind]]
         command += ["-keyout", f"{path}.key", "-out", f"{path}.pem", *options]
         command += more if path == server_path else []
         subprocess.run(command, check=True, capture_output=True, timeout=60)

@@ -1,0 +1,41 @@
+"""Certificates of nginx that expire soon, before a client notices."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from appliance.spec import Spec
+
+_NOTICE = timedelta(days=30)
+
+
+def expiring(spec: Spec) -> Iterator[str]:
+    """Yield a problem for each certificate of the spec's ``nginx.tls`` that has less than 30 days
+    left, and for a file without one.
+
+    A file that this user cannot read, as certbot's, is left to whoever renews it.
+    """
+    tls = spec.nginx.tls
+    files = () if tls is None else (tls.certificate, tls.ca)
+    for file in filter(None, files):
+        try:
+            yield from _problems(file)
+        except PermissionError:
+            continue
+        except OSError as error:
+            yield f"certificate {file}: {error.strerror}; nginx cannot start without it"
+        except ValueError:
+            yield f"certificate {file}: not a certificate (PEM); nginx cannot start with it"
+
+
+def _problems(file: Path) -> Iterator[str]:
+    """Whichever expires first: clients need the whole chain."""
+    from cryptography import x509  # large; most servers have no HTTPS
+
+    now = datetime.now(UTC)
+    chain = x509.load_pem_x509_certificates(file.read_bytes())
+    end = min(each.not_valid_after_utc for each in chain)
+    if end - now < _NOTICE:
+        days = (end - now).days
+        what = f"expires in {days} days, on" if end > now else "has expired on"
+        yield f"certificate {file}: {what} {end:%Y-%m-%d}; renew it and reload nginx"

@@ -1,0 +1,80 @@
+"""Certificates that expire soon are problems of the index."""
+
+import datetime
+import re
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from appliance.operations.certificates import expiring
+from appliance.operations.health import health
+from appliance.spec import Spec
+from appliance.spec.model import Nginx, Tls
+from tests.conftest import Lab
+
+NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pypi.lab.example")])
+NOW = datetime.datetime.now(datetime.UTC)
+
+
+def pem(days: float) -> bytes:
+    """A certificate that has so many days left."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return (
+        x509.CertificateBuilder(NAME, NAME, key.public_key(), x509.random_serial_number())
+        .not_valid_before(NOW - datetime.timedelta(days=900))
+        .not_valid_after(NOW + datetime.timedelta(days=days))
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+
+
+def of(lab: Lab, certificate: Path, ca: Path | None = None) -> Spec:
+    tls = Tls(certificate=certificate, key=certificate, ca=ca)
+    return lab.spec.model_copy(update={"nginx": Nginx(tls=tls)})
+
+
+CASES: dict[str, tuple[list[float], str | None]] = {
+    "long valid": ([100], None),
+    "31 days": ([30.5], None),
+    "29 days": ([29.5], r"expires in 29 days, on \d{4}-\d\d-\d\d; renew it and reload nginx"),
+    "expired": ([-0.5], r"has expired on \d{4}-\d\d-\d\d; renew it and reload nginx"),
+    "end of the chain": ([100, 5.5], r"expires in 5 days, on .*"),
+    "nothing in it": ([], r"not a certificate \(PEM\); nginx cannot start with it"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_certificate_that_expires_soon_is_reported(lab: Lab, tmp_path: Path, case: str) -> None:
+    """A certificate with less than 30 days left is a problem, with its file and its last day."""
+    days, problem = CASES[case]
+    file = tmp_path / "cert.pem"
+    file.write_bytes(b"".join(map(pem, days)))
+    found = list(expiring(of(lab, file)))
+    if problem is None:
+        assert found == []
+    else:
+        (text,) = found
+        assert re.fullmatch(f"certificate {file}: {problem}", text)
+
+
+def test_missing_certificate_is_reported(lab: Lab, tmp_path: Path) -> None:
+    """A certificate that is not there is a problem; so is a CA that clients could not fetch."""
+    file = tmp_path / "cert.pem"
+    file.write_bytes(pem(100))
+    (problem,) = expiring(of(lab, file, tmp_path / "ca.pem"))
+    missing = "No such file or directory; nginx cannot start without it"
+    assert problem == f"certificate {tmp_path}/ca.pem: {missing}"
+
+
+def test_health_reports_certificates(lab: Lab, tmp_path: Path) -> None:
+    """Health is degraded, not failing, as clients are still served."""
+    lab.once()
+    file = tmp_path / "cert.pem"
+    file.write_bytes(pem(3.5))
+    result = health(of(lab, file), lab.catalog)
+    assert result.failing == []
+    assert [each for each in result.degraded if "expires in 3 days" in each]
+    assert not list(expiring(lab.spec))
