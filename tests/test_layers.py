@@ -17,7 +17,7 @@ ROOT = Path(appliance.__file__).parent
 ORDER = (
     *("errors", "text", "atomic", "locks", "headers"),
     *("spec", "index", "catalog", "incoming", "site", "operations"),
-    *("targets", "inputs", "upstream", "resolution", "mirror", "bundle"),
+    *("targets", "inputs", "upstream", "resolution", "mirror", "bundle", "doctor"),
     *("render", "host", "pack", "web", "cli", "wsgi", "__main__"),
 )
 

@@ -45,6 +45,7 @@ _VERBS = {
     "targets": ("targets:targets", "show the Pythons and platforms that files are collected for"),
     "lock": ("lock:lock", "rewrite the URLs of locks to this index and back"),
     "client": ("client:client", "print or write the settings of pip, uv, Poetry, PDM or conda"),
+    "doctor": ("doctor:doctor", "check that this machine installs from an index alone"),
     "render": ("render:render", "render the files of a host from a spec"),
     "appliance": ("appliance:appliance", "build or check the pack for a host"),
     "host": ("host:host", "place files, switch releases, or remove the appliance of this host"),
