@@ -1,6 +1,7 @@
 """The files of an index of this appliance as the source of a resolution."""
 
 import contextlib
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -42,6 +43,15 @@ class IndexSource:
             except Rejected as error:
                 raise Rejected(f"{file.filename}: {error}") from None
         return self._facts[file.filename]
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The projects that :meth:`files` was asked for."""
+        return frozenset(self._projects)
+
+    def version(self, project: str) -> str:
+        """Return a text that changes with the files of a project, and so with their facts."""
+        return hashlib.sha256(repr(self.files(project)).encode()).hexdigest()
 
     def file(self, file: RemoteFile) -> File:
         """Return the file of the catalog that :meth:`files` returned as ``file``."""
