@@ -15,6 +15,7 @@ import pytest
 from appliance.cli import main
 from appliance.mirror import mirror as mirroring
 from appliance.mirror import plan as planning
+from appliance.resolution.proof import prove
 from tests.dist import make_wheel
 from tests.integration.servers import PATIENCE, Server, embedded, wait_until
 from tests.mirror.conftest import release
@@ -66,7 +67,7 @@ def questions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return called
 
     monkeypatch.setattr(planning, "add_demand", spied("plan", planning.add_demand))
-    monkeypatch.setattr(mirroring, "prove", spied("proof", mirroring.prove))
+    monkeypatch.setattr(mirroring, "prove", spied("proof", prove))
     return seen
 
 
