@@ -184,11 +184,10 @@ def _proven(job: Job, memory: Memory) -> tuple[Verdict, ...]:
     """Return the verdicts; as an earlier run found them, if nothing in the index has changed."""
     with open_source(job.spec, job.index) as source:
         known = memory.proofs(job.index)
-        if known and all(source.version(name) == text for name, text in known.versions.items()):
+        if known is not None and known.versions == source.versions(known.versions):
             return known.value
         found = tuple(_proofs(job, source))
-        versions = {name: source.version(name) for name in source.asked}
-        memory.keep_proofs(job.index, Answer(versions, found))
+        memory.keep_proofs(job.index, Answer(source.versions(source.asked), found))
         return found
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from appliance.catalog.database import Catalog
@@ -13,7 +13,7 @@ from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.examine import read_build_files
 from appliance.index import metadata
 from appliance.index.index import Index
-from appliance.index.model import File
+from appliance.index.model import File, Project
 from appliance.resolution import sdists
 from appliance.resolution.source import Facts
 from appliance.site.tree import Site
@@ -33,8 +33,17 @@ class IndexSource:
 
     def files(self, project: str) -> Sequence[RemoteFile]:
         if project not in self._projects:
-            self._projects[project] = self._read_files(project)
+            self._keep(project, self._index.project(project))
         return self._projects[project]
+
+    def versions(self, projects: Iterable[str]) -> dict[str, str]:
+        """Return for each project a text that changes with its files, and so with their facts."""
+        names = sorted(projects)
+        new = [name for name in names if name not in self._projects]
+        found = self._index.named(new)  # at once: it takes a tenth of the time
+        for name in new:
+            self._keep(name, found.get(name))
+        return {name: _digest(self._projects[name]) for name in names}
 
     def facts(self, file: RemoteFile) -> Facts:
         if file.filename not in self._facts:
@@ -49,20 +58,16 @@ class IndexSource:
         """The projects that :meth:`files` was asked for."""
         return frozenset(self._projects)
 
-    def version(self, project: str) -> str:
-        """Return a text that changes with the files of a project, and so with their facts."""
-        return hashlib.sha256(repr(self.files(project)).encode()).hexdigest()
-
     def file(self, file: RemoteFile) -> File:
         """Return the file of the catalog that :meth:`files` returned as ``file``."""
         return self._files[file.filename][1]
 
-    def _read_files(self, project: str) -> Sequence[RemoteFile]:
-        found = self._index.project(project)
-        if found is None:
-            return ()
-        self._files |= {file.filename: (found.index, file) for file in found.offered}
-        return [remote(file, found.index) for file in found.offered]
+    def _keep(self, name: str, project: Project | None) -> None:
+        """Keep the files of a project, if the index has it."""
+        files = project.offered if project else ()
+        index = project.index if project else ""
+        self._files |= {file.filename: (index, file) for file in files}
+        self._projects[name] = [remote(file, index) for file in files]
 
     def _read_facts(self, index: str, file: File) -> Facts:
         if file.kind != "bdist_wheel":
@@ -86,6 +91,10 @@ def open_source(spec: Spec, index: str) -> Iterator[IndexSource]:
     """Open the index for a resolution. Raises :class:`Unscanned` before its first scan."""
     with Catalog(spec.catalog).read() as reader:
         yield IndexSource(spec, ready_index(reader, spec, index))
+
+
+def _digest(files: Sequence[RemoteFile]) -> str:
+    return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
 def remote(file: File, index: str) -> RemoteFile:
