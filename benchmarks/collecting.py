@@ -28,17 +28,19 @@ GROUP = "Mirror"
 ROUND_TRIP, RATE = 0.04, 20e6  # seconds; bytes a second and connection
 _LIMIT = 900.0
 _SMALL, _LARGE = 20, 400  # MiB
-# mmw knows one index only; this is the least that makes it ask another one.
+# mmw knows one index only; this is the least that makes it ask another one. Its uv would look for
+# Pythons to download, which takes seconds where there is no network.
 _MMW = """\
 import sys
 from urllib.parse import urljoin
-from mmw.providers.pypi import index
+from mmw.providers.pypi import index, uv
 base, *words = sys.argv[1:]
-index.SIMPLE_URL = base
+index.SIMPLE_URL = uv.INDEX_URL = base
 entry_of, index._file_url_ok = index._parse_entry, lambda url: True
 index._parse_entry = lambda project, entry: entry_of(
     project, entry | {"url": urljoin(f"{base}{project}/", entry["url"])}
 )
+run, uv._run_uv = uv._run_uv, lambda command, *rest: run([*command, "--no-python-downloads"], *rest)
 from mmw.cli import app
 sys.argv[1:] = words
 app()
