@@ -54,7 +54,7 @@ def measure(found: Tools, sizes: Sequence[int], only: str | None) -> Iterator[Fi
     """Measure the parts that are wanted: ``only`` one of PARTS, or all."""
     with _workspace() as work:
         if only in (None, "collecting"):
-            yield from collecting.measure(found, CACHE, work)
+            yield from collecting.measure(found, collecting.mirrored(found, CACHE), work)
         if only in (None, "serving"):
             yield from _serving(found, work, sizes)
 

@@ -27,7 +27,6 @@ from benchmarks.tools import ToolError, Tools
 GROUP = "Mirror"
 ROUND_TRIP, RATE = 0.04, 20e6  # seconds; bytes a second and connection
 _LIMIT = 900.0
-_SMALL, _LARGE = 20, 400  # MiB
 # mmw knows one index only; this is the least that makes it ask another one. Its uv would look for
 # Pythons to download, which takes seconds where there is no network.
 _MMW = """\
@@ -85,7 +84,7 @@ FULL = Matrix(
         *("jupyterlab", "scipy", "pandas", "scikit-learn", "matplotlib", "bokeh", "dask"),
         *("xarray", "seaborn", "statsmodels"),
     ),
-    ("3.12", "3.11", "3.13"),
+    ("3.12", "3.13", "3.14"),
 )
 
 
@@ -98,14 +97,34 @@ class Run:
     peak: float
 
 
-def measure(tools: Tools, cache: Path, work: Path, matrix: Matrix = FULL) -> Iterator[Figure]:
-    """Measure with one target and with all, near and at a distance; then the peak of memory."""
-    upstream = _mirrored(tools, cache, matrix)
+def mirrored(tools: Tools, cache: Path, matrix: Matrix = FULL) -> tuple[Path, Path]:
+    """Return packages and state of the index to measure with, mirrored if it is not there yet."""
+    directory = cache / f"mirrored-{'-'.join((*matrix.pythons, *matrix.requirements))}"
+    packages, state = directory / "packages", directory / "state"
+    if not (directory / "complete").exists():
+        packages.mkdir(parents=True, exist_ok=True)
+        _run(_mirror(tools, packages, state, matrix), directory, os.environ)
+        (directory / "complete").touch()
+    return packages, state
+
+
+def measure(
+    tools: Tools,
+    upstream: tuple[Path, Path],
+    work: Path,
+    matrix: Matrix = FULL,
+    wheels: tuple[int, int] = (20, 400),
+) -> Iterator[Figure]:
+    """Measure with one target and with all, near and at a distance; then the peak of memory.
+
+    ``upstream`` has the packages and the state of the index to fetch from, ``wheels`` the sizes of
+    two wheels in MiB.
+    """
     with servers.index_nginx(tools.nginx, work / "near", *upstream) as near:
         yield from _beside(tools, work, matrix, "near", near.port, near.port, rounds=3)
         with servers.distant(near, work / "distance.log", ROUND_TRIP, RATE) as far:
             yield from _beside(tools, work, matrix, "distant", far.port, near.port, rounds=1)
-    yield _memory(tools, work)
+    yield _memory(tools, work, wheels)
 
 
 def _beside(
@@ -169,11 +188,11 @@ def _text(*runs: Run) -> str:
     return f"{seconds:.1f} s (CPU {cpu:.1f} s)"
 
 
-def _memory(tools: Tools, work: Path) -> Figure:
+def _memory(tools: Tools, work: Path, wheels: tuple[int, int]) -> Figure:
     """Measure the peak of memory with a small wheel, and with a large one."""
     packages, state = work / "wheels" / "packages", work / "wheels" / "state"
     packages.mkdir(parents=True)
-    for size in (_SMALL, _LARGE):
+    for size in wheels:
         content = corpus.wheel(f"wheel-{size}", "1.0", os.urandom(size * corpus.MEBI))
         (packages / corpus.wheel_name(f"wheel-{size}", "1.0")).write_bytes(content)
     update(spec.for_directory(packages, state))
@@ -188,32 +207,21 @@ def _memory(tools: Tools, work: Path) -> Figure:
                 f"http://{HOST}:{server.port}/simple/",
                 "--no-deps",
             )
-            for size in (_SMALL, _LARGE)
+            for size in wheels
         )
     detail = f"{small.peak:.0f} MiB, then {large.peak:.0f} MiB"
     return Figure(
         GROUP,
-        f"peak of memory with a wheel of {_LARGE} MiB",
+        f"peak of memory with a wheel of {wheels[1]} MiB",
         1,
         large.peak / small.peak,
-        f"of that with {_SMALL} MiB",
+        f"of that with {wheels[0]} MiB",
         Goal("at most", 1.1),
         detail,
     )
 
 
 # --- programs ------------------------------------------------------------------------------------
-
-
-def _mirrored(tools: Tools, cache: Path, matrix: Matrix) -> tuple[Path, Path]:
-    """Return packages and state of the index to measure with, mirrored if it is not there yet."""
-    directory = cache / f"mirrored-{'-'.join((*matrix.pythons, *matrix.requirements))}"
-    packages, state = directory / "packages", directory / "state"
-    if not (directory / "complete").exists():
-        packages.mkdir(parents=True, exist_ok=True)
-        _run(_mirror(tools, packages, state, matrix), directory, os.environ)
-        (directory / "complete").touch()
-    return packages, state
 
 
 def _mirror(tools: Tools, packages: Path, state: Path, matrix: Matrix) -> list[str | Path]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from appliance.errors import PyindexError
 from appliance.index.model import File
+from appliance.index.names import distribution
 from appliance.inputs.demand import Demand, Options
 from appliance.mirror import plan as planning
 from appliance.mirror import taking
@@ -84,7 +85,7 @@ def mirror(job: Job, report: Report) -> Mirrored:
         report.update("publishing")
         taking.publish(job.spec, job.index)
         report.update("proving")
-        return replace(outcome, verdicts=_proven(job, memory))
+        return replace(outcome, verdicts=_proven(job, outcome.plan, memory))
 
 
 def _cache(job: Job) -> Path:
@@ -180,12 +181,13 @@ def _first(group: BaseException) -> PyindexError | OSError:
     return error
 
 
-def _proven(job: Job, memory: Memory) -> tuple[Verdict, ...]:
+def _proven(job: Job, plan: Plan, memory: Memory) -> tuple[Verdict, ...]:
     """Return the verdicts; as an earlier run found them, if nothing in the index has changed."""
     with open_source(job.spec, job.index) as source:
         known = memory.proofs(job.index)
         if known is not None and known.versions == source.versions(known.versions):
             return known.value
+        source.read(named.project for named in map(distribution, plan.files) if named)
         found = tuple(_proofs(job, source))
         memory.keep_proofs(job.index, Answer(source.versions(source.asked), found))
         return found

@@ -36,13 +36,17 @@ class IndexSource:
             self._keep(project, self._index.project(project))
         return self._projects[project]
 
+    def read(self, projects: Iterable[str]) -> None:
+        """Read projects that will be asked for, all at once: that takes a tenth of the time."""
+        names = sorted({name for name in projects if name not in self._projects})
+        found = self._index.named(names)
+        for name in names:
+            self._keep(name, found.get(name))
+
     def versions(self, projects: Iterable[str]) -> dict[str, str]:
         """Return for each project a text that changes with its files, and so with their facts."""
         names = sorted(projects)
-        new = [name for name in names if name not in self._projects]
-        found = self._index.named(new)  # at once: it takes a tenth of the time
-        for name in new:
-            self._keep(name, found.get(name))
+        self.read(names)
         return {name: _digest(self._projects[name]) for name in names}
 
     def facts(self, file: RemoteFile) -> Facts:
