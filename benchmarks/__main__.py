@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import corpus, reading, servers, tools, writing
+from benchmarks import collecting, corpus, reading, servers, tools, writing
 from benchmarks.load import LoadError, Wrk
 from benchmarks.report import Figure, Goal, Report, growth, row
 from benchmarks.servers import Server
@@ -20,6 +20,7 @@ from benchmarks.tools import Tools
 
 CACHE = Path(".cache/bench").absolute()
 RESULTS = Path("benchmarks/results")
+PARTS = ("serving", "collecting")
 # What may not grow with the number of files, but for the noise of the measurement.
 _STEADY = {
     (reading.EMBEDDED_GROUP, reading.WORKER): Goal("at most", 1.1),
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         found = tools.prepare(CACHE)
         report = Report(_machine(found), [])
-        for figure in measure(found, options.sizes):
+        for figure in measure(found, options.sizes, options.only):
             print(row(figure.cells()), file=sys.stderr)
             report.figures.append(figure)
     except _FAILURES as error:
@@ -49,16 +50,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if report.missed else 0
 
 
-def measure(found: Tools, sizes: Sequence[int]) -> Iterator[Figure]:
-    """Measure with each number of files, and what does not depend on it with the last."""
+def measure(found: Tools, sizes: Sequence[int], only: str | None) -> Iterator[Figure]:
+    """Measure the parts that are wanted: ``only`` one of PARTS, or all."""
     with _workspace() as work:
-        for size in sizes:
-            packages = corpus.linked(corpus.small(CACHE, size), work / str(size) / "packages")
-            yield from _with_size(found, packages, size)
-        if len(sizes) > 1:
-            yield _across_sizes(found, work, min(sizes), max(sizes))
-        yield writing.large_intake(found, CACHE, work)
-        yield from _with_nginx(found, packages, sizes[-1])
+        if only in (None, "collecting"):
+            yield from collecting.measure(found, collecting.mirrored(found, CACHE), work)
+        if only in (None, "serving"):
+            yield from _serving(found, work, sizes)
+
+
+def _serving(found: Tools, work: Path, sizes: Sequence[int]) -> Iterator[Figure]:
+    """Measure with each number of files, and what does not depend on it with the last."""
+    for size in sizes:
+        packages = corpus.linked(corpus.small(CACHE, size), work / str(size) / "packages")
+        yield from _with_size(found, packages, size)
+    if len(sizes) > 1:
+        yield _across_sizes(found, work, min(sizes), max(sizes))
+    yield writing.large_intake(found, CACHE, work)
+    yield from _with_nginx(found, packages, sizes[-1])
 
 
 def _with_size(found: Tools, packages: Path, size: int) -> Iterator[Figure]:
@@ -144,6 +153,11 @@ def _parser() -> argparse.ArgumentParser:
         type=lambda text: [_size(each) for each in text.split(",")],
         default=[1_000, 10_000],
         help="numbers of files, e.g. 1k,10k,100k (default: 1k,10k)",
+    )
+    parser.add_argument(
+        "--only",
+        choices=PARTS,
+        help="measure this part alone: servers and intake, or `pyindex mirror` (default: both)",
     )
     parser.add_argument(
         "--out",

@@ -49,6 +49,20 @@ _PLAIN = """\
         }}
     }}
 """
+_INDEX = """\
+    sendfile on;
+    keepalive_requests 1000000;
+    log_format sent $body_bytes_sent;
+    types {{ application/vnd.pypi.simple.v1+json json; }}
+    default_type application/octet-stream;
+    server {{
+        listen {host}:{port};
+        access_log {folder}/access sent;
+        location /simple/ {{ root {www}; index index.json; }}
+        location /packages/ {{ root {www}; try_files $uri @files; }}
+        location @files {{ root {above}; }}
+    }}
+"""
 
 
 _UPLOADER = "bench"
@@ -148,6 +162,28 @@ def pyindex_nginx(
     )
     with _nginx(nginx, folder, render.nginx(index, HOST), port, "/simple/") as server:
         yield server
+
+
+@contextmanager
+def index_nginx(nginx: Path, folder: Path, packages: Path, state: Path) -> Iterator[Server]:
+    """Run an nginx that serves the published pages and files of an index, in JSON; its log
+    ``access`` has the size of each body. ``packages`` is named so."""
+    port = free_port()
+    site = _INDEX.format(
+        host=HOST, port=port, folder=folder, www=state / "www", above=packages.parent
+    )
+    with _nginx(nginx, folder, site, port, "/simple/") as server:
+        yield server
+
+
+@contextmanager
+def distant(server: Server, log: Path, round_trip: float, rate: float) -> Iterator[Server]:
+    """Run a relay to ``server`` that is as far away as ``round_trip`` seconds, and whose
+    connections carry ``rate`` bytes a second."""
+    port = free_port()
+    command: Command = [sys.executable, "-m", "benchmarks.distance", str(port), str(server.port)]
+    with running([*command, str(round_trip), str(rate)], port, "/simple/", log) as relay:
+        yield relay
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 
 PEERS = ("pypiserver[passlib,cache]", "waitress", "pypiron")
+# It pins libraries that others use, too. It needs click, and does not say so.
+COLLECTORS = ("mirror-mirror-on-the-wall", "click")
 _PACKAGES = {"wrk": "wrk", "nginx": "nginx-light", "sha256sum": "coreutils"}
 
 
@@ -22,7 +24,7 @@ class ToolError(Exception):
 
 @dataclass(frozen=True)
 class Tools:
-    """Where the programs are, and which versions they say they are."""
+    """Where the programs are, and which versions they say they are; ``mmw`` is its Python."""
 
     wrk: Path
     nginx: Path
@@ -30,13 +32,15 @@ class Tools:
     pyindex: Path
     pypiserver: Path
     pypiron: Path
+    mmw: Path
     versions: dict[str, str]
 
 
 def prepare(cache: Path) -> Tools:
     """Find or install everything; raise ToolError saying what to do when that fails."""
     wrk, nginx, sha256sum = (_program(name) for name in _PACKAGES)
-    peers = _peers(cache / "peers")
+    peers = _installed(cache / "peers", PEERS)
+    mmw = _installed(cache / "collectors", COLLECTORS) / "python"
     pyindex = Path(sys.executable).with_name("pyindex")
     if not pyindex.exists():
         raise ToolError(f"{pyindex} is missing: install pyindex first (make run or make test)")
@@ -45,8 +49,9 @@ def prepare(cache: Path) -> Tools:
         "wrk": _output(wrk, "-v").splitlines()[0].split(" [")[0],
         "pypiserver": _output(peers / "pypi-server", "--version").split()[-1],
         "pypiron": _output(peers / "pypiron", "--version").split()[-1],
-    } | {name: metadata.version(name) for name in ("gunicorn", "falcon")}
-    theirs = peers / "pypi-server", peers / "pypiron"
+        "mmw": _output(mmw.with_name("mmw"), "--version").split()[-1],
+    } | {name: metadata.version(name) for name in ("gunicorn", "falcon", "pip", "uv")}
+    theirs = peers / "pypi-server", peers / "pypiron", mmw
     return Tools(wrk, nginx, sha256sum, pyindex, *theirs, versions)
 
 
@@ -67,15 +72,15 @@ def _which(name: str) -> str | None:
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
-def _peers(environment: Path) -> Path:
-    """Return the bin folder of the peers' environment, made if it is not complete."""
+def _installed(environment: Path, packages: tuple[str, ...]) -> Path:
+    """Return the bin folder of an environment with ``packages``, made if it is not complete."""
     programs = environment / "bin"
-    done = environment / f"complete-{len(PEERS)}"
+    done = environment / f"complete-{len(packages)}"
     if not done.exists():
         venv.create(environment, clear=True, with_pip=True)
-        install: list[str | Path] = [programs / "python", "-m", "pip", "install", "--quiet", *PEERS]
-        if subprocess.run(install, timeout=300, check=False).returncode:
-            raise ToolError(f"cannot install {' and '.join(PEERS)}: is a registry reachable?")
+        install: list[str | Path] = [programs / "python", "-m", "pip", "install", "--quiet"]
+        if subprocess.run([*install, *packages], timeout=300, check=False).returncode:
+            raise ToolError(f"cannot install {' and '.join(packages)}: is a registry reachable?")
         done.touch()
     return programs
 

@@ -10,10 +10,14 @@ import pytest
 from packaging.metadata import Metadata
 from packaging.utils import parse_wheel_filename
 
-from benchmarks import corpus, servers
+from appliance import spec
+from appliance.operations.update import update
+from benchmarks import collecting, corpus, servers, tools
+from benchmarks.collecting import Matrix
 from benchmarks.load import LoadError, Sample, Target, parse, ratio
 from benchmarks.ports import HOST, free_port
 from benchmarks.report import Figure, Goal, Report, growth, number
+from tests.dist import make_wheel
 
 WRK = """\
 Running 2s test @ http://127.0.0.1:46033/simple/project-00000/
@@ -185,3 +189,28 @@ def test_failed_server_reports_output(tmp_path: Path) -> None:
         servers.running(command, free_port(), "/", tmp_path / "log"),
     ):
         pass
+
+
+@pytest.mark.integration
+def test_collecting_is_measured(tmp_path: Path) -> None:
+    """A small mirror is measured beside pip and mmw, near and at a distance; a repeated run makes
+    the index send nothing."""
+    found = tools.prepare(Path(".cache/bench").absolute())
+    packages, state = tmp_path / "packages", tmp_path / "state"
+    packages.mkdir()
+    make_wheel(packages, "first", "1.0", requires=["second"])
+    make_wheel(packages, "second", "1.0")
+    update(spec.for_directory(packages, state))
+
+    matrix = Matrix(("first",), ("3.12", "3.13"))
+    work = tmp_path / "work"
+    work.mkdir()
+    figures = list(collecting.measure(found, (packages, state), work, matrix, (1, 2)))
+
+    whats = [figure.what for figure in figures]
+    for where in ("near", "distant"):
+        assert f"one target, {where}, pip download" in whats
+        assert f"4 targets, {where}, mmw" in whats
+        (sent,) = (each for each in figures if where in each.what and each.unit == "bytes")
+        assert (sent.value, sent.files) == (0, 2)
+    assert figures[-1].what == "peak of memory with a wheel of 2 MiB"

@@ -1,16 +1,20 @@
 """Mirror: the files that demands need on targets, planned, fetched, published and proven."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 from appliance.errors import PyindexError
 from appliance.index.model import File
+from appliance.index.names import distribution
 from appliance.inputs.demand import Demand, Options
 from appliance.mirror import plan as planning
 from appliance.mirror import taking
+from appliance.mirror.memory import Answer, Memory
 from appliance.mirror.plan import Plan, Workshop
+from appliance.mirror.relay import Relay
 from appliance.mirror.remote import FactReader
 from appliance.mirror.taking import Taken
 from appliance.resolution.local import open_source
@@ -19,7 +23,7 @@ from appliance.resolution.questions import question
 from appliance.resolution.source import Source
 from appliance.spec import Spec
 from appliance.targets.target import Target
-from appliance.upstream import Client, Upstreams, choose
+from appliance.upstream import Cache, Client, Upstreams, choose
 
 
 class Report(Protocol):
@@ -71,26 +75,30 @@ def mirror(job: Job, report: Report) -> Mirrored:
     What fails stops nothing else; the outcome names it. Raises :class:`PyindexError` for an input
     that does not support a target, or without upstreams.
     """
+    memory = Memory(Cache(_cache(job)), job.demands, job.targets, job.no_deps)
     with taking.locked(job.spec):
         taking.begin(job.spec, job.index)
-        outcome = asyncio.run(_run(job, report))
+        outcome = asyncio.run(_run(job, memory, report))
         if job.dry_run:
             return outcome
 
         report.update("publishing")
         taking.publish(job.spec, job.index)
         report.update("proving")
-        return replace(outcome, verdicts=tuple(verdicts(job)))
+        return replace(outcome, verdicts=_proven(job, outcome.plan, memory))
 
 
-async def _run(job: Job, report: Report) -> Mirrored:
+def _cache(job: Job) -> Path:
+    return job.spec.state / "upstream-cache"
+
+
+async def _run(job: Job, memory: Memory, report: Report) -> Mirrored:
     """Plan and fetch, with one client for the demands of the same upstreams."""
     plan, taken = Plan(), Taken((), ())
     try:
         for upstreams, demands in _by_upstreams(job).items():
-            part = Plan()
-            async with Client(upstreams, job.spec.state / "upstream-cache") as client:
-                await _plan(part, job, demands, client, report)
+            async with Client(upstreams, _cache(job)) as client:
+                part = await _planned(job, memory, demands, client, report)
                 if not job.dry_run:
                     taken = _joined(taken, await _take(job, part, client, report))
             _merge(plan, part)
@@ -107,15 +115,41 @@ def _by_upstreams(job: Job) -> dict[Upstreams, list[Demand]]:
     return chosen
 
 
-async def _plan(
-    plan: Plan, job: Job, demands: Sequence[Demand], client: Client, report: Report
-) -> None:
-    directory = taking.staging(job.spec, job.index)
-    workshop = Workshop(FactReader(client, directory), job.spec.state / "uv-cache")
-    for demand in demands:
-        report.update(f"resolving {demand.origin}")
-        await planning.add_demand(plan, demand, job.targets, workshop, job.no_deps)
+async def _planned(
+    job: Job, memory: Memory, demands: Sequence[Demand], client: Client, report: Report
+) -> Plan:
+    """Return what ``demands`` need; as an earlier run found it, if nothing upstream has changed."""
+    report.update("asking upstreams for changes")
+    known = memory.plan(client.upstreams)
+    if known is not None and known.versions == await _versions(client, known.versions):
+        return known.value
+
+    plan = await _plan(job, demands, client, report)
+    versions = await _versions(client, client.asked)
+    if versions is not None:
+        memory.keep_plan(client.upstreams, Answer(versions, plan))
+    return plan
+
+
+async def _versions(client: Client, projects: Iterable[str]) -> dict[str, str] | None:
+    """Return the version of each project; ``None`` if an upstream does not answer."""
+    names = sorted(projects)
+    try:
+        found = await asyncio.gather(*map(client.version, names))
+    except PyindexError:
+        return None
+    return dict(zip(names, found, strict=True))
+
+
+async def _plan(job: Job, demands: Sequence[Demand], client: Client, report: Report) -> Plan:
+    plan, reader = Plan(), FactReader(client, taking.staging(job.spec, job.index))
+    async with Relay(reader) as relay:
+        workshop = Workshop(reader, relay)
+        for demand in demands:
+            report.update(f"resolving {demand.origin}")
+            await planning.add_demand(plan, demand, job.targets, workshop, job.no_deps)
     await planning.complete(plan, client)
+    return plan
 
 
 async def _take(job: Job, plan: Plan, client: Client, report: Report) -> Taken:
@@ -145,6 +179,18 @@ def _first(group: BaseException) -> PyindexError | OSError:
         error = error.exceptions[0]
     assert isinstance(error, (PyindexError, OSError))
     return error
+
+
+def _proven(job: Job, plan: Plan, memory: Memory) -> tuple[Verdict, ...]:
+    """Return the verdicts; as an earlier run found them, if nothing in the index has changed."""
+    with open_source(job.spec, job.index) as source:
+        known = memory.proofs(job.index)
+        if known is not None and known.versions == source.versions(known.versions):
+            return known.value
+        source.read(named.project for named in map(distribution, plan.files) if named)
+        found = tuple(_proofs(job, source))
+        memory.keep_proofs(job.index, Answer(source.versions(source.asked), found))
+        return found
 
 
 def verdicts(job: Job) -> list[Verdict]:

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from appliance.errors import PyindexError
 from appliance.index.names import distribution
 from appliance.inputs.demand import Demand, Pin
 from appliance.mirror import uvsolve
+from appliance.mirror.relay import Relay, by_name
 from appliance.mirror.remote import (
     FactReader,
     RemoteSource,
@@ -74,10 +74,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """The reader of facts that planning uses, with its client, and a directory for uv's cache."""
+    """The reader of facts that planning uses, with its client, and the same as an index for uv."""
 
     reader: FactReader
-    uv_cache: Path
+    relay: Relay
 
     def source(self, pins: Iterable[Pin] = ()) -> RemoteSource:
         """The upstreams as a source, which has the files of ``pins`` from their lock."""
@@ -154,8 +154,7 @@ async def _add_builds(
 async def _solve(asked: Question, workshop: Workshop, source: RemoteSource) -> Resolution:
     """Resolve by uv, or by resolvelib where uv has no answer."""
     if not source.locked and not _is_pinned(asked):
-        upstreams = workshop.reader.client.upstreams
-        pins = await uvsolve.solve(asked, upstreams, workshop.uv_cache)
+        pins = await uvsolve.solve(asked, workshop.relay.url)
         if pins is not None:
             return await _files_of(pins, asked, workshop)
 
@@ -175,7 +174,15 @@ def _is_pinned(asked: Question) -> bool:
 async def _files_of(pins: Sequence[Pin], asked: Question, workshop: Workshop) -> Resolution:
     """Choose the file of each release that uv chose."""
     wanted = question(Demand("", "", lock=_Fixed(pins)), asked.target)
-    return await asyncio.to_thread(resolve, wanted, workshop.source(pins), UV)
+    source = workshop.source()
+    files = {pin.name: await _listed(pin, workshop.reader.client) for pin in pins}
+    return await asyncio.to_thread(resolve, wanted, replace(source, locked=files), UV)
+
+
+async def _listed(pin: Pin, client: Client) -> list[RemoteFile]:
+    """Return the files of a release as its project page has them."""
+    files = by_name(await client.project(pin.name))
+    return [files[each.filename] for each in pin.files]
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class FactReader:
     def __init__(self, client: Client, directory: Path) -> None:
         self.client, self.directory = client, directory
         self._known: dict[tuple[str, str], asyncio.Task[Facts]] = {}
+        self._fetched: dict[tuple[str, str], asyncio.Task[Path]] = {}
 
     async def read(self, file: RemoteFile) -> Facts:
         """Return the facts of a file. Raises :class:`Rejected` for a damaged one, and
@@ -44,26 +45,37 @@ class FactReader:
             self._known[which] = asyncio.create_task(self._read(file))
         return await asyncio.shield(self._known[which])
 
-    async def _read(self, file: RemoteFile) -> Facts:
-        try:
-            return await self._read_any(file)
-        except Rejected as error:
-            raise Rejected(f"{file.filename}: {error}") from None
+    async def metadata(self, file: RemoteFile) -> bytes:
+        """Return the core metadata of a wheel; raises as :meth:`read`."""
+        raw = await self.client.metadata(file)
+        if raw is None:
+            path = await self.fetched(file)
+            there = PackagesDirectory(path.parent)
+            raw = await asyncio.to_thread(read_metadata, there, path.name)
+        return raw or b""
 
-    async def _read_any(self, file: RemoteFile) -> Facts:
-        is_wheel = file.filename.endswith(".whl")
-        raw = await self.client.metadata(file) if is_wheel else None
-        if raw is not None:
-            return sdists.from_metadata(metadata.parse(raw))
+    async def fetched(self, file: RemoteFile) -> Path:
+        """Fetch a file, once, and return its path. Raises :class:`PyindexError`."""
+        which = file.filename, file.url
+        if which not in self._fetched:
+            self._fetched[which] = asyncio.create_task(self._fetch(file))
+        return await asyncio.shield(self._fetched[which])
 
+    async def _fetch(self, file: RemoteFile) -> Path:
         (outcome,) = await fetch(self.client, [file], self.directory)
         if isinstance(outcome, Failed):
             raise PyindexError(outcome.reason)
-        there = PackagesDirectory(self.directory)
-        if not is_wheel:
-            return sdists.facts(await asyncio.to_thread(read_build_files, there, file.filename))
-        content = await asyncio.to_thread(read_metadata, there, file.filename)
-        return sdists.from_metadata(metadata.parse(content or b""))
+        return outcome.path
+
+    async def _read(self, file: RemoteFile) -> Facts:
+        try:
+            if file.filename.endswith(".whl"):
+                return sdists.from_metadata(metadata.parse(await self.metadata(file)))
+            path = await self.fetched(file)
+            there = PackagesDirectory(path.parent)
+            return sdists.facts(await asyncio.to_thread(read_build_files, there, path.name))
+        except Rejected as error:
+            raise Rejected(f"{file.filename}: {error}") from None
 
 
 @dataclass(frozen=True)

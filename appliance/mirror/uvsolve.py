@@ -19,7 +19,6 @@ from appliance.inputs.demand import Pin, Wanted
 from appliance.inputs.reading import read
 from appliance.resolution.resolver import Question
 from appliance.targets.target import Target
-from appliance.upstream import Upstreams, uv_environment
 
 _SECONDS = 600
 _INTERPRETER = re.compile(r"cp3(\d+)(?:\.\d+)?\Z")
@@ -54,9 +53,9 @@ def platform(target: Target) -> tuple[str, dict[str, str]] | None:
     return (f"{linux[2]}-{linux[1]}", {}) if _MANYLINUX.match(linux[1]) else None
 
 
-async def solve(question: Question, upstreams: Upstreams, cache: Path) -> tuple[Pin, ...] | None:
-    """Return the releases that uv takes for ``question``, with their files, or ``None`` without an
-    answer. ``cache`` is the directory of uv's cache."""
+async def solve(question: Question, index: str) -> tuple[Pin, ...] | None:
+    """Return the releases that uv takes for ``question`` from the index at the URL ``index``, with
+    their files, or ``None`` without an answer."""
     named = platform(question.target)
     if named is None or any(each.hashes for each in question.wanted):
         return None
@@ -65,11 +64,11 @@ async def solve(question: Question, upstreams: Upstreams, cache: Path) -> tuple[
         directory = Path(scratch)
         (directory / "requirements.in").write_text("".join(_lines(question.wanted)))
         (directory / "constraints.in").write_text("".join(_lines(question.constraints)))
-        arguments = list(_arguments(question, named[0], cache))
+        arguments = list(_arguments(question, named[0]))
         process = await asyncio.create_subprocess_exec(
             *arguments,
             cwd=directory,
-            env=_environment(upstreams) | named[1],
+            env=_environment(index) | named[1],
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
@@ -94,12 +93,13 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def _arguments(question: Question, platform_name: str, cache: Path) -> Iterator[str]:
+def _arguments(question: Question, platform_name: str) -> Iterator[str]:
     yield from (find_uv_bin(), "pip", "compile", "--no-config", "--quiet", "--no-build")
     # Without a Python uv asks each that is installed.
     yield from ("--python", sys.executable)
     yield from ("--python-version", question.target.python, "--python-platform", platform_name)
-    yield from ("--cache-dir", str(cache), "--no-python-downloads", "--no-header")
+    # The client has a cache; what uv kept would hide what is new.
+    yield from ("--no-cache", "--no-python-downloads", "--no-header")
     yield from ("--format", "pylock.toml", "--output-file", "pylock.toml")
     yield from ("--constraints", "constraints.in", "requirements.in")
     if question.pre:
@@ -110,10 +110,15 @@ def _arguments(question: Question, platform_name: str, cache: Path) -> Iterator[
         yield from ("--no-binary", project)
 
 
-def _environment(upstreams: Upstreams) -> dict[str, str]:
-    """Return a clean environment: no setting of uv, pip or Python but those of the upstreams."""
-    kept = {name: os.environ[name] for name in ("HOME", "PATH", "NETRC") if name in os.environ}
-    return kept | uv_environment(upstreams)
+def _environment(index: str) -> dict[str, str]:
+    """Return a clean environment: no setting of uv, pip, Python or a proxy."""
+    kept = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
+    # The client has repeated what failed.
+    return kept | {
+        "UV_DEFAULT_INDEX": index,
+        "UV_HTTP_RETRIES": "0",
+        "UV_HTTP_TIMEOUT": str(_SECONDS),
+    }
 
 
 def _lines(wanted: tuple[Wanted, ...]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """The files of an index of this appliance as the source of a resolution."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from appliance.catalog.database import Catalog
@@ -12,7 +13,7 @@ from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.examine import read_build_files
 from appliance.index import metadata
 from appliance.index.index import Index
-from appliance.index.model import File
+from appliance.index.model import File, Project
 from appliance.resolution import sdists
 from appliance.resolution.source import Facts
 from appliance.site.tree import Site
@@ -32,8 +33,21 @@ class IndexSource:
 
     def files(self, project: str) -> Sequence[RemoteFile]:
         if project not in self._projects:
-            self._projects[project] = self._read_files(project)
+            self._keep(project, self._index.project(project))
         return self._projects[project]
+
+    def read(self, projects: Iterable[str]) -> None:
+        """Read projects that will be asked for, all at once: that takes a tenth of the time."""
+        names = sorted({name for name in projects if name not in self._projects})
+        found = self._index.named(names)
+        for name in names:
+            self._keep(name, found.get(name))
+
+    def versions(self, projects: Iterable[str]) -> dict[str, str]:
+        """Return for each project a text that changes with its files, and so with their facts."""
+        names = sorted(projects)
+        self.read(names)
+        return {name: _digest(self._projects[name]) for name in names}
 
     def facts(self, file: RemoteFile) -> Facts:
         if file.filename not in self._facts:
@@ -43,16 +57,21 @@ class IndexSource:
                 raise Rejected(f"{file.filename}: {error}") from None
         return self._facts[file.filename]
 
+    @property
+    def asked(self) -> frozenset[str]:
+        """The projects that :meth:`files` was asked for."""
+        return frozenset(self._projects)
+
     def file(self, file: RemoteFile) -> File:
         """Return the file of the catalog that :meth:`files` returned as ``file``."""
         return self._files[file.filename][1]
 
-    def _read_files(self, project: str) -> Sequence[RemoteFile]:
-        found = self._index.project(project)
-        if found is None:
-            return ()
-        self._files |= {file.filename: (found.index, file) for file in found.offered}
-        return [remote(file, found.index) for file in found.offered]
+    def _keep(self, name: str, project: Project | None) -> None:
+        """Keep the files of a project, if the index has it."""
+        files = project.offered if project else ()
+        index = project.index if project else ""
+        self._files |= {file.filename: (index, file) for file in files}
+        self._projects[name] = [remote(file, index) for file in files]
 
     def _read_facts(self, index: str, file: File) -> Facts:
         if file.kind != "bdist_wheel":
@@ -76,6 +95,10 @@ def open_source(spec: Spec, index: str) -> Iterator[IndexSource]:
     """Open the index for a resolution. Raises :class:`Unscanned` before its first scan."""
     with Catalog(spec.catalog).read() as reader:
         yield IndexSource(spec, ready_index(reader, spec, index))
+
+
+def _digest(files: Sequence[RemoteFile]) -> str:
+    return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
 def remote(file: File, index: str) -> RemoteFile:

@@ -21,6 +21,7 @@ project pages, :mod:`wheelend` core metadata from a part of a wheel, :mod:`findl
 :mod:`client`; :mod:`partial` and :mod:`fetch` for files.
 """
 
+from appliance.upstream.cache import Cache
 from appliance.upstream.client import Client
 from appliance.upstream.configuration import choose
 from appliance.upstream.environment import pip_environment, uv_environment
@@ -31,6 +32,7 @@ from appliance.upstream.model import RemoteFile, RemoteProject
 from appliance.upstream.upstreams import Credential, Network, Upstreams
 
 __all__ = [
+    "Cache",
     "Client",
     "Credential",
     "Failed",

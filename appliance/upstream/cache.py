@@ -1,5 +1,5 @@
-"""Cache of project pages and core metadata between runs, in small files that are replaced
-atomically.
+"""Cache of project pages and core metadata between runs, and of answers made of them, in small
+files that are replaced atomically.
 
 A page is revalidated on each run; core metadata belongs to a digest, and never changes. Nothing in
 the cache is needed: a missing or damaged file counts as none.
@@ -59,10 +59,16 @@ class Cache:
     def store_metadata(self, key: str, content: bytes) -> None:
         self._write("metadata", key, content)
 
+    def answer(self, key: str) -> bytes | None:
+        return self._read("answers", key)
+
+    def store_answer(self, key: str, content: bytes) -> None:
+        self._write("answers", key, content)
+
     def prune(self) -> None:
         """Remove what was not used for a month."""
         if self._directory is not None:
-            for kind in ("pages", "metadata"):
+            for kind in ("pages", "metadata", "answers"):
                 atomic.remove_old(str(self._directory / kind), _KEEP_SECONDS)
 
     def _path(self, kind: str, key: str) -> Path | None:

@@ -1,6 +1,7 @@
 """Client of upstreams: project pages and core metadata. Each question is asked once per client."""
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from itertools import chain
@@ -37,6 +38,7 @@ class Client:
         self.limits = limits or _limits(upstreams)
         self.connection = Connection(upstreams, self.limits)
         self._cache = Cache(cache)
+        self._answers = _Once(self._ask_answers)
         self._projects = _Once(self._ask_project)
         self._listed = _Once(self._list_links)
         self._metadata = _Once(self._ask_metadata)
@@ -46,7 +48,7 @@ class Client:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        for questions in (self._projects, self._listed, self._metadata):
+        for questions in (self._answers, self._projects, self._listed, self._metadata):
             questions.cancel()
         await self.connection.__aexit__()
         await asyncio.to_thread(self._cache.prune)
@@ -61,6 +63,22 @@ class Client:
             raise UpstreamError(f"{redacted(name)!r}: not the name of a project; correct it")
         return await self._projects(normalize(name))
 
+    @property
+    def asked(self) -> frozenset[str]:
+        """The normalized names that :meth:`project` was asked for, those that no upstream has
+        included."""
+        return self._projects.keys
+
+    async def version(self, name: str) -> str:
+        """A text that changes with everything that :meth:`project` is made of. Pages are compared,
+        not read."""
+        answers = await self._answers(normalize(name))
+        parts = [
+            (index, page.url, page.content_type, _sha256(page.content)) for index, page in answers
+        ]
+        links = [(file, findlinks.changed(file)) for file in await self._links(name)]
+        return _sha256(repr((parts, links)).encode())
+
     async def metadata(self, file: RemoteFile) -> bytes | None:
         """The core metadata of a file, verified if the page has its digest.
 
@@ -71,23 +89,32 @@ class Client:
 
     # --- projects --------------------------------------------------------------------------------
 
-    async def _ask_project(self, name: str) -> RemoteProject | None:
-        found: list[RemoteProject] = []
+    async def _ask_answers(self, name: str) -> tuple[tuple[str, Page], ...]:
+        """The indexes that answer for a project, and their pages."""
+        indexes = self.upstreams.indexes
         if self.upstreams.is_merged:
-            pending = [self._page(index, name) for index in self.upstreams.indexes]
-            found += [project for project in await asyncio.gather(*pending) if project]
-        else:
-            for index in self.upstreams.indexes:
-                if project := await self._page(index, name):
-                    found.append(project)
-                    break
+            found = await asyncio.gather(*(self._page(index, name) for index in indexes))
+            return tuple((index, page) for index, page in zip(indexes, found, strict=True) if page)
+        for index in indexes:
+            if page := await self._page(index, name):
+                return ((index, page),)
+        return ()
 
-        listed = [await self._listed(url) for url in self.upstreams.find_links]
-        links = findlinks.of_project(tuple(chain.from_iterable(listed)), name)
+    async def _ask_project(self, name: str) -> RemoteProject | None:
+        found = [
+            pages.parse(name, page.content, page.content_type, page.url, index)
+            for index, page in await self._answers(name)
+        ]
+        links = await self._links(name)
         if not found:
             return RemoteProject(name, links) if links else None
         files = chain.from_iterable(project.files for project in found)
         return replace(found[0], files=(*files, *links))
+
+    async def _links(self, name: str) -> tuple[RemoteFile, ...]:
+        """The files of a project in find-links."""
+        listed = [await self._listed(url) for url in self.upstreams.find_links]
+        return findlinks.of_project(tuple(chain.from_iterable(listed)), name)
 
     async def _list_links(self, url: str) -> tuple[RemoteFile, ...]:
         """The files of one entry of find-links."""
@@ -105,17 +132,13 @@ class Client:
             raise UpstreamError(f"{redacted(url)}: the server answered 404; correct find-links")
         return pages.links(page.content, page.content_type, page.url)
 
-    async def _page(self, index: str, name: str) -> RemoteProject | None:
-        """The project ``name`` of one index."""
+    async def _page(self, index: str, name: str) -> Page | None:
+        """The page of a project in one index."""
         url = f"{index}{name}/"
         directory = urls.path(url)
         if directory is not None:
-            return await asyncio.to_thread(_local_page, directory, name, url, index)
-
-        page = await self._fetch_page(url, pages.ACCEPT)
-        if page is None:
-            return None
-        return pages.parse(name, page.content, page.content_type, page.url, index)
+            return await asyncio.to_thread(_local_page, directory, url)
+        return await self._fetch_page(url, pages.ACCEPT)
 
     async def _fetch_page(self, url: str, accept: str) -> Page | None:
         """The page at ``url``; ``None`` if there is none."""
@@ -198,15 +221,19 @@ def _limits(upstreams: Upstreams) -> Limits:
     return Limits() if seconds is None else Limits(connect_seconds=seconds, idle_seconds=seconds)
 
 
-def _local_page(directory: Path, name: str, url: str, index: str) -> RemoteProject | None:
-    """The project of an index that is a directory of HTML pages."""
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _local_page(directory: Path, url: str) -> Page | None:
+    """A project page of an index that is a directory of HTML pages."""
     try:
         content = (directory / "index.html").read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise UpstreamError(f"{directory}: {error.strerror}; check the index") from None
-    return pages.parse(name, content, "text/html", url, index)
+    return Page(url, "text/html", content)
 
 
 def _key(file: RemoteFile) -> str | None:
@@ -230,6 +257,11 @@ class _Once(Generic[_Key, _Value]):
             self._tasks[key] = asyncio.ensure_future(self._function(key))
         # One task that is canceled does not cancel the others.
         return await asyncio.shield(self._tasks[key])
+
+    @property
+    def keys(self) -> frozenset[_Key]:
+        """The keys that were asked for."""
+        return frozenset(self._tasks)
 
     def cancel(self) -> None:
         """Cancel what is still awaited."""

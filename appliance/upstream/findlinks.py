@@ -1,5 +1,7 @@
 """Find-links: package files, and directories and pages with links to some, as of pip."""
 
+import contextlib
+
 from appliance.index.names import possible
 from appliance.upstream import pages, urls
 from appliance.upstream.model import RemoteFile
@@ -28,6 +30,16 @@ def local(url: str) -> tuple[RemoteFile, ...]:
 def single(url: str) -> tuple[RemoteFile, ...]:
     """The file at ``url``, if its name is one of a package file."""
     return (_file(url, url),) if possible(urls.filename(url)) else ()
+
+
+def changed(file: RemoteFile) -> tuple[int, int] | None:
+    """What changes with a local file: its size and mtime. ``None`` for others, or if it is gone."""
+    path = urls.path(file.url)
+    with contextlib.suppress(OSError):
+        if path is not None:
+            status = path.stat()
+            return status.st_size, status.st_mtime_ns
+    return None
 
 
 def _file(url: str, source: str) -> RemoteFile:
