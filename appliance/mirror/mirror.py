@@ -78,9 +78,11 @@ def mirror(job: Job, report: Report) -> Mirrored:
             return outcome
 
         report.update("publishing")
-        taking.publish(job.spec, job.index)
+        placed = [outcome.plan.files[name] for name in outcome.taken.new]
+        rejected = taking.publish(job.spec, job.index, placed)
         report.update("proving")
-        return replace(outcome, verdicts=tuple(verdicts(job)))
+        taken = outcome.taken.without(rejected)
+        return replace(outcome, taken=taken, verdicts=tuple(verdicts(job)))
 
 
 async def _run(job: Job, report: Report) -> Mirrored:

@@ -23,6 +23,7 @@ from appliance.resolution.resolver import Question
 from appliance.resolution.rules import PIP, Wish
 from appliance.resolution.source import Facts
 from appliance.upstream import Client, Failed, RemoteFile, fetch
+from appliance.upstream.digests import digest_of
 
 _T = TypeVar("_T")
 _ALGORITHMS = ("sha256", "sha384", "sha512")
@@ -44,6 +45,16 @@ class FactReader:
             self._known[which] = asyncio.create_task(self._read(file))
         return await asyncio.shield(self._known[which])
 
+    async def digest(self, file: RemoteFile, algorithm: str) -> str:
+        """Return the digest of a file, which is fetched for that. Raises as :meth:`read` does."""
+        await self._fetch(file)
+        return await asyncio.to_thread(digest_of, self.directory / file.filename, algorithm)
+
+    async def _fetch(self, file: RemoteFile) -> None:
+        (outcome,) = await fetch(self.client, [file], self.directory)
+        if isinstance(outcome, Failed):
+            raise PyindexError(outcome.reason)
+
     async def _read(self, file: RemoteFile) -> Facts:
         try:
             return await self._read_any(file)
@@ -56,9 +67,7 @@ class FactReader:
         if raw is not None:
             return sdists.from_metadata(metadata.parse(raw))
 
-        (outcome,) = await fetch(self.client, [file], self.directory)
-        if isinstance(outcome, Failed):
-            raise PyindexError(outcome.reason)
+        await self._fetch(file)
         there = PackagesDirectory(self.directory)
         if not is_wheel:
             return sdists.facts(await asyncio.to_thread(read_build_files, there, file.filename))
@@ -85,6 +94,9 @@ class RemoteSource:
 
     def facts(self, file: RemoteFile) -> Facts:
         return self._wait(self.reader.read(file))
+
+    def digest(self, file: RemoteFile, algorithm: str) -> str:
+        return self._wait(self.reader.digest(file, algorithm))
 
     def _wait(self, question: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(question, self.loop).result()

@@ -67,9 +67,9 @@ def clients(target: Target) -> tuple[Rules, ...]:
 
     On Python 2.7 every pip takes the first release that it finds.
     """
-    if _version(target) < (3, 0):
+    if target.python_version < (3, 0):
         return (FIRST_FOUND,)
-    return (PIP,) if _version(target) < (3, 7) else (UV, PIP)
+    return (PIP,) if target.python_version < (3, 7) else (UV, PIP)
 
 
 def prove(question: Question, source: Source, rules: Rules, with_builds: bool = True) -> Verdict:
@@ -96,10 +96,6 @@ def _resolve(question: Question, source: Source, rules: Rules) -> Resolution:
     return resolve(question, source, rules)
 
 
-def _version(target: Target) -> tuple[int, ...]:
-    return tuple(int(part) for part in target.environment["python_version"].split("."))
-
-
 # --- builds --------------------------------------------------------------------------------------
 
 
@@ -109,7 +105,7 @@ def build_question(question: Question, candidate: Candidate, source: Source) -> 
     if candidate.is_wheel:
         return None
     facts = source.facts(candidate.file)
-    if not facts.states_build and _version(question.target) < _ISOLATED:
+    if not facts.states_build and question.target.python_version < _ISOLATED:
         return None
     origin = f"the build of {candidate.file.filename}"
     wanted = tuple(Wanted(requirement, origin) for requirement in facts.build_requires)

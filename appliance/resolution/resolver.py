@@ -25,6 +25,7 @@ from appliance.resolution.candidates import (
     reason,
     usable,
 )
+from appliance.resolution.hashes import with_digests
 from appliance.resolution.rules import Rules, Wish
 from appliance.resolution.source import Facts, Source
 from appliance.targets.target import Target
@@ -108,6 +109,7 @@ class Question:
     """The question to be resolved: requirements and constraints for one target.
 
     ``absent`` are projects of which the source may lack files: any release of them is assumed.
+    ``require_hashes`` and ``has_hashes`` are as in :class:`appliance.inputs.demand.Options`.
     """
 
     wanted: tuple[Wanted, ...]
@@ -117,6 +119,8 @@ class Question:
     pre: bool = False
     no_deps: bool = False
     absent: frozenset[str] = frozenset()
+    require_hashes: bool = False
+    has_hashes: bool = False
 
 
 def resolve(question: Question, source: Source, rules: Rules) -> Resolution:
@@ -200,7 +204,9 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
 
         if not project or any(need.by_url for need in needs):
             return []
-        chosen = self._rules.choose(self.usable(project)[0], self._wish(project, needs))
+        wish = self._wish(project, needs)
+        refused = self._rules.refusal(wish, self._question.target) is not None
+        chosen = [] if refused else self._rules.choose(self.usable(project)[0], wish)
         nodes = [Node(identifier, each) for each in chosen if not exact or each in exact]
         if project in self._question.absent:
             nodes.append(Node(identifier, None))
@@ -243,9 +249,11 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         if project not in self._usable:
             files = self._source.files(project)
             question = self._question
-            self._usable[project] = usable(
+            candidates, unusable_files = usable(
                 project, files, question.target, question.formats, self._rules.supports
             )
+            hashed = with_digests(candidates, self._demanded(project), self._source)
+            self._usable[project] = hashed, unusable_files
         return self._usable[project]
 
     def facts(self, release: Candidate) -> Facts:
@@ -263,6 +271,9 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
             for need in _needs(requirement, origin)
         ]
 
+    def _demanded(self, project: str) -> list[Wanted]:
+        return [*self._direct.get(project, ()), *self._constraints.get(project, ())]
+
     def _wish(self, project: str, needs: Sequence[Need]) -> Wish:
         wanted = self._constraints.get(project, [])
         specifier = _ANY
@@ -271,10 +282,11 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
             *(w.requirement.specifier for w in wanted),
         ):
             specifier &= each
-        direct = [*self._direct.get(project, ()), *wanted]
         hashes = _common([*(need.hashes for need in needs), *(each.hashes for each in wanted)])
-        specifiers = tuple(each.requirement.specifier for each in direct)
-        return Wish(specifier, specifiers, hashes, self._question.pre)
+        specifiers = tuple(each.requirement.specifier for each in self._demanded(project))
+        question = self._question
+        modes = question.pre, question.require_hashes, question.has_hashes
+        return Wish(specifier, specifiers, hashes, *modes)
 
     def merged(self, identifier: Identifier, needs: Iterable[Need]) -> Need:
         """Return all that is required of one project as one need."""
@@ -304,11 +316,13 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         if any(need.by_url for need in needs):
             return "named by a URL, which installers fetch instead of the index"
 
-        candidates, unusable_files = self.usable(project)
         wish = self._wish(project, needs)
+        if refusal := self._rules.refusal(wish, self._question.target):
+            return refusal
+        candidates, unusable_files = self.usable(project)
         if self._rules.choose(candidates, wish):
             return "no release satisfies all requirements"
-        return reason(candidates, unusable_files, wish.specifier)
+        return reason(candidates, unusable_files, wish.specifier, wish.hashes)
 
     def notes(self, picks: Iterable[Candidate] = ()) -> tuple[str, ...]:
         """Return what is uncertain about the files of a resolution."""

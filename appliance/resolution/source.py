@@ -40,3 +40,7 @@ class Source(Protocol):
     def facts(self, file: RemoteFile) -> Facts:
         """Return what a file says. Raises :class:`Rejected` for a damaged or hostile one, and
         :class:`PyindexError` if it cannot be reached."""
+
+    def digest(self, file: RemoteFile, algorithm: str) -> str:
+        """Return the hex digest of a file's content. Raises :class:`PyindexError` if it cannot be
+        read."""
