@@ -5,6 +5,7 @@ then what builds those. What is missing is named: the smallest set of projects f
 would suffice.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, islice
@@ -15,6 +16,7 @@ from packaging.version import Version
 from appliance.inputs.demand import Wanted
 from appliance.resolution.candidates import Candidate
 from appliance.resolution.firstfound import resolve_first_found
+from appliance.resolution.limit import SECONDS
 from appliance.resolution.resolver import Need, Question, Resolution, resolve
 from appliance.resolution.rules import FIRST_FOUND, PIP, UV, Rules
 from appliance.resolution.source import Source
@@ -156,10 +158,14 @@ def _builds(
 def _missing(
     question: Question, source: Source, rules: Rules, failed: Resolution
 ) -> tuple[Missing, ...]:
-    """Return the fewest requirements whose satisfaction would make ``question`` succeed."""
+    """Return the fewest requirements whose satisfaction would make ``question`` succeed, as far as
+    they are found in time."""
+    deadline = time.monotonic() + SECONDS
     reasons = {problem.need.identifier[0]: problem.reason for problem in failed.problems}
-    for absent in _sets(question, source, rules):
-        resolution = resolve(replace(question, absent=absent), source, _rules_for(rules))
+    for absent in () if failed.is_undecided else _sets(question, source, rules, deadline):
+        resolution = _resolve_without(absent, question, source, rules, deadline)
+        if resolution.is_undecided:
+            break
         if resolution.problems or any(n.specifier.is_unsatisfiable() for n in resolution.missing):
             continue
         if resolution.missing:
@@ -170,22 +176,30 @@ def _missing(
     )
 
 
-def _sets(question: Question, source: Source, rules: Rules) -> Iterator[frozenset[str]]:
+def _resolve_without(
+    absent: frozenset[str], question: Question, source: Source, rules: Rules, deadline: float
+) -> Resolution:
+    follows = PIP if rules is FIRST_FOUND else rules
+    return resolve(replace(question, absent=absent), source, follows, deadline)
+
+
+def _sets(
+    question: Question, source: Source, rules: Rules, deadline: float
+) -> Iterator[frozenset[str]]:
     """Yield sets of projects that may be missing: small ones first, at last all together."""
-    everything = _projects(question, source, rules)
+    everything = _projects(question, source, rules, deadline)
     sizes = range(1, min(_MOST_PROJECTS, len(everything)) + 1)
     small = (each for size in sizes for each in combinations(everything, size))
     yield from map(frozenset, islice(small, _MOST_SETS))
     yield frozenset(everything)
 
 
-def _projects(question: Question, source: Source, rules: Rules) -> list[str]:
+def _projects(question: Question, source: Source, rules: Rules, deadline: float) -> list[str]:
     """Return the projects that stand in the way of ``question``, in the order in which they appear
     when those before are assumed to be there."""
     found: dict[str, None] = {}
     while True:
-        absent = frozenset(found)
-        resolution = resolve(replace(question, absent=absent), source, _rules_for(rules))
+        resolution = _resolve_without(frozenset(found), question, source, rules, deadline)
         new = [
             p.need.identifier[0] for p in resolution.problems if p.need.identifier[0] not in found
         ]
@@ -193,10 +207,6 @@ def _projects(question: Question, source: Source, rules: Rules) -> list[str]:
         if not new:
             return list(found)
         found |= dict.fromkeys(new)
-
-
-def _rules_for(rules: Rules) -> Rules:
-    return PIP if rules is FIRST_FOUND else rules
 
 
 def _named(need: Need, reasons: dict[str, str]) -> Missing:

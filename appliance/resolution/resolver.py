@@ -5,14 +5,15 @@ the same answer. Extras are nodes of their own: ``name[extra]`` requires the sam
 ``name``, and what the extra adds.
 """
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from resolvelib import AbstractProvider, BaseReporter, ResolutionImpossible, Resolver
-from resolvelib.resolvers import RequirementInformation, ResolutionTooDeep
+from resolvelib import AbstractProvider, ResolutionImpossible, Resolver
+from resolvelib.resolvers import RequirementInformation
 
 from appliance.errors import Rejected
 from appliance.inputs.demand import Wanted
@@ -26,11 +27,12 @@ from appliance.resolution.candidates import (
     usable,
 )
 from appliance.resolution.hashes import with_digests
+from appliance.resolution.limit import SECONDS, Limit, TooLongError
 from appliance.resolution.rules import Rules, Wish
 from appliance.resolution.source import Facts, Source
 from appliance.targets.target import Target
 
-_ROUNDS = 200_000
+_ROUNDS = 1_000_000_000  # a deadline ends it before
 _ANY = SpecifierSet()
 _ALL_FORMATS = Formats()
 _NO_FILE = frozenset({"sha256:"})
@@ -91,13 +93,14 @@ class Resolution:
     """The outcome: the file of each project, or what stands in the way.
 
     ``missing`` are the needs that files outside of the source must satisfy; only a resolution with
-    ``absent`` projects has them.
+    ``absent`` projects has them. ``is_undecided`` says that there was no answer in time.
     """
 
     picks: tuple[Candidate, ...] = ()
     problems: tuple[Problem, ...] = ()
     missing: tuple[Need, ...] = ()
     notes: tuple[str, ...] = ()
+    is_undecided: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -123,20 +126,24 @@ class Question:
     has_hashes: bool = False
 
 
-def resolve(question: Question, source: Source, rules: Rules) -> Resolution:
-    """Return the files that satisfy ``question`` by ``rules``, or the problems.
+def resolve(
+    question: Question, source: Source, rules: Rules, deadline: float | None = None
+) -> Resolution:
+    """Return the files that satisfy ``question`` by ``rules``, or the problems. A ``deadline`` of
+    the monotonic clock ends the search; by default that is after :data:`SECONDS`.
 
     Raises :class:`PyindexError` as ``source`` does.
     """
     provider = _Provider(question, source, rules)
-    resolver: Resolver[Need, Node, Identifier] = Resolver(provider, BaseReporter())
+    limit = Limit(time.monotonic() + SECONDS if deadline is None else deadline)
+    resolver: Resolver[Need, Node, Identifier] = Resolver(provider, limit)
     try:
         result = resolver.resolve(provider.roots(), max_rounds=_ROUNDS)
     except ResolutionImpossible as error:
         return Resolution(problems=provider.problems(error.causes), notes=provider.notes())
-    except ResolutionTooDeep:
-        need = Need(("", ""), _ANY, "")
-        return Resolution(problems=(Problem(need, f"no answer after {_ROUNDS:,} steps"),))
+    except TooLongError:
+        need = Need(("", "a solution"), _ANY, question.wanted[0].origin)
+        return Resolution(problems=(Problem(need, limit.reason()),), is_undecided=True)
 
     nodes = sorted(result.mapping.values(), key=lambda node: node.identifier)
     picks = tuple(n.candidate for n in nodes if n.candidate and not n.identifier[1])
