@@ -115,6 +115,12 @@ def build_question(question: Question, candidate: Candidate, source: Source) -> 
     return Question(wanted, question.target, formats=formats, pre=question.pre) if wanted else None
 
 
+def build_note(candidate: Candidate, source: Source) -> tuple[str, ...]:
+    """Return what is uncertain about the build of an sdist."""
+    note = source.facts(candidate.file).build_note
+    return (f"{candidate.file.filename}: {note}",) if note else ()
+
+
 def with_wheel(build: Question, resolution: Resolution) -> Question | None:
     """Return the question of a build that takes an older setuptools, which asks for the project
     wheel when it runs; ``None`` for other builds, and if wheel is there."""
@@ -135,7 +141,10 @@ def _builds(
     missing: dict[Missing, None] = {}
     notes: dict[str, None] = {}
     while pending:
-        build = build_question(question, pending.pop(), source)
+        candidate = pending.pop()
+        build = build_question(question, candidate, source)
+        if not candidate.is_wheel:
+            notes |= dict.fromkeys(build_note(candidate, source))
         if build is None:
             continue
 
