@@ -15,11 +15,12 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from appliance.atomic import make_directory
+from appliance.atomic import make_directory, sync_paths, unlink
 from appliance.catalog import schema
 from appliance.catalog.reader import Reader
 from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
+from appliance.locks import locked
 
 
 class CatalogError(PyindexError):
@@ -41,8 +42,10 @@ class Catalog:
         self._opened: _File | None = None
         if create:
             make_directory(path.parent)
-            with self._connect("BEGIN IMMEDIATE", create=True) as connection:
-                schema.migrate(connection, create=True)
+            if not path.exists():
+                self._create()
+            with self._connect("BEGIN IMMEDIATE") as connection:
+                schema.migrate(connection, create=True)  # an empty file, too
 
     def close(self) -> None:
         """Close what is open; the next use opens it again."""
@@ -129,16 +132,36 @@ class Catalog:
 
     # --- plumbing ------------------------------------------------------------------------------
 
+    def _create(self) -> None:
+        """Create the file with its tables in one step: a process that opens it meanwhile finds no
+        file, and never one without tables."""
+        new = self.path.with_name(f"{self.path.name}.new")
+        with locked(self.path.with_name(f"{self.path.stem}.lock")):
+            if self.path.exists():
+                return
+            # SQLite would apply a write-ahead log that is left of a lost file to the new one.
+            for path in (new, *_companions(new), *_companions(self.path)):
+                unlink(path)
+            new.touch(mode=0o640)
+            try:
+                _fill(new)
+            except sa.exc.DatabaseError as error:
+                raise CatalogError(
+                    f"catalog {self.path}: {self._advice(str(error.orig))}"
+                ) from error
+            with contextlib.suppress(FileExistsError):  # a restore was faster
+                os.link(new, self.path)
+            unlink(new)
+            sync_paths([str(self.path.parent)])
+
     @contextmanager
-    def _connect(
-        self, begin: str, create: bool = False, other: Path | None = None
-    ) -> Iterator[sa.Connection]:
+    def _connect(self, begin: str, other: Path | None = None) -> Iterator[sa.Connection]:
         try:
             try:
-                engine = self._readable(create)
+                engine = self._readable()
             except sa.exc.OperationalError:
                 # A process with write access closed the catalog, which removed its write-ahead log.
-                engine = self._readable(create)
+                engine = self._readable()
 
             if "IMMEDIATE" in begin and engine.url.query:  # see schema.open_engine
                 raise CatalogError(f"catalog {self.path}: {self._advice('readonly database')}")
@@ -157,25 +180,22 @@ class Catalog:
         except sa.exc.DatabaseError as error:
             raise CatalogError(f"catalog {self.path}: {self._advice(str(error.orig))}") from error
 
-    def _readable(self, create: bool) -> sa.Engine:
+    def _readable(self) -> sa.Engine:
         """Return the current engine; a read-only one after a first successful read."""
-        engine = self._current(create)
+        engine = self._current()
         if engine.url.query:
             with engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA user_version")
         return engine
 
-    def _current(self, create: bool) -> sa.Engine:
+    def _current(self) -> sa.Engine:
         """Return the engine of the file now at the path: restoring a backup replaces the file."""
         try:
             file = self._file()
         except FileNotFoundError:
-            if not create:
-                raise CatalogError(
-                    f"catalog {self.path}: no such file; start the index once to create it"
-                ) from None
-            self.path.touch(mode=0o640)
-            file = self._file()
+            raise CatalogError(
+                f"catalog {self.path}: no such file; start the index once to create it"
+            ) from None
 
         with self._lock:
             if self._engine is None or file != self._opened:
@@ -259,6 +279,23 @@ def unwritable(path: Path) -> str | None:
             owner = path.stat().st_uid
             return f"{path}: permission denied: owned by uid {owner}, used by uid {os.geteuid()}"
     return None
+
+
+def _companions(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def _fill(path: Path) -> None:
+    """Create the tables in an empty file, which has no companion files afterwards."""
+    engine = schema.open_engine(path)
+    _engines.add(engine)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            schema.migrate(connection, create=True)
+            connection.commit()
+    finally:
+        engine.dispose()
 
 
 def _migrate(engine: sa.Engine) -> None:

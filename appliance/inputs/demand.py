@@ -52,8 +52,8 @@ class Options:
         prefer_binary: Whether an older wheel counts more than a newer sdist.
         pre: Whether pre-releases count.
         no_deps: Whether the requirements are complete: no dependency is followed.
-        require_hashes: Whether each file must have one of the digests that the input lists; then
-            the requirements are complete, too.
+        require_hashes: Whether each file must have one of the digests that the input lists.
+        has_hashes: Whether a requirement or constraint has ``--hash``, by which pip does the same.
         trusted_hosts: Hosts, with or without a port, whose certificates are not checked.
     """
 
@@ -67,6 +67,7 @@ class Options:
     pre: bool = False
     no_deps: bool = False
     require_hashes: bool = False
+    has_hashes: bool = False
     trusted_hosts: tuple[str, ...] = ()
 
 

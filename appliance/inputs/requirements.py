@@ -45,18 +45,18 @@ class Collector:
         self._formats = Formats()
         self._indexes: list[str | None] = [None]
         self._find_links: list[str] = []
+        self._has_hashes = False
 
     def demand(self, origin: str, kind: str) -> Demand:
         """The demand of all lines together."""
         options = pipoptions.combine(self._indexes, self._lines, self._formats, self._find_links)
-        has_hashes = any(each.hashes for each in self._requirements)
         return Demand(
             origin,
             kind,
             requirements=merge(self._requirements),
             constraints=merge(self._constraints),
             unbuilt=tuple(self._unbuilt),
-            options=replace(options, require_hashes=options.require_hashes or has_hashes),
+            options=replace(options, has_hashes=self._has_hashes),
         )
 
     def add_file(
@@ -88,6 +88,7 @@ class Collector:
             self._add_options(parsed, path)
 
     def _add_requirement(self, line: Line, origin: str, is_constraint: bool) -> None:
+        self._has_hashes |= bool(line.hashes)  # of URLs too, whose own digests begin no such mode
         if not line.text:
             assert line.editable is not None
             requirement: Wanted | Unbuilt = specline.parse_editable(line.editable, origin)

@@ -83,9 +83,11 @@ def mirror(job: Job, report: Report) -> Mirrored:
             return outcome
 
         report.update("publishing")
-        taking.publish(job.spec, job.index)
+        placed = [outcome.plan.files[name] for name in outcome.taken.new]
+        rejected = taking.publish(job.spec, job.index, placed)
         report.update("proving")
-        return replace(outcome, verdicts=_proven(job, outcome.plan, memory))
+        taken = outcome.taken.without(rejected)
+        return replace(outcome, taken=taken, verdicts=_proven(job, outcome.plan, memory))
 
 
 def _cache(job: Job) -> Path:

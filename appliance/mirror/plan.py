@@ -17,7 +17,7 @@ from appliance.mirror.remote import (
     prefetch,
 )
 from appliance.resolution.candidates import Candidate, key
-from appliance.resolution.proof import build_question, with_wheel
+from appliance.resolution.proof import build_note, build_question, with_wheel
 from appliance.resolution.questions import question
 from appliance.resolution.resolver import Question, Resolution, resolve
 from appliance.resolution.rules import PIP, UV
@@ -135,6 +135,7 @@ async def _add_builds(
     pending, seen = [each for each in picks if not each.is_wheel], set(picks)
     while pending:
         candidate = pending.pop()
+        plan.notes |= dict.fromkeys(await asyncio.to_thread(build_note, candidate, source))
         build = await asyncio.to_thread(build_question, asked, candidate, source)
         if build is None:
             continue

@@ -23,6 +23,7 @@ from appliance.resolution.resolver import Question
 from appliance.resolution.rules import PIP, Wish
 from appliance.resolution.source import Facts
 from appliance.upstream import Client, Failed, RemoteFile, fetch
+from appliance.upstream.digests import digest_of
 
 _T = TypeVar("_T")
 _ALGORITHMS = ("sha256", "sha384", "sha512")
@@ -53,6 +54,10 @@ class FactReader:
             there = PackagesDirectory(path.parent)
             raw = await asyncio.to_thread(read_metadata, there, path.name)
         return raw or b""
+
+    async def digest(self, file: RemoteFile, algorithm: str) -> str:
+        """Return the digest of a file, which is fetched for that. Raises as :meth:`read` does."""
+        return await asyncio.to_thread(digest_of, await self.fetched(file), algorithm)
 
     async def fetched(self, file: RemoteFile) -> Path:
         """Fetch a file, once, and return its path. Raises :class:`PyindexError`."""
@@ -97,6 +102,9 @@ class RemoteSource:
 
     def facts(self, file: RemoteFile) -> Facts:
         return self._wait(self.reader.read(file))
+
+    def digest(self, file: RemoteFile, algorithm: str) -> str:
+        return self._wait(self.reader.digest(file, algorithm))
 
     def _wait(self, question: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(question, self.loop).result()

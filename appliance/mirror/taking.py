@@ -15,14 +15,17 @@ from pathlib import Path
 from appliance.atomic import Batch, make_directory, sync_paths, unlink
 from appliance.catalog.database import Catalog
 from appliance.errors import NotFound, PyindexError
+from appliance.index.model import File
 from appliance.locks import try_lock
 from appliance.operations import decisions
 from appliance.operations.arrival import HIDDEN, link_or_move
 from appliance.operations.update import update
 from appliance.spec import Spec
 from appliance.text import has_controls
-from appliance.upstream import Client, Failed, Fetched, RemoteFile, fetch
+from appliance.upstream import Client, Failed, Fetched, RemoteFile, digests, fetch
 from appliance.upstream.fetch import OnProgress
+
+_UNKNOWN = "not examined yet; see `pyindex status`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,12 @@ class Taken:
 
     new: tuple[str, ...]
     failed: tuple[Failed, ...]
+
+    def without(self, rejected: Sequence[Failed]) -> "Taken":
+        """Return the outcome with new files that were rejected as failed ones."""
+        names = {each.file.filename for each in rejected}
+        new = tuple(name for name in self.new if name not in names)
+        return Taken(new, (*self.failed, *rejected))
 
 
 def staging(spec: Spec, index: str) -> Path:
@@ -63,10 +72,21 @@ def absent(
             known = reader.file(index, file.filename)
             if known is None:
                 new.append(file)
-            elif file.sha256 not in (None, known.sha256):
+            elif _differs(file, known, spec.indexes[index].packages):
                 text = f"{file.filename}: the index has other content at {known.path}"
                 conflicts.append(Failed(file, text))
     return new, conflicts
+
+
+def _differs(file: RemoteFile, known: File, packages: Path) -> bool:
+    """Whether a file of an index has another content than an upstream states, by the same digest
+    that a fetch verifies; without any there is nothing to compare."""
+    digest = digests.preferred(file.hashes, file.url)
+    if digest is None:
+        return False
+    algorithm, stated = digest
+    cataloged = {"sha256": known.sha256, "md5": known.md5}.get(algorithm)
+    return stated != (cataloged or digests.digest_of(packages / known.path, algorithm))
 
 
 def begin(spec: Spec, index: str) -> None:
@@ -114,10 +134,22 @@ def _place(fetched: Fetched, packages: Path) -> Failed | None:
     return None
 
 
-def publish(spec: Spec, index: str) -> None:
-    """Accept what was placed, publish it, and yank what is yanked upstream."""
+def publish(spec: Spec, index: str, placed: Iterable[RemoteFile]) -> list[Failed]:
+    """Accept what was placed, publish it, and yank what is yanked upstream. Return those of
+    ``placed`` that the index does not accept, each with the reason."""
     update(spec)
     _yank_pending(spec, index)
+    with Catalog(spec.catalog).read() as reader:
+        absent = [file for file in placed if reader.file(index, file.filename) is None]
+        paths = [file.filename for file in absent]
+        reasons = {each.path: each.reason for each in reader.rejections_at(index, paths)}
+    packages = spec.indexes[index].packages
+    return [
+        Failed(
+            file, f"{packages / file.filename}: rejected: {reasons.get(file.filename, _UNKNOWN)}"
+        )
+        for file in absent
+    ]
 
 
 # --- yanks of files that are being taken ---------------------------------------------------------

@@ -173,9 +173,17 @@ def unconditional(requirement: Requirement) -> Requirement:
 
 
 def reason(
-    candidates: Sequence[Candidate], unusable_files: Sequence[Unusable], specifier: SpecifierSet
+    candidates: Sequence[Candidate],
+    unusable_files: Sequence[Unusable],
+    specifier: SpecifierSet,
+    hashes: frozenset[str] = frozenset(),
 ) -> str:
-    """Say what there is of a project instead of a file that satisfies ``specifier``."""
+    """Say what there is of a project instead of a file that satisfies ``specifier`` and has one of
+    ``hashes``."""
+    for candidate in candidates:
+        is_wanted = specifier.contains(candidate.version, prereleases=True)
+        if is_wanted and not has_hash(candidate.file, hashes):
+            return f"{candidate.file.filename}: none of the digests that the input allows"
     for each in unusable_files:
         if specifier.contains(each.version, prereleases=True):
             return f"{each.filename}: {each.reason}"

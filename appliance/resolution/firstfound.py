@@ -18,6 +18,7 @@ from appliance.resolution.candidates import (
     unconditional,
     usable,
 )
+from appliance.resolution.hashes import with_digests
 from appliance.resolution.resolver import Need, Problem, Question, Resolution
 from appliance.resolution.rules import FIRST_FOUND, Wish
 from appliance.resolution.source import Source
@@ -86,15 +87,32 @@ class _Run:
         for each in constraints:
             specifier &= each.requirement.specifier
 
+        direct = [each for each in question.wanted if key(each.requirement.name) == name]
+        demanded = [
+            *(each for each in direct if applies(each.requirement, question.target)),
+            *constraints,
+        ]
+        hashes = wanted.hashes or frozenset[str]().union(*(each.hashes for each in constraints))
+        wish = Wish(
+            specifier,
+            tuple(each.requirement.specifier for each in demanded),
+            hashes,
+            question.pre,
+            question.require_hashes,
+            question.has_hashes,
+        )
+        if refusal := FIRST_FOUND.refusal(wish, question.target):
+            return Problem(_need(name, specifier, wanted), refusal)
+
         files = self._source.files(name)
         candidates, rest = usable(
             name, files, question.target, question.formats, FIRST_FOUND.supports
         )
-        chosen = FIRST_FOUND.choose(
-            candidates, Wish(specifier, hashes=wanted.hashes, pre=question.pre)
-        )
+        candidates = with_digests(candidates, demanded, self._source)
+        chosen = FIRST_FOUND.choose(candidates, wish)
         if not chosen:
-            return Problem(_need(name, specifier, wanted), reason(candidates, rest, specifier))
+            text = reason(candidates, rest, specifier, hashes)
+            return Problem(_need(name, specifier, wanted), text)
         self.chosen[name] = chosen[0]
         return None
 

@@ -18,6 +18,7 @@ from appliance.resolution import sdists
 from appliance.resolution.source import Facts
 from appliance.site.tree import Site
 from appliance.spec import Spec
+from appliance.upstream.digests import digest_of
 from appliance.upstream.model import RemoteFile
 
 
@@ -30,6 +31,7 @@ class IndexSource:
         self._projects: dict[str, Sequence[RemoteFile]] = {}
         self._files: dict[str, tuple[str, File]] = {}
         self._facts: dict[str, Facts] = {}
+        self._digests: dict[tuple[str, str], str] = {}
 
     def files(self, project: str) -> Sequence[RemoteFile]:
         if project not in self._projects:
@@ -61,6 +63,14 @@ class IndexSource:
     def asked(self) -> frozenset[str]:
         """The projects that :meth:`files` was asked for."""
         return frozenset(self._projects)
+
+    def digest(self, file: RemoteFile, algorithm: str) -> str:
+        which = file.filename, algorithm
+        if which not in self._digests:
+            index, known = self._files[file.filename]
+            path = PackagesDirectory(self._spec.indexes[index].packages).locate(known.path)
+            self._digests[which] = digest_of(path, algorithm)
+        return self._digests[which]
 
     def file(self, file: RemoteFile) -> File:
         """Return the file of the catalog that :meth:`files` returned as ``file``."""

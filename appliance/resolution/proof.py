@@ -5,6 +5,7 @@ then what builds those. What is missing is named: the smallest set of projects f
 would suffice.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, islice
@@ -15,6 +16,7 @@ from packaging.version import Version
 from appliance.inputs.demand import Wanted
 from appliance.resolution.candidates import Candidate
 from appliance.resolution.firstfound import resolve_first_found
+from appliance.resolution.limit import SECONDS
 from appliance.resolution.resolver import Need, Question, Resolution, resolve
 from appliance.resolution.rules import FIRST_FOUND, PIP, UV, Rules
 from appliance.resolution.source import Source
@@ -67,9 +69,9 @@ def clients(target: Target) -> tuple[Rules, ...]:
 
     On Python 2.7 every pip takes the first release that it finds.
     """
-    if _version(target) < (3, 0):
+    if target.python_version < (3, 0):
         return (FIRST_FOUND,)
-    return (PIP,) if _version(target) < (3, 7) else (UV, PIP)
+    return (PIP,) if target.python_version < (3, 7) else (UV, PIP)
 
 
 def prove(question: Question, source: Source, rules: Rules, with_builds: bool = True) -> Verdict:
@@ -96,10 +98,6 @@ def _resolve(question: Question, source: Source, rules: Rules) -> Resolution:
     return resolve(question, source, rules)
 
 
-def _version(target: Target) -> tuple[int, ...]:
-    return tuple(int(part) for part in target.environment["python_version"].split("."))
-
-
 # --- builds --------------------------------------------------------------------------------------
 
 
@@ -109,12 +107,18 @@ def build_question(question: Question, candidate: Candidate, source: Source) -> 
     if candidate.is_wheel:
         return None
     facts = source.facts(candidate.file)
-    if not facts.states_build and _version(question.target) < _ISOLATED:
+    if not facts.states_build and question.target.python_version < _ISOLATED:
         return None
     origin = f"the build of {candidate.file.filename}"
     wanted = tuple(Wanted(requirement, origin) for requirement in facts.build_requires)
     formats = question.formats
     return Question(wanted, question.target, formats=formats, pre=question.pre) if wanted else None
+
+
+def build_note(candidate: Candidate, source: Source) -> tuple[str, ...]:
+    """Return what is uncertain about the build of an sdist."""
+    note = source.facts(candidate.file).build_note
+    return (f"{candidate.file.filename}: {note}",) if note else ()
 
 
 def with_wheel(build: Question, resolution: Resolution) -> Question | None:
@@ -137,7 +141,10 @@ def _builds(
     missing: dict[Missing, None] = {}
     notes: dict[str, None] = {}
     while pending:
-        build = build_question(question, pending.pop(), source)
+        candidate = pending.pop()
+        build = build_question(question, candidate, source)
+        if not candidate.is_wheel:
+            notes |= dict.fromkeys(build_note(candidate, source))
         if build is None:
             continue
 
@@ -160,10 +167,14 @@ def _builds(
 def _missing(
     question: Question, source: Source, rules: Rules, failed: Resolution
 ) -> tuple[Missing, ...]:
-    """Return the fewest requirements whose satisfaction would make ``question`` succeed."""
+    """Return the fewest requirements whose satisfaction would make ``question`` succeed, as far as
+    they are found in time."""
+    deadline = time.monotonic() + SECONDS
     reasons = {problem.need.identifier[0]: problem.reason for problem in failed.problems}
-    for absent in _sets(question, source, rules):
-        resolution = resolve(replace(question, absent=absent), source, _rules_for(rules))
+    for absent in () if failed.is_undecided else _sets(question, source, rules, deadline):
+        resolution = _resolve_without(absent, question, source, rules, deadline)
+        if resolution.is_undecided:
+            break
         if resolution.problems or any(n.specifier.is_unsatisfiable() for n in resolution.missing):
             continue
         if resolution.missing:
@@ -174,22 +185,30 @@ def _missing(
     )
 
 
-def _sets(question: Question, source: Source, rules: Rules) -> Iterator[frozenset[str]]:
+def _resolve_without(
+    absent: frozenset[str], question: Question, source: Source, rules: Rules, deadline: float
+) -> Resolution:
+    follows = PIP if rules is FIRST_FOUND else rules
+    return resolve(replace(question, absent=absent), source, follows, deadline)
+
+
+def _sets(
+    question: Question, source: Source, rules: Rules, deadline: float
+) -> Iterator[frozenset[str]]:
     """Yield sets of projects that may be missing: small ones first, at last all together."""
-    everything = _projects(question, source, rules)
+    everything = _projects(question, source, rules, deadline)
     sizes = range(1, min(_MOST_PROJECTS, len(everything)) + 1)
     small = (each for size in sizes for each in combinations(everything, size))
     yield from map(frozenset, islice(small, _MOST_SETS))
     yield frozenset(everything)
 
 
-def _projects(question: Question, source: Source, rules: Rules) -> list[str]:
+def _projects(question: Question, source: Source, rules: Rules, deadline: float) -> list[str]:
     """Return the projects that stand in the way of ``question``, in the order in which they appear
     when those before are assumed to be there."""
     found: dict[str, None] = {}
     while True:
-        absent = frozenset(found)
-        resolution = resolve(replace(question, absent=absent), source, _rules_for(rules))
+        resolution = _resolve_without(frozenset(found), question, source, rules, deadline)
         new = [
             p.need.identifier[0] for p in resolution.problems if p.need.identifier[0] not in found
         ]
@@ -197,10 +216,6 @@ def _projects(question: Question, source: Source, rules: Rules) -> list[str]:
         if not new:
             return list(found)
         found |= dict.fromkeys(new)
-
-
-def _rules_for(rules: Rules) -> Rules:
-    return PIP if rules is FIRST_FOUND else rules
 
 
 def _named(need: Need, reasons: dict[str, str]) -> Missing:

@@ -35,6 +35,9 @@ def question(demand: Demand, target: Target, no_deps: bool = False) -> Question:
         formats=Formats(options.only_binary, options.no_binary),
         pre=options.pre,
         no_deps=no_deps or options.no_deps,
+        require_hashes=options.require_hashes,
+        has_hashes=options.has_hashes
+        or any(each.hashes for each in demand.constraints if each.requirement.url is None),
     )
 
 

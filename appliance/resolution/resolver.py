@@ -5,14 +5,15 @@ the same answer. Extras are nodes of their own: ``name[extra]`` requires the sam
 ``name``, and what the extra adds.
 """
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from resolvelib import AbstractProvider, BaseReporter, ResolutionImpossible, Resolver
-from resolvelib.resolvers import RequirementInformation, ResolutionTooDeep
+from resolvelib import AbstractProvider, ResolutionImpossible, Resolver
+from resolvelib.resolvers import RequirementInformation
 
 from appliance.errors import Rejected
 from appliance.inputs.demand import Wanted
@@ -25,11 +26,13 @@ from appliance.resolution.candidates import (
     reason,
     usable,
 )
+from appliance.resolution.hashes import with_digests
+from appliance.resolution.limit import SECONDS, Limit, TooLongError
 from appliance.resolution.rules import Rules, Wish
 from appliance.resolution.source import Facts, Source
 from appliance.targets.target import Target
 
-_ROUNDS = 200_000
+_ROUNDS = 1_000_000_000  # a deadline ends it before
 _ANY = SpecifierSet()
 _ALL_FORMATS = Formats()
 _NO_FILE = frozenset({"sha256:"})
@@ -90,13 +93,14 @@ class Resolution:
     """The outcome: the file of each project, or what stands in the way.
 
     ``missing`` are the needs that files outside of the source must satisfy; only a resolution with
-    ``absent`` projects has them.
+    ``absent`` projects has them. ``is_undecided`` says that there was no answer in time.
     """
 
     picks: tuple[Candidate, ...] = ()
     problems: tuple[Problem, ...] = ()
     missing: tuple[Need, ...] = ()
     notes: tuple[str, ...] = ()
+    is_undecided: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -108,6 +112,7 @@ class Question:
     """The question to be resolved: requirements and constraints for one target.
 
     ``absent`` are projects of which the source may lack files: any release of them is assumed.
+    ``require_hashes`` and ``has_hashes`` are as in :class:`appliance.inputs.demand.Options`.
     """
 
     wanted: tuple[Wanted, ...]
@@ -117,22 +122,28 @@ class Question:
     pre: bool = False
     no_deps: bool = False
     absent: frozenset[str] = frozenset()
+    require_hashes: bool = False
+    has_hashes: bool = False
 
 
-def resolve(question: Question, source: Source, rules: Rules) -> Resolution:
-    """Return the files that satisfy ``question`` by ``rules``, or the problems.
+def resolve(
+    question: Question, source: Source, rules: Rules, deadline: float | None = None
+) -> Resolution:
+    """Return the files that satisfy ``question`` by ``rules``, or the problems. A ``deadline`` of
+    the monotonic clock ends the search; by default that is after :data:`SECONDS`.
 
     Raises :class:`PyindexError` as ``source`` does.
     """
     provider = _Provider(question, source, rules)
-    resolver: Resolver[Need, Node, Identifier] = Resolver(provider, BaseReporter())
+    limit = Limit(time.monotonic() + SECONDS if deadline is None else deadline)
+    resolver: Resolver[Need, Node, Identifier] = Resolver(provider, limit)
     try:
         result = resolver.resolve(provider.roots(), max_rounds=_ROUNDS)
     except ResolutionImpossible as error:
         return Resolution(problems=provider.problems(error.causes), notes=provider.notes())
-    except ResolutionTooDeep:
-        need = Need(("", ""), _ANY, "")
-        return Resolution(problems=(Problem(need, f"no answer after {_ROUNDS:,} steps"),))
+    except TooLongError:
+        need = Need(("", "a solution"), _ANY, question.wanted[0].origin)
+        return Resolution(problems=(Problem(need, limit.reason()),), is_undecided=True)
 
     nodes = sorted(result.mapping.values(), key=lambda node: node.identifier)
     picks = tuple(n.candidate for n in nodes if n.candidate and not n.identifier[1])
@@ -200,7 +211,9 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
 
         if not project or any(need.by_url for need in needs):
             return []
-        chosen = self._rules.choose(self.usable(project)[0], self._wish(project, needs))
+        wish = self._wish(project, needs)
+        refused = self._rules.refusal(wish, self._question.target) is not None
+        chosen = [] if refused else self._rules.choose(self.usable(project)[0], wish)
         nodes = [Node(identifier, each) for each in chosen if not exact or each in exact]
         if project in self._question.absent:
             nodes.append(Node(identifier, None))
@@ -243,9 +256,11 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         if project not in self._usable:
             files = self._source.files(project)
             question = self._question
-            self._usable[project] = usable(
+            candidates, unusable_files = usable(
                 project, files, question.target, question.formats, self._rules.supports
             )
+            hashed = with_digests(candidates, self._demanded(project), self._source)
+            self._usable[project] = hashed, unusable_files
         return self._usable[project]
 
     def facts(self, release: Candidate) -> Facts:
@@ -263,6 +278,9 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
             for need in _needs(requirement, origin)
         ]
 
+    def _demanded(self, project: str) -> list[Wanted]:
+        return [*self._direct.get(project, ()), *self._constraints.get(project, ())]
+
     def _wish(self, project: str, needs: Sequence[Need]) -> Wish:
         wanted = self._constraints.get(project, [])
         specifier = _ANY
@@ -271,10 +289,11 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
             *(w.requirement.specifier for w in wanted),
         ):
             specifier &= each
-        direct = [*self._direct.get(project, ()), *wanted]
         hashes = _common([*(need.hashes for need in needs), *(each.hashes for each in wanted)])
-        specifiers = tuple(each.requirement.specifier for each in direct)
-        return Wish(specifier, specifiers, hashes, self._question.pre)
+        specifiers = tuple(each.requirement.specifier for each in self._demanded(project))
+        question = self._question
+        modes = question.pre, question.require_hashes, question.has_hashes
+        return Wish(specifier, specifiers, hashes, *modes)
 
     def merged(self, identifier: Identifier, needs: Iterable[Need]) -> Need:
         """Return all that is required of one project as one need."""
@@ -304,11 +323,13 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         if any(need.by_url for need in needs):
             return "named by a URL, which installers fetch instead of the index"
 
-        candidates, unusable_files = self.usable(project)
         wish = self._wish(project, needs)
+        if refusal := self._rules.refusal(wish, self._question.target):
+            return refusal
+        candidates, unusable_files = self.usable(project)
         if self._rules.choose(candidates, wish):
             return "no release satisfies all requirements"
-        return reason(candidates, unusable_files, wish.specifier)
+        return reason(candidates, unusable_files, wish.specifier, wish.hashes)
 
     def notes(self, picks: Iterable[Candidate] = ()) -> tuple[str, ...]:
         """Return what is uncertain about the files of a resolution."""

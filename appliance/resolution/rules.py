@@ -5,7 +5,7 @@ releases. Observed with pip 26.3 and uv 0.13.9.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Protocol
 
@@ -25,12 +25,16 @@ class Wish:
         direct: The specifiers in the demand itself, with its constraints.
         hashes: Digests that its file may have; any file, if empty.
         pre: Whether the demand allows pre-releases of every project.
+        require_hashes: Whether the demand has ``--require-hashes``.
+        has_hashes: Whether it has ``--hash`` anywhere.
     """
 
     specifier: SpecifierSet
     direct: tuple[SpecifierSet, ...] = ()
     hashes: frozenset[str] = frozenset()
     pre: bool = False
+    require_hashes: bool = False
+    has_hashes: bool = False
 
     @cached_property
     def is_pinned(self) -> bool:
@@ -48,6 +52,9 @@ class Rules(Protocol):
 
     def choose(self, files: Sequence[Candidate], wish: Wish) -> list[Candidate]:
         """Return the releases that satisfy ``wish``, best first, out of all usable files."""
+
+    def refusal(self, wish: Wish, target: Target) -> str | None:
+        """Return why no file at all can satisfy ``wish``; ``None`` if one can."""
 
 
 class PipRules:
@@ -67,6 +74,17 @@ class PipRules:
         unyanked = [each for each in chosen if each.file.yanked is None]
         return chosen if not unyanked and wish.is_pinned else unyanked
 
+    def refusal(self, wish: Wish, target: Target) -> str | None:
+        """In hash-checking mode, which one ``--hash`` begins, each file needs a digest."""
+        if not (wish.require_hashes or wish.has_hashes):
+            return None
+        if not wish.hashes:
+            return "no --hash is given for it, and pip requires one for all files or for none"
+        # pip that runs on Python 3.10 takes a requirement with digests as pinned.
+        if target.python_version < (3, 10) and not any(map(_is_only_operator, wish.direct)):
+            return "not pinned by == alone, as pip requires of a requirement with --hash"
+        return None
+
 
 class UvRules:
     """uv: pre-releases count after final releases, yanked ones only if the demand pins them, and of
@@ -84,9 +102,10 @@ class UvRules:
         return bounds is None or bounds.contains(target.python, prereleases=True)
 
     def choose(self, files: Sequence[Candidate], wish: Wish) -> list[Candidate]:
-        releases = _with_hashes(files, wish)
-        versions = _filtered(wish.specifier, releases, True)
         pinned = [specifier for specifier in wish.direct if _is_pinned(specifier)]
+        # uv looks at the digests of pinned requirements only.
+        releases = _with_hashes(files, wish if pinned else replace(wish, hashes=frozenset()))
+        versions = _filtered(wish.specifier, releases, True)
         chosen = [
             each
             for each in releases
@@ -94,6 +113,14 @@ class UvRules:
             if each.file.yanked is None or _contains(pinned, each.version)
         ]
         return sorted(chosen, key=lambda each: each.version.is_prerelease and not wish.pre)
+
+    def refusal(self, wish: Wish, target: Target) -> str | None:
+        """Unlike pip, uv requires digests only by the option, and then pins, too."""
+        if wish.require_hashes and not wish.hashes:
+            return "no --hash is given for it, as --require-hashes demands"
+        if wish.require_hashes and not any(map(_is_only_pin, wish.direct)):
+            return "not pinned by == alone, as uv requires with --require-hashes"
+        return None
 
 
 class FirstFoundRules(PipRules):
@@ -129,6 +156,15 @@ def _is_pinned(specifier: SpecifierSet) -> bool:
         each.operator == "===" or (each.operator == "==" and not each.version.endswith(".*"))
         for each in specifier
     )
+
+
+def _is_only_pin(specifier: SpecifierSet) -> bool:
+    return len(specifier) == 1 and _is_pinned(specifier)
+
+
+def _is_only_operator(specifier: SpecifierSet) -> bool:
+    """What pip takes for a pin: also ``==1.*``."""
+    return [each.operator for each in specifier] in (["=="], ["==="])
 
 
 def _contains(specifiers: Iterable[SpecifierSet], version: Version) -> bool:

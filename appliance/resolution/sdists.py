@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from appliance.errors import Rejected
 from appliance.index import metadata
 from appliance.index.metadata import CoreMetadata
+from appliance.resolution import backends
 from appliance.resolution.candidates import key
 from appliance.resolution.source import Facts
 
@@ -32,13 +33,15 @@ def facts(files: Mapping[str, str]) -> Facts:
     pyproject = _toml(files.get("pyproject.toml", ""))
     fields = _metadata(files.get("PKG-INFO"))
     requires, extras, note = _requires(files, pyproject, fields)
+    more, build_note = backends.asked(pyproject, files.get("setup.py", ""))
     return Facts(
         requires=requires,
         extras=extras,
         requires_python=fields.line("requires_python") if fields else None,
-        build_requires=_build_requires(files, pyproject),
+        build_requires=(*_build_requires(files, pyproject), *_parsed(more)),
         states_build="pyproject.toml" in files,
         note=note,
+        build_note=build_note,
     )
 
 

@@ -21,6 +21,7 @@ class Facts:
         build_requires: What must be installed to build it, if it is an sdist (PEP 518).
         states_build: Whether it says so itself; otherwise it is built by setuptools.
         note: Why ``requires`` is uncertain or not known; "" if it is certain.
+        build_note: The same of ``build_requires``.
     """
 
     requires: tuple[Requirement, ...] | None = ()
@@ -29,6 +30,7 @@ class Facts:
     build_requires: tuple[Requirement, ...] = ()
     states_build: bool = True
     note: str = ""
+    build_note: str = ""
 
 
 class Source(Protocol):
@@ -40,3 +42,7 @@ class Source(Protocol):
     def facts(self, file: RemoteFile) -> Facts:
         """Return what a file says. Raises :class:`Rejected` for a damaged or hostile one, and
         :class:`PyindexError` if it cannot be reached."""
+
+    def digest(self, file: RemoteFile, algorithm: str) -> str:
+        """Return the hex digest of a file's content. Raises :class:`PyindexError` if it cannot be
+        read."""

@@ -1,4 +1,5 @@
-"""Rules between the keys of a spec: bases exist and form no cycle, directories do not overlap.
+"""Rules between the keys of a spec: bases exist and form no cycle, upstreams have one CA file,
+directories do not overlap.
 
 They are checked on data that may have other faults, so that one report has all of them.
 """
@@ -53,6 +54,25 @@ def _cycles(graph: dict[str, list[str]]) -> Iterator[list[str]]:
             graph = graph | {cycle[0]: []}
         else:
             return
+
+
+def ca_faults(data: Data) -> Iterator[Fault]:
+    """Upstreams with https whose CA is not that of the first one: clients such as uv know one file
+    for all hosts."""
+    upstreams = data.get("upstreams") if isinstance(data, dict) else None
+    first: tuple[int, Data] | None = None
+    for position, each in enumerate(upstreams if isinstance(upstreams, list) else []):
+        section = each if isinstance(each, dict) else {"url": each}
+        if not str(section.get("url")).lower().startswith("https:"):
+            continue
+        ca = section.get("ca")
+        first = first or (position, ca)
+        if ca != first[1]:
+            text = f"expected that of upstreams[{first[0]}], {quoted(first[1])}, got {quoted(ca)}"
+            yield Fault(
+                ("upstreams", position, "ca"),
+                f"{text}; write all CA certificates into one file, and name it for each",
+            )
 
 
 def chosen_directories(data: Data, directory: Path) -> dict[Key, Path]:

@@ -17,7 +17,7 @@ from appliance.spec.document import Data, read
 from appliance.spec.faults import Fault, Key, dotted, expected, hint, quoted
 from appliance.spec.forms import absolute
 from appliance.spec.json_schema import reference
-from appliance.spec.links import base_faults, chosen_directories, overlaps
+from appliance.spec.links import base_faults, ca_faults, chosen_directories, overlaps
 from appliance.spec.model import Backup, IndexSection, Spec
 
 
@@ -88,7 +88,7 @@ def _default_state(directory: Path) -> Path:
 def _validated(data: Data, directory: Path) -> tuple[Spec | None, list[Fault]]:
     """The spec, if the values of its keys are valid, and all faults. Relative paths start at
     ``directory``."""
-    faults = [*base_faults(data), *overlaps(chosen_directories(data, directory))]
+    faults = [*base_faults(data), *ca_faults(data), *overlaps(chosen_directories(data, directory))]
     try:
         spec = Spec.model_validate(data, context={"directory": directory})
     except ValidationError as invalid:

@@ -69,6 +69,11 @@ class Upstream(_Section):
         description="File with the user's password or token in its first line. Default: from"
         " `.netrc` or the keyring.",
     )
+    ca: Location | None = Field(
+        None,
+        description="CA certificates (PEM) to trust instead of the system's; the same for all"
+        " https upstreams. Default: from pip's configuration.",
+    )
 
 
 class Accounts(_Section):

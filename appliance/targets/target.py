@@ -28,3 +28,8 @@ class Target:
     def python(self) -> str:
         """Its Python version for Requires-Python: ``3.11.9``."""
         return self.environment["python_full_version"]
+
+    @property
+    def python_version(self) -> tuple[int, ...]:
+        """Its major and minor version: ``(3, 11)``."""
+        return tuple(int(part) for part in self.environment["python_version"].split("."))

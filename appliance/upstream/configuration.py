@@ -27,7 +27,7 @@ class _Source:
     """The indexes of one source.
 
     ``is_complete`` if it names all, ``is_ordered`` if the first that has a project answers alone,
-    ``has_no_index`` if not even those of other sources count.
+    ``has_no_index`` if not even those of other sources count; ``ca`` replaces pip's ``cert``.
     """
 
     name: str
@@ -37,6 +37,7 @@ class _Source:
     is_ordered: bool = False
     has_no_index: bool = False
     credentials: tuple[Credential, ...] = ()
+    ca: Path | None = None
 
 
 def choose(
@@ -57,7 +58,9 @@ def choose(
         if source.is_complete:
             # The input's own files count whatever names the index, as in pip.
             links = _Source(source.name, find_links=own.find_links if len(sources) == 1 else ())
-            return _combined([*sources, links], _network(settings, environment))
+            network = _network(settings, environment)
+            network = replace(network, ca=source.ca) if source.ca else network
+            return _combined([*sources, links], network)
     raise PyindexError(
         "upstreams: no index is configured; pass --index-url URL, add `upstreams` to the spec, or"
         " set index-url in pip's configuration"
@@ -99,7 +102,15 @@ def _of_spec(spec: Spec) -> _Source:
         if upstream.username
     )
     indexes = tuple(upstream.url for upstream in spec.upstreams)
-    return _Source("upstreams", indexes, is_complete=True, is_ordered=True, credentials=credentials)
+    ca = next((upstream.ca for upstream in spec.upstreams if upstream.ca), None)
+    return _Source(
+        "upstreams",
+        indexes,
+        is_complete=True,
+        is_ordered=True,
+        credentials=credentials,
+        ca=ca,  # one for all, as its loading has checked
+    )
 
 
 def _password(file: Path | None) -> str | None:

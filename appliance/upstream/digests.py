@@ -3,7 +3,9 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
+from appliance.errors import PyindexError
 from appliance.spec.faults import quoted
 from appliance.upstream.failures import UpstreamError
 from appliance.upstream.urls import redacted
@@ -33,6 +35,15 @@ def preferred(hashes: Mapping[str, str], url: str) -> Digest | None:
 def new(algorithm: str) -> "hashlib._Hash":
     """A hash object; the index chooses the algorithm, so a policy such as FIPS does not apply."""
     return hashlib.new(algorithm, usedforsecurity=False)
+
+
+def digest_of(path: Path, algorithm: str) -> str:
+    """The hex digest of a file. Raises PyindexError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: new(algorithm)).hexdigest()
+    except OSError as error:
+        raise PyindexError(f"{path}: {error.strerror}; run `pyindex status`") from None
 
 
 def check(content: bytes, hashes: Mapping[str, str], url: str) -> None:

@@ -44,7 +44,8 @@ def reported(url: str) -> Iterator[None]:
     except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError) as error:
         raise UpstreamError(
             f"{where}: no trusted TLS connection: {_tls_reason(error)};"
-            " set its CA by `cert` in pip's configuration or SSL_CERT_FILE"
+            " set its CA by `ca` of the upstream in the spec, `cert` in pip's configuration, or"
+            " SSL_CERT_FILE"
         ) from None
     except TimeoutError:
         raise Temporary(f"{where}: timed out; check the network and the server") from None

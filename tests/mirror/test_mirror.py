@@ -1,5 +1,6 @@
 """``pyindex mirror``: exactly the files that inputs need, whole and once."""
 
+import hashlib
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from tests.integration.servers import PYINDEX, Server
 from tests.mirror.conftest import REASON
 
 LINUX, WINDOWS = "cp312-manylinux_2_28_x86_64", "cp312-win_amd64"
+DAMAGED = "rejected: truncated or damaged archive: no zip directory at the end"
 LIB = "lib-2.0-py2.py3-none-any.whl"
 APP = {"app-1.0-py2.py3-none-any.whl", LIB, "native-1.0-cp312-cp312-manylinux_2_17_x86_64.whl"}
 APP_WINDOWS = {
@@ -159,6 +161,52 @@ def test_hashes_of_the_input_count(packages: Path, upstream: Server) -> None:
     requirements.write_text(f"lib==2.0 --hash=sha256:{'0' * 64}\n")
     document = mirror(packages, upstream, "-r", str(requirements), code=1)
     assert document["unsolved"] and names(packages) == set()
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_digest_that_no_page_states_is_computed(
+    is_right: bool, packages: Path, upstream: Server
+) -> None:
+    """A file is hashed if the input demands a digest of another algorithm than the page states."""
+    content = (upstream.packages / LIB).read_bytes() if is_right else b"another"
+    requirements = packages.parent / "requirements.txt"
+    requirements.write_text(f"lib==2.0 --hash=sha512:{hashlib.sha512(content).hexdigest()}\n")
+    document = mirror(packages, upstream, "-r", str(requirements), code=0 if is_right else 1)
+    assert document["complete"] == is_right
+    assert names(packages) - {".pyindex-mirror"} == ({LIB} if is_right else set())
+
+
+def test_other_content_is_seen_by_any_digest(packages: Path, upstream: Server) -> None:
+    """A file that is there is compared by the digest that its upstream states, whichever it is."""
+    make_wheel(packages, "lib", "2.0", summary="another")
+    digest = hashlib.sha512((upstream.packages / LIB).read_bytes()).hexdigest()
+    url = f"{upstream.url}/packages/{LIB}#sha512={digest}"
+    document = mirror(packages, upstream, f"lib @ {url}", code=1)
+    (failed,) = document["failed"]
+    assert failed == {
+        "filename": LIB,
+        "reason": f"{LIB}: the index has other content at {LIB}",
+    }
+
+
+def test_file_that_intake_rejects_is_not_new(
+    packages: Path, upstream: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fetched file that the index rejects is named with the reason, and the run is incomplete."""
+    name = "broken-1.0-py3-none-any.whl"
+    links = packages.parent / "links"
+    links.mkdir()
+    (links / name).write_text("junk")
+    requirements = packages.parent / "requirements.txt"
+    requirements.write_text(f"--find-links {links}\nbroken==1.0\n")
+    document = mirror(packages, upstream, "-r", str(requirements), "--no-deps", code=1)
+    assert document["new"] == []
+    assert not document["complete"]
+    (failed,) = document["failed"]
+    assert failed["reason"] == f"{packages / name}: {DAMAGED}"
+    captured = capsys.readouterr()
+    assert f"missing: {failed['reason']}\n" in captured.err
+    assert "0 new, 1 missing" in captured.out
 
 
 def test_no_code_of_a_package_runs(packages: Path, upstream: Server, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Proofs name what is missing: the smallest set, which suffices."""
 
+import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,9 +13,11 @@ from appliance.operations.decisions import yank
 from appliance.resolution import sdists
 from appliance.resolution.local import open_source
 from appliance.resolution.proof import Verdict, clients, prove
-from appliance.resolution.resolver import Question
+from appliance.resolution.resolver import Question, Resolution, resolve
 from appliance.resolution.rules import FIRST_FOUND, PIP, UV, Rules
+from appliance.resolution.source import Facts
 from appliance.targets.reading import read
+from appliance.upstream.model import RemoteFile
 from tests.conftest import Lab
 from tests.resolution.universe import Release, Scenario
 
@@ -215,3 +219,52 @@ def test_unreadable_release_is_no_candidate(lab: Lab) -> None:
     }
     verdict = proof(lab, releases, PIP)
     assert [str(each.version) for each in verdict.files if each.project == "lib"] == ["1.0"]
+
+
+PIGEONS = 9
+
+
+def test_search_without_end_is_limited_in_time() -> None:
+    """A search ends at its deadline, and names the projects that it went back over most often."""
+    verdict = _crowded(PIGEONS, seconds=0.5)
+    assert verdict.is_undecided
+    (problem,) = verdict.problems
+    assert str(problem).startswith("a solution (required by -): no answer within ")
+    assert re.search(r"; pin (p|hole)\d(, (p|hole)\d){4}$", problem.reason)
+
+
+def test_search_with_an_end_has_an_answer() -> None:
+    """A search of the same kind that is small enough has an answer."""
+    assert not _crowded(3, seconds=60).is_undecided
+
+
+def _crowded(pigeons: int, seconds: float) -> Resolution:
+    """Search a hole of its own for each pigeon, with one hole too few: no shortcut is known."""
+    releases: dict[tuple[str, str], tuple[str, ...]] = {}
+    for pigeon in range(1, pigeons + 1):
+        for hole in range(1, pigeons):
+            releases[f"p{pigeon}", f"{hole}.0"] = (f"hole{hole}=={pigeon}.0",)
+            releases[f"hole{hole}", f"{pigeon}.0"] = ()
+    wanted = tuple(Wanted(Requirement(f"p{number}"), "-") for number in range(1, pigeons + 1))
+    question = Question(wanted, read(LINUX))
+    return resolve(question, Releases(releases), PIP, time.monotonic() + seconds)
+
+
+class Releases:
+    """A source of wheels from a table of their requirements."""
+
+    def __init__(self, releases: Mapping[tuple[str, str], tuple[str, ...]]) -> None:
+        self._facts = {
+            f"{name}-{version}-py3-none-any.whl": Facts(tuple(map(Requirement, requires)))
+            for (name, version), requires in releases.items()
+        }
+
+    def files(self, project: str) -> list[RemoteFile]:
+        names = (name for name in self._facts if name.startswith(f"{project}-"))
+        return [RemoteFile(name, "") for name in names]
+
+    def facts(self, file: RemoteFile) -> Facts:
+        return self._facts[file.filename]
+
+    def digest(self, file: RemoteFile, algorithm: str) -> str:
+        raise AssertionError(file)

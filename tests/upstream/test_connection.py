@@ -211,7 +211,8 @@ def test_private_ca_is_trusted_if_chosen(secure: Faulty, certificate: Path) -> N
     with pytest.raises(UpstreamError) as caught:
         ask(of(secure))
     problem = "no trusted TLS connection: self-signed certificate"
-    advice = "set its CA by `cert` in pip's configuration or SSL_CERT_FILE"
+    sources = "`ca` of the upstream in the spec, `cert` in pip's configuration, or SSL_CERT_FILE"
+    advice = f"set its CA by {sources}"
     assert str(caught.value) == f"{secure.url}{FOO}: {problem}; {advice}"
 
     ask(replace(of(secure), network=Network(ca=certificate)))

@@ -1,0 +1,47 @@
+"""Digests that a demand allows for a file, where pages state none of their algorithms.
+
+Installers hash the file itself then, and only the one that they would take: neither looks for
+another file of the release if its digest is wrong.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from appliance.inputs.demand import Wanted
+from appliance.resolution.candidates import Candidate, best_of_each, has_hash
+from appliance.resolution.source import Source
+
+
+def with_digests(
+    candidates: Sequence[Candidate], wanted: Sequence[Wanted], source: Source
+) -> list[Candidate]:
+    """Return the candidates of a project that ``wanted`` requires, with the digests of the files
+    that an installer would hash; the other files of those releases are left out.
+
+    Raises :class:`PyindexError` as ``source`` does.
+    """
+    hashes = frozenset[str]().union(*(each.hashes for each in wanted))
+    if not hashes:
+        return list(candidates)
+    stated = {each.version for each in candidates if has_hash(each.file, hashes)}
+    hashed = {
+        each.version: _hashed(each, hashes, source)
+        for each in best_of_each(candidates)
+        if each.version not in stated and _is_wanted(each, wanted)
+    }
+    others = (each for each in candidates if each.version not in hashed)
+    return [*others, *hashed.values()]
+
+
+def _is_wanted(candidate: Candidate, wanted: Iterable[Wanted]) -> bool:
+    return all(
+        each.requirement.specifier.contains(candidate.version, prereleases=True) for each in wanted
+    )
+
+
+def _hashed(candidate: Candidate, hashes: frozenset[str], source: Source) -> Candidate:
+    """Return a candidate whose file has a digest of each algorithm in ``hashes``."""
+    file = candidate.file
+    missing = {each.partition(":")[0] for each in hashes} - file.hashes.keys()
+    computed = {name: source.digest(file, name) for name in sorted(missing)}
+    return replace(candidate, file=replace(file, hashes={**file.hashes, **computed}))
