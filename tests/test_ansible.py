@@ -141,6 +141,18 @@ def test_example_inventory_uses_declared_variables() -> None:
     assert named <= {name for role in ROLES for name in defaults(role)}
 
 
+@pytest.mark.parametrize(
+    "name", ["carried/debs/nginx.deb", "private-ca/ca.key", "backups/host/catalog", "ca.pem"]
+)
+def test_git_ignores_what_an_inventory_carries(tmp_path: Path, name: str) -> None:
+    """Keys, packages and backups beside an inventory do not get into git."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    shutil.copytree(PLAYBOOKS / "inventories" / "example", tmp_path / "lab")
+    ignored = ["git", "-C", str(tmp_path), "check-ignore", "-q"]
+    assert subprocess.run([*ignored, f"lab/{name}"], check=False).returncode == 0
+    assert subprocess.run([*ignored, "lab/hosts.yml"], check=False).returncode == 1
+
+
 VERBS = (
     *("Allow", "Assert", "Back", "Build", "Change", "Check", "Choose", "Close", "Configure"),
     *("Copy", "Create", "Define", "Delete", "Disable", "Fail", "Fetch", "Find", "Install"),

@@ -1,6 +1,8 @@
 """The machines that the other tests boot are what they are taken for."""
 
+import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.control import Control, recap
+from tests.hosts.control import PLAYBOOKS, Control, recap
 from tests.hosts.machines import Machine, Network, Workstation, taken
 from tests.hosts.machines import network as another_network
 from tests.integration.clients import ROOT
@@ -228,6 +230,27 @@ def _inside(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except FileNotFoundError:  # another run's, which has ended
         return []
+
+
+def test_what_lies_beside_an_inventory_is_none(control: Control, tmp_path: Path) -> None:
+    """ansible reads hosts.yml and group_vars of the example, and says nothing of what is carried,
+    kept or specified beside them."""
+    lab = tmp_path / "lab"
+    shutil.copytree(PLAYBOOKS / "inventories" / "example", lab)
+    (lab / "pypi2.yml").write_text("url: http://pypi2.lab.example\n")
+    for name in (
+        "carried/debs/nginx.deb",
+        "carried/key.pem",
+        "cpython.tar.gz",
+        "private-ca/ca.key",
+    ):
+        (lab / name).parent.mkdir(parents=True, exist_ok=True)
+        (lab / name).write_bytes(b"\x00\xff")
+    output = control.run("ansible-inventory", "-i", lab / "hosts.yml", "--list")
+    listed = json.loads(output)
+    assert listed["pyindex"]["hosts"] == ["pypi.lab.example"]
+    spec = listed["_meta"]["hostvars"]["pypi.lab.example"]["pyindex_spec"]
+    assert spec == "{{ inventory_dir }}/pyindex.yml"
 
 
 def test_the_recap_is_read() -> None:
