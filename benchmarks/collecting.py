@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance import spec
@@ -103,7 +103,10 @@ def mirrored(tools: Tools, cache: Path, matrix: Matrix = FULL) -> tuple[Path, Pa
     packages, state = directory / "packages", directory / "state"
     if not (directory / "complete").exists():
         packages.mkdir(parents=True, exist_ok=True)
-        _run(_mirror(tools, packages, state, matrix), directory, os.environ)
+        # pip judges markers by the Python that runs it, also for another one.
+        running = f"{sys.version_info.major}.{sys.version_info.minor}"
+        wider = replace(matrix, pythons=tuple(dict.fromkeys((*matrix.pythons, running))))
+        _run(_mirror(tools, packages, state, wider), directory, os.environ)
         (directory / "complete").touch()
     return packages, state
 

@@ -16,6 +16,7 @@ from appliance.atomic import Batch, make_directory, sync_paths, unlink
 from appliance.catalog.database import Catalog
 from appliance.errors import NotFound, PyindexError
 from appliance.index.model import File
+from appliance.index.names import possible
 from appliance.locks import try_lock
 from appliance.operations import decisions
 from appliance.operations.arrival import HIDDEN, link_or_move
@@ -63,19 +64,28 @@ def locked(spec: Spec) -> Iterator[None]:
 
 
 def absent(
-    spec: Spec, index: str, files: Iterable[RemoteFile]
+    spec: Spec, index: str, files: Sequence[RemoteFile]
 ) -> tuple[list[RemoteFile], list[Failed]]:
     """Return the files that the index lacks, and those of which it has another content."""
     new, conflicts = [], []
-    with Catalog(spec.catalog).read() as reader:
-        for file in files:
-            known = reader.file(index, file.filename)
-            if known is None:
-                new.append(file)
-            elif _differs(file, known, spec.indexes[index].packages):
-                text = f"{file.filename}: the index has other content at {known.path}"
-                conflicts.append(Failed(file, text))
+    there = _files(spec, index, files)
+    for file in files:
+        known = there.get(file.filename)
+        if known is None:
+            new.append(file)
+        elif _differs(file, known, spec.indexes[index].packages):
+            text = f"{file.filename}: the index has other content at {known.path}"
+            conflicts.append(Failed(file, text))
     return new, conflicts
+
+
+def _files(spec: Spec, index: str, files: Iterable[RemoteFile]) -> dict[str, File]:
+    """Return all files that the index has of the projects of ``files``, by name."""
+    # By an ambiguous name a file may belong to more than one project.
+    projects = sorted({project for file in files for project in possible(file.filename)})
+    with Catalog(spec.catalog).read() as reader:
+        found = reader.named(index, projects).values()
+    return {file.filename: file for project in found for file in project.files}
 
 
 def _differs(file: RemoteFile, known: File, packages: Path) -> bool:

@@ -72,7 +72,8 @@ class Client:
     async def version(self, name: str) -> str:
         """A text that changes with everything that :meth:`project` is made of. Pages are compared,
         not read."""
-        answers = await self._answers(normalize(name))
+        name = normalize(name)
+        answers = await self._answers(name)
         parts = [
             (index, page.url, page.content_type, _sha256(page.content)) for index, page in answers
         ]
