@@ -8,6 +8,7 @@ replaced bytes can be found. Links are removed before their markers.
 """
 
 import contextlib
+import errno
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from appliance.index.model import File
 from appliance.site.tree import Site
 
 _PATH = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/[^/]+")
+_NONE = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    errno.EINVAL,  # not a symbolic link
+)
 _LEVELS = 5  # of directories from ``www`` to a link
 
 
@@ -81,13 +86,26 @@ def digest_links(site: Site) -> dict[str, DigestLinks]:
 
 def _content(marker: str) -> str:
     """Return the path of the link that a marker names; "" without one."""
-    with contextlib.suppress(OSError, ValueError):
+    with _absent():
         text = Path(marker).read_text()
         return text if _PATH.fullmatch(text) else ""
     return ""
 
 
 def _target(link: str) -> str | None:
-    with contextlib.suppress(OSError, ValueError):
+    with _absent():
         return str(Path(link).readlink())
     return None
+
+
+@contextlib.contextmanager
+def _absent() -> Iterator[None]:
+    """Suppress errors that say that there is no such file or link. Others are raised: a link that
+    could not be read must not stay."""
+    try:
+        yield
+    except ValueError:  # a name or a text that is not one
+        return
+    except OSError as error:
+        if error.errno not in _NONE:
+            raise
