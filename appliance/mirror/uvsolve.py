@@ -58,8 +58,9 @@ async def solve(question: Question, upstreams: Upstreams, cache: Path) -> tuple[
     """Return the releases that uv takes for ``question``, with their files, or ``None`` without an
     answer. ``cache`` is the directory of uv's cache."""
     named = platform(question.target)
-    if named is None or any(each.hashes for each in question.wanted):
-        return None
+    has_hashes = any(each.hashes for each in question.wanted)
+    if named is None or has_hashes or question.prefer_binary:
+        return None  # uv does not know --prefer-binary
 
     with tempfile.TemporaryDirectory(prefix="pyindex-uv-") as scratch:
         directory = Path(scratch)

@@ -112,7 +112,8 @@ class Question:
     """The question to be resolved: requirements and constraints for one target.
 
     ``absent`` are projects of which the source may lack files: any release of them is assumed.
-    ``require_hashes`` and ``has_hashes`` are as in :class:`appliance.inputs.demand.Options`.
+    ``prefer_binary``, ``require_hashes`` and ``has_hashes`` are as in
+    :class:`appliance.inputs.demand.Options`.
     """
 
     wanted: tuple[Wanted, ...]
@@ -120,6 +121,7 @@ class Question:
     constraints: tuple[Wanted, ...] = ()
     formats: Formats = _ALL_FORMATS
     pre: bool = False
+    prefer_binary: bool = False
     no_deps: bool = False
     absent: frozenset[str] = frozenset()
     require_hashes: bool = False
@@ -292,7 +294,10 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         hashes = _common([*(need.hashes for need in needs), *(each.hashes for each in wanted)])
         specifiers = tuple(each.requirement.specifier for each in self._demanded(project))
         question = self._question
-        modes = question.pre, question.require_hashes, question.has_hashes
+        modes = (
+            *(question.pre, question.prefer_binary),
+            *(question.require_hashes, question.has_hashes),
+        )
         return Wish(specifier, specifiers, hashes, *modes)
 
     def merged(self, identifier: Identifier, needs: Iterable[Need]) -> Need:

@@ -7,10 +7,9 @@ the application read them from there. A marker says which link leads to it, so t
 replaced bytes can be found. Links are removed before their markers.
 """
 
-import contextlib
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from appliance.atomic import Batch, files_below, remove_empty, unlink
@@ -86,26 +85,22 @@ def digest_links(site: Site) -> dict[str, DigestLinks]:
 
 def _content(marker: str) -> str:
     """Return the path of the link that a marker names; "" without one."""
-    with _absent():
-        text = Path(marker).read_text()
-        return text if _PATH.fullmatch(text) else ""
-    return ""
+    text = _read(Path(marker).read_text) or ""
+    return text if _PATH.fullmatch(text) else ""
 
 
 def _target(link: str) -> str | None:
-    with _absent():
-        return str(Path(link).readlink())
-    return None
+    return _read(lambda: str(Path(link).readlink()))
 
 
-@contextlib.contextmanager
-def _absent() -> Iterator[None]:
-    """Suppress errors that say that there is no such file or link. Others are raised: a link that
-    could not be read must not stay."""
+def _read(read: Callable[[], str]) -> str | None:
+    """Return what ``read`` returns; ``None`` if there is no such file or link. Raises ``OSError``
+    for other failures: a link that could not be read must not stay."""
     try:
-        yield
+        return read()
     except ValueError:  # a name or a text that is not one
-        return
+        return None
     except OSError as error:
-        if error.errno not in _NONE:
-            raise
+        if error.errno in _NONE:
+            return None
+        raise

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -221,6 +221,15 @@ def test_unreadable_release_is_no_candidate(lab: Lab) -> None:
     assert [str(each.version) for each in verdict.files if each.project == "lib"] == ["1.0"]
 
 
+@pytest.mark.parametrize(("rules", "version"), [(PIP, "1.0"), (UV, "2.0"), (FIRST_FOUND, "1.0")])
+def test_older_wheel_is_preferred_by_pip(rules: Rules, version: str) -> None:
+    """With --prefer-binary pip takes an older wheel instead of a newer sdist; uv ignores it."""
+    source = Releases({("app", "1.0"): ()}, sdists=["app-2.0.tar.gz"])
+    question = Question((Wanted(Requirement("app"), "-"),), read(LINUX), prefer_binary=True)
+    (pick,) = prove(question, source, rules, with_builds=False).files
+    assert str(pick.version) == version
+
+
 PIGEONS = 9
 
 
@@ -251,13 +260,15 @@ def _crowded(pigeons: int, seconds: float) -> Resolution:
 
 
 class Releases:
-    """A source of wheels from a table of their requirements."""
+    """A source of wheels from a table of their requirements, and of sdists."""
 
-    def __init__(self, releases: Mapping[tuple[str, str], tuple[str, ...]]) -> None:
+    def __init__(
+        self, releases: Mapping[tuple[str, str], tuple[str, ...]], sdists: Sequence[str] = ()
+    ) -> None:
         self._facts = {
             f"{name}-{version}-py3-none-any.whl": Facts(tuple(map(Requirement, requires)))
             for (name, version), requires in releases.items()
-        }
+        } | {name: Facts() for name in sdists}
 
     def files(self, project: str) -> list[RemoteFile]:
         names = (name for name in self._facts if name.startswith(f"{project}-"))
