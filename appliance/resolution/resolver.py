@@ -23,6 +23,7 @@ from appliance.resolution.candidates import (
     Unusable,
     applies,
     key,
+    listed,
     reason,
     usable,
 )
@@ -334,7 +335,20 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         candidates, unusable_files = self.usable(project)
         if self._rules.choose(candidates, wish):
             return "no release satisfies all requirements"
+        if conflict := self._conflict(project, needs, candidates):
+            return conflict
         return reason(candidates, unusable_files, wish.specifier, wish.hashes)
+
+    def _conflict(
+        self, project: str, needs: Sequence[Need], candidates: Sequence[Candidate]
+    ) -> str | None:
+        """Say which requirements exclude each other, if the source satisfies each one alone."""
+        sides = {f"{project}{need.specifier}": need for need in needs if need.specifier}
+        alone = (self._wish(project, [need]) for need in sides.values())
+        if len(sides) < 2 or not all(self._rules.choose(candidates, wish) for wish in alone):
+            return None
+        texts = " and ".join(f"{side} ({need.origin})" for side, need in sides.items())
+        return f"{texts} exclude each other; there is {listed(candidates)}"
 
     def notes(self, picks: Iterable[Candidate] = ()) -> tuple[str, ...]:
         """Return what is uncertain about the files of a resolution."""

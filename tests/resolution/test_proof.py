@@ -99,7 +99,28 @@ def test_conflict_names_both_sides(lab: Lab) -> None:
     (missing,) = proof(lab, releases, PIP).missing
     assert missing.requirement == "shared<2,>=2"
     assert missing.required_by == "one 1.0, two 1.0"
-    assert missing.reason == "only 2.0, 1.0"
+    sides = "shared<2 (one 1.0) and shared>=2 (two 1.0)"
+    assert missing.reason == f"{sides} exclude each other; there is 2.0, 1.0"
+
+
+def test_conflict_with_the_input_names_the_line(lab: Lab) -> None:
+    """A conflict between a dependency and the input names the line of the input."""
+    lab.packages.rmdir()
+    releases = {
+        ("app", "1.0"): release("shared<2"),
+        ("shared", "1.0"): release(),
+        ("shared", "2.0"): release(),
+    }
+    Scenario("proof", releases, ()).write(lab.packages)
+    lab.once()
+    texts = {"app": "requirements.txt:1", "shared>1": "requirements.txt:2"}
+    wanted = tuple(Wanted(Requirement(text), origin) for text, origin in texts.items())
+    with open_source(lab.spec, lab.index) as source:
+        (missing,) = prove(Question(wanted, read(LINUX)), source, PIP).missing
+    sides = {"shared>1 (requirements.txt:2)", "shared<2 (app 1.0)"}
+    named, _, rest = missing.reason.partition(" exclude each other; ")
+    assert set(named.split(" and ")) == sides
+    assert rest == "there is 2.0, 1.0"
 
 
 def test_wheels_of_one_release_disagree(lab: Lab, tmp_path: Path) -> None:
