@@ -6,6 +6,7 @@ as the rows it changes, so that no change is visible without its line in the jou
 
 import contextlib
 import os
+import shutil
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -226,7 +227,8 @@ class Catalog:
     def _advice(self, error: str) -> str:
         if any(word in error for word in _DAMAGED):
             return f"{error}; run `pyindex rebuild`, or restore a backup"
-        if "full" in error:
+        # SQLite cannot say so where its shared memory finds no space.
+        if "full" in error or ("disk I/O" in error and _is_full(self.path.parent)):
             return f"{error}; free some disk space"
         if any(word in error for word in ("unable to open", "readonly", "disk I/O")):
             why = unwritable(self.path.parent) or unwritable(self.path)
@@ -268,6 +270,13 @@ class _File:
 
 _DAMAGED = ("malformed", "not a database", "decode", "constraint failed")
 _MANY_PAGES = 2000
+_SMALLEST = 64 * 1024  # bytes that SQLite needs for its companion files
+
+
+def _is_full(directory: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(directory).free < _SMALLEST
+    return False
 
 
 def unwritable(path: Path) -> str | None:

@@ -8,6 +8,7 @@ replaced: a file of the same name with other bytes is a failure.
 import contextlib
 import json
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from appliance.text import has_controls
 from appliance.upstream import Client, Failed, Fetched, RemoteFile, digests, fetch
 from appliance.upstream.fetch import OnProgress
 
+_UNFINISHED_SECONDS = 7 * 24 * 3600
 _UNKNOWN = "not examined yet; see `pyindex status`"
 
 
@@ -101,9 +103,13 @@ def _differs(file: RemoteFile, known: File, packages: Path) -> bool:
 
 def begin(spec: Spec, index: str) -> None:
     """Bring the index up to date before a run: what a killed run placed is in the catalog then, and
-    yanked if it has to be."""
+    yanked if it has to be. What earlier runs have left unfinished for a week is removed."""
     update(spec)
     _yank_pending(spec, index)
+    for path in staging(spec, index).glob("*.part"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < time.time() - _UNFINISHED_SECONDS:
+                unlink(path)
 
 
 async def take(

@@ -57,8 +57,9 @@ async def solve(question: Question, index: str) -> tuple[Pin, ...] | None:
     """Return the releases that uv takes for ``question`` from the index at the URL ``index``, with
     their files, or ``None`` without an answer."""
     named = platform(question.target)
-    if named is None or any(each.hashes for each in question.wanted):
-        return None
+    has_hashes = any(each.hashes for each in question.wanted)
+    if named is None or has_hashes or question.prefer_binary:
+        return None  # uv does not know --prefer-binary
 
     with tempfile.TemporaryDirectory(prefix="pyindex-uv-") as scratch:
         directory = Path(scratch)

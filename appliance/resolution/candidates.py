@@ -188,11 +188,15 @@ def reason(
         if specifier.contains(each.version, prereleases=True):
             return f"{each.filename}: {each.reason}"
 
-    versions = sorted({each.version for each in candidates}, reverse=True)
-    listed = ", ".join(map(str, versions[:5])) + (", …" if len(versions) > 5 else "")
-    if versions:
-        return f"only {listed}"
+    if candidates:
+        return f"only {listed(candidates)}"
     return "no file for this target" if unusable_files else "no such project"
+
+
+def listed(candidates: Iterable[Candidate]) -> str:
+    """Return the newest versions of candidates as a text."""
+    versions = sorted({each.version for each in candidates}, reverse=True)
+    return ", ".join(map(str, versions[:5])) + (", …" if len(versions) > 5 else "")
 
 
 def key(name: str) -> str:

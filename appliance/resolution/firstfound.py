@@ -98,6 +98,7 @@ class _Run:
             tuple(each.requirement.specifier for each in demanded),
             hashes,
             question.pre,
+            question.prefer_binary,
             question.require_hashes,
             question.has_hashes,
         )

@@ -111,8 +111,15 @@ def build_question(question: Question, candidate: Candidate, source: Source) -> 
         return None
     origin = f"the build of {candidate.file.filename}"
     wanted = tuple(Wanted(requirement, origin) for requirement in facts.build_requires)
-    formats = question.formats
-    return Question(wanted, question.target, formats=formats, pre=question.pre) if wanted else None
+    if not wanted:
+        return None
+    return Question(
+        wanted,
+        question.target,
+        formats=question.formats,
+        pre=question.pre,
+        prefer_binary=question.prefer_binary,
+    )
 
 
 def build_note(candidate: Candidate, source: Source) -> tuple[str, ...]:

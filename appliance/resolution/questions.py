@@ -34,6 +34,7 @@ def question(demand: Demand, target: Target, no_deps: bool = False) -> Question:
         constraints=tuple(_usable_constraints(demand.constraints)),
         formats=Formats(options.only_binary, options.no_binary),
         pre=options.pre,
+        prefer_binary=options.prefer_binary,
         no_deps=no_deps or options.no_deps,
         require_hashes=options.require_hashes,
         has_hashes=options.has_hashes

@@ -23,6 +23,7 @@ from appliance.resolution.candidates import (
     Unusable,
     applies,
     key,
+    listed,
     reason,
     usable,
 )
@@ -112,7 +113,8 @@ class Question:
     """The question to be resolved: requirements and constraints for one target.
 
     ``absent`` are projects of which the source may lack files: any release of them is assumed.
-    ``require_hashes`` and ``has_hashes`` are as in :class:`appliance.inputs.demand.Options`.
+    ``prefer_binary``, ``require_hashes`` and ``has_hashes`` are as in
+    :class:`appliance.inputs.demand.Options`.
     """
 
     wanted: tuple[Wanted, ...]
@@ -120,6 +122,7 @@ class Question:
     constraints: tuple[Wanted, ...] = ()
     formats: Formats = _ALL_FORMATS
     pre: bool = False
+    prefer_binary: bool = False
     no_deps: bool = False
     absent: frozenset[str] = frozenset()
     require_hashes: bool = False
@@ -292,7 +295,10 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         hashes = _common([*(need.hashes for need in needs), *(each.hashes for each in wanted)])
         specifiers = tuple(each.requirement.specifier for each in self._demanded(project))
         question = self._question
-        modes = question.pre, question.require_hashes, question.has_hashes
+        modes = (
+            *(question.pre, question.prefer_binary),
+            *(question.require_hashes, question.has_hashes),
+        )
         return Wish(specifier, specifiers, hashes, *modes)
 
     def merged(self, identifier: Identifier, needs: Iterable[Need]) -> Need:
@@ -329,7 +335,20 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         candidates, unusable_files = self.usable(project)
         if self._rules.choose(candidates, wish):
             return "no release satisfies all requirements"
+        if conflict := self._conflict(project, needs, candidates):
+            return conflict
         return reason(candidates, unusable_files, wish.specifier, wish.hashes)
+
+    def _conflict(
+        self, project: str, needs: Sequence[Need], candidates: Sequence[Candidate]
+    ) -> str | None:
+        """Say which requirements exclude each other, if the source satisfies each one alone."""
+        sides = {f"{project}{need.specifier}": need for need in needs if need.specifier}
+        alone = (self._wish(project, [need]) for need in sides.values())
+        if len(sides) < 2 or not all(self._rules.choose(candidates, wish) for wish in alone):
+            return None
+        texts = " and ".join(f"{side} ({need.origin})" for side, need in sides.items())
+        return f"{texts} exclude each other; there is {listed(candidates)}"
 
     def notes(self, picks: Iterable[Candidate] = ()) -> tuple[str, ...]:
         """Return what is uncertain about the files of a resolution."""

@@ -25,6 +25,7 @@ class Wish:
         direct: The specifiers in the demand itself, with its constraints.
         hashes: Digests that its file may have; any file, if empty.
         pre: Whether the demand allows pre-releases of every project.
+        prefer_binary: Whether the demand has ``--prefer-binary``.
         require_hashes: Whether the demand has ``--require-hashes``.
         has_hashes: Whether it has ``--hash`` anywhere.
     """
@@ -33,6 +34,7 @@ class Wish:
     direct: tuple[SpecifierSet, ...] = ()
     hashes: frozenset[str] = frozenset()
     pre: bool = False
+    prefer_binary: bool = False
     require_hashes: bool = False
     has_hashes: bool = False
 
@@ -72,7 +74,8 @@ class PipRules:
         chosen = [each for each in releases if each.version in versions]
         # PEP 592: yanked releases count only if all are yanked, and one is pinned.
         unyanked = [each for each in chosen if each.file.yanked is None]
-        return chosen if not unyanked and wish.is_pinned else unyanked
+        taken = chosen if not unyanked and wish.is_pinned else unyanked
+        return sorted(taken, key=lambda each: wish.prefer_binary and not each.is_wheel)
 
     def refusal(self, wish: Wish, target: Target) -> str | None:
         """In hash-checking mode, which one ``--hash`` begins, each file needs a digest."""
@@ -88,7 +91,7 @@ class PipRules:
 
 class UvRules:
     """uv: pre-releases count after final releases, yanked ones only if the demand pins them, and of
-    Requires-Python only the lower bound."""
+    Requires-Python only the lower bound. It ignores ``--prefer-binary``."""
 
     name = "uv"
 
@@ -132,7 +135,13 @@ class FirstFoundRules(PipRules):
         releases = _with_hashes(files, wish)
         versions = _filtered(wish.specifier, releases, wish.pre or None)
         chosen = [each for each in releases if each.version in versions]
-        return sorted(chosen, key=lambda each: each.file.yanked is not None)
+        return sorted(
+            chosen,
+            key=lambda each: (
+                each.file.yanked is not None,
+                wish.prefer_binary and not each.is_wheel,
+            ),
+        )
 
 
 PIP = PipRules()

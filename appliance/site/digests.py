@@ -7,9 +7,9 @@ the application read them from there. A marker says which link leads to it, so t
 replaced bytes can be found. Links are removed before their markers.
 """
 
-import contextlib
+import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from appliance.atomic import Batch, files_below, remove_empty, unlink
@@ -17,6 +17,10 @@ from appliance.index.model import File
 from appliance.site.tree import Site
 
 _PATH = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/[^/]+")
+_NONE = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    errno.EINVAL,  # not a symbolic link
+)
 _LEVELS = 5  # of directories from ``www`` to a link
 
 
@@ -81,13 +85,22 @@ def digest_links(site: Site) -> dict[str, DigestLinks]:
 
 def _content(marker: str) -> str:
     """Return the path of the link that a marker names; "" without one."""
-    with contextlib.suppress(OSError, ValueError):
-        text = Path(marker).read_text()
-        return text if _PATH.fullmatch(text) else ""
-    return ""
+    text = _read(Path(marker).read_text) or ""
+    return text if _PATH.fullmatch(text) else ""
 
 
 def _target(link: str) -> str | None:
-    with contextlib.suppress(OSError, ValueError):
-        return str(Path(link).readlink())
-    return None
+    return _read(lambda: str(Path(link).readlink()))
+
+
+def _read(read: Callable[[], str]) -> str | None:
+    """Return what ``read`` returns; ``None`` if there is no such file or link. Raises ``OSError``
+    for other failures: a link that could not be read must not stay."""
+    try:
+        return read()
+    except ValueError:  # a name or a text that is not one
+        return None
+    except OSError as error:
+        if error.errno in _NONE:
+            return None
+        raise

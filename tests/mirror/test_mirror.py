@@ -209,6 +209,19 @@ def test_file_that_intake_rejects_is_not_new(
     assert "0 new, 1 missing" in captured.out
 
 
+def test_unfinished_files_of_old_runs_are_removed(packages: Path, upstream: Server) -> None:
+    """A partial file that no run has continued for a week is removed, a younger one stays."""
+    staging = packages / ".pyindex-mirror"
+    staging.mkdir()
+    old, young = staging / "old-1.0.tar.gz.0123.part", staging / "young-1.0.tar.gz.0123.part"
+    for path, days in ((old, 8), (young, 6)):
+        path.write_text("part")
+        os.utime(path, (time.time() - days * 86400,) * 2)
+    mirror(packages, upstream, "lib", "--dry-run")
+    assert not old.exists()
+    assert young.exists()
+
+
 def test_no_code_of_a_package_runs(packages: Path, upstream: Server, tmp_path: Path) -> None:
     """An sdist whose setup.py leaves a trace is collected, proven and bundled without one."""
     trace = tmp_path / "trace"

@@ -71,6 +71,13 @@ CASES = (
     _case("wheels-excluded", "a", {("a", "1.0"): WHEEL}, no_binary=frozenset({"a"})),
     _case("sdists-excluded", "a", {("a", "1.0"): SDIST}, no_build=frozenset({"a"})),
     _case("sdist-newer-than-wheel", "a", {("a", "2.0"): SDIST, ("a", "1.0"): WHEEL}),
+    _case("older-wheel-preferred", "a", {("a", "2.0"): SDIST, ("a", "1.0"): WHEEL}, prefer_binary=True),
+    _case("older-wheel-too-old", "a>1", {("a", "2.0"): SDIST, ("a", "1.0"): WHEEL}, prefer_binary=True),
+    _case("older-wheel-too-old-for-other", "a & b", {
+        ("a", "2.0"): SDIST, ("a", "1.0"): WHEEL, ("b", "1.0"): _needs("a>1", sdist=False)},
+        prefer_binary=True),
+    _case("newest-wheel-preferred", "a", {
+        ("a", "3.0"): SDIST, ("a", "2.0"): WHEEL, ("a", "1.0"): WHEEL}, prefer_binary=True),
     _case("markers-of-python", "a", {("a", "1.0"): _needs("b; python_version < '3'", "c; python_version >= '3'"),
         ("c", "1.0"): WHEEL}),
 )  # fmt: skip

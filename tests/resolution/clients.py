@@ -88,9 +88,11 @@ def _ask(
     directory: Path,
 ) -> dict[str, Answer]:
     questions = {
-        name: ["--index-url", urls[name], *_options(each), *(["--pre"] * each.pre), *each.requires]
+        name: ["--index-url", urls[name], *_options(each), *each.requires]
         for name, each in scenarios.items()
     }
+    for name, each in scenarios.items():
+        questions[name] += ["--pre"] * each.pre + ["--prefer-binary"] * each.prefer_binary
     (directory / "questions").write_text(json.dumps(questions))
     subprocess.run(
         [str(python), "-c", program],

@@ -88,6 +88,15 @@ def test_pip_agrees(name: str, served: Served, python: Path, pips: Mapping[str, 
     assert resolution.is_complete == pips[name].is_satisfiable, resolution.problems
 
 
+@pytest.mark.parametrize("name", [each.name for each in CASES if each.prefer_binary])
+def test_pip_takes_the_same_releases(
+    name: str, served: Served, python: Path, pips: Mapping[str, Answer]
+) -> None:
+    """With --prefer-binary pip takes the releases that a resolution by its rules takes."""
+    picks = answer(served, name, PIP, python).picks
+    assert {each.project: str(each.version) for each in picks} == pips[name].versions
+
+
 @pytest.fixture(scope="module")
 def old_python() -> Path:
     return build(CLIENTS["pip-20.3.4-py2.7"]) / "bin" / "python"
@@ -131,4 +140,5 @@ def asked(scenario: Scenario, python: Path) -> Question:
         target=read(f"python:{python}"),
         formats=Formats(scenario.no_build, scenario.no_binary),
         pre=scenario.pre,
+        prefer_binary=scenario.prefer_binary,
     )

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -99,7 +99,28 @@ def test_conflict_names_both_sides(lab: Lab) -> None:
     (missing,) = proof(lab, releases, PIP).missing
     assert missing.requirement == "shared<2,>=2"
     assert missing.required_by == "one 1.0, two 1.0"
-    assert missing.reason == "only 2.0, 1.0"
+    sides = "shared<2 (one 1.0) and shared>=2 (two 1.0)"
+    assert missing.reason == f"{sides} exclude each other; there is 2.0, 1.0"
+
+
+def test_conflict_with_the_input_names_the_line(lab: Lab) -> None:
+    """A conflict between a dependency and the input names the line of the input."""
+    lab.packages.rmdir()
+    releases = {
+        ("app", "1.0"): release("shared<2"),
+        ("shared", "1.0"): release(),
+        ("shared", "2.0"): release(),
+    }
+    Scenario("proof", releases, ()).write(lab.packages)
+    lab.once()
+    texts = {"app": "requirements.txt:1", "shared>1": "requirements.txt:2"}
+    wanted = tuple(Wanted(Requirement(text), origin) for text, origin in texts.items())
+    with open_source(lab.spec, lab.index) as source:
+        (missing,) = prove(Question(wanted, read(LINUX)), source, PIP).missing
+    sides = {"shared>1 (requirements.txt:2)", "shared<2 (app 1.0)"}
+    named, _, rest = missing.reason.partition(" exclude each other; ")
+    assert set(named.split(" and ")) == sides
+    assert rest == "there is 2.0, 1.0"
 
 
 def test_wheels_of_one_release_disagree(lab: Lab, tmp_path: Path) -> None:
@@ -221,6 +242,15 @@ def test_unreadable_release_is_no_candidate(lab: Lab) -> None:
     assert [str(each.version) for each in verdict.files if each.project == "lib"] == ["1.0"]
 
 
+@pytest.mark.parametrize(("rules", "version"), [(PIP, "1.0"), (UV, "2.0"), (FIRST_FOUND, "1.0")])
+def test_older_wheel_is_preferred_by_pip(rules: Rules, version: str) -> None:
+    """With --prefer-binary pip takes an older wheel instead of a newer sdist; uv ignores it."""
+    source = Releases({("app", "1.0"): ()}, sdists=["app-2.0.tar.gz"])
+    question = Question((Wanted(Requirement("app"), "-"),), read(LINUX), prefer_binary=True)
+    (pick,) = prove(question, source, rules, with_builds=False).files
+    assert str(pick.version) == version
+
+
 PIGEONS = 9
 
 
@@ -251,13 +281,15 @@ def _crowded(pigeons: int, seconds: float) -> Resolution:
 
 
 class Releases:
-    """A source of wheels from a table of their requirements."""
+    """A source of wheels from a table of their requirements, and of sdists."""
 
-    def __init__(self, releases: Mapping[tuple[str, str], tuple[str, ...]]) -> None:
+    def __init__(
+        self, releases: Mapping[tuple[str, str], tuple[str, ...]], sdists: Sequence[str] = ()
+    ) -> None:
         self._facts = {
             f"{name}-{version}-py3-none-any.whl": Facts(tuple(map(Requirement, requires)))
             for (name, version), requires in releases.items()
-        }
+        } | {name: Facts() for name in sdists}
 
     def files(self, project: str) -> list[RemoteFile]:
         names = (name for name in self._facts if name.startswith(f"{project}-"))

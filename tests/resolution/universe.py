@@ -72,6 +72,7 @@ class Scenario:
     releases: Mapping[tuple[str, str], Release]
     requires: tuple[str, ...]
     pre: bool = False
+    prefer_binary: bool = False
     no_build: frozenset[str] = frozenset()
     no_binary: frozenset[str] = frozenset()
     is_satisfiable: bool = True
