@@ -20,6 +20,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -175,6 +176,7 @@ class Machine(_Temporary):
         self._layers = network.folder / f"{name}.layers"
         self.console = network.folder / f"{name}.console"
         self._nspawn: subprocess.Popen[bytes] | None = None
+        self._numbers = count(1)  # of its environments
         self._shared = tuple(f"--bind-ro={folder}" for folder in shared)
         self._tree = self._mount(tree)
         self._settle(names)
@@ -199,10 +201,8 @@ class Machine(_Temporary):
 
         The interpreters of this machine and `BUILT` have to be shared with it.
         """
-        place = Path("/srv/clients")
-        here = self.root / place.relative_to("/")
-        _delete(here / client)
-        Environments(here)(client)
+        place = Path("/srv", f"clients-{next(self._numbers)}")  # to delete an old one takes long
+        Environments(self.root / place.relative_to("/"))(client)
         return _OnHost(self, place / client)
 
     def boot(self) -> None:
