@@ -46,6 +46,7 @@ AUTHORITY = "/etc/ssl/certs/ca-certificates.crt"
 TRUST = dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE"), AUTHORITY)
 PIP = "pip-23.0.1-py3.11"
 PYTHONS = ("2.7", "3.11", "3.12", "3.13")
+HERE = ("--python", ".venv")  # "python -m uv pip" would change the environment of uv
 PROJECT = f"""\
 [project]
 name = "platform"
@@ -345,8 +346,8 @@ class Project:
         self.run("venv", "--python", interpreter(version))
 
     def run(self, *words: str | Path) -> None:
-        own = {"VIRTUAL_ENV": str(self.folder / ".venv"), "UV_NO_CACHE": "1"}
-        self.uv.run("-m", "uv", *words, cwd=self.folder, variables=TRUST | own)
+        settings = TRUST | {"UV_NO_CACHE": "1"}
+        self.uv.run("-m", "uv", *words, cwd=self.folder, variables=settings)
 
     def imports(self) -> None:
         self.client.run(self.folder / ".venv/bin/python", "-c", IMPORTS)
@@ -361,7 +362,7 @@ def test_uv_installs_the_stack(
 ) -> None:
     """On newer Pythons, by the names of the projects."""
     project = Project(client, locks, version)
-    project.run("pip", "install", "--default-index", main_index, *WANTED)
+    project.run("pip", "install", *HERE, "--default-index", main_index, *WANTED)
     project.imports()
 
 
@@ -383,7 +384,7 @@ def test_pylock_installs_unchanged(client: Machine, locks: Locks, main_index: st
     """uv installs a pylock.toml from the names that it has."""
     project = Project(client, locks, "3.13")
     assert f"https://{FILES}/packages/".encode() in project.read("pylock.toml")
-    project.run("pip", "sync", "pylock.toml")
+    project.run("pip", "sync", *HERE, "pylock.toml")
     project.imports()
 
 
