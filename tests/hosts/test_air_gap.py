@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.control import Control
+from tests.hosts.control import Control, Play
 from tests.hosts.machines import Machine, Network
 from tests.hosts.processes import output
 from tests.hosts.specs import NAME, settings
@@ -164,32 +164,42 @@ def _lock(world: World, here: Environment, folder: Path) -> None:
 # --- behind the gap -------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Plays:
+    """The plays that make a host an index: HTTPS with a private CA, and names of another index."""
+
+    control: Control
+    folder: Path
+    key: Path
+    variables: dict[str, object]
+
+    def play(self, machine: Machine, *names: str, code: int = 0) -> Play:
+        tls = {name: f"/etc/pyindex/tls/{name}.pem" for name in ("certificate", "key", "ca")}
+        spec = settings(
+            self.folder,
+            url=f"https://{NAME}",
+            indexes={name: {"packages": f"/srv/pyindex/{name}"} for name in ("main", "galaxy")},
+            nginx={"tls": tls, "stand_in": list(names)},
+            bundles={"keys": [Path(f"{self.key}.pub").read_text().splitlines()[1]]},
+        )
+        given = {
+            "pyindex_spec": str(spec),
+            "pyindex_private_ca": True,
+            "pyindex_private_ca_directory": str(self.folder / "ca"),
+        }
+        return self.control.play(machine, variables=self.variables | given, code=code)
+
+
 @pytest.fixture(scope="module")
-def host(
-    network: Network,
-    debian: Path,
-    control: Control,
-    variables: dict[str, object],
-    connected: Connected,
-    key: Path,
-) -> Iterator[Machine]:
-    """The index that a play makes: HTTPS with a private CA, and names of another index."""
-    tls = {name: f"/etc/pyindex/tls/{name}.pem" for name in ("certificate", "key", "ca")}
-    spec = settings(
-        connected.folder,
-        url=f"https://{NAME}",
-        indexes={name: {"packages": f"/srv/pyindex/{name}"} for name in ("main", "galaxy")},
-        nginx={"tls": tls, "stand_in": [INDEX, FILES]},
-        bundles={"keys": [Path(f"{key}.pub").read_text().splitlines()[1]]},
-    )
-    given = {
-        "pyindex_spec": str(spec),
-        "pyindex_private_ca": True,
-        "pyindex_private_ca_directory": str(connected.folder / "ca"),
-    }
+def plays(control: Control, variables: dict[str, object], connected: Connected, key: Path) -> Plays:
+    return Plays(control, connected.folder, key, variables)
+
+
+@pytest.fixture(scope="module")
+def host(network: Network, debian: Path, plays: Plays) -> Iterator[Machine]:
+    """The index that a play makes."""
     with network.machine("host", debian, NAME) as machine:
-        play = control.play(machine, variables=variables | given)
-        assert play.counts()[1] == 0
+        assert plays.play(machine, INDEX, FILES).counts()[1] == 0
         yield machine
 
 
@@ -399,3 +409,12 @@ def test_requirements_with_hashes_install_unchanged(
     pip = ("-m", "pip", "install", "--no-cache-dir", "--no-compile", "--require-hashes")
     environment.run(*pip, "-r", "requirements.txt", variables=TRUST)
     environment.run("-c", IMPORTS)
+
+
+def test_name_that_the_private_ca_does_not_permit_changes_no_host(
+    host: Machine, plays: Plays
+) -> None:
+    """A CA that was created for other names stops the play before it changes the host."""
+    play = plays.play(host, INDEX, FILES, "another.example", code=2)
+    assert "ca.pem is not for all of" in play.output
+    assert play.counts()[0] == 0
