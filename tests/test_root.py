@@ -133,6 +133,36 @@ def test_remove_keeps_file_that_owner_cannot_move(directory: Path) -> None:
     assert len(list((service.state / "trash").iterdir())) == 1
 
 
+@pytest.mark.parametrize(
+    ("closed", "mode"),
+    [("stick", 0o700), ("stick/foo.tar", 0o600), ("stick/foo.tar.minisig", 0o600)],
+)
+def test_load_names_file_that_owner_cannot_read(directory: Path, closed: str, mode: int) -> None:
+    """Root can read a mounted medium that the owner of the state cannot: the error says who."""
+    service = Service(directory, NOBODY.pw_uid)
+    stick, key = directory / "stick", directory / "key"
+    stick.mkdir()
+    bundle = stick / "foo.tar"
+    collected = ("-d", str(service.packages), "--state", str(directory / "collected"))
+    for words in (
+        ("bundle-key", str(key)),
+        ("bundle", str(bundle), *collected, "--sign", str(key)),
+    ):
+        subprocess.run([*service.python, *words], env=environment(), cwd="/", check=True)
+    Path(f"{key}.pub").chmod(0o644)
+    path = directory / closed
+    path.chmod(mode)
+    done = service.run("load", str(bundle), "--key", f"{key}.pub")
+    assert done.returncode == 1
+    named = bundle if path == stick else path
+    assert (
+        f"pyindex: {named}: permission denied for uid 65534; let this user read it, or copy it to a"
+        " directory where this user can\n"
+    ) in done.stderr
+    path.chmod(0o755)
+    assert service.run("load", str(bundle), "--key", f"{key}.pub").returncode == 0
+
+
 def test_serve_runs_as_owner(directory: Path) -> None:
     """`pyindex serve` and its processes, nginx too, run as the owner."""
     service = Service(directory, NOBODY.pw_uid)

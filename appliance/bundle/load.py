@@ -1,6 +1,7 @@
 """Loading a bundle or a directory of files into an index: all of it, or nothing."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,8 @@ def load(
 def _opened(spec: Spec, paths: Sequence[Path], options: Options) -> Iterator[Source]:
     """Open a bundle or a directory, if it is trusted."""
     keys = [read_public(text) for text in (*spec.bundles.keys, *options.keys)]
-    directories = [path for path in paths if path.is_dir()]
+    # Path.is_dir() fails in an unreadable directory.
+    directories = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112
     if directories:
         yield _folder(paths, keys, options)
         return

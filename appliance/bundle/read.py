@@ -92,12 +92,22 @@ def opened(
 def _open(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except PermissionError:
+        raise _unreadable(path) from None
     except OSError as error:
         raise PyindexError(f"{path}: {error.strerror}; pass the files of a bundle") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise PyindexError(f"{path}: not a regular file; pass the files of a bundle")
     return descriptor
+
+
+def _unreadable(path: Path) -> PyindexError:
+    """Return the error for a file that root may be able to read, but not the owner of the state."""
+    return PyindexError(
+        f"{path}: permission denied for uid {os.geteuid()}; let this user read it, or copy it to a"
+        " directory where this user can"
+    )
 
 
 def _volume(path: Path, descriptor: int, keys: Sequence[PublicKey], allow_unsigned: bool) -> Volume:
@@ -154,6 +164,8 @@ def _signer(
     signed = Path(f"{path}{SUFFIX}")
     try:
         signature = minisign.read_signature(signed)
+    except PermissionError:
+        raise _unreadable(signed) from None
     except FileNotFoundError:
         if allow_unsigned:
             return None

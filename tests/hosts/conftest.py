@@ -16,7 +16,7 @@ from tests.integration.clients import CACHE, ROOT, locked
 
 NEEDED = (
     *("debootstrap", "systemd-container:systemd-nspawn"),
-    *("openssh-client:ssh", "iproute2:ip", "curl", "openssl"),
+    *("openssh-client:ssh", "iproute2:ip", "curl", "openssl", "nginx"),
 )
 
 

@@ -18,8 +18,9 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -65,12 +66,15 @@ class Network:
         """This machine's address there."""
         return f"{self._range}.1"
 
-    def machine(self, name: str, tree: "Path | Machine", *names: str) -> "Machine":
+    def machine(
+        self, name: str, tree: "Path | Machine", *names: str, shared: Iterable[Path] = ()
+    ) -> "Machine":
         """Boot *tree*, which is not changed, as host *name*; it goes by *names*, too.
 
-        A stopped machine in place of a tree: the new one goes on from where that one is.
+        A stopped machine in place of a tree: the new one goes on from where that one is. Folders of
+        this machine that are *shared* are there at the same paths, read-only.
         """
-        machine = Machine(self, name, self._join(name), tree, names)
+        machine = Machine(self, name, self._join(name), tree, names, shared)
         try:
             machine.boot()
         except BaseException:
@@ -162,6 +166,7 @@ class Machine(_Temporary):
         address: str,
         tree: "Path | Machine",
         names: tuple[str, ...],
+        shared: Iterable[Path],
     ) -> None:
         self.network = network
         self.name = name
@@ -171,6 +176,8 @@ class Machine(_Temporary):
         self._layers = network.folder / f"{name}.layers"
         self.console = network.folder / f"{name}.console"
         self._nspawn: subprocess.Popen[bytes] | None = None
+        self._numbers = count(1)  # of its environments
+        self._shared = tuple(f"--bind-ro={folder}" for folder in shared)
         self._tree = self._mount(tree)
         self._settle(names)
         self.has_sshd = (self.root / "usr/sbin/sshd").exists()
@@ -189,14 +196,23 @@ class Machine(_Temporary):
         data = content.read_bytes() if isinstance(content, Path) else content
         self.run("install", "-D", "-m", f"{mode:o}", "/dev/stdin", place, content=data)
 
+    def environment(self, client: str) -> Environment:
+        """A fresh environment with *client*, as `Environments` makes it, that runs there.
+
+        The interpreters of this machine and `BUILT` have to be shared with it.
+        """
+        place = Path("/srv", f"clients-{next(self._numbers)}")  # to delete an old one takes long
+        Environments(self.root / place.relative_to("/"))(client)
+        return _OnHost(self, place / client)
+
     def boot(self) -> None:
         """Switch it on, and wait until it is up."""
-        command = (
+        command: tuple[str | Path, ...] = (
             *("systemd-nspawn", "--boot", "--register=no", "--keep-unit", "--console=pipe"),
             *("--resolv-conf=off", "--timezone=off", "--link-journal=no"),
             # A server may set up its own network and raise limits.
             "--capability=CAP_NET_ADMIN,CAP_SYS_RESOURCE",
-            f"--network-namespace-path=/run/netns/{self.namespace}",
+            *(f"--network-namespace-path=/run/netns/{self.namespace}", *self._shared),
             *(f"--machine={self.namespace}", f"--hostname={self.name}", "--directory", self.root),
         )
         with self.console.open("wb") as console:
@@ -356,12 +372,7 @@ class Workstation(_Temporary):
         self, folder: Path = Path("/usr/local/bin"), home: Path | None = None
     ) -> dict[str, str]:
         """A client's environment variables there; programs in *folder* come first."""
-        ours = isolated(folder, home or self.home, 0).items()
-        return {
-            name: value
-            for name, value in ours
-            if not name.endswith("_proxy") and name != "PIP_TRUSTED_HOST"
-        }
+        return _variables(folder, home or self.home)
 
     def environment(self, client: str) -> Environment:
         """A fresh environment with *client*, as `Environments` makes it, that runs there."""
@@ -384,6 +395,28 @@ class _Elsewhere(Environment):
     def _run(self, command: list[str], cwd: Path, code: int, variables: Mapping[str, str]) -> str:
         own = self._workstation.variables(self.python.parent, self.home)
         return self._workstation.run(*command, cwd=cwd, code=code, variables=own | dict(variables))
+
+
+class _OnHost(Environment):
+    """An environment whose programs run on a booted host."""
+
+    def __init__(self, machine: Machine, place: Path) -> None:
+        super().__init__(place / "env", place / "home")
+        self._machine = machine
+
+    def _run(self, command: list[str], cwd: Path, code: int, variables: Mapping[str, str]) -> str:
+        own = _variables(self.python.parent, self.home) | dict(variables)
+        settings = (f"{name}={value}" for name, value in own.items())
+        return self._machine.run("env", "-i", f"--chdir={cwd}", *settings, *command, code=code)
+
+
+def _variables(folder: Path, home: Path) -> dict[str, str]:
+    """A client's environment variables on the network; programs in *folder* come first."""
+    return {
+        name: value
+        for name, value in isolated(folder, home, 0).items()
+        if not name.endswith("_proxy") and name != "PIP_TRUSTED_HOST"
+    }
 
 
 @contextmanager

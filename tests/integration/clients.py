@@ -22,6 +22,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("PYINDEX_TEST_CACHE", ROOT / ".cache")).absolute()
+BUILT = CACHE / "clients"  # environments, each by its client and interpreter
 TIMEOUT = 300
 # Files by which Python finds its environment.
 FINDS_ITSELF = ("python", "pyvenv.cfg", "site.py")
@@ -154,7 +155,7 @@ def build(client: Client) -> Path:
     """
     executable = interpreter(client.python)
     key = hashlib.sha256(repr((client, executable)).encode()).hexdigest()[:8]
-    directory = CACHE / "clients" / f"{client.name}-{key}"
+    directory = BUILT / f"{client.name}-{key}"
     marker = directory / "built"
     with locked(directory.with_name(directory.name + ".lock")):
         if not marker.exists():

@@ -1,37 +1,24 @@
 """The pinned packages of Galaxy 18.05 for Python 2.7, installed on a host without network."""
 
-import hashlib
 import shutil
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from tests.integration.clients import (
     CACHE,
     CLIENTS,
-    ROOT,
     Environment,
     Environments,
     build,
     build_step,
     locked,
 )
-from tests.integration.servers import Server, embedded, project
+from tests.integration.galaxy import CLIENT, LIST, PINS, digests, missing, without_compiler
+from tests.integration.servers import Server, embedded
 
 pytestmark = pytest.mark.integration
-
-CLIENT = "pip-18.1-py2.7"
-LIST = ROOT / "tests" / "data" / "galaxy-18.05-py27.txt"
-PINS = {
-    canonicalize_name(requirement.name): requirement
-    for requirement in map(Requirement, LIST.read_text().splitlines()[2:])
-}
-COMPILED = (".c", ".cc", ".cpp", ".pyx")
 
 
 @pytest.fixture(scope="module")
@@ -69,27 +56,23 @@ def test_pip_downloads_every_pin(
         *("-m", "pip", "download", "--no-deps", "--requirement", LIST, "--dest", "files"),
         *("--index-url", f"{galaxy_server.url}/simple/"),
     )
-    digests = _digests(environment.home / "files")
-    assert len(PINS) == len(digests) == 62
-    assert digests == _digests(upstream_files)
+    downloaded = digests(environment.home / "files")
+    assert len(PINS) == len(downloaded) == 62
+    assert downloaded == digests(upstream_files)
 
 
 def test_pip_installs_wheels_and_pure_sdists(
     galaxy_server: Server, upstream_files: Path, environments: Environments
 ) -> None:
     """pip installs every wheel, and every sdist without compiled code, from the index."""
-    pins = [PINS[project(path)] for path in upstream_files.iterdir() if not _compiles(path)]
+    pins = without_compiler(upstream_files)
     environment = _environment(environments, galaxy_server)
     environment.run(
         *("-m", "pip", "install", "--no-deps", "--index-url", f"{galaxy_server.url}/simple/"),
         *map(str, pins),
     )
-    frozen = environment.run("-m", "pip", "freeze", "--all").splitlines()
-    installed = [Requirement(line) for line in frozen if "==" in line]
-    versions = {canonicalize_name(pin.name): pin.specifier for pin in installed}
     assert len(pins) == 53
-    for pin in pins:
-        assert versions[canonicalize_name(pin.name)] == pin.specifier
+    assert missing(pins, environment.run("-m", "pip", "freeze", "--all")) == set()
 
 
 def _environment(environments: Environments, server: Server) -> Environment:
@@ -98,20 +81,3 @@ def _environment(environments: Environments, server: Server) -> Environment:
     settings = f"[easy_install]\nindex_url = {server.url}/simple/\n"
     (environment.home / ".pydistutils.cfg").write_text(settings)
     return environment
-
-
-def _digests(directory: Path) -> dict[str, str]:
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()
-    }
-
-
-def _compiles(path: Path) -> bool:
-    """Return whether *path* is an sdist with code to compile."""
-    if path.suffix == ".whl":
-        return False
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(COMPILED) for name in archive.namelist())
-    with tarfile.open(path) as archive:
-        return any(name.endswith(COMPILED) for name in archive.getnames())

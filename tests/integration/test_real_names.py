@@ -1,15 +1,11 @@
 """Locks made against another index install unchanged from an appliance that stands in for it.
 
-The other index is a tree of plain files, with pages and paths in the form of public indexes. Each
-of the two runs in namespaces of its own, where its host names lead to it and nothing else is
-reachable.
+Each of the two runs in a world of its own, see `tests.integration.worlds`.
 """
 
-import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,41 +17,11 @@ from benchmarks.ports import HOST, free_port
 from tests.conftest import scanned
 from tests.dist import make_sdist, make_wheel
 from tests.integration.clients import Environment, Environments
+from tests.integration.worlds import FILES, INDEX, URL, Inside, World, other_index, world
 from tests.nginx.certificates import certificate, privileged
-from tests.nginx.servers import application, configuration, running
+from tests.nginx.servers import application
 
 pytestmark = [privileged, pytest.mark.integration]
-INDEX, FILES = "index.example", "files.example"
-URL = f"https://{INDEX}/simple/"
-# Gives nginx namespaces with a loopback device and these host names.
-ALONE = 'ip link set lo up && mount --bind "$0" /etc/hosts && exec "$@"'
-
-
-@dataclass(frozen=True)
-class World:
-    """Namespaces of a process, and the CA that clients trust there."""
-
-    pid: int
-    ca: str
-
-    def inside(self, environment: Environment) -> "Inside":
-        return Inside(environment, self)
-
-
-class Inside(Environment):
-    """Environment whose programs run in a world."""
-
-    def __init__(self, here: Environment, world: World) -> None:
-        super().__init__(here.python.parents[1], here.home)
-        self._world = world
-
-    def _run(self, command: list[str], cwd: Path, code: int, variables: Mapping[str, str]) -> str:
-        # The directory as it is mounted there: renaming between two mounts fails.
-        inside = ["sh", "-c", 'cd "$0" && exec "$@"', str(cwd)]
-        enter = ["nsenter", f"--target={self._world.pid}", "--mount", "--net", *inside]
-        names = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "PDM_PYPI_CA_CERTS")
-        own = dict.fromkeys(names, self._world.ca) | {"PIP_TRUSTED_HOST": "", "no_proxy": "*"}
-        return super()._run([*enter, *command], cwd, code, own | dict(variables))
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +48,7 @@ def public(
 ) -> Iterator[World]:
     """Another index: a tree of plain files."""
     directory = tmp_path_factory.mktemp("public")
-    write_tree(directory / "www", packages)
-    site = (
-        f"server {{ listen 443 ssl; server_name {INDEX} {FILES}; root {directory}/www;"
-        f' ssl_certificate "{tls["certificate"]}"; ssl_certificate_key "{tls["key"]}";'
-        " types { text/html html; } index index.html; }"
-    )
-    with world(directory, site, tls["ca"]) as running_world:
+    with other_index(directory, packages, tls) as running_world:
         yield running_world
 
 
@@ -118,35 +78,6 @@ def appliance(
         world(directory, site, tls["ca"]) as running_world,
     ):
         yield running_world
-
-
-def write_tree(www: Path, packages: list[Path]) -> None:
-    """Write pages and files as public indexes arrange them."""
-    for package in packages:
-        content = package.read_bytes()
-        digest = hashlib.blake2b(content, digest_size=32).hexdigest()
-        path = f"packages/{digest[:2]}/{digest[2:4]}/{digest[4:]}/{package.name}"
-        target = www / path
-        target.parent.mkdir(parents=True)
-        os.link(package, target)
-        page = www / "simple" / package.name.partition("-")[0] / "index.html"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        with page.open("a") as html:
-            sha256 = hashlib.sha256(content).hexdigest()
-            html.write(f'<a href="https://{FILES}/{path}#sha256={sha256}">{package.name}</a>\n')
-
-
-@contextmanager
-def world(directory: Path, site: str, ca: str) -> Iterator[World]:
-    """Run nginx with a site in namespaces of its own."""
-    hosts, written = directory / "hosts", directory / "nginx/pid"
-    hosts.write_text(f"127.0.0.1 localhost {INDEX} {FILES}\n")
-    nginx = configuration(directory / "nginx", site)
-    command = ["unshare", "--mount", "--net", "sh", "-c", ALONE, str(hosts), *nginx]
-    with running(
-        command, directory / "log", lambda: written.exists() and written.read_text() != ""
-    ):
-        yield World(int(written.read_text()), ca)
 
 
 # --- locks, each made by a client and installed by one --------------------------------------------
