@@ -1,15 +1,16 @@
 """Mirror: the files that demands need on targets, planned, fetched, published and proven."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from appliance.errors import PyindexError
 from appliance.index.model import File
 from appliance.inputs.demand import Demand, Options
+from appliance.mirror import builds, taking
 from appliance.mirror import plan as planning
-from appliance.mirror import taking
+from appliance.mirror.builds import Builder
 from appliance.mirror.plan import Plan, Workshop
 from appliance.mirror.remote import FactReader
 from appliance.mirror.taking import Taken
@@ -54,7 +55,8 @@ class Mirrored:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Demands and targets to mirror, or to prove, and the index."""
+    """Demands and targets to mirror, or to prove, and the index; ``builds`` are the normalized
+    names of projects that may be built."""
 
     spec: Spec
     index: str
@@ -63,6 +65,7 @@ class Job:
     options: Options = _NO_OPTIONS
     no_deps: bool = False
     dry_run: bool = False
+    builds: frozenset[str] = frozenset()
 
 
 def mirror(job: Job, report: Report) -> Mirrored:
@@ -73,6 +76,7 @@ def mirror(job: Job, report: Report) -> Mirrored:
     """
     with taking.locked(job.spec):
         taking.begin(job.spec, job.index)
+        builds.clear(job.spec.state)
         outcome = asyncio.run(_run(job, report))
         if job.dry_run:
             return outcome
@@ -80,7 +84,7 @@ def mirror(job: Job, report: Report) -> Mirrored:
         report.update("publishing")
         taking.publish(job.spec, job.index)
         report.update("proving")
-        return replace(outcome, verdicts=tuple(verdicts(job)))
+        return replace(outcome, verdicts=tuple(verdicts(job, outcome.plan)))
 
 
 async def _run(job: Job, report: Report) -> Mirrored:
@@ -96,6 +100,8 @@ async def _run(job: Job, report: Report) -> Mirrored:
             _merge(plan, part)
     except* (PyindexError, OSError) as group:
         raise _first(group) from None
+    for name in sorted(job.builds - plan.built):
+        plan.notes[f"--build {name}: nothing built; no target needs it, or it failed"] = None
     return Mirrored(plan, taken)
 
 
@@ -111,11 +117,14 @@ async def _plan(
     plan: Plan, job: Job, demands: Sequence[Demand], client: Client, report: Report
 ) -> None:
     directory = taking.staging(job.spec, job.index)
-    workshop = Workshop(FactReader(client, directory), job.spec.state / "uv-cache")
+    state = job.spec.state
+    builder = Builder(job.builds, client, state, directory)
+    workshop = Workshop(FactReader(client, directory), builder, state / "uv-cache")
     for demand in demands:
         report.update(f"resolving {demand.origin}")
         await planning.add_demand(plan, demand, job.targets, workshop, job.no_deps)
     await planning.complete(plan, client)
+    plan.built |= builder.done
 
 
 async def _take(job: Job, plan: Plan, client: Client, report: Report) -> Taken:
@@ -136,6 +145,8 @@ def _merge(plan: Plan, part: Plan) -> None:
         plan.targets.setdefault(name, set()).update(targets)
     plan.unsolved += part.unsolved
     plan.notes |= part.notes
+    plan.demands |= part.demands
+    plan.built |= part.built
 
 
 def _first(group: BaseException) -> PyindexError | OSError:
@@ -147,25 +158,27 @@ def _first(group: BaseException) -> PyindexError | OSError:
     return error
 
 
-def verdicts(job: Job) -> list[Verdict]:
-    """Prove each demand on each target by the clients that run there, from the index alone."""
+def verdicts(job: Job, plan: Plan | None = None) -> list[Verdict]:
+    """Prove each demand on each target by the clients that run there, from the index alone; with
+    the wheels that were built in place of what ``plan`` has built."""
     with open_source(job.spec, job.index) as source:
-        return list(_proofs(job, source))
+        return list(_proofs(job, source, {} if plan is None else plan.demands))
 
 
 def closure(job: Job) -> tuple[list[File], list[Verdict]]:
     """Return the files of the index itself that the demands take on the targets, and the proofs."""
     with open_source(job.spec, job.index) as source:
-        found = list(_proofs(job, source))
+        found = list(_proofs(job, source, {}))
         picks = {each.file.filename: each.file for verdict in found for each in verdict.files}
         files = [source.file(file) for file in picks.values() if file.index == job.index]
     return files, found
 
 
-def _proofs(job: Job, source: Source) -> Iterator[Verdict]:
+def _proofs(job: Job, source: Source, built: Mapping[tuple[str, str], Demand]) -> Iterator[Verdict]:
     for demand in job.demands:
         for target in job.targets:
-            asked = question(demand, target, job.no_deps)
+            as_built = built.get((demand.origin, target.name), demand)
+            asked = question(as_built, target, job.no_deps)
             for rules in clients(target):
                 verdict = prove(asked, source, rules, not job.no_deps)
                 yield replace(verdict, demand=demand.origin)

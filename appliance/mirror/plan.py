@@ -8,7 +8,9 @@ from pathlib import Path
 from appliance.errors import PyindexError
 from appliance.index.names import distribution
 from appliance.inputs.demand import Demand, Pin
+from appliance.inputs.pinning import FixedLock
 from appliance.mirror import uvsolve
+from appliance.mirror.builds import Builder, Built
 from appliance.mirror.remote import (
     FactReader,
     RemoteSource,
@@ -44,13 +46,17 @@ class Unsolved:
 @dataclass
 class Plan:
     """The files that are needed, by name, with the targets that need each; what is not to be had;
-    and what is uncertain. ``unpaged`` are files that may be yanked, as only their pages say."""
+    and what is uncertain. ``unpaged`` are files that may be yanked, as only their pages say;
+    ``demands`` those with the wheels that were built for them, by origin and target; ``built`` the
+    projects that were built."""
 
     files: dict[str, RemoteFile] = field(default_factory=dict)
     unpaged: set[str] = field(default_factory=set)
     targets: dict[str, set[str]] = field(default_factory=dict)
     unsolved: list[Unsolved] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
+    demands: dict[tuple[str, str], Demand] = field(default_factory=dict)
+    built: set[str] = field(default_factory=set)
 
     @property
     def size(self) -> int:
@@ -74,9 +80,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """The reader of facts that planning uses, with its client, and a directory for uv's cache."""
+    """The reader of facts that planning uses, with its client; the builder of what is to be built;
+    and a directory for uv's cache."""
 
     reader: FactReader
+    builder: Builder
     uv_cache: Path
 
     def source(self, pins: Iterable[Pin] = ()) -> RemoteSource:
@@ -100,19 +108,22 @@ async def add_demand(
 async def _add(
     plan: Plan, demand: Demand, target: Target, workshop: Workshop, no_deps: bool
 ) -> None:
-    asked = question(demand, target, no_deps)
+    question(demand, target, no_deps)  # raises what no build changes
     try:
-        await _add_asked(plan, asked, demand, workshop, no_deps)
+        built = await workshop.builder.demand(demand, target)
+        plan.demands[demand.origin, target.name] = built.demand
+        asked = question(built.demand, target, no_deps)
+        await _add_asked(plan, asked, built, workshop, no_deps)
     except PyindexError as error:
         plan.unsolved.append(Unsolved(target.name, "", "", str(error)))
 
 
 async def _add_asked(
-    plan: Plan, asked: Question, demand: Demand, workshop: Workshop, no_deps: bool
+    plan: Plan, asked: Question, built: Built, workshop: Workshop, no_deps: bool
 ) -> None:
-    target = asked.target
+    demand, target = built.demand, asked.target
     source = workshop.source(demand.lock.pins(target) if demand.lock is not None else ())
-    source = replace(source, locked={**source.locked, **direct_files(demand)})
+    source = replace(source, locked={**source.locked, **direct_files(demand), **built.files})
     resolution = await _solve(asked, workshop, source)
     if resolution.problems:
         plan.fail(target, resolution)
@@ -152,6 +163,17 @@ async def _add_builds(
 
 
 async def _solve(asked: Question, workshop: Workshop, source: RemoteSource) -> Resolution:
+    """Resolve, build what is to be built of that, and resolve again with the wheels, whose
+    dependencies are certain."""
+    while True:
+        resolution = await _resolve(asked, workshop, source)
+        wheels = await workshop.builder.wheels(asked, resolution.picks)
+        if not wheels:
+            return resolution
+        source = replace(source, locked={**source.locked, **wheels})
+
+
+async def _resolve(asked: Question, workshop: Workshop, source: RemoteSource) -> Resolution:
     """Resolve by uv, or by resolvelib where uv has no answer."""
     if not source.locked and not _is_pinned(asked):
         upstreams = workshop.reader.client.upstreams
@@ -174,16 +196,8 @@ def _is_pinned(asked: Question) -> bool:
 
 async def _files_of(pins: Sequence[Pin], asked: Question, workshop: Workshop) -> Resolution:
     """Choose the file of each release that uv chose."""
-    wanted = question(Demand("", "", lock=_Fixed(pins)), asked.target)
+    wanted = question(Demand("", "", lock=FixedLock(tuple(pins))), asked.target)
     return await asyncio.to_thread(resolve, wanted, workshop.source(pins), UV)
-
-
-@dataclass(frozen=True)
-class _Fixed:
-    _pins: Sequence[Pin]
-
-    def pins(self, target: Target) -> tuple[Pin, ...]:
-        return tuple(self._pins)
 
 
 def _pinned_projects(asked: Question) -> set[str]:

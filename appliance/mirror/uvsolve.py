@@ -6,7 +6,6 @@ the resolution of :mod:`appliance.resolution` gives one, or says why there is no
 
 import asyncio
 import contextlib
-import os
 import re
 import sys
 import tempfile
@@ -17,9 +16,10 @@ from uv import find_uv_bin
 
 from appliance.inputs.demand import Pin, Wanted
 from appliance.inputs.reading import read
+from appliance.mirror.running import environment
 from appliance.resolution.resolver import Question
 from appliance.targets.target import Target
-from appliance.upstream import Upstreams, uv_environment
+from appliance.upstream import Upstreams, uv_arguments, uv_environment
 
 _SECONDS = 600
 _INTERPRETER = re.compile(r"cp3(\d+)(?:\.\d+)?\Z")
@@ -65,11 +65,11 @@ async def solve(question: Question, upstreams: Upstreams, cache: Path) -> tuple[
         directory = Path(scratch)
         (directory / "requirements.in").write_text("".join(_lines(question.wanted)))
         (directory / "constraints.in").write_text("".join(_lines(question.constraints)))
-        arguments = list(_arguments(question, named[0], cache))
+        arguments = [*_arguments(question, named[0], cache), *uv_arguments(upstreams)]
         process = await asyncio.create_subprocess_exec(
             *arguments,
             cwd=directory,
-            env=_environment(upstreams) | named[1],
+            env=environment(uv_environment(upstreams) | named[1]),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
@@ -108,12 +108,6 @@ def _arguments(question: Question, platform_name: str, cache: Path) -> Iterator[
         yield "--no-deps"
     for project in sorted(question.formats.no_binary):
         yield from ("--no-binary", project)
-
-
-def _environment(upstreams: Upstreams) -> dict[str, str]:
-    """Return a clean environment: no setting of uv, pip or Python but those of the upstreams."""
-    kept = {name: os.environ[name] for name in ("HOME", "PATH", "NETRC") if name in os.environ}
-    return kept | uv_environment(upstreams)
 
 
 def _lines(wanted: tuple[Wanted, ...]) -> Iterator[str]:
