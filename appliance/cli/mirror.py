@@ -14,7 +14,7 @@ from appliance.cli.progress import Progress
 from appliance.cli.source import Source
 from appliance.cli.verdicts import facts, print_verdicts
 from appliance.errors import PyindexError
-from appliance.text import printable
+from appliance.text import printable, without_login
 
 if TYPE_CHECKING:
     from appliance.mirror.mirror import Mirrored
@@ -103,6 +103,7 @@ def _document(outcome: "Mirrored", index: str) -> dict[str, Any]:
             "size": file.size,
             "hashes": dict(file.hashes),
             "yanked": file.yanked,
+            "url": without_login(plan.origins.get(file.sha256 or "", file.url)),
             "targets": sorted(plan.targets[name]),
         }
         for name, file in sorted(plan.files.items())

@@ -52,6 +52,12 @@ async def build(
     return wheels[0]
 
 
+def sha256_of(path: Path) -> str:
+    """Return the digest of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def tree_digest(directory: Path) -> str:
     """Return a digest of the files below a directory, without hidden ones and what builds leave."""
     digest = hashlib.sha256()
@@ -59,8 +65,7 @@ def tree_digest(directory: Path) -> str:
         status = path.lstat()
         digest.update(f"{path.relative_to(directory)}\0{stat.S_IFMT(status.st_mode)}\0".encode())
         if stat.S_ISREG(status.st_mode):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(sha256_of(path).encode())
         elif stat.S_ISLNK(status.st_mode):
             digest.update(os.fsencode(path.readlink()))
     return digest.hexdigest()

@@ -172,7 +172,7 @@ class Builder:
         (outcome,) = await fetch(self._client, [file], self._staging)
         if isinstance(outcome, Failed):
             raise PyindexError(outcome.reason)
-        digest = await asyncio.to_thread(_sha256, outcome.path)
+        digest = await asyncio.to_thread(building.sha256_of, outcome.path)
 
         async def write(_directory: Path) -> tuple[Path, int]:
             return outcome.path, (file.upload_time or 0) // _MICROSECONDS
@@ -266,7 +266,7 @@ def _keep(wheel: Path, directory: Path, time: int, origin: str) -> None:
     """Keep a wheel durably; its record, which is written last, makes it count."""
     facts = {
         "filename": wheel.name,
-        "sha256": _sha256(wheel),
+        "sha256": building.sha256_of(wheel),
         "size": wheel.stat().st_size,
         "time": time,
         "origin": origin,
@@ -285,7 +285,7 @@ def _read(directory: Path) -> RemoteFile | None:
     try:
         facts = json.loads((directory / _RECORD).read_bytes())
         path = directory / facts["filename"]
-        if _sha256(path) != facts["sha256"]:
+        if building.sha256_of(path) != facts["sha256"]:
             return None
         return RemoteFile(
             filename=path.name,
@@ -296,8 +296,3 @@ def _read(directory: Path) -> RemoteFile | None:
         )
     except (OSError, ValueError, LookupError, TypeError):
         return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,6 +14,7 @@ from appliance.mirror.builds import Builder
 from appliance.mirror.plan import Plan, Workshop
 from appliance.mirror.remote import FactReader
 from appliance.mirror.taking import Taken
+from appliance.mirror.yanks import follow
 from appliance.resolution.local import open_source
 from appliance.resolution.proof import Verdict, clients, prove
 from appliance.resolution.questions import question
@@ -75,14 +76,14 @@ def mirror(job: Job, report: Report) -> Mirrored:
     that does not support a target, or without upstreams.
     """
     with taking.locked(job.spec):
-        taking.begin(job.spec, job.index)
+        taking.begin(job.spec)
         builds.clear(job.spec.state)
         outcome = asyncio.run(_run(job, report))
         if job.dry_run:
             return outcome
 
         report.update("publishing")
-        taking.publish(job.spec, job.index)
+        taking.publish(job.spec)
         report.update("proving")
         return replace(outcome, verdicts=tuple(verdicts(job, outcome.plan)))
 
@@ -97,6 +98,8 @@ async def _run(job: Job, report: Report) -> Mirrored:
                 await _plan(part, job, demands, client, report)
                 if not job.dry_run:
                     taken = _joined(taken, await _take(job, part, client, report))
+                    notes = await follow(job.spec, job.index, part.files, client)
+                    part.notes |= dict.fromkeys(notes)
             _merge(plan, part)
     except* (PyindexError, OSError) as group:
         raise _first(group) from None
@@ -125,6 +128,7 @@ async def _plan(
         await planning.add_demand(plan, demand, job.targets, workshop, job.no_deps)
     await planning.complete(plan, client)
     plan.built |= builder.done
+    plan.origins |= builder.origins
 
 
 async def _take(job: Job, plan: Plan, client: Client, report: Report) -> Taken:
@@ -132,7 +136,7 @@ async def _take(job: Job, plan: Plan, client: Client, report: Report) -> Taken:
         report.transfer(f"fetching {files} of {len(plan.files)} files", there, plan.size)
 
     files = [plan.files[name] for name in sorted(plan.files)]
-    return await taking.take(job.spec, job.index, files, client, progress)
+    return await taking.take(job.spec, job.index, files, client, progress, plan.origins)
 
 
 def _joined(first: Taken, second: Taken) -> Taken:

@@ -48,7 +48,7 @@ class Plan:
     """The files that are needed, by name, with the targets that need each; what is not to be had;
     and what is uncertain. ``unpaged`` are files that may be yanked, as only their pages say;
     ``demands`` those with the wheels that were built for them, by origin and target; ``built`` the
-    projects that were built."""
+    projects that were built, ``origins`` the sources of the wheels by SHA-256."""
 
     files: dict[str, RemoteFile] = field(default_factory=dict)
     unpaged: set[str] = field(default_factory=set)
@@ -57,6 +57,7 @@ class Plan:
     notes: dict[str, None] = field(default_factory=dict)
     demands: dict[tuple[str, str], Demand] = field(default_factory=dict)
     built: set[str] = field(default_factory=set)
+    origins: dict[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

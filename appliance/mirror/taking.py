@@ -6,16 +6,18 @@ replaced: a file of the same name with other bytes is a failure.
 """
 
 import contextlib
-import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.atomic import Batch, make_directory, sync_paths, unlink
+from appliance.atomic import make_directory, sync_paths, unlink
 from appliance.catalog.database import Catalog
-from appliance.errors import NotFound, PyindexError
+from appliance.catalog.writer import Writer
+from appliance.errors import PyindexError
+from appliance.index.model import Origin
 from appliance.locks import try_lock
+from appliance.mirror.building import sha256_of
 from appliance.operations import decisions
 from appliance.operations.arrival import HIDDEN, link_or_move
 from appliance.operations.update import update
@@ -23,6 +25,7 @@ from appliance.spec import Spec
 from appliance.text import has_controls
 from appliance.upstream import Client, Failed, Fetched, RemoteFile, fetch
 from appliance.upstream.fetch import OnProgress
+from appliance.upstream.urls import without_userinfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +72,26 @@ def absent(
     return new, conflicts
 
 
-def begin(spec: Spec, index: str) -> None:
-    """Bring the index up to date before a run: what a killed run placed is in the catalog then, and
-    yanked if it has to be."""
+def begin(spec: Spec) -> None:
+    """Bring the index up to date before a run: what a killed run placed is in the catalog then."""
     update(spec)
-    _yank_pending(spec, index)
 
 
 async def take(
-    spec: Spec, index: str, files: Sequence[RemoteFile], client: Client, progress: OnProgress
+    spec: Spec,
+    index: str,
+    files: Sequence[RemoteFile],
+    client: Client,
+    progress: OnProgress,
+    origins: Mapping[str, str],
 ) -> Taken:
-    """Fetch ``files`` and place them in the packages directory. Nothing is published yet."""
+    """Fetch ``files`` and place them in the packages directory, once their yanks are known. Nothing
+    is published yet. ``origins`` are those of files that were built, by SHA-256."""
     new, conflicts = absent(spec, index, files)
     directory = staging(spec, index)
     outcomes = await fetch(client, new, directory, progress) if new else []
 
-    _write_pending(spec, index, new)
+    _announce(spec, index, [each for each in outcomes if isinstance(each, Fetched)], origins)
     failed = [*conflicts, *(each for each in outcomes if isinstance(each, Failed))]
     placed = []
     for each in outcomes:
@@ -114,44 +121,50 @@ def _place(fetched: Fetched, packages: Path) -> Failed | None:
     return None
 
 
-def publish(spec: Spec, index: str) -> None:
-    """Accept what was placed, publish it, and yank what is yanked upstream."""
+def publish(spec: Spec) -> None:
+    """Accept what was placed, and publish it."""
     update(spec)
-    _yank_pending(spec, index)
 
 
-# --- yanks of files that are being taken ---------------------------------------------------------
+# --- what is known of files before they are visible -----------------------------------------------
 
 
-def _pending(spec: Spec, index: str) -> Path:
-    return spec.state / f"mirror-yanks-{index}.json"
+def _announce(
+    spec: Spec, index: str, fetched: Sequence[Fetched], origins: Mapping[str, str]
+) -> None:
+    """Record origins and yanks before the files are placed, so that no moment and no kill shows a
+    file without its yank."""
+    if not fetched:
+        return
+    known = [_origin(each, origins) for each in fetched]
+
+    def changes(change: Writer) -> None:
+        change.set_origins(index, known)
+        for origin in known:
+            if origin.yanked is not None:
+                change.yank_ahead(index, origin.filename, origin.yanked)
+
+    decisions.decide(spec, changes)
 
 
-def _write_pending(spec: Spec, index: str, files: Iterable[RemoteFile]) -> None:
-    """Note the reasons of yanks before the files are placed: a killed run loses none of them."""
-    yanks = {file.filename: file.yanked for file in files if file.yanked is not None}
-    if yanks:
-        with Batch() as batch:
-            all_yanks = _read_pending(spec, index) | yanks
-            batch.write(_pending(spec, index), json.dumps(all_yanks).encode())
+def _origin(fetched: Fetched, origins: Mapping[str, str]) -> Origin:
+    file = fetched.file
+    sha256 = file.sha256 or sha256_of(fetched.path)
+    return Origin(
+        filename=file.filename,
+        sha256=sha256.lower(),
+        url=without_userinfo(origins.get(sha256, file.url))[0],
+        upstream=index_url(file.index) if file.index else None,
+        yanked=None if file.yanked is None else one_line(file.yanked),
+        provenance=file.provenance and without_userinfo(file.provenance)[0],
+    )
 
 
-def _read_pending(spec: Spec, index: str) -> dict[str, str]:
-    try:
-        yanks: dict[str, str] = json.loads(_pending(spec, index).read_bytes())
-    except FileNotFoundError:
-        return {}
-    return yanks
+def index_url(url: str) -> str:
+    """The URL of an index as it is compared: without user and password, with a slash at the end."""
+    return without_userinfo(url)[0].rstrip("/") + "/"
 
 
-def _yank_pending(spec: Spec, index: str) -> None:
-    for name, reason in _read_pending(spec, index).items():
-        # A file that could not be fetched, or was rejected: `pyindex status` says why.
-        with contextlib.suppress(NotFound):
-            decisions.yank(spec, index, name, _one_line(reason))
-    unlink(_pending(spec, index))
-
-
-def _one_line(reason: str) -> str:
+def one_line(reason: str) -> str:
     """Return the reason of a yank on one line, without control characters."""
     return " ".join("".join(" " if has_controls(char) else char for char in reason).split())
