@@ -126,7 +126,8 @@ async def _plan(
     for demand in demands:
         report.update(f"resolving {demand.origin}")
         await planning.add_demand(plan, demand, job.targets, workshop, job.no_deps)
-    await planning.complete(plan, client)
+    new, _ = taking.absent(job.spec, job.index, plan.files.values())
+    await planning.complete(plan, client, () if job.dry_run else new)
     plan.built |= builder.done
     plan.origins |= builder.origins
 
@@ -151,6 +152,7 @@ def _merge(plan: Plan, part: Plan) -> None:
     plan.notes |= part.notes
     plan.demands |= part.demands
     plan.built |= part.built
+    plan.origins |= part.origins
 
 
 def _first(group: BaseException) -> PyindexError | OSError:

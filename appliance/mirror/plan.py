@@ -24,7 +24,7 @@ from appliance.resolution.questions import question
 from appliance.resolution.resolver import Question, Resolution, resolve
 from appliance.resolution.rules import PIP, UV
 from appliance.targets.target import Target
-from appliance.upstream import Client, RemoteFile
+from appliance.upstream import Client, RemoteFile, UpstreamError
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,17 +210,24 @@ def _pinned_projects(asked: Question) -> set[str]:
     }
 
 
-async def complete(plan: Plan, client: Client) -> None:
-    """Complete the files of a plan by what only their pages say: whether they are yanked.
+async def complete(plan: Plan, client: Client, new: Iterable[RemoteFile] = ()) -> None:
+    """Complete the files of a plan by what only their pages say: whether they are yanked;
+    of ``new`` ones also which index lists them, and their provenance, as far as pages can be read.
 
     A file whose project no upstream has any more stays as it is.
     """
 
     async def complete_file(file: RemoteFile) -> None:
         named = distribution(file.filename)
-        project = await client.project(named.project) if named else None
+        try:
+            project = await client.project(named.project) if named else None
+        except UpstreamError:
+            if file.filename in plan.unpaged:
+                raise
+            return
         for other in project.files if project else ():
             if other.filename == file.filename and other.hashes.items() & file.hashes.items():
                 plan.files[file.filename] = other
 
-    await asyncio.gather(*(complete_file(plan.files[name]) for name in sorted(plan.unpaged)))
+    names = plan.unpaged | {file.filename for file in new}
+    await asyncio.gather(*(complete_file(plan.files[name]) for name in sorted(names)))
