@@ -87,7 +87,7 @@ def _bundled(
         upload_time=file.upload_time,
         volume=1 if is_carried else 0,
         yanked=file.yanked,
-        origin=origin.url if origin else None,
+        origin=(origin.url or None) if origin else None,
         provenance=origin.provenance if origin else None,
         signature=_signature(directory, file) if file.signature else None,
     )

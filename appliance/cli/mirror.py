@@ -14,7 +14,7 @@ from appliance.cli.progress import Progress
 from appliance.cli.source import Source
 from appliance.cli.verdicts import facts, print_verdicts
 from appliance.errors import PyindexError
-from appliance.text import printable, without_login
+from appliance.text import printable
 
 if TYPE_CHECKING:
     from appliance.mirror.mirror import Mirrored
@@ -96,6 +96,8 @@ def _project(name: str) -> str:
 
 
 def _document(outcome: "Mirrored", index: str) -> dict[str, Any]:
+    from appliance.upstream.urls import without_secrets
+
     plan, taken = outcome.plan, outcome.taken
     files = [
         {
@@ -103,7 +105,7 @@ def _document(outcome: "Mirrored", index: str) -> dict[str, Any]:
             "size": file.size,
             "hashes": dict(file.hashes),
             "yanked": file.yanked,
-            "url": without_login(plan.origins.get(file.sha256 or "", file.url)),
+            "url": without_secrets(plan.origins.get(file.sha256 or "", file.url)),
             "targets": sorted(plan.targets[name]),
         }
         for name, file in sorted(plan.files.items())

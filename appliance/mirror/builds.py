@@ -33,7 +33,7 @@ from appliance.resolution.resolver import Question
 from appliance.targets import reading
 from appliance.targets.target import Target
 from appliance.upstream import Client, Failed, RemoteFile, fetch
-from appliance.upstream.urls import redacted
+from appliance.upstream.urls import redacted, without_secrets
 
 _RECORD = "build.json"
 _SCRATCH = ".building-"
@@ -177,7 +177,7 @@ class Builder:
         async def write(_directory: Path) -> tuple[Path, int]:
             return outcome.path, (file.upload_time or 0) // _MICROSECONDS
 
-        origin = f"{file.url}#sha256={digest}"
+        origin = f"{without_secrets(file.url)}#sha256={digest}"
         return _Sources(candidate.project, ("sdist", digest), origin, write)
 
     # --- builds --------------------------------------------------------------------------------

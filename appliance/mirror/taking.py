@@ -6,6 +6,7 @@ replaced: a file of the same name with other bytes is a failure.
 """
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ from appliance.spec import Spec
 from appliance.text import has_controls
 from appliance.upstream import Client, Failed, Fetched, RemoteFile, fetch
 from appliance.upstream.fetch import OnProgress
-from appliance.upstream.urls import without_userinfo
+from appliance.upstream.urls import without_secrets
+
+_LONGEST = 8000  # characters of a URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +94,19 @@ async def take(
     directory = staging(spec, index)
     outcomes = await fetch(client, new, directory, progress) if new else []
 
-    _announce(spec, index, [each for each in outcomes if isinstance(each, Fetched)], origins)
+    packages = spec.indexes[index].packages
+    fetched = [each for each in outcomes if isinstance(each, Fetched)]
+    free = [each for each in fetched if not os.path.lexists(packages / each.file.filename)]
+    _announce(spec, index, free, origins)
     failed = [*conflicts, *(each for each in outcomes if isinstance(each, Failed))]
     placed = []
-    for each in outcomes:
-        if isinstance(each, Fetched):
-            problem = _place(each, spec.indexes[index].packages)
-            if problem is None:
-                placed.append(each.file.filename)
-            else:
-                failed.append(problem)
-    sync_paths([str(spec.indexes[index].packages)])
+    for each in fetched:
+        problem = _place(each, packages)
+        if problem is None:
+            placed.append(each.file.filename)
+        else:
+            failed.append(problem)
+    sync_paths([str(packages)])
     if not failed:
         shutil.rmtree(directory, ignore_errors=True)
     return Taken(tuple(placed), tuple(failed))
@@ -153,16 +158,22 @@ def _origin(fetched: Fetched, origins: Mapping[str, str]) -> Origin:
     return Origin(
         filename=file.filename,
         sha256=sha256.lower(),
-        url=without_userinfo(origins.get(sha256, file.url))[0],
+        url=_recordable(origins.get(sha256, file.url)),
         upstream=index_url(file.index) if file.index else None,
         yanked=None if file.yanked is None else one_line(file.yanked),
-        provenance=file.provenance and without_userinfo(file.provenance)[0],
+        provenance=_recordable(file.provenance or "") or None,
     )
 
 
+def _recordable(url: str) -> str:
+    """Return a URL without secrets; "" for one that no bundle could carry."""
+    plain = without_secrets(url)
+    return "" if len(plain) > _LONGEST or has_controls(plain) else plain
+
+
 def index_url(url: str) -> str:
-    """The URL of an index as it is compared: without user and password, with a slash at the end."""
-    return without_userinfo(url)[0].rstrip("/") + "/"
+    """The URL of an index as it is compared: without secrets, with a slash at the end."""
+    return without_secrets(url).rstrip("/") + "/"
 
 
 def one_line(reason: str) -> str:

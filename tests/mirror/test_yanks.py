@@ -206,6 +206,15 @@ def test_bundle_carries_the_origin(tmp_path: Path, packages: Path, index: Server
     assert origins(packages)[OLD].upstream == f"{index.url}/simple/"
 
 
+def test_origin_has_no_secret(packages: Path, index: Server) -> None:
+    """A URL in an input loses login and query in the catalog and in the report."""
+    with_login = index.url.replace("://", "://me:s3cret@")
+    document = mirror(packages, index, f"foo @ {with_login}/packages/{OLD}?token=s3cret")
+    assert origins(packages)[OLD].url == f"{index.url}/packages/{OLD}"
+    assert document["files"][0]["url"] == f"{index.url}/packages/{OLD}"
+    assert "s3cret" not in json.dumps(document)
+
+
 def test_provenance_of_the_page_is_carried(tmp_path: Path, packages: Path, index: Server) -> None:
     """The URL of a file's provenance (PEP 740) is recorded and bundled, also of a file that uv
     chose, whose answer has none."""
