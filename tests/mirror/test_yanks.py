@@ -109,6 +109,18 @@ def test_later_yanks_of_the_upstream_are_followed(packages: Path, index: Server)
         assert mirror(packages, index, "foo")["notes"] == []
 
 
+def test_yank_is_of_the_file_that_was_taken(packages: Path, index: Server) -> None:
+    """Where another file is in the way, the yank of the upstream's is not recorded for it."""
+    yank(index, "bad")
+    (packages / OLD).write_text("junk")
+    mirror(packages, index, "foo==1.0", code=1)
+    (packages / OLD).unlink()
+    make_wheel(packages, "foo", "1.0", summary="another")
+    update(for_directory(packages, packages.parent / "state"))
+    assert yanks(packages) == {OLD: False}
+    assert origins(packages) == {}
+
+
 def test_dry_run_follows_no_yank(packages: Path, index: Server) -> None:
     """A dry run changes no yank."""
     mirror(packages, index, "foo==1.0")
@@ -213,6 +225,16 @@ def test_origin_has_no_secret(packages: Path, index: Server) -> None:
     assert origins(packages)[OLD].url == f"{index.url}/packages/{OLD}"
     assert document["files"][0]["url"] == f"{index.url}/packages/{OLD}"
     assert "s3cret" not in json.dumps(document)
+
+
+def test_long_url_is_not_recorded(
+    monkeypatch: pytest.MonkeyPatch, packages: Path, index: Server
+) -> None:
+    """A URL that is longer than a bundle may have is left out, and the index can be bundled."""
+    monkeypatch.setattr(taking, "_LONGEST", len(index.url))
+    mirror(packages, index, "foo==1.0")
+    run(packages, "bundle", str(packages.parent / "out.tar"))
+    assert bundled(packages.parent / "out.tar") == {OLD: (None, None)}
 
 
 def test_provenance_of_the_page_is_carried(tmp_path: Path, packages: Path, index: Server) -> None:
