@@ -8,8 +8,6 @@ interpreter and the platform: the same sources are not built again.
 
 import asyncio
 import hashlib
-import json
-import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,15 +16,14 @@ from functools import partial
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from packaging.utils import parse_wheel_filename
 
-from appliance.atomic import Batch, make_directory, sync_paths
+from appliance.atomic import make_directory
 from appliance.errors import PyindexError
 from appliance.index.names import distribution
 from appliance.inputs.demand import Demand, LockedFile, Pin, Unbuilt, Wanted
 from appliance.inputs.pinning import FixedLock
 from appliance.inputs.urls import url_path
-from appliance.mirror import building
+from appliance.mirror import building, wheels
 from appliance.mirror.git import Git, parse, subdirectory_of
 from appliance.resolution.candidates import Candidate, applies
 from appliance.resolution.resolver import Question
@@ -34,10 +31,6 @@ from appliance.targets import reading
 from appliance.targets.target import Target
 from appliance.upstream import Client, Failed, RemoteFile, fetch
 from appliance.upstream.urls import redacted, without_secrets
-
-_RECORD = "build.json"
-_SCRATCH = ".building-"
-_MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +62,11 @@ class Builder:
         self.done: set[str] = set()
         self.origins: dict[str, str] = {}  # by SHA-256 of the wheel
         self._client, self._git = client, Git(client.upstreams)
-        self._directory, self._cache, self._staging = state / "builds", state / "uv-cache", staging
+        self._directory, self._cache, self._staging = (
+            wheels.directory_of(state),
+            state / "uv-cache",
+            staging,
+        )
         self._tasks: dict[tuple[str, str], asyncio.Task[RemoteFile]] = {}
         self._turn = asyncio.Lock()
         self._here: Target | None = None
@@ -175,7 +172,7 @@ class Builder:
         digest = await asyncio.to_thread(building.sha256_of, outcome.path)
 
         async def write(_directory: Path) -> tuple[Path, int]:
-            return outcome.path, (file.upload_time or 0) // _MICROSECONDS
+            return outcome.path, (file.upload_time or 0) // wheels.MICROSECONDS
 
         origin = f"{without_secrets(file.url)}#sha256={digest}"
         return _Sources(candidate.project, ("sdist", digest), origin, write)
@@ -196,7 +193,7 @@ class Builder:
             make_directory(self._directory)
             sources = await read()
             directory = self._directory / await self._key(sources)
-            if (known := await asyncio.to_thread(_read, directory)) is None:
+            if (known := await asyncio.to_thread(wheels.read, directory)) is None:
                 known = await self._build(sources, directory)
         self.done.add(sources.project)
         self.origins[known.hashes["sha256"]] = sources.origin
@@ -208,14 +205,14 @@ class Builder:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
     async def _build(self, sources: _Sources, directory: Path) -> RemoteFile:
-        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=self._directory) as name:
+        with tempfile.TemporaryDirectory(prefix=wheels.SCRATCH, dir=self._directory) as name:
             scratch = Path(name)
             path, time = await sources.write(scratch)
             wheel = await building.build(
                 sources.project, path, time, self._client.upstreams, self._cache, scratch / "out"
             )
-            await asyncio.to_thread(_keep, wheel, directory, time, sources.origin)
-        kept = await asyncio.to_thread(_read, directory)
+            await asyncio.to_thread(wheels.keep, wheel, directory, time, sources.origin)
+        kept = await asyncio.to_thread(wheels.read, directory)
         if kept is None:
             raise PyindexError(f"{directory}: changed while it was written; run the command again")
         return kept
@@ -231,7 +228,7 @@ class Builder:
     async def _check_fit(self, file: RemoteFile, target: Target) -> None:
         """Raise :class:`PyindexError` for a wheel that ``target`` cannot install or run."""
         here = await self._machine()
-        if not _fits(file.filename, target, here):
+        if not wheels.fits(file.filename, target, here):
             raise PyindexError(
                 f"{file.filename}: built by {here.interpreter} on {here.platform}, and does not fit"
                 f" target {target.name}; mirror on a machine like the target, or put a wheel for it"
@@ -239,60 +236,5 @@ class Builder:
             )
 
 
-def clear(state: Path) -> None:
-    """Remove what a killed run has left of a build. Call it under the lock of mirror runs."""
-    for path in (state / "builds").glob(f"{_SCRATCH}*"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def _hashes(file: RemoteFile) -> frozenset[str]:
     return frozenset(f"{name}:{digest}" for name, digest in file.hashes.items())
-
-
-def _fits(filename: str, target: Target, here: Target) -> bool:
-    """Whether a wheel that was built ``here`` fits ``target``. The native tag of Linux says nothing
-    of the C library: that of the target must not be older."""
-    _, _, _, tags = parse_wheel_filename(filename)
-    common = tags & set(target.tags)
-    if not common or not all(tag.platform.startswith("linux_") for tag in common):
-        return bool(common)
-    return any(tag.platform == here.platform for tag in target.tags)
-
-
-# --- records -------------------------------------------------------------------------------------
-
-
-def _keep(wheel: Path, directory: Path, time: int, origin: str) -> None:
-    """Keep a wheel durably; its record, which is written last, makes it count."""
-    facts = {
-        "filename": wheel.name,
-        "sha256": building.sha256_of(wheel),
-        "size": wheel.stat().st_size,
-        "time": time,
-        "origin": origin,
-    }
-    shutil.rmtree(directory, ignore_errors=True)
-    make_directory(directory)
-    with wheel.open("rb") as source, (directory / wheel.name).open("xb") as copy:
-        shutil.copyfileobj(source, copy)
-    sync_paths([str(directory / wheel.name), str(directory)])
-    with Batch() as batch:
-        batch.write(directory / _RECORD, (json.dumps(facts, indent=1) + "\n").encode())
-
-
-def _read(directory: Path) -> RemoteFile | None:
-    """Return the wheel that is kept in a directory; ``None`` if there is none, or a damaged one."""
-    try:
-        facts = json.loads((directory / _RECORD).read_bytes())
-        path = directory / facts["filename"]
-        if building.sha256_of(path) != facts["sha256"]:
-            return None
-        return RemoteFile(
-            filename=path.name,
-            url=path.absolute().as_uri(),
-            hashes={"sha256": facts["sha256"]},
-            size=facts["size"],
-            upload_time=facts["time"] * _MICROSECONDS or None,
-        )
-    except (OSError, ValueError, LookupError, TypeError):
-        return None

@@ -8,8 +8,8 @@ from typing import Protocol
 from appliance.errors import PyindexError
 from appliance.index.model import File
 from appliance.inputs.demand import Demand, Options
-from appliance.mirror import builds, taking
 from appliance.mirror import plan as planning
+from appliance.mirror import taking, wheels
 from appliance.mirror.builds import Builder
 from appliance.mirror.plan import Plan, Workshop
 from appliance.mirror.remote import FactReader
@@ -77,7 +77,7 @@ def mirror(job: Job, report: Report) -> Mirrored:
     """
     with taking.locked(job.spec):
         taking.begin(job.spec)
-        builds.clear(job.spec.state)
+        wheels.clear(job.spec.state)
         outcome = asyncio.run(_run(job, report))
         if job.dry_run:
             return outcome
