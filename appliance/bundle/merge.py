@@ -16,7 +16,7 @@ from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
 from appliance.incoming.directory import PackagesDirectory
 from appliance.index import names
-from appliance.index.model import File
+from appliance.index.model import File, Origin
 from appliance.index.names import SIGNATURE
 from appliance.text import printable
 
@@ -43,7 +43,16 @@ class Changes:
         return bool(self.new or self.yanks or self.statuses)
 
     def decide(self, change: Writer, index: str) -> None:
-        """Apply the decisions to an index that has the new files."""
+        """Apply the decisions, and record origins, in an index that has the new files. Later
+        yanks upstream are not followed for them: the bundles decide."""
+        change.set_origins(
+            index,
+            (
+                Origin(each.filename, each.sha256, each.origin, provenance=each.provenance)
+                for each in self.new
+                if each.origin is not None
+            ),
+        )
         for filename, reason in self.yanks.items():
             change.yank(index, filename, reason)
         for project, (status, reason) in self.statuses.items():

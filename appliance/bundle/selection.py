@@ -2,7 +2,7 @@
 
 import base64
 import os
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass
 
 from appliance.bundle.manifest import LARGEST_SIGNATURE, BundledFile, BundledStatus
@@ -12,10 +12,9 @@ from appliance.catalog.readiness import unscanned
 from appliance.errors import PyindexError, Unscanned
 from appliance.incoming.beneath import open_beneath
 from appliance.incoming.directory import PackagesDirectory
-from appliance.index.model import File
+from appliance.index.model import File, Origin
 from appliance.index.names import SIGNATURE
 from appliance.spec import Spec
-from appliance.upstream.model import RemoteFile
 
 _PORTION = 1000
 
@@ -36,10 +35,9 @@ def select(
     index: str,
     files: Collection[File] | None,
     known: Set[str],
-    origins: Mapping[str, RemoteFile],
 ) -> Selection:
     """Return these ``files`` of an index, or all; those whose SHA-256 is ``known`` are left out
-    of the volumes. ``origins`` has the remote files by their SHA-256.
+    of the volumes.
 
     Raises :class:`Unscanned` for an index that was not scanned in full yet, and
     :class:`PyindexError` for a signature that cannot be read.
@@ -51,11 +49,12 @@ def select(
         chosen = list(all_files(reader, index)) if files is None else files
         names = None if files is None else {file.project for file in files}
         statuses = _statuses(reader, index, names)
+        origins = reader.origins(index, list(chosen))
 
     directory = PackagesDirectory(spec.indexes[index].packages)
     ordered = sorted(chosen, key=lambda file: file.path.encode())
     bundled = [
-        _bundled(directory, file, file.sha256 not in known, origins.get(file.sha256))
+        _bundled(directory, file, file.sha256 not in known, origins.get(file.filename))
         for file in ordered
     ]
     return Selection(bundled, statuses, last[0].serial, last[0].time)
@@ -79,7 +78,7 @@ def _statuses(reader: Reader, index: str, names: Set[str] | None) -> dict[str, B
 
 
 def _bundled(
-    directory: PackagesDirectory, file: File, is_carried: bool, origin: RemoteFile | None
+    directory: PackagesDirectory, file: File, is_carried: bool, origin: Origin | None
 ) -> BundledFile:
     return BundledFile(
         path=file.path,
@@ -88,7 +87,7 @@ def _bundled(
         upload_time=file.upload_time,
         volume=1 if is_carried else 0,
         yanked=file.yanked,
-        origin=origin.url if origin else None,
+        origin=(origin.url or None) if origin else None,
         provenance=origin.provenance if origin else None,
         signature=_signature(directory, file) if file.signature else None,
     )

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import File
 from appliance.locks import try_lock
 from appliance.spec import Spec
-from appliance.upstream.model import RemoteFile
 
 _CHUNK = 1024 * 1024
 
@@ -44,19 +43,18 @@ def write(
     known: Set[str] = frozenset(),
     volume: int | None = None,
     key: SecretKey | None = None,
-    origins: Mapping[str, RemoteFile] | None = None,
 ) -> Written:
     """Write ``files`` of an index, or all, into the bundle ``out``; with ``volume`` into volumes of
     at most so many bytes beside it. The same content gives the same bytes.
 
     Files whose SHA-256 is in ``known`` are named in the manifest, and left out. ``key`` signs each
-    volume; ``origins`` has remote files by SHA-256. The bundle is recorded in the state directory,
+    volume. The bundle is recorded in the state directory,
     for :func:`appliance.bundle.since.known_digests`.
 
     Raises :class:`PyindexError`, or ``OSError``, with nothing written: also if a file is not what
     the catalog says.
     """
-    selection = select(spec, index, files, known, origins or {})
+    selection = select(spec, index, files, known)
     manifest = _manifest(index, selection, volume)
     directory = PackagesDirectory(spec.indexes[index].packages)
     targets = (

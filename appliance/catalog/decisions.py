@@ -1,12 +1,15 @@
-"""Changes to decisions: yanks and project statuses."""
+"""Changes to decisions: yanks and project statuses; and to what is known of origins."""
 
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from appliance.catalog import schema
 from appliance.catalog.recorder import Recorder
-from appliance.index.model import Decisions
+from appliance.index import names
+from appliance.index.model import Decisions, Origin
 
 
 class DecisionWriter(Recorder):
@@ -27,6 +30,30 @@ class DecisionWriter(Recorder):
 
         self._record(index, file, "unyanked" if reason is None else "yanked", reason)
         return True
+
+    def yank_ahead(self, index: str, filename: str, reason: str) -> bool:
+        """Yank a file that the index does not have yet: it will be yanked from the first moment.
+        Returns whether anything changed. Raises :class:`Rejected` for no name of a file."""
+        if self.file(index, filename) is not None:
+            return self.yank(index, filename, reason)
+        named = names.parse(filename)
+        row = {"index": index, "filename": filename, "reason": reason}
+        where = (schema.yank.c[name] == value for name, value in row.items())
+        if self._connection.execute(sa.select(schema.yank).where(*where)).first() is not None:
+            return False
+
+        schema.upsert(self._connection, schema.yank, [row])
+        display = self._displayed(index, named.project) or named.name
+        self._journal(
+            *(index, named.project, display, "yanked", None, filename, named.version, reason)
+        )
+        return True
+
+    def set_origins(self, index: str, origins: Iterable[Origin]) -> None:
+        """Record where files came from, also of files that the index does not have yet. No page
+        shows it, so the journal has no line."""
+        rows = [asdict(origin) | {"index": index} for origin in origins]
+        schema.upsert(self._connection, schema.origin, rows)
 
     def set_status(self, index: str, project: str, status: str, reason: str | None) -> bool:
         """Set a project's status (PEP 792), also of one without files, or with its first files in

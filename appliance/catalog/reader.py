@@ -5,12 +5,13 @@ import sqlalchemy as sa
 from appliance.catalog import schema
 from appliance.catalog.inventory import InventoryQueries
 from appliance.catalog.journal import JournalQueries
+from appliance.catalog.origins import OriginQueries
 from appliance.catalog.projects import ProjectQueries
 from appliance.catalog.search import SearchQueries
 from appliance.index.model import Decisions
 
 
-class Reader(ProjectQueries, SearchQueries, InventoryQueries, JournalQueries):
+class Reader(ProjectQueries, SearchQueries, InventoryQueries, JournalQueries, OriginQueries):
     """All queries to one consistent view of the catalog."""
 
     def mark(self, name: str) -> int:

@@ -156,6 +156,17 @@ def yanks(rows: list[Row]) -> list[Row]:
     ]
 
 
+def origins(rows: list[Row]) -> list[Row]:
+    texts = ("url", "upstream", "yanked", "provenance")
+    return [
+        row
+        for row in rows
+        if distribution(row["filename"]) is not None
+        and re.fullmatch("[0-9a-f]{64}", row["sha256"])
+        and not any(has_controls(row[name] or "") for name in texts)
+    ]
+
+
 def projects(rows: list[Row]) -> list[Row]:
     texts = ("name", "display", "status_reason")
     return [

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same form
 from appliance.catalog.sqlite import Connection
 from appliance.index.model import Code
 
-VERSION = 3  # of the tables, as PRAGMA user_version; 0: before versions were numbered
+VERSION = 4  # of the tables, as PRAGMA user_version; 0: before versions were numbered
 # A page's mtime carries its serial, whose digits fit into it below this number.
 SERIALS = 80_000_000
 _BUSY_SECONDS = 60
@@ -70,6 +70,19 @@ yank = sa.Table(
     sa.Column("index", sa.Text, primary_key=True),
     sa.Column("filename", sa.Text, primary_key=True),
     sa.Column("reason", sa.Text, nullable=False),
+)
+# Origins outlive their files, too. The columns but `index` are the fields of
+# `appliance.index.model.Origin`.
+origin = sa.Table(
+    "origin",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("filename", sa.Text, primary_key=True),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False, server_default=""),
+    sa.Column("upstream", sa.Text),
+    sa.Column("yanked", sa.Text),
+    sa.Column("provenance", sa.Text),
 )
 journal = sa.Table(
     "journal",

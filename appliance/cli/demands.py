@@ -1,6 +1,6 @@
 """Options of the verbs that read requirements and locks: `mirror`, `prove` and `bundle`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -27,21 +27,24 @@ class Inputs:
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
 
-    def read(self) -> "tuple[Demand, ...]":
-        """Read all inputs. Raises :class:`PyindexError` with the file and the line or key."""
+    def read(self, builds: Collection[str] = ()) -> "tuple[Demand, ...]":
+        """Read all inputs; ``builds`` are projects that the command builds. Raises
+        :class:`PyindexError` with the file and the line or key."""
         from appliance.inputs import reading
 
         words = [text for text in self.texts if not _is_file(text)]
         files = [*(Path(text) for text in self.texts if _is_file(text)), *self.files]
-        choice: dict[str, Any] = {"extras": self.extras, "groups": self.groups}
+        choice: dict[str, Any] = {"extras": self.extras, "groups": self.groups, "builds": builds}
         demands = [reading.read(file, constraints=self.constraints, **choice) for file in files]
         if words:
-            demands.append(reading.from_arguments(words, constraints=self.constraints))
+            demands.append(
+                reading.from_arguments(words, constraints=self.constraints, builds=builds)
+            )
         return tuple(demands)
 
-    def required(self) -> "tuple[Demand, ...]":
+    def required(self, builds: Collection[str] = ()) -> "tuple[Demand, ...]":
         """As :meth:`read`; raises :class:`PyindexError` without any input."""
-        demands = self.read()
+        demands = self.read(builds)
         if not demands:
             raise PyindexError("no input; pass requirements, or a file of them with -r FILE")
         return demands

@@ -14,6 +14,7 @@ from appliance.cli.output import log_to_stderr, print_json
 from appliance.cli.progress import Progress
 from appliance.cli.source import Source
 from appliance.cli.verdicts import facts, print_verdicts
+from appliance.errors import PyindexError
 from appliance.text import printable
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ _MANY = 200_000
 @click.command(short_help="fetch what requirements need on given Pythons and platforms")
 @input_options
 @click.option("--no-deps", is_flag=True, help="fetch only what the inputs name")
+@click.option(
+    "--build",
+    "builds",
+    metavar="NAME",
+    multiple=True,
+    help="project to build a wheel of: its code runs, and that of nothing else",
+)
 @click.option("--index-url", metavar="URL", help="index to fetch from (default: see `upstreams`)")
 @click.option(
     "--extra-index-url",
@@ -44,6 +52,7 @@ def mirror(
     inputs: Inputs,
     targets: tuple[str, ...],
     no_deps: bool,
+    builds: tuple[str, ...],
     index_url: str | None,
     extra_index_urls: tuple[str, ...],
     dry_run: bool,
@@ -52,7 +61,8 @@ def mirror(
 ) -> int:
     """Fetch the files that the inputs need on each target, with what builds their sdists, into an
     index; then prove that they install from it alone. What is there is not fetched again, and an
-    interrupted run continues. No code of a package runs. Exits with 1 if a file is missing.
+    interrupted run continues. No code of a package runs, but for those that --build names. Exits
+    with 1 if a file is missing.
     """
     gc.set_threshold(_MANY)
     from appliance.inputs.demand import Options
@@ -60,12 +70,13 @@ def mirror(
     from appliance.mirror.mirror import mirror as run
     from appliance.targets.choice import choose
 
-    demands = inputs.required()
+    names = frozenset(map(_project, builds))
+    demands = inputs.required(names)
     spec, name = source.load_index(index)
     with source.naming_spec():
         chosen = choose(targets, spec)
     options = Options(index_url=index_url, extra_index_urls=extra_index_urls)
-    job = Job(spec, name, demands, chosen, options, no_deps, dry_run)
+    job = Job(spec, name, demands, chosen, options, no_deps, dry_run, names)
 
     with Progress("resolving", line_seconds=5.0) as progress:
         log_to_stderr()
@@ -80,7 +91,18 @@ def mirror(
     return 0 if outcome.is_complete else 1
 
 
+def _project(name: str) -> str:
+    """The normalized name of a project. Raises :class:`PyindexError` for what is none."""
+    from appliance.index.names import is_name, normalize
+
+    if not is_name(name):
+        raise PyindexError(f"--build {name!r}: not the name of a project; correct it")
+    return normalize(name)
+
+
 def _document(outcome: "Mirrored", index: str) -> dict[str, Any]:
+    from appliance.upstream.urls import without_secrets
+
     plan, taken = outcome.plan, outcome.taken
     files = [
         {
@@ -88,6 +110,7 @@ def _document(outcome: "Mirrored", index: str) -> dict[str, Any]:
             "size": file.size,
             "hashes": dict(file.hashes),
             "yanked": file.yanked,
+            "url": without_secrets(outcome.built.origins.get(file.sha256 or "", file.url)),
             "targets": sorted(plan.targets[name]),
         }
         for name, file in sorted(plan.files.items())

@@ -56,6 +56,29 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a file came from.
+
+    Attributes:
+        filename: Its name.
+        sha256: The digest of its content.
+        url: The URL that it was fetched from, without user and password; of a wheel that was built
+            that of its sources.
+        upstream: The URL of the index that listed it, if `mirror` fetched it from one: its yank
+            follows the yank there.
+        yanked: ``None``, or the reason of its yank there when it was last compared.
+        provenance: The URL of its provenance (PEP 740), if it has one.
+    """
+
+    filename: str
+    sha256: str
+    url: str
+    upstream: str | None = None
+    yanked: str | None = None
+    provenance: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
     """A project of one index. ``files`` are in order of release, then file name."""
 

@@ -30,12 +30,24 @@ class Unbuilt:
     """A requirement without a package file: a directory, a repository, or an archive of sources
     whose name has no version. Only a build makes a file of it.
 
-    ``line`` is the requirement as written, ``kind`` what it names, for messages: ``a directory``.
+    Attributes:
+        line: The requirement as written.
+        origin: As in :class:`Wanted`.
+        kind: What it names, for messages: ``a directory``.
+        project: The normalized name, as far as it is known without a build.
+        location: The URL of the sources: ``git+https://host/repository@reference``,
+            ``file:///directory``; with the fragment ``subdirectory=PATH`` below them.
+        extras: ``[fast]``, or nothing.
+        marker: `` ; os_name == "nt"``, or nothing.
     """
 
     line: str
     origin: str
     kind: str
+    project: str
+    location: str
+    extras: str = ""
+    marker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,7 @@ class Pin:
         hashes: Digests that its files may have, as ``sha256:<hex>``; any file, if empty.
         index: The URL of the index that the lock names for it.
         origin: Where it stands, for messages.
+        unbuilt: Its sources, if only a build makes a file of them.
     """
 
     name: str
@@ -105,6 +118,7 @@ class Pin:
     hashes: frozenset[str] = frozenset()
     index: str | None = None
     origin: str = ""
+    unbuilt: Unbuilt | None = None
 
 
 class Lock(Protocol):

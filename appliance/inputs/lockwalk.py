@@ -34,15 +34,14 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A package of the lock: ``extras`` are the names of optional requirements by extra, ``kind``
-    says what it is if it is no file; one of ``variant`` extras has these only."""
+    """A package of the lock: ``extras`` are the names of optional requirements by extra; one of
+    ``variant`` extras has these only."""
 
     pin: Pin
     edges: tuple[Edge, ...]
     pythons: Constraint = ANY
     extras: Mapping[str, frozenset[str]] = field(default_factory=dict)
     variant: frozenset[str] = frozenset()
-    kind: str | None = None
 
 
 class Walk:

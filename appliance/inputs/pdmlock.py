@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 
 from appliance.errors import PyindexError
 from appliance.inputs import lockwalk, projectfile
-from appliance.inputs.demand import Demand, LockedFile, Pin
+from appliance.inputs.demand import Demand, LockedFile, Pin, Unbuilt
 from appliance.inputs.documents import Table, read_toml
 from appliance.inputs.lockwalk import Edge, Release
 from appliance.inputs.pinning import (
@@ -17,16 +17,15 @@ from appliance.inputs.pinning import (
     Choice,
     Conditions,
     by_name,
-    check_built,
     locked_file,
     pin,
 )
 from appliance.inputs.poetryversions import ANY, Constraint
+from appliance.inputs.unbuilt import SYSTEMS, directory, repository
 from appliance.targets.target import Target
 
 KIND = "pdm.lock"
 DEFAULT = "default"
-_SYSTEMS = ("git", "hg", "svn", "bzr")
 
 
 def read(root: Table, choice: Choice) -> Demand:
@@ -68,8 +67,6 @@ class _Marked:
         _check_targets(self.root, target)
         conditions = Conditions(target)
         packages = [each for each in self.root.tables("package") if self._has(each, conditions)]
-        built = ((each.name(), kind) for each in packages if (kind := _kind(each)))
-        check_built(built, self.root.file)
         return by_name((_pin(package) for package in packages), self.root.file)
 
     def _has(self, package: Table, conditions: Conditions) -> bool:
@@ -91,8 +88,6 @@ class _Walked:
         _check_targets(self.root, target)
         walk = lockwalk.Walk(self.releases, target, self.root.file, self.project)
         releases = walk.run(self.first)
-        built = ((each.pin.name, each.kind) for each in releases if each.kind)
-        check_built(built, self.root.file)
         return by_name((release.pin for release in releases), self.root.file)
 
 
@@ -139,25 +134,30 @@ def _release(package: Table) -> Release:
         tuple(map(_edge, package.requirements("dependencies"))),
         ANY if python is None else Constraint((python,)),
         variant=frozenset(map(canonicalize_name, package.texts("extras"))),
-        kind=_kind(package),
     )
 
 
 def _pin(package: Table) -> Pin:
     url = package.optional_text("url")
     files = (_file(file, url) for file in package.tables("files"))
-    return pin(package.name(), package.text("version"), files, None, package.where())
+    version, unbuilt = package.optional_text("version") or "", _unbuilt(package)
+    return pin(package.name(), version, files, None, package.where(), unbuilt)
 
 
 def _file(file: Table, url: str | None) -> LockedFile:
     return locked_file(file, file.optional_text("url") or url, file.optional_text("file"))
 
 
-def _kind(package: Table) -> str | None:
-    """The kind of a package that has no file."""
-    for system in _SYSTEMS:
-        if system in package:
-            return f"the repository {package.text(system)}"
+def _unbuilt(package: Table) -> Unbuilt | None:
+    """The sources of a package that has no file."""
+    name, subdirectory = package.name(), package.optional_text("subdirectory")
+    for system in SYSTEMS:
+        if url := package.optional_text(system):
+            reference = package.optional_text("revision") or package.optional_text("ref")
+            location = repository(system, url, reference, subdirectory)
+            return Unbuilt(name, package.where(), f"the repository {url}", name, location)
     path = package.optional_text("path")
-    is_file = path is not None and path.endswith((".whl", ".tar.gz", ".zip"))
-    return f"the directory {path}" if path and not is_file else None
+    if path is None or path.endswith((".whl", ".tar.gz", ".zip")):
+        return None
+    location = directory(Path(package.file).parent, path, subdirectory)
+    return Unbuilt(name, package.where(), f"the directory {path}", name, location)

@@ -11,9 +11,9 @@ from packaging.utils import canonicalize_name
 
 from appliance.errors import PyindexError
 from appliance.index.versions import normalize_version
-from appliance.inputs.demand import LockedFile, Pin
+from appliance.inputs.demand import Lock, LockedFile, Pin, Unbuilt
 from appliance.inputs.documents import Table
-from appliance.inputs.specline import filename_of
+from appliance.inputs.urls import filename_of
 from appliance.targets.target import Target
 
 ALL = "all"
@@ -120,11 +120,16 @@ def microseconds(time: object) -> int | None:
 
 
 def pin(
-    name: str, version: str, files: Iterable[LockedFile], index: str | None, origin: str
+    name: str,
+    version: str,
+    files: Iterable[LockedFile],
+    index: str | None,
+    origin: str,
+    unbuilt: Unbuilt | None = None,
 ) -> Pin:
     """A release with the digests of its files."""
     files = tuple(files)
-    return Pin(name, normalize_version(version), files, hashes_of(files), index, origin)
+    return Pin(name, normalize_version(version), files, hashes_of(files), index, origin, unbuilt)
 
 
 def by_name(pins: Iterable[Pin], origin: str) -> tuple[Pin, ...]:
@@ -138,10 +143,31 @@ def by_name(pins: Iterable[Pin], origin: str) -> tuple[Pin, ...]:
     return tuple(names[name] for name in sorted(names))
 
 
-def check_built(unbuilt: Iterable[tuple[str, str]], origin: str) -> None:
-    """Raise :class:`PyindexError` if there are packages that only a build makes, given as name and
-    what each is."""
-    listed = ", ".join(f"{name} is {kind}" for name, kind in sorted(set(unbuilt)))
-    if listed:
-        advice = "put a wheel of each into the packages directory, and lock that"
-        raise PyindexError(f"{origin}: without a package file: {listed}; {advice}")
+@dataclass(frozen=True, slots=True)
+class FixedLock:
+    """A lock that has the same releases for each target."""
+
+    releases: tuple[Pin, ...]
+
+    def pins(self, target: Target) -> tuple[Pin, ...]:
+        return self.releases
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedLock:
+    """The lock of the input ``origin``, without packages that only a build makes, but for those of
+    the projects ``builds``."""
+
+    origin: str
+    lock: Lock
+    builds: frozenset[str]
+
+    def pins(self, target: Target) -> tuple[Pin, ...]:
+        pins = self.lock.pins(target)
+        unbuilt = [each.unbuilt for each in pins if each.unbuilt and each.name not in self.builds]
+        if unbuilt:
+            listed = ", ".join(f"{each.project} is {each.kind}" for each in unbuilt)
+            advice = " ".join(f"--build {each.project}" for each in unbuilt)
+            text = f"without a package file: {listed}; lock a wheel of each, or mirror it with"
+            raise PyindexError(f"{self.origin}: {text} {advice}")
+        return pins

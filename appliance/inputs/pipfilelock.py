@@ -4,20 +4,21 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
 from appliance.errors import PyindexError
 from appliance.index.versions import normalize_version
-from appliance.inputs.demand import Demand, Options, Pin
+from appliance.inputs.demand import Demand, Options, Pin, Unbuilt
 from appliance.inputs.documents import Table
-from appliance.inputs.pinning import Choice, Conditions, by_name, check_built
-from appliance.inputs.specline import filename_of
+from appliance.inputs.pinning import Choice, Conditions, by_name
+from appliance.inputs.unbuilt import SYSTEMS, directory, repository
+from appliance.inputs.urls import filename_of
 from appliance.targets.target import Target
 
 KIND = "Pipfile.lock"
 _DEFAULT = "default"
-_SYSTEMS = ("git", "hg", "svn", "bzr")
 _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
 
 
@@ -59,13 +60,12 @@ class _Lock:
             for name, package in self.packages
             if conditions.allow(package.marker("markers"), package.where())
         ]
-        built = ((name, kind) for name, package in packages if (kind := _kind(package)))
-        check_built(built, self.origin)
         return by_name((self._pin(name, package) for name, package in packages), self.origin)
 
     def _pin(self, name: str, package: Table) -> Pin:
+        unbuilt = _unbuilt(name, package)
         version = package.optional_text("version") or ""
-        if not version.startswith("=="):
+        if unbuilt is None and not version.startswith("=="):
             text = f"expected a pinned version, got {version or '*'}"
             advice = "run `pipenv lock` where its markers apply"
             raise PyindexError(f"{package.where()}: {text}; {advice}")
@@ -75,17 +75,22 @@ class _Lock:
             hashes=frozenset(package.texts("hashes")),
             index=self.indexes.get(package.optional_text("index") or ""),
             origin=package.where(),
+            unbuilt=unbuilt,
         )
 
 
-def _kind(package: Table) -> str | None:
-    """The kind of a package that no index has."""
-    for system in _SYSTEMS:
-        if system in package:
-            return f"the repository {package.text(system)}"
+def _unbuilt(name: str, package: Table) -> Unbuilt | None:
+    """The sources of a package that no index has."""
+    where, subdirectory = package.where(), package.optional_text("subdirectory")
+    for system in SYSTEMS:
+        if url := package.optional_text(system):
+            location = repository(system, url, package.optional_text("ref"), subdirectory)
+            return Unbuilt(name, where, f"the repository {url}", name, location)
     for key in ("path", "file"):
-        if location := package.optional_text(key):
-            return f"{filename_of(location) or location}, which no index has"
+        if path := package.optional_text(key):
+            kind = f"{filename_of(path) or path}, which no index has"
+            location = path if "://" in path else directory(Path(package.file).parent, path)
+            return Unbuilt(name, where, kind, name, location)
     return None
 
 

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from packaging.markers import Marker
 from packaging.utils import canonicalize_name
@@ -13,11 +12,12 @@ from packaging.version import InvalidVersion, Version
 
 from appliance.errors import PyindexError
 from appliance.inputs import lockwalk, poetryproject, poetryversions
-from appliance.inputs.demand import Demand, LockedFile, Pin
+from appliance.inputs.demand import Demand, LockedFile, Pin, Unbuilt
 from appliance.inputs.documents import Table, read_toml
 from appliance.inputs.lockwalk import Release
-from appliance.inputs.pinning import Choice, Conditions, by_name, check_built, locked_file, pin
+from appliance.inputs.pinning import Choice, Conditions, by_name, locked_file, pin
 from appliance.inputs.poetryproject import MAIN, PoetryProject
+from appliance.inputs.unbuilt import directory, git
 from appliance.targets.target import Target
 
 KIND = "poetry.lock"
@@ -83,7 +83,6 @@ class _Marked:
     def pins(self, target: Target) -> tuple[Pin, ...]:
         conditions = Conditions(target, self.extras)
         packages = [each for each in self.root.tables("package") if self._has(each, conditions)]
-        check_built(_unbuilt(packages), self.root.file)
         return by_name(map(_pin, packages), self.root.file)
 
     def _has(self, package: Table, conditions: Conditions) -> bool:
@@ -113,8 +112,6 @@ class _Walked:
     def pins(self, target: Target) -> tuple[Pin, ...]:
         walk = lockwalk.Walk(self.releases, target, self.root.file, self.project.name)
         releases = walk.run(list(self._first()))
-        built = ((each.pin.name, each.kind) for each in releases if each.kind)
-        check_built(built, self.root.file)
         return by_name((release.pin for release in releases), self.root.file)
 
     def _first(self) -> Iterator[lockwalk.Edge]:
@@ -134,7 +131,6 @@ def _releases(root: Table) -> Iterator[Release]:
             tuple(poetryproject.edges(package.table("dependencies"))),
             _pythons(package),
             {canonicalize_name(name): _names(extras, name) for name in extras},
-            kind=_kind(package.table("source")),
         )
 
 
@@ -158,7 +154,8 @@ def _pin(package: Table, old_files: Table | None = None) -> Pin:
         url = (Path(package.file).absolute().parent / url).as_uri()
     files = _files(package, old_files, None if is_index else url)
     index = url if is_index else None
-    return pin(package.name(), package.text("version"), files, index, package.where())
+    unbuilt = _unbuilt(package.name(), source)
+    return pin(package.name(), package.text("version"), files, index, package.where(), unbuilt)
 
 
 def _files(package: Table, old_files: Table | None, url: str | None) -> Iterator[LockedFile]:
@@ -169,14 +166,17 @@ def _files(package: Table, old_files: Table | None, url: str | None) -> Iterator
         yield locked_file(file, file.optional_text("url") or url, file.text("file"))
 
 
-def _unbuilt(packages: list[Table]) -> Iterator[tuple[str, str]]:
-    for package in packages:
-        if kind := _kind(package.table("source")):
-            yield package.name(), kind
-
-
-def _kind(source: Table) -> str | None:
-    """The kind of a package that has no file: of ``file`` and ``url`` sources the lock has one."""
-    location: Any = source.values.get("url")
-    kinds = {"git": f"the Git repository {location}", "directory": f"the directory {location}"}
-    return kinds.get(source.optional_text("type") or "")
+def _unbuilt(name: str, source: Table) -> Unbuilt | None:
+    """The sources of a package that has no file: of ``file`` and ``url`` sources the lock has
+    one."""
+    url, subdirectory = source.optional_text("url") or "", source.optional_text("subdirectory")
+    match source.optional_text("type"):
+        case "git":
+            reference = source.optional_text("resolved_reference")
+            location = git(url, reference or source.optional_text("reference"), subdirectory)
+            return Unbuilt(name, source.where(), f"the Git repository {url}", name, location)
+        case "directory":
+            location = directory(Path(source.file).parent, url, subdirectory)
+            return Unbuilt(name, source.where(), f"the directory {url}", name, location)
+        case _:
+            return None

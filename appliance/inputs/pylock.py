@@ -9,7 +9,6 @@ from packaging.markers import Environment, UndefinedComparison, UndefinedEnviron
 from packaging.pylock import (
     Package,
     PackageArchive,
-    PackageDirectory,
     PackageVcs,
     Pylock,
     PylockSelectError,
@@ -19,10 +18,11 @@ from packaging.utils import canonicalize_name
 
 from appliance.errors import PyindexError
 from appliance.index import names
-from appliance.inputs.demand import Demand, LockedFile, Pin
+from appliance.inputs.demand import Demand, LockedFile, Pin, Unbuilt
 from appliance.inputs.documents import Table
-from appliance.inputs.pinning import Choice, by_name, check_built, microseconds, pin
-from appliance.inputs.specline import filename_of
+from appliance.inputs.pinning import Choice, by_name, microseconds, pin
+from appliance.inputs.unbuilt import directory, repository
+from appliance.inputs.urls import filename_of
 from appliance.targets.target import Target
 
 KIND = "pylock.toml"
@@ -57,7 +57,6 @@ class _Lock:
 
     def pins(self, target: Target) -> tuple[Pin, ...]:
         selected = [package for package, _ in self._select(target) if not _is_project(package)]
-        check_built(_unbuilt(selected), self.origin)
         return by_name((self._pin(package) for package in selected), self.origin)
 
     def _select(self, target: Target) -> list[tuple[Package, object]]:
@@ -77,8 +76,11 @@ class _Lock:
             raise PyindexError(f"{self.origin}: {target.name}: {text}; {advice}") from None
 
     def _pin(self, package: Package) -> Pin:
-        files = tuple(_files(package, Path(self.origin).absolute().parent))
-        version = str(package.version or "")
+        base = Path(self.origin).absolute().parent
+        version, unbuilt = str(package.version or ""), _unbuilt(package, base, self.origin)
+        if unbuilt is not None:
+            return pin(package.name, version, (), package.index, self.origin, unbuilt)
+        files = tuple(_files(package, base))
         if not version and (distribution := names.distribution(files[0].filename)):
             version = distribution.version
         return pin(package.name, version, files, package.index, self.origin)
@@ -89,22 +91,26 @@ def _is_project(package: Package) -> bool:
     return package.directory is not None and package.directory.path in (".", "./")
 
 
-def _unbuilt(packages: list[Package]) -> Iterator[tuple[str, str]]:
-    for package in packages:
-        if package.vcs is not None:
-            yield package.name, _repository(package.vcs)
-        elif package.directory is not None:
-            yield package.name, _directory(package.directory)
-        elif package.archive is not None and not _is_file(package.archive):
-            yield package.name, "an archive whose name is not NAME-VERSION"
+def _unbuilt(package: Package, base: Path, origin: str) -> Unbuilt | None:
+    """The sources of a package without a file; their paths are relative to ``base``."""
+    name = package.name
+    if package.vcs is not None:
+        return Unbuilt(name, origin, *_repository(package.vcs, name, base))
+    if package.directory is not None:
+        path, subdirectory = package.directory.path, package.directory.subdirectory
+        location = directory(base, path, subdirectory)
+        return Unbuilt(name, origin, f"the directory {path}", name, location)
+    if package.archive is not None and not _is_file(package.archive):
+        location = package.archive.url or directory(base, package.archive.path or "")
+        kind = "an archive whose name is not NAME-VERSION"
+        return Unbuilt(name, origin, kind, name, location)
+    return None
 
 
-def _repository(vcs: PackageVcs) -> str:
-    return f"the {vcs.type} repository {vcs.url or vcs.path}"
-
-
-def _directory(directory: PackageDirectory) -> str:
-    return f"the directory {directory.path}"
+def _repository(vcs: PackageVcs, name: str, base: Path) -> tuple[str, str, str]:
+    url = vcs.url or directory(base, vcs.path or "")
+    location = repository(vcs.type, url, vcs.commit_id, vcs.subdirectory)
+    return f"the {vcs.type} repository {vcs.url or vcs.path}", name, location
 
 
 def _is_file(archive: PackageArchive) -> bool:

@@ -22,9 +22,9 @@ from appliance.inputs import (
 from appliance.inputs.demand import Demand, Unbuilt, Wanted
 from appliance.inputs.documents import Table, decode_utf8, read_json, read_toml
 from appliance.inputs.merging import merge
-from appliance.inputs.pinning import Choice
+from appliance.inputs.pinning import CheckedLock, Choice
 from appliance.inputs.text import decode, read_bytes
-from appliance.text import without_login
+from appliance.inputs.unbuilt import refusal
 
 COMMAND_LINE = "command line"
 _TOML: dict[str, Callable[[Table, Choice], Demand]] = {
@@ -51,22 +51,23 @@ def read(
     extras: Collection[str] = (),
     groups: Collection[str] = (),
     constraints: Sequence[Path] = (),
-    allow_unbuilt: bool = False,
+    builds: Collection[str] = (),
 ) -> Demand:
     """The demand of an input, whatever its format.
 
     Locks and projects take ``extras`` and ``groups`` besides those that their own tool installs by
     default; ``all`` takes each. ``constraints`` are files of constraints to add. Requirements that
-    only a build makes a file of are errors, unless ``allow_unbuilt`` leaves them in
-    ``Demand.unbuilt``. Raises :class:`PyindexError`, which names the file and the line or key.
+    only a build makes a file of are errors, unless their project is among ``builds``: these are in
+    ``Demand.unbuilt``, and in the pins of locks. Raises :class:`PyindexError`, which names the file
+    and the line or key.
     """
     demand = _read(path, Choice(extras, groups))
     added = [each for file in constraints for each in requirements.read_constraints(file)]
-    return _checked(replace(demand, constraints=(*demand.constraints, *added)), allow_unbuilt)
+    return _checked(replace(demand, constraints=(*demand.constraints, *added)), builds)
 
 
 def from_arguments(
-    specs: Sequence[str], *, constraints: Sequence[Path] = (), allow_unbuilt: bool = False
+    specs: Sequence[str], *, constraints: Sequence[Path] = (), builds: Collection[str] = ()
 ) -> Demand:
     """The demand of specifiers on the command line, with URLs and paths of package files."""
     parsed = [specline.parse(spec, COMMAND_LINE) for spec in specs]
@@ -79,18 +80,15 @@ def from_arguments(
         ),
         unbuilt=tuple(each for each in parsed if isinstance(each, Unbuilt)),
     )
-    return _checked(demand, allow_unbuilt)
+    return _checked(demand, builds)
 
 
-def _checked(demand: Demand, allow_unbuilt: bool) -> Demand:
-    if demand.unbuilt and not allow_unbuilt:
-        raise PyindexError("\n".join(map(_sentence, demand.unbuilt)))
-    return demand
-
-
-def _sentence(unbuilt: Unbuilt) -> str:
-    text = f"{without_login(unbuilt.line)!r} names {unbuilt.kind}, which must be built"
-    return f"{unbuilt.origin}: {text}; replace it by a wheel, or pass --build"
+def _checked(demand: Demand, builds: Collection[str]) -> Demand:
+    refused = [each for each in demand.unbuilt if each.project not in builds]
+    if refused:
+        raise PyindexError("\n".join(map(refusal, refused)))
+    lock = demand.lock and CheckedLock(demand.origin, demand.lock, frozenset(builds))
+    return replace(demand, lock=lock)
 
 
 def _read(path: Path, choice: Choice) -> Demand:

@@ -15,6 +15,7 @@ from appliance.inputs.demand import Demand, Unbuilt, Wanted
 from appliance.inputs.merging import merge
 from appliance.inputs.pipoptions import Formats, Line
 from appliance.inputs.text import decode, logical_lines, read_bytes
+from appliance.inputs.urls import url_path
 
 KIND = "requirements.txt"
 _REMOTE = re.compile(r"^(https?|ftp):", re.IGNORECASE)
@@ -130,7 +131,7 @@ def _nested(location: str, origin: str, path: Path) -> Path:
         text = f"{location} is not a file of this machine; download it and name the file"
         raise PyindexError(f"{origin}: {text}")
     if location.lower().startswith("file:"):
-        return Path(specline.url_path(location))
+        return Path(url_path(location))
     return Path(os.path.normpath(path.parent / location))
 
 

@@ -18,8 +18,8 @@ from appliance.errors import PyindexError
 from appliance.index import names
 from appliance.inputs import poetrylock, pylock, requirements, uvlock
 from appliance.inputs.reading import kind_of
-from appliance.inputs.specline import filename_of
 from appliance.inputs.text import read_bytes
+from appliance.inputs.urls import filename_of
 
 ORIGIN = ".pyindex-origin"
 _FILE = re.compile(r"(?<![+\w])https?://[^\s\"'<>,;\\#]+")

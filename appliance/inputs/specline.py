@@ -3,14 +3,15 @@
 import os
 import re
 from pathlib import Path
-from urllib.parse import unquote
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from appliance.errors import PyindexError
 from appliance.index import names
+from appliance.inputs import unbuilt
 from appliance.inputs.demand import Unbuilt, Wanted
+from appliance.inputs.urls import filename_of, url_path
 
 _SYSTEMS = ("git", "hg", "bzr", "svn")
 _SCHEMES = ("http", "https", "file", "ftp", "ssh", "sftp")
@@ -21,7 +22,6 @@ _ARCHIVES = (
 _EXTRAS = re.compile(r"^(.+)(\[[^\]]+\])$")
 _HASH = re.compile(r"[#&](sha1|sha224|sha256|sha384|sha512|md5)=([a-fA-F0-9]+)")
 _EGG = re.compile(r"[#&]egg=([^&\[]+)")
-_AROUND_PATH = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(?://[^/?#]*)?|[?#].*")
 _HAS_URL = re.compile(r"^\s*[A-Za-z0-9._-]+\s*(?:\[[^\]]*\])?\s*@")
 
 
@@ -40,7 +40,15 @@ def parse(text: str, origin: str, hashes: frozenset[str] = frozenset()) -> Wante
 
 def parse_editable(text: str, origin: str) -> Unbuilt:
     """The requirement of an ``-e`` line, which is never a package file."""
-    return Unbuilt(f"-e {text}", origin, _built_kind(text) or "a directory")
+    line, kind = f"-e {text}", _built_kind(text) or "a directory"
+    if _HAS_URL.match(text):
+        requirement = _requirement(text, origin)
+        return unbuilt.from_requirement(line, origin, kind, requirement, requirement.url or "")
+    location, marker = _split_marker(text)
+    if _is_url(location):
+        return unbuilt.from_url(line, origin, kind, location, marker=marker)
+    path, extras = _split_extras(Path(os.path.abspath(location)))  # noqa: PTH100
+    return unbuilt.from_url(line, origin, kind, path.as_uri(), extras, marker)
 
 
 def _from_specifier(text: str, origin: str, hashes: frozenset[str]) -> Wanted | Unbuilt:
@@ -48,7 +56,7 @@ def _from_specifier(text: str, origin: str, hashes: frozenset[str]) -> Wanted | 
     if requirement.url is None:
         return Wanted(requirement, origin, hashes)
     if kind := _built_kind(requirement.url) or _source_kind(requirement.url):
-        return Unbuilt(text, origin, kind)
+        return unbuilt.from_requirement(text, origin, kind, requirement, requirement.url)
     return Wanted(requirement, origin, hashes | _url_hashes(requirement.url))
 
 
@@ -67,7 +75,7 @@ def _from_url(
 ) -> Wanted | Unbuilt:
     """The requirement of a URL without a name: the name is that of the file."""
     if kind := _built_kind(url) or _source_kind(url):
-        return Unbuilt(text, origin, kind)
+        return unbuilt.from_url(text, origin, kind, url, extras, marker)
     name = _project(url, origin)
     requirement = _requirement(f"{name}{extras} @ {url}{marker}", origin)
     return Wanted(requirement, origin, hashes | _url_hashes(url))
@@ -76,13 +84,18 @@ def _from_url(
 def _from_path(
     text: str, path: Path, marker: str, origin: str, hashes: frozenset[str]
 ) -> Wanted | Unbuilt:
-    match = _EXTRAS.match(str(path))
-    path, extras = (Path(match[1]), match[2]) if match else (path, "")
+    path, extras = _split_extras(path)
     if path.is_dir():
-        return Unbuilt(text, origin, "a directory")
+        return unbuilt.from_url(text, origin, "a directory", path.as_uri(), extras, marker)
     if not path.is_file():
         raise PyindexError(f"{origin}: {path}: not found; correct the path")
     return _from_url(text, path.as_uri(), extras, marker, origin, hashes)
+
+
+def _split_extras(path: Path) -> tuple[Path, str]:
+    """A path, and the extras behind it: ``lib`` and ``[fast]``."""
+    match = _EXTRAS.match(str(path))
+    return (Path(match[1]), match[2]) if match else (path, "")
 
 
 def _path(location: str) -> Path | None:
@@ -149,16 +162,6 @@ def _project(url: str, origin: str) -> str:
     distribution = names.distribution(filename)
     assert distribution is not None, filename  # see _source_kind
     return distribution.project
-
-
-def filename_of(url: str) -> str:
-    """The decoded name of the file at ``url``."""
-    return url_path(url).rpartition("/")[2]
-
-
-def url_path(url: str) -> str:
-    """The decoded path of a URL, also of one with an invalid host."""
-    return unquote(_AROUND_PATH.sub("", url))
 
 
 def _url_hashes(url: str) -> frozenset[str]:

@@ -5,17 +5,18 @@ a workspace without one, with the default groups. The lock has no default groups
 the ``pyproject.toml`` next to it.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from packaging.utils import canonicalize_name
 
 from appliance.errors import PyindexError
-from appliance.inputs.demand import Demand, Pin
+from appliance.inputs.demand import Demand, Pin, Unbuilt
 from appliance.inputs.documents import Table, read_toml
-from appliance.inputs.pinning import ALL, Choice, Conditions, by_name, check_built, pin
+from appliance.inputs.pinning import ALL, Choice, Conditions, by_name, pin
+from appliance.inputs.unbuilt import directory, git
 from appliance.inputs.uvpackages import Package, dependencies, named_dependencies, read_package
 from appliance.inputs.uvwalk import Walk
 from appliance.targets.target import Target
@@ -108,8 +109,7 @@ class _Lock:
     def pins(self, target: Target) -> tuple[Pin, ...]:
         self._check_environment(target)
         packages = [each for each in self._walk(target) if not self.graph.is_project(each)]
-        check_built(_unbuilt(packages), self.origin)
-        return by_name((_pin(package) for package in packages), self.origin)
+        return by_name((_pin(package, self.origin) for package in packages), self.origin)
 
     def _check_environment(self, target: Target) -> None:
         conditions, supported = Conditions(target), self.graph.environments
@@ -127,13 +127,22 @@ class _Lock:
         return walk.packages()
 
 
-def _pin(package: Package) -> Pin:
-    return pin(package.name, package.version, package.files, package.index, package.where)
+def _pin(package: Package, origin: str) -> Pin:
+    name, where, sources = package.name, package.where, _sources(package, Path(origin).parent)
+    unbuilt = Unbuilt(name, where, *sources) if sources else None
+    return pin(name, package.version, package.files, package.index, where, unbuilt)
 
 
-def _unbuilt(packages: list[Package]) -> Iterator[tuple[str, str]]:
-    for package in packages:
-        if "git" in package.source:
-            yield package.name, f"the Git repository {package.source['git']}"
-        elif package.directory is not None:
-            yield package.name, f"the directory {package.directory}"
+def _sources(package: Package, base: Path) -> tuple[str, str, str] | None:
+    """What a package without a file is, its name, and where its sources are."""
+    repository = package.source.get("git")
+    if isinstance(repository, str):
+        url = urlsplit(repository)  # https://host/repository?rev=main&subdirectory=lib#commit
+        subdirectory = parse_qs(url.query).get("subdirectory", [None])[0]
+        plain = url._replace(query="", fragment="").geturl()
+        location = git(plain, url.fragment, subdirectory)
+        return f"the Git repository {repository}", package.name, location
+    if package.directory is not None:
+        location = directory(base, package.directory)
+        return f"the directory {package.directory}", package.name, location
+    return None

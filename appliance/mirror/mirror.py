@@ -1,7 +1,7 @@
 """Mirror: the files that demands need on targets, planned, fetched, published and proven."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -11,12 +11,14 @@ from appliance.index.model import File
 from appliance.index.names import distribution
 from appliance.inputs.demand import Demand, Options
 from appliance.mirror import plan as planning
-from appliance.mirror import taking
+from appliance.mirror import taking, wheels
+from appliance.mirror.builds import Builder, Builds
 from appliance.mirror.memory import Answer, Memory
 from appliance.mirror.plan import Plan, Workshop
 from appliance.mirror.relay import Relay
 from appliance.mirror.remote import FactReader
 from appliance.mirror.taking import Taken
+from appliance.mirror.yanks import follow
 from appliance.resolution.local import open_source
 from appliance.resolution.proof import Verdict, clients, prove
 from appliance.resolution.questions import question
@@ -45,6 +47,7 @@ class Mirrored:
 
     plan: Plan
     taken: Taken
+    built: Builds
     verdicts: tuple[Verdict, ...] = ()
 
     @property
@@ -58,7 +61,8 @@ class Mirrored:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Demands and targets to mirror, or to prove, and the index."""
+    """Demands and targets to mirror, or to prove, and the index; ``builds`` are the normalized
+    names of projects that may be built."""
 
     spec: Spec
     index: str
@@ -67,6 +71,7 @@ class Job:
     options: Options = _NO_OPTIONS
     no_deps: bool = False
     dry_run: bool = False
+    builds: frozenset[str] = frozenset()
 
 
 def mirror(job: Job, report: Report) -> Mirrored:
@@ -78,6 +83,7 @@ def mirror(job: Job, report: Report) -> Mirrored:
     memory = Memory(Cache(_cache(job)), job.demands, job.targets, job.no_deps)
     with taking.locked(job.spec):
         taking.begin(job.spec, job.index)
+        wheels.clear(job.spec.state)
         outcome = asyncio.run(_run(job, memory, report))
         if job.dry_run:
             return outcome
@@ -87,7 +93,7 @@ def mirror(job: Job, report: Report) -> Mirrored:
         rejected = taking.publish(job.spec, job.index, placed)
         report.update("proving")
         taken = outcome.taken.without(rejected)
-        return replace(outcome, taken=taken, verdicts=_proven(job, outcome.plan, memory))
+        return replace(outcome, taken=taken, verdicts=_proven(job, outcome, memory))
 
 
 def _cache(job: Job) -> Path:
@@ -96,17 +102,18 @@ def _cache(job: Job) -> Path:
 
 async def _run(job: Job, memory: Memory, report: Report) -> Mirrored:
     """Plan and fetch, with one client for the demands of the same upstreams."""
-    plan, taken = Plan(), Taken((), ())
+    plan, taken, built = Plan(), Taken((), ()), Builds()
     try:
         for upstreams, demands in _by_upstreams(job).items():
             async with Client(upstreams, _cache(job)) as client:
-                part = await _planned(job, memory, demands, client, report)
-                if not job.dry_run:
-                    taken = _joined(taken, await _take(job, part, client, report))
+                part, new = await _part(job, memory, demands, client, built, report)
+            taken = _joined(taken, new)
             _merge(plan, part)
     except* (PyindexError, OSError) as group:
         raise _first(group) from None
-    return Mirrored(plan, taken)
+    for name in sorted(job.builds - built.projects):
+        plan.notes[f"--build {name}: nothing built; no target needs it, or it failed"] = None
+    return Mirrored(plan, taken, built)
 
 
 def _by_upstreams(job: Job) -> dict[Upstreams, list[Demand]]:
@@ -117,20 +124,36 @@ def _by_upstreams(job: Job) -> dict[Upstreams, list[Demand]]:
     return chosen
 
 
-async def _planned(
-    job: Job, memory: Memory, demands: Sequence[Demand], client: Client, report: Report
-) -> Plan:
-    """Return what ``demands`` need; as an earlier run found it, if nothing upstream has changed."""
+async def _part(
+    job: Job,
+    memory: Memory,
+    demands: Sequence[Demand],
+    client: Client,
+    built: Builds,
+    report: Report,
+) -> tuple[Plan, Taken]:
+    """Plan what ``demands`` need, or recall it if nothing upstream has changed, and fetch it."""
     report.update("asking upstreams for changes")
-    known = memory.plan(client.upstreams)
-    if known is not None and known.versions == await _versions(client, known.versions):
-        return known.value
+    known = None if job.builds else memory.plan(client.upstreams)
+    is_known = known is not None and known.versions == await _versions(client, known.versions)
+    if known is not None and is_known:
+        plan = known.value
+    else:
+        plan = await _plan(job, demands, client, built, report)
 
-    plan = await _plan(job, demands, client, report)
+    new, _ = taking.absent(job.spec, job.index, list(plan.files.values()))
+    await planning.complete(plan, client, () if job.dry_run else new)
+    if job.dry_run:
+        return plan, Taken((), ())
+    taken = await _take(job, plan, client, built, report)
+    if is_known:
+        return plan, taken  # no yank has changed either
+
+    lines = await follow(job.spec, job.index, plan.files, client)
     versions = await _versions(client, client.asked)
-    if versions is not None:
+    if versions is not None and not job.builds:
         memory.keep_plan(client.upstreams, Answer(versions, plan))
-    return plan
+    return replace(plan, notes=plan.notes | dict.fromkeys(lines)), taken
 
 
 async def _versions(client: Client, projects: Iterable[str]) -> dict[str, str] | None:
@@ -143,23 +166,26 @@ async def _versions(client: Client, projects: Iterable[str]) -> dict[str, str] |
     return dict(zip(names, found, strict=True))
 
 
-async def _plan(job: Job, demands: Sequence[Demand], client: Client, report: Report) -> Plan:
-    plan, reader = Plan(), FactReader(client, taking.staging(job.spec, job.index))
+async def _plan(
+    job: Job, demands: Sequence[Demand], client: Client, built: Builds, report: Report
+) -> Plan:
+    staging = taking.staging(job.spec, job.index)
+    plan, reader = Plan(), FactReader(client, staging)
+    builder = Builder(job.builds, client, job.spec.state, staging, built)
     async with Relay(reader) as relay:
-        workshop = Workshop(reader, relay)
+        workshop = Workshop(reader, relay, builder)
         for demand in demands:
             report.update(f"resolving {demand.origin}")
             await planning.add_demand(plan, demand, job.targets, workshop, job.no_deps)
-    await planning.complete(plan, client)
     return plan
 
 
-async def _take(job: Job, plan: Plan, client: Client, report: Report) -> Taken:
+async def _take(job: Job, plan: Plan, client: Client, built: Builds, report: Report) -> Taken:
     def progress(files: int, there: int) -> None:
         report.transfer(f"fetching {files} of {len(plan.files)} files", there, plan.size)
 
     files = [plan.files[name] for name in sorted(plan.files)]
-    return await taking.take(job.spec, job.index, files, client, progress)
+    return await taking.take(job.spec, job.index, files, client, progress, built.origins)
 
 
 def _joined(first: Taken, second: Taken) -> Taken:
@@ -183,37 +209,39 @@ def _first(group: BaseException) -> PyindexError | OSError:
     return error
 
 
-def _proven(job: Job, plan: Plan, memory: Memory) -> tuple[Verdict, ...]:
+def _proven(job: Job, outcome: Mirrored, memory: Memory) -> tuple[Verdict, ...]:
     """Return the verdicts; as an earlier run found them, if nothing in the index has changed."""
     with open_source(job.spec, job.index) as source:
-        known = memory.proofs(job.index)
+        known = None if job.builds else memory.proofs(job.index)
         if known is not None and known.versions == source.versions(known.versions):
             return known.value
-        source.read(named.project for named in map(distribution, plan.files) if named)
-        found = tuple(_proofs(job, source))
-        memory.keep_proofs(job.index, Answer(source.versions(source.asked), found))
+        source.read(named.project for named in map(distribution, outcome.plan.files) if named)
+        found = tuple(_proofs(job, source, outcome.built.demands))
+        if not job.builds:
+            memory.keep_proofs(job.index, Answer(source.versions(source.asked), found))
         return found
 
 
 def verdicts(job: Job) -> list[Verdict]:
     """Prove each demand on each target by the clients that run there, from the index alone."""
     with open_source(job.spec, job.index) as source:
-        return list(_proofs(job, source))
+        return list(_proofs(job, source, {}))
 
 
 def closure(job: Job) -> tuple[list[File], list[Verdict]]:
     """Return the files of the index itself that the demands take on the targets, and the proofs."""
     with open_source(job.spec, job.index) as source:
-        found = list(_proofs(job, source))
+        found = list(_proofs(job, source, {}))
         picks = {each.file.filename: each.file for verdict in found for each in verdict.files}
         files = [source.file(file) for file in picks.values() if file.index == job.index]
     return files, found
 
 
-def _proofs(job: Job, source: Source) -> Iterator[Verdict]:
+def _proofs(job: Job, source: Source, built: Mapping[tuple[str, str], Demand]) -> Iterator[Verdict]:
     for demand in job.demands:
         for target in job.targets:
-            asked = question(demand, target, job.no_deps)
+            as_built = built.get((demand.origin, target.name), demand)
+            asked = question(as_built, target, job.no_deps)
             for rules in clients(target):
                 verdict = prove(asked, source, rules, not job.no_deps)
                 yield replace(verdict, demand=demand.origin)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from appliance.errors import PyindexError
 from appliance.index.names import distribution
 from appliance.inputs.demand import Demand, Pin
+from appliance.inputs.pinning import FixedLock
 from appliance.mirror import uvsolve
+from appliance.mirror.builds import Builder, Built
 from appliance.mirror.relay import Relay, by_name
 from appliance.mirror.remote import (
     FactReader,
@@ -22,7 +24,7 @@ from appliance.resolution.questions import question
 from appliance.resolution.resolver import Question, Resolution, resolve
 from appliance.resolution.rules import PIP, UV
 from appliance.targets.target import Target
-from appliance.upstream import Client, RemoteFile
+from appliance.upstream import Client, RemoteFile, UpstreamError
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """The reader of facts that planning uses, with its client, and the same as an index for uv."""
+    """The reader of facts that planning uses, with its client; the same as an index for uv; and the
+    builder of what is to be built."""
 
     reader: FactReader
     relay: Relay
+    builder: Builder
 
     def source(self, pins: Iterable[Pin] = ()) -> RemoteSource:
         """The upstreams as a source, which has the files of ``pins`` from their lock."""
@@ -100,19 +104,22 @@ async def add_demand(
 async def _add(
     plan: Plan, demand: Demand, target: Target, workshop: Workshop, no_deps: bool
 ) -> None:
-    asked = question(demand, target, no_deps)
+    question(demand, target, no_deps)  # raises what no build changes
     try:
-        await _add_asked(plan, asked, demand, workshop, no_deps)
+        built = await workshop.builder.demand(demand, target)
+        workshop.builder.builds.demands[demand.origin, target.name] = built.demand
+        asked = question(built.demand, target, no_deps)
+        await _add_asked(plan, asked, built, workshop, no_deps)
     except PyindexError as error:
         plan.unsolved.append(Unsolved(target.name, "", "", str(error)))
 
 
 async def _add_asked(
-    plan: Plan, asked: Question, demand: Demand, workshop: Workshop, no_deps: bool
+    plan: Plan, asked: Question, built: Built, workshop: Workshop, no_deps: bool
 ) -> None:
-    target = asked.target
+    demand, target = built.demand, asked.target
     source = workshop.source(demand.lock.pins(target) if demand.lock is not None else ())
-    source = replace(source, locked={**source.locked, **direct_files(demand)})
+    source = replace(source, locked={**source.locked, **direct_files(demand), **built.files})
     resolution = await _solve(asked, workshop, source)
     if resolution.problems:
         plan.fail(target, resolution)
@@ -153,6 +160,17 @@ async def _add_builds(
 
 
 async def _solve(asked: Question, workshop: Workshop, source: RemoteSource) -> Resolution:
+    """Resolve, build what is to be built of that, and resolve again with the wheels, whose
+    dependencies are certain."""
+    while True:
+        resolution = await _resolve(asked, workshop, source)
+        wheels = await workshop.builder.wheels(asked, resolution.picks)
+        if not wheels:
+            return resolution
+        source = replace(source, locked={**source.locked, **wheels})
+
+
+async def _resolve(asked: Question, workshop: Workshop, source: RemoteSource) -> Resolution:
     """Resolve by uv, or by resolvelib where uv has no answer."""
     if not source.locked and not _is_pinned(asked):
         pins = await uvsolve.solve(asked, workshop.relay.url)
@@ -174,7 +192,7 @@ def _is_pinned(asked: Question) -> bool:
 
 async def _files_of(pins: Sequence[Pin], asked: Question, workshop: Workshop) -> Resolution:
     """Choose the file of each release that uv chose."""
-    wanted = question(Demand("", "", lock=_Fixed(pins)), asked.target)
+    wanted = question(Demand("", "", lock=FixedLock(tuple(pins))), asked.target)
     source = workshop.source()
     files = {pin.name: await _listed(pin, workshop.reader.client) for pin in pins}
     return await asyncio.to_thread(resolve, wanted, replace(source, locked=files), UV)
@@ -186,14 +204,6 @@ async def _listed(pin: Pin, client: Client) -> list[RemoteFile]:
     return [files[each.filename] for each in pin.files]
 
 
-@dataclass(frozen=True)
-class _Fixed:
-    _pins: Sequence[Pin]
-
-    def pins(self, target: Target) -> tuple[Pin, ...]:
-        return tuple(self._pins)
-
-
 def _pinned_projects(asked: Question) -> set[str]:
     requirements = (each.requirement for each in (*asked.wanted, *asked.constraints))
     return {
@@ -203,17 +213,25 @@ def _pinned_projects(asked: Question) -> set[str]:
     }
 
 
-async def complete(plan: Plan, client: Client) -> None:
-    """Complete the files of a plan by what only their pages say: whether they are yanked.
+async def complete(plan: Plan, client: Client, new: Iterable[RemoteFile] = ()) -> None:
+    """Complete the files of a plan by what only their pages say: whether they are yanked;
+    of ``new`` ones also which index lists them, and their provenance, as far as pages can be read.
 
     A file whose project no upstream has any more stays as it is.
     """
 
     async def complete_file(file: RemoteFile) -> None:
         named = distribution(file.filename)
-        project = await client.project(named.project) if named else None
+        try:
+            project = await client.project(named.project) if named else None
+        except UpstreamError:
+            if file.filename in plan.unpaged:
+                raise
+            return
         for other in project.files if project else ():
             if other.filename == file.filename and other.hashes.items() & file.hashes.items():
                 plan.files[file.filename] = other
 
-    await asyncio.gather(*(complete_file(plan.files[name]) for name in sorted(plan.unpaged)))
+    names = plan.unpaged | {file.filename for file in new}
+    await asyncio.gather(*(complete_file(plan.files[name]) for name in sorted(names)))
+    plan.unpaged.clear()

@@ -16,7 +16,7 @@ from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.examine import read_build_files, read_metadata
 from appliance.index import metadata
 from appliance.inputs.demand import Demand, Pin, Wanted
-from appliance.inputs.specline import filename_of
+from appliance.inputs.urls import filename_of
 from appliance.resolution import sdists
 from appliance.resolution.candidates import Candidate, applies, key, unconditional, usable
 from appliance.resolution.resolver import Question

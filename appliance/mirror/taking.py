@@ -6,17 +6,18 @@ replaced: a file of the same name with other bytes is a failure.
 """
 
 import contextlib
-import json
+import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.atomic import Batch, make_directory, sync_paths, unlink
+from appliance.atomic import make_directory, sync_paths, unlink
 from appliance.catalog.database import Catalog
-from appliance.errors import NotFound, PyindexError
-from appliance.index.model import File
+from appliance.catalog.writer import Writer
+from appliance.errors import PyindexError
+from appliance.index.model import File, Origin
 from appliance.index.names import possible
 from appliance.locks import try_lock
 from appliance.operations import decisions
@@ -26,6 +27,9 @@ from appliance.spec import Spec
 from appliance.text import has_controls
 from appliance.upstream import Client, Failed, Fetched, RemoteFile, digests, fetch
 from appliance.upstream.fetch import OnProgress
+from appliance.upstream.urls import without_secrets
+
+_LONGEST = 8000  # characters of a URL
 
 _UNFINISHED_SECONDS = 7 * 24 * 3600
 _UNKNOWN = "not examined yet; see `pyindex status`"
@@ -102,10 +106,9 @@ def _differs(file: RemoteFile, known: File, packages: Path) -> bool:
 
 
 def begin(spec: Spec, index: str) -> None:
-    """Bring the index up to date before a run: what a killed run placed is in the catalog then, and
-    yanked if it has to be. What earlier runs have left unfinished for a week is removed."""
+    """Bring the index up to date before a run: what a killed run placed is in the catalog then.
+    What earlier runs have left unfinished for a week is removed."""
     update(spec)
-    _yank_pending(spec, index)
     for path in staging(spec, index).glob("*.part"):
         with contextlib.suppress(OSError):
             if path.stat().st_mtime < time.time() - _UNFINISHED_SECONDS:
@@ -113,24 +116,32 @@ def begin(spec: Spec, index: str) -> None:
 
 
 async def take(
-    spec: Spec, index: str, files: Sequence[RemoteFile], client: Client, progress: OnProgress
+    spec: Spec,
+    index: str,
+    files: Sequence[RemoteFile],
+    client: Client,
+    progress: OnProgress,
+    origins: Mapping[str, str],
 ) -> Taken:
-    """Fetch ``files`` and place them in the packages directory. Nothing is published yet."""
+    """Fetch ``files`` and place them in the packages directory, once their yanks are known. Nothing
+    is published yet. ``origins`` are those of files that were built, by SHA-256."""
     new, conflicts = absent(spec, index, files)
     directory = staging(spec, index)
     outcomes = await fetch(client, new, directory, progress) if new else []
 
-    _write_pending(spec, index, new)
+    packages = spec.indexes[index].packages
+    fetched = [each for each in outcomes if isinstance(each, Fetched)]
+    free = [each for each in fetched if not os.path.lexists(packages / each.file.filename)]
+    _announce(spec, index, free, origins)
     failed = [*conflicts, *(each for each in outcomes if isinstance(each, Failed))]
     placed = []
-    for each in outcomes:
-        if isinstance(each, Fetched):
-            problem = _place(each, spec.indexes[index].packages)
-            if problem is None:
-                placed.append(each.file.filename)
-            else:
-                failed.append(problem)
-    sync_paths([str(spec.indexes[index].packages)])
+    for each in fetched:
+        problem = _place(each, packages)
+        if problem is None:
+            placed.append(each.file.filename)
+        else:
+            failed.append(problem)
+    sync_paths([str(packages)])
     if not failed:
         shutil.rmtree(directory, ignore_errors=True)
     return Taken(tuple(placed), tuple(failed))
@@ -151,10 +162,9 @@ def _place(fetched: Fetched, packages: Path) -> Failed | None:
 
 
 def publish(spec: Spec, index: str, placed: Iterable[RemoteFile]) -> list[Failed]:
-    """Accept what was placed, publish it, and yank what is yanked upstream. Return those of
-    ``placed`` that the index does not accept, each with the reason."""
+    """Accept what was placed, and publish it. Return those of ``placed`` that the index does not
+    accept, each with the reason."""
     update(spec)
-    _yank_pending(spec, index)
     with Catalog(spec.catalog).read() as reader:
         absent = [file for file in placed if reader.file(index, file.filename) is None]
         paths = [file.filename for file in absent]
@@ -168,38 +178,51 @@ def publish(spec: Spec, index: str, placed: Iterable[RemoteFile]) -> list[Failed
     ]
 
 
-# --- yanks of files that are being taken ---------------------------------------------------------
+# --- what is known of files before they are visible -----------------------------------------------
 
 
-def _pending(spec: Spec, index: str) -> Path:
-    return spec.state / f"mirror-yanks-{index}.json"
+def _announce(
+    spec: Spec, index: str, fetched: Sequence[Fetched], origins: Mapping[str, str]
+) -> None:
+    """Record origins and yanks before the files are placed, so that no moment and no kill shows a
+    file without its yank."""
+    if not fetched:
+        return
+    known = [_origin(each, origins) for each in fetched]
+
+    def changes(change: Writer) -> None:
+        change.set_origins(index, known)
+        for origin in known:
+            if origin.yanked is not None:
+                change.yank_ahead(index, origin.filename, origin.yanked)
+
+    decisions.decide(spec, changes)
 
 
-def _write_pending(spec: Spec, index: str, files: Iterable[RemoteFile]) -> None:
-    """Note the reasons of yanks before the files are placed: a killed run loses none of them."""
-    yanks = {file.filename: file.yanked for file in files if file.yanked is not None}
-    if yanks:
-        with Batch() as batch:
-            all_yanks = _read_pending(spec, index) | yanks
-            batch.write(_pending(spec, index), json.dumps(all_yanks).encode())
+def _origin(fetched: Fetched, origins: Mapping[str, str]) -> Origin:
+    file = fetched.file
+    sha256 = file.sha256 or digests.digest_of(fetched.path, "sha256")
+    return Origin(
+        filename=file.filename,
+        sha256=sha256.lower(),
+        url=_recordable(origins.get(sha256, file.url)),
+        upstream=index_url(file.index) if file.index else None,
+        yanked=None if file.yanked is None else one_line(file.yanked),
+        provenance=_recordable(file.provenance or "") or None,
+    )
 
 
-def _read_pending(spec: Spec, index: str) -> dict[str, str]:
-    try:
-        yanks: dict[str, str] = json.loads(_pending(spec, index).read_bytes())
-    except FileNotFoundError:
-        return {}
-    return yanks
+def _recordable(url: str) -> str:
+    """Return a URL without secrets; "" for one that no bundle could carry."""
+    plain = without_secrets(url)
+    return "" if len(plain) > _LONGEST or has_controls(plain) else plain
 
 
-def _yank_pending(spec: Spec, index: str) -> None:
-    for name, reason in _read_pending(spec, index).items():
-        # A file that could not be fetched, or was rejected: `pyindex status` says why.
-        with contextlib.suppress(NotFound):
-            decisions.yank(spec, index, name, _one_line(reason))
-    unlink(_pending(spec, index))
+def index_url(url: str) -> str:
+    """The URL of an index as it is compared: without secrets, with a slash at the end."""
+    return without_secrets(url).rstrip("/") + "/"
 
 
-def _one_line(reason: str) -> str:
+def one_line(reason: str) -> str:
     """Return the reason of a yank on one line, without control characters."""
     return " ".join("".join(" " if has_controls(char) else char for char in reason).split())

@@ -6,7 +6,6 @@ the resolution of :mod:`appliance.resolution` gives one, or says why there is no
 
 import asyncio
 import contextlib
-import os
 import re
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from uv import find_uv_bin
 
 from appliance.inputs.demand import Pin, Wanted
 from appliance.inputs.reading import read
+from appliance.mirror.running import environment
 from appliance.resolution.resolver import Question
 from appliance.targets.target import Target
 
@@ -69,7 +69,7 @@ async def solve(question: Question, index: str) -> tuple[Pin, ...] | None:
         process = await asyncio.create_subprocess_exec(
             *arguments,
             cwd=directory,
-            env=_environment(index) | named[1],
+            env=environment(_settings(index) | named[1]),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
@@ -111,11 +111,9 @@ def _arguments(question: Question, platform_name: str) -> Iterator[str]:
         yield from ("--no-binary", project)
 
 
-def _environment(index: str) -> dict[str, str]:
-    """Return a clean environment: no setting of uv, pip, Python or a proxy."""
-    kept = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
+def _settings(index: str) -> dict[str, str]:
     # The client has repeated what failed.
-    return kept | {
+    return {
         "UV_DEFAULT_INDEX": index,
         "UV_HTTP_RETRIES": "0",
         "UV_HTTP_TIMEOUT": str(_SECONDS),

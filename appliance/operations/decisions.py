@@ -5,13 +5,14 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog, unwritable
 from appliance.catalog.indexes import ready_index
 from appliance.catalog.reader import Reader
+from appliance.catalog.writer import Writer
 from appliance.errors import NotFound, PyindexError
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.scan import Scanner
@@ -39,6 +40,14 @@ def yank(spec: Spec, index: str, name: str, reason: str | None) -> list[str]:
         changed = [each for each in names if change.yank(index, each, reason)]
     _publish(spec, catalog)
     return changed
+
+
+def decide(spec: Spec, changes: Callable[[Writer], None]) -> None:
+    """Make several decisions in one transaction, also about files that are not there yet."""
+    catalog = _open(spec)
+    with catalog.change() as change:
+        changes(change)
+    _publish(spec, catalog)
 
 
 def remove(spec: Spec, index: str, name: str) -> list[tuple[File, str]]:

@@ -83,6 +83,7 @@ class _Saved:
     projects: list[salvage.Row]
     journal: list[salvage.Row]
     yanks: list[salvage.Row]
+    origins: list[salvage.Row]
     marks: list[salvage.Row]
     unlisted: list[salvage.Row]
 
@@ -95,6 +96,7 @@ class _Saved:
             projects=salvage.projects(rows["project"]),
             journal=salvage.journal(rows["journal"], latest),
             yanks=salvage.yanks(rows["yank"]),
+            origins=salvage.origins(rows["origin"]),
             marks=[row for row in rows["mark"] if row["name"] == "backup"],
             unlisted=rows["refused"] + rows["unseen"],
         )
@@ -130,6 +132,7 @@ class _Saved:
         change.insert("file", self.files)
         change.insert("project", [row | active for row in self.projects])
         change.insert("journal", self.journal)
+        change.insert("origin", self.origins)
         change.insert("mark", self.marks)
 
 

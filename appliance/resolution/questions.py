@@ -6,8 +6,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from appliance.errors import PyindexError
 from appliance.index.names import distribution
-from appliance.inputs.demand import Demand, Pin, Wanted
-from appliance.inputs.specline import filename_of
+from appliance.inputs.demand import Demand, Pin, Unbuilt, Wanted
+from appliance.inputs.urls import filename_of
 from appliance.resolution.candidates import Formats
 from appliance.resolution.resolver import Question
 from appliance.targets.target import Target
@@ -15,7 +15,8 @@ from appliance.targets.target import Target
 
 def question(demand: Demand, target: Target, no_deps: bool = False) -> Question:
     """Return what ``demand`` asks for on ``target``. A lock becomes its releases with their
-    digests; so does a requirement with a URL, by its file name.
+    digests; so does a requirement with a URL, by its file name. No index satisfies what is still to
+    be built.
 
     Raises :class:`PyindexError` if the demand does not support the target.
     """
@@ -29,7 +30,7 @@ def question(demand: Demand, target: Target, no_deps: bool = False) -> Question:
         raise PyindexError(f"{demand.origin}: {text}; leave the target out")
     options = demand.options
     return Question(
-        wanted=tuple(map(_without_url, demand.requirements)),
+        wanted=(*map(_without_url, demand.requirements), *map(_of_unbuilt, demand.unbuilt)),
         target=target,
         constraints=tuple(_usable_constraints(demand.constraints)),
         formats=Formats(options.only_binary, options.no_binary),
@@ -42,7 +43,15 @@ def question(demand: Demand, target: Target, no_deps: bool = False) -> Question:
     )
 
 
+def _of_unbuilt(unbuilt: Unbuilt) -> Wanted:
+    """Return a requirement that no index satisfies: of a project that is not built."""
+    text = f"{unbuilt.project}{unbuilt.extras} @ {unbuilt.location or 'file:'}{unbuilt.marker}"
+    return Wanted(Requirement(text), unbuilt.origin)
+
+
 def _of_pin(pin: Pin) -> Wanted:
+    if pin.unbuilt is not None and not pin.files:
+        return _of_unbuilt(pin.unbuilt)
     hashes = pin.hashes | {
         f"{name}:{digest}" for file in pin.files for name, digest in file.hashes.items()
     }

@@ -24,7 +24,12 @@ project pages, :mod:`wheelend` core metadata from a part of a wheel, :mod:`findl
 from appliance.upstream.cache import Cache
 from appliance.upstream.client import Client
 from appliance.upstream.configuration import choose
-from appliance.upstream.environment import pip_environment, uv_environment
+from appliance.upstream.environment import (
+    git_environment,
+    pip_environment,
+    uv_arguments,
+    uv_environment,
+)
 from appliance.upstream.failures import UpstreamError
 from appliance.upstream.fetch import Failed, Fetched, Outcome, fetch
 from appliance.upstream.limits import Limits
@@ -46,6 +51,8 @@ __all__ = [
     "Upstreams",
     "choose",
     "fetch",
+    "git_environment",
     "pip_environment",
+    "uv_arguments",
     "uv_environment",
 ]

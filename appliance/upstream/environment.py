@@ -12,7 +12,7 @@ def uv_environment(upstreams: Upstreams) -> dict[str, str]:
     """The variables with which ``uv --no-config`` uses these upstreams, in an environment without
     other UV_ variables.
 
-    They contain passwords. uv reads netrc itself.
+    They contain passwords. uv reads netrc itself. Pass :func:`uv_arguments`, too.
     """
     *first, last = _with_logins(upstreams.indexes, upstreams) or [""]
     network = upstreams.network
@@ -21,7 +21,6 @@ def uv_environment(upstreams: Upstreams) -> dict[str, str]:
         {
             "UV_INDEX": " ".join(first),
             "UV_DEFAULT_INDEX": last,  # uv asks it last
-            "UV_NO_INDEX": "" if last else "1",
             "UV_INDEX_STRATEGY": strategy,
             "UV_FIND_LINKS": ",".join(_with_logins(upstreams.find_links, upstreams)),
             "UV_INSECURE_HOST": " ".join(network.trusted_hosts),
@@ -29,6 +28,24 @@ def uv_environment(upstreams: Upstreams) -> dict[str, str]:
             "UV_HTTP_TIMEOUT": str(round(network.timeout_seconds or 0) or ""),
             "SSL_CERT_FILE": str(network.ca or ""),
             "SSL_CLIENT_CERT": str(network.client_certificate or ""),
+            **_proxies(network),
+        }
+    )
+
+
+def uv_arguments(upstreams: Upstreams) -> tuple[str, ...]:
+    """The arguments that uv needs besides: without an index it would ask the one that is built into
+    it, and no variable prevents that."""
+    return () if upstreams.indexes else ("--no-index",)
+
+
+def git_environment(upstreams: Upstreams) -> dict[str, str]:
+    """The variables with which git connects as to these upstreams, and asks for no password."""
+    network = upstreams.network
+    return _present(
+        {
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_SSL_CAINFO": str(network.ca or ""),
             **_proxies(network),
         }
     )

@@ -54,6 +54,11 @@ def without_userinfo(url: str) -> tuple[str, str | None, str | None]:
     return plain, unquote(user) or None, unquote(password) if separator else None
 
 
+def without_secrets(url: str) -> str:
+    """``url`` without user, password and query, which may be a signature; with its fragment."""
+    return urlunsplit(urlsplit(without_userinfo(url)[0])._replace(query=""))
+
+
 def with_userinfo(url: str, user: str, password: str | None) -> str:
     """``url`` with user and password, escaped."""
     split = urlsplit(url)

@@ -320,8 +320,8 @@ UNSUPPORTED = {
     "git": (
         "uv.lock",
         UV_GIT,
-        "without a package file: foo is the Git repository https://git.example/foo?rev=v1#abc; put"
-        " a wheel of each into the packages directory, and lock that",
+        "without a package file: foo is the Git repository https://git.example/foo?rev=v1#abc; lock"
+        " a wheel of each, or mirror it with --build foo",
     ),
     "environment": (
         "uv.lock",
@@ -337,8 +337,8 @@ UNSUPPORTED = {
     "pylock directory": (
         "pylock.toml",
         PYLOCK + '[[packages]]\nname = "foo"\ndirectory = { path = "../foo" }\n',
-        "without a package file: foo is the directory ../foo; put a wheel of each into the packages"
-        " directory, and lock that",
+        "without a package file: foo is the directory ../foo; lock a wheel"
+        " of each, or mirror it with --build foo",
     ),
     "pylock python": (
         "pylock.toml",
@@ -350,14 +350,14 @@ UNSUPPORTED = {
         "poetry.lock",
         '[[package]]\nname = "foo"\nversion = "1"\ngroups = ["main"]\n[package.source]\n'
         f'type = "git"\nurl = "https://git.example/foo"\n{POETRY}',
-        "without a package file: foo is the Git repository https://git.example/foo; put a wheel of"
-        " each into the packages directory, and lock that",
+        "without a package file: foo is the Git repository https://git.example/foo; lock a wheel"
+        " of each, or mirror it with --build foo",
     ),
     "pipenv path": (
         "Pipfile.lock",
         '{"default": {"foo": {"path": "./foo", "editable": true}}}',
-        "without a package file: foo is foo, which no index has; put a wheel of each into the"
-        " packages directory, and lock that",
+        "without a package file: foo is foo, which no index has; lock a wheel"
+        " of each, or mirror it with --build foo",
     ),
 }
 
@@ -372,6 +372,58 @@ def test_unsupported_target_is_error(case: str, tmp_path: Path) -> None:
     with pytest.raises(PyindexError) as raised:
         lock.pins(target("3.9", "win32"))
     assert str(raised.value) == f"{tmp_path / name}: {expected}"
+
+
+# A package that must be built, by the name and content of a lock, and where its sources are.
+SOURCES = {
+    "uv git": (
+        "uv.lock",
+        UV_GIT.replace("?rev=v1#abc", "?subdirectory=a%2Fb&rev=v1#abc"),
+        "git+https://git.example/foo@abc#subdirectory=a/b",
+    ),
+    "uv directory": (
+        "uv.lock",
+        UV_GIT.replace('git = "https://git.example/foo?rev=v1#abc"', 'editable = "../foo"'),
+        "file://{here}/../foo",
+    ),
+    "pylock directory": (
+        "pylock.toml",
+        PYLOCK + '[[packages]]\nname = "foo"\n'
+        'directory = { path = "../foo", subdirectory = "a" }\n',
+        "file://{here}/../foo#subdirectory=a",
+    ),
+    "pylock repository": (
+        "pylock.toml",
+        PYLOCK + '[[packages]]\nname = "foo"\n'
+        'vcs = { type = "hg", url = "https://hg.example/foo", commit-id = "abc" }\n',
+        "hg+https://hg.example/foo@abc",
+    ),
+    "poetry git": (
+        "poetry.lock",
+        '[[package]]\nname = "foo"\nversion = "1"\ngroups = ["main"]\n[package.source]\n'
+        'type = "git"\nurl = "https://git.example/foo"\nreference = "main"\n'
+        f'resolved_reference = "abc"\n{POETRY}',
+        "git+https://git.example/foo@abc",
+    ),
+    "pipenv git": (
+        "Pipfile.lock",
+        '{"default": {"foo": {"git": "https://git.example/foo", "ref": "abc"}}}',
+        "git+https://git.example/foo@abc",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SOURCES)
+def test_lock_says_where_the_sources_are(case: str, tmp_path: Path) -> None:
+    """A package that the caller builds has its sources at the commit of the lock."""
+    name, content, expected = SOURCES[case]
+    (tmp_path / name).write_text(content)
+    lock = read(tmp_path / name, builds=["foo"]).lock
+    assert lock is not None
+    (pin,) = lock.pins(target("3.9", "win32"))
+    assert pin.unbuilt is not None
+    assert (pin.name, pin.unbuilt.project) == ("foo", "foo")
+    assert pin.unbuilt.location == expected.format(here=tmp_path)
 
 
 def test_package_excluded_by_marker_is_no_error(tmp_path: Path) -> None:

@@ -200,10 +200,11 @@ def test_sources_of_uv_are_refused_by_name(tmp_path: Path) -> None:
         read(path)
     assert str(raised.value) == (
         f"{path}: tool.uv.sources.foo: 'foo>=1' names a Git repository, which must be built;"
-        " replace it by a wheel, or pass --build"
+        " replace it by a wheel, or mirror it with --build foo"
     )
-    demand = read(path, allow_unbuilt=True)
+    demand = read(path, builds=["foo"])
     assert (texts(demand), demand.unbuilt[0].kind) == ([], "a Git repository")
+    assert demand.unbuilt[0].location.startswith("git+https://git.example/foo")
     assert demand.options.index_url == "https://a.example/simple"
     assert demand.options.extra_index_urls == ("https://b.example/simple",)
 

@@ -220,22 +220,22 @@ ERRORS = {
     ),
     "-e .\n": (
         "requirements.txt:1: '-e .' names a directory, which must be built; replace it by a wheel,"
-        " or pass --build"
+        " or mirror it with --build "
     ),
     "./sub\n": (
         "requirements.txt:1: './sub' names a directory, which must be built; replace it by a wheel,"
-        " or pass --build"
+        " or mirror it with --build sub"
     ),
     "foo @ git+https://git.example/foo@v1\n": (
         "requirements.txt:1: 'foo @ git+https://git.example/foo@v1' names a Git repository, which"
-        " must be built; replace it by a wheel, or pass --build"
+        " must be built; replace it by a wheel, or mirror it with --build foo"
     ),
     "-e hg+https://hg.example/x#egg=foo\nfoo @ https://git.example/foo/archive/main.zip\n": (
         "requirements.txt:1: '-e hg+https://hg.example/x#egg=foo' names a hg repository, which must"
-        " be built; replace it by a wheel, or pass --build\n"
+        " be built; replace it by a wheel, or mirror it with --build foo\n"
         "requirements.txt:2: 'foo @ https://git.example/foo/archive/main.zip' names an archive"
-        " whose name is not NAME-VERSION, which must be built; replace it by a wheel, or pass"
-        " --build"
+        " whose name is not NAME-VERSION, which must be built; replace it by a wheel, or mirror it"
+        " with --build foo"
     ),
     "./none-1.0-py3-none-any.whl\n": "/none-1.0-py3-none-any.whl: not found; correct the path",
     "https://files.example/foo-1.0.whl\n": (
@@ -283,11 +283,50 @@ def test_undecodable_file_is_error(directory: Path) -> None:
 def test_unbuilt_requirements_are_kept_on_request(directory: Path) -> None:
     """Requirements that must be built stay in the demand if the caller builds them."""
     Path("requirements.txt").write_text("foo\n-e ./sub\n")
-    demand = read(Path("requirements.txt"), allow_unbuilt=True)
+    demand = read(Path("requirements.txt"), builds=["sub"])
     assert [str(each.requirement) for each in demand.requirements] == ["foo"]
     assert [(each.line, each.origin) for each in demand.unbuilt] == [
         ("-e ./sub", "requirements.txt:2")
     ]
+
+
+UNBUILT = {
+    "foo[x] @ git+https://git.example/r@v1 ; os_name == 'nt'": (
+        *("foo", "git+https://git.example/r@v1", "[x]", ' ; os_name == "nt"'),
+    ),
+    "-e git+https://git.example/a/My_Lib.git@v1#subdirectory=src": (
+        *("my-lib", "git+https://git.example/a/My_Lib.git@v1#subdirectory=src", "", ""),
+    ),
+    "git+https://git.example/r@a/b#egg=Foo.Bar[x]&subdirectory=y": (
+        *("foo-bar", "git+https://git.example/r@a/b#egg=Foo.Bar[x]&subdirectory=y", "[x]", ""),
+    ),
+    "git+ssh://git@git.example/r": ("r", "git+ssh://git@git.example/r", "", ""),
+    "./sub": ("sub", "file://{here}/sub", "", ""),
+    "-e ./sub[x,y]": ("sub", "file://{here}/sub", "[x,y]", ""),
+    "./named ; os_name == 'nt'": ("stated", "file://{here}/named", "", " ; os_name == 'nt'"),
+    "./configured": ("of-setup-cfg", "file://{here}/configured", "", ""),
+    "./broken": ("broken", "file://{here}/broken", "", ""),
+    "other @ file://{here}/named": ("other", "file://{here}/named", "", ""),
+}
+
+
+@pytest.mark.parametrize("line", UNBUILT)
+def test_unbuilt_requirement_has_a_name_and_a_location(line: str, directory: Path) -> None:
+    """What must be built is known by the name that is written, else by the stated one, else by
+    that of its directory or repository."""
+    files = {
+        "named/pyproject.toml": "[project]\nname = 'Stated'\n",
+        "configured/setup.cfg": "[metadata]\nname = of_setup.cfg\n",
+        "broken/pyproject.toml": "[project\n",
+    }
+    for name, text in files.items():
+        Path(name).parent.mkdir()
+        Path(name).write_text(text)
+    project, location, extras, marker = UNBUILT[line]
+    Path("requirements.txt").write_text(line.format(here=directory))
+    (unbuilt,) = read(Path("requirements.txt"), builds=[project]).unbuilt
+    assert (unbuilt.project, unbuilt.location) == (project, location.format(here=directory))
+    assert (unbuilt.extras, unbuilt.marker) == (extras, marker)
 
 
 def test_arguments_are_requirements(directory: Path) -> None:

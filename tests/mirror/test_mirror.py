@@ -54,13 +54,18 @@ CASES = {
 
 
 def mirror(
-    packages: Path, upstream: Server, *words: str, targets: list[str] | None = None, code: int = 0
+    packages: Path,
+    upstream: Server,
+    *words: str,
+    targets: list[str] | None = None,
+    code: int = 0,
+    base: str | None = None,
 ) -> dict[str, Any]:
     """Run the command in this process; return its report."""
     report = packages.parent / "report.json"
     options = [option for each in targets or [LINUX] for option in ("--target", each)]
     options += ["--directory", str(packages), "--state", str(packages.parent / "state")]
-    options += ["--index-url", f"{upstream.url}/simple/", "--report", str(report)]
+    options += ["--index-url", f"{base or upstream.url}/simple/", "--report", str(report)]
     assert main(["mirror", *words, *options]) == code
     document: dict[str, Any] = json.loads(report.read_text())
     return document

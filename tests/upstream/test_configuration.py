@@ -20,6 +20,7 @@ from appliance.upstream import (
     choose,
     pip_environment,
     pipconfig,
+    uv_arguments,
     uv_environment,
 )
 
@@ -363,5 +364,6 @@ def test_environment_of_uv_and_pip() -> None:
         "PIP_CERT": "/ca.pem",
         **proxies,
     }
-    assert uv_environment(Upstreams())["UV_NO_INDEX"] == "1"
+    assert uv_arguments(Upstreams()) == ("--no-index",)
+    assert uv_arguments(upstreams) == ()
     assert pip_environment(Upstreams())["PIP_NO_INDEX"] == "1"

@@ -1,0 +1,394 @@
+"""``pyindex mirror --build``: wheels of the projects that are named, and no code of others."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.cli import main
+from appliance.mirror import building
+from appliance.mirror.git import access_variables, parse
+from tests.integration.servers import Server
+from tests.mirror.projects import NATIVE, commit, file_server, git, write_project, write_sdist
+from tests.mirror.test_mirror import LIB, LINUX, WINDOWS, mirror, names
+
+HERE = f"python:{sys.executable}"
+MINE = "mine-1.0-py3-none-any.whl"
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """The file to which each build of :mod:`tests.mirror.projects` adds a line."""
+    return tmp_path / "trace"
+
+
+@pytest.fixture
+def project(tmp_path: Path, trace: Path) -> Path:
+    """A project that requires what the upstream has."""
+    return write_project(tmp_path / "mine", "mine", trace, requires=("lib>=1",))
+
+
+def builds(trace: Path) -> int:
+    return len(trace.read_text().splitlines()) if trace.exists() else 0
+
+
+def write(packages: Path, text: str, name: str = "requirements.txt") -> str:
+    path = packages.parent / name
+    path.write_text(text)
+    return str(path)
+
+
+def run(packages: Path, upstream: Server, text: str, *words: str, **options: Any) -> dict[str, Any]:
+    """Mirror a file of requirements with ``--build mine``."""
+    return mirror(packages, upstream, write(packages, text), "--build", "mine", *words, **options)
+
+
+# --- what is built --------------------------------------------------------------------------------
+
+LINES = {
+    "directory": "{project}",
+    "editable": "-e {project}",
+    "URL of a directory": "mine @ file://{project}",
+    "branch": "mine @ git+file://{project}@main",
+    "default branch": "git+file://{project}#egg=mine",
+    "tag": "git+file://{project}@v1",
+    "commit": "git+file://{project}@{commit}",
+    "extras and a marker": "mine[x] @ git+file://{project} ; sys_platform == 'linux'",
+}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("case", LINES)
+def test_named_project_is_built_with_its_dependencies(
+    case: str, packages: Path, upstream: Server, project: Path, trace: Path
+) -> None:
+    """A line that must be built becomes a wheel of the index, with what it requires."""
+    head = commit(project, "v1")
+    line = LINES[case].format(project=project, commit=head)
+    document = run(packages, upstream, f"{line}\n", targets=[LINUX, "cp313-macosx_14_0_arm64"])
+    wheels = {MINE, LIB}
+    assert names(packages) == wheels
+    assert [proof["installs"] for proof in document["proofs"]] == [True] * 4
+    assert builds(trace) == 1
+
+
+def test_marker_excludes_a_build(
+    packages: Path, upstream: Server, project: Path, trace: Path
+) -> None:
+    """A line that applies to no target is not built, and the report says so."""
+    line = f"mine @ file://{project} ; sys_platform == 'win32'\n"
+    document = run(packages, upstream, line)
+    assert (names(packages), builds(trace)) == (set(), 0)
+    assert document["notes"] == ["--build mine: nothing built; no target needs it, or it failed"]
+
+
+@pytest.mark.integration
+def test_project_below_a_repository_is_built(
+    tmp_path: Path, packages: Path, upstream: Server, trace: Path
+) -> None:
+    """The fragment ``subdirectory`` names the project in a repository."""
+    write_project(tmp_path / "all" / "a" / "b", "mine", trace)
+    commit(tmp_path / "all")
+    run(packages, upstream, f"git+file://{tmp_path}/all#egg=mine&subdirectory=a/b\n")
+    assert names(packages) == {MINE}
+
+
+@pytest.mark.integration
+def test_repository_is_cloned_over_http(
+    tmp_path: Path, packages: Path, upstream: Server, project: Path, trace: Path
+) -> None:
+    """Git fetches over HTTP, and sends the login of the location, which no record keeps."""
+    head = commit(project, "v1")
+    site = tmp_path / "site"
+    git(project, "clone", "--quiet", "--bare", str(project), str(site / "mine.git"))
+    git(site / "mine.git", "update-server-info")
+    with file_server(site, "me", "s3cret") as port:
+        line = f"mine @ git+http://me:s3cret@127.0.0.1:{port}/mine.git@v1\n"
+        run(packages, upstream, line)
+        wrong = run(packages, upstream, line.replace("s3cret", "t3cret"), code=1)
+    (record,) = (packages.parent / "state" / "builds").glob("*/build.json")
+    origin = f"git+http://127.0.0.1:{port}/mine.git@{head}"
+    assert json.loads(record.read_text())["origin"] == origin
+    assert names(packages) == {MINE, LIB}
+    assert "t3cret" not in json.dumps(wrong)
+
+
+LOCKS = {
+    "pylock.toml": (
+        'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "mine"\n'
+        'vcs = {{ type = "git", url = "file://{project}", commit-id = "{commit}" }}\n'
+    ),
+    "uv.lock": (
+        'version = 1\nrequires-python = ">=3.8"\n[[package]]\nname = "app"\nversion = "1"\n'
+        'source = {{ virtual = "." }}\ndependencies = [{{ name = "mine" }}]\n'
+        '[[package]]\nname = "mine"\nversion = "1.0"\nsource = {{ directory = "mine" }}\n'
+    ),
+    "Pipfile.lock": (
+        '{{"default": {{"mine": {{"git": "file://{project}", "ref": "{commit}"}}}}, "_meta":'
+        ' {{"sources": []}}}}'
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_package_of_a_lock_is_built(
+    name: str, packages: Path, upstream: Server, project: Path, trace: Path
+) -> None:
+    """A repository or directory in a lock becomes a wheel, without its dependencies, which the
+    lock has."""
+    text = LOCKS[name].format(project=project, commit=commit(project))
+    path = write(packages, text, name)
+    document = mirror(packages, upstream, path, "--build", "mine")
+    assert names(packages) == {MINE}
+    assert all(proof["installs"] for proof in document["proofs"])
+
+
+def test_sdist_without_a_wheel_is_built(
+    tmp_path: Path, packages: Path, upstream: Server, project: Path, trace: Path
+) -> None:
+    """An sdist of a named project becomes a wheel, whose dependencies are those of the wheel; a
+    named project with a wheel for the target is not built."""
+    links = tmp_path / "links"
+    links.mkdir()
+    write_sdist(links, project, "mine")
+    text = f"--find-links {links}\nmine\nnative\n"
+    document = run(packages, upstream, text, "--build", "native")
+    native = "native-1.0-cp312-cp312-manylinux_2_17_x86_64.whl"
+    assert names(packages) == {MINE, LIB, native}
+    assert document["complete"]
+    assert document["notes"] == ["--build native: nothing built; no target needs it, or it failed"]
+    assert builds(trace) == 1
+
+
+def test_no_code_of_other_projects_runs(
+    tmp_path: Path, packages: Path, upstream: Server, project: Path, trace: Path
+) -> None:
+    """An sdist that is not named leaves no trace next to one that is, even as what builds it."""
+    links = tmp_path / "links"
+    links.mkdir()
+    others = tmp_path / "others"
+    write_sdist(links, project, "mine")
+    for name in ("canary-a", "canary-b"):
+        directory = write_project(
+            tmp_path / name, name, others, first=f"open({str(others)!r}, 'a')"
+        )
+        write_sdist(links, directory, name)
+    text = f"--find-links {links}\nmine\ncanary-a\n"
+    run(packages, upstream, text)
+    assert {MINE, "canary-a-1.0.tar.gz"} <= names(packages)
+    assert (builds(trace), others.exists()) == (1, False)
+
+    pyproject = project / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text().replace("[]", '["canary-b"]', 1))
+    document = run(packages, upstream, f"--find-links {links}\n{project}\n", code=1)
+    (unsolved,) = document["unsolved"]
+    assert "canary-b" in unsolved["reason"]
+    assert (builds(trace), others.exists()) == (1, False)
+
+
+# --- again ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.integration
+def test_same_sources_are_not_built_again(
+    packages: Path, upstream: Server, project: Path, trace: Path
+) -> None:
+    """A commit and the files of a directory are built once; a new commit, or a changed file, once
+    more."""
+    commit(project)
+    for line in (f"git+file://{project}#egg=mine\n", f"{project}\n"):
+        before = builds(trace)
+        for _ in range(2):
+            document = run(packages, upstream, line)
+        assert (document["new"], builds(trace)) == ([], before + 1)
+    write_project(project, "mine", trace, version="1.1", requires=("lib>=1",))
+    run(packages, upstream, f"{project}\n")
+    run(packages, upstream, f"git+file://{project}#egg=mine\n")
+    assert builds(trace) == 3  # the commit is the one of before
+    write_project(project, "mine", trace, version="1.2", requires=("lib>=1",))
+    commit(project)
+    run(packages, upstream, f"git+file://{project}#egg=mine\n")
+    assert builds(trace) == 4
+    assert names(packages) == {LIB, *(MINE.replace("1.0", each) for each in ("1.0", "1.1", "1.2"))}
+    write_project(project, "mine", trace, version="1.2")
+    document = run(packages, upstream, f"{project}\n", code=1)
+    assert "the index has other content" in document["failed"][0]["reason"]
+
+
+@pytest.mark.integration
+def test_build_is_repeated_to_the_byte(
+    packages: Path, upstream: Server, project: Path, trace: Path
+) -> None:
+    """Without its record a commit is built again, with the same bytes: times are those of the
+    commit. A damaged wheel of a record is not used."""
+    commit(project)
+    run(packages, upstream, f"git+file://{project}#egg=mine\n")
+    (record,) = (packages.parent / "state" / "builds").iterdir()
+    (record / MINE).write_bytes(b"junk")
+    document = run(packages, upstream, f"git+file://{project}#egg=mine\n")
+    assert (document["new"], builds(trace)) == ([], 2)
+    assert (record / MINE).read_bytes() == (packages / MINE).read_bytes()
+    assert (packages / MINE).stat().st_mtime == commit_time(project)
+
+
+def commit_time(project: Path) -> int:
+    return int(git(project, "log", "-1", "--format=%ct"))
+
+
+# --- what fails -----------------------------------------------------------------------------------
+
+
+def test_native_wheel_fits_targets_like_this_machine(
+    tmp_path: Path, packages: Path, upstream: Server, trace: Path
+) -> None:
+    """A wheel for this machine is taken for it, and for no target with another system or an older
+    C library; the error names both."""
+    project = write_project(tmp_path / "mine", "mine", trace, tag=NATIVE)
+    minor = sys.version_info[1]
+    older = f"cp3{minor}-manylinux_2_17_x86_64"
+    document = run(packages, upstream, f"{project}\n", targets=[HERE, WINDOWS, older], code=1)
+    assert names(packages) == {f"mine-1.0-{NATIVE}.whl"}
+    reasons = {each["target"]: each["reason"] for each in document["unsolved"]}
+    assert reasons.keys() == {WINDOWS, older}
+    for target, reason in reasons.items():
+        assert reason.startswith(f"mine-1.0-{NATIVE}.whl: built by cp3{minor} on ")
+        assert f"and does not fit target {target};" in reason
+    installs = {proof["target"]: proof["installs"] for proof in document["proofs"]}
+    assert installs[HERE] and not installs[WINDOWS]
+
+
+FAILURES = {
+    "print('one')\nraise SystemExit('no compiler')": "no compiler",
+    "import signal, os\nos.kill(os.getpid(), signal.SIGKILL)": "build of mine: exit code ",
+}
+
+
+@pytest.mark.parametrize("first", FAILURES)
+def test_failed_build_says_why(
+    first: str, tmp_path: Path, packages: Path, upstream: Server, trace: Path
+) -> None:
+    """A build that fails has its last lines in the reason, and stops nothing else."""
+    project = write_project(tmp_path / "mine", "mine", trace, first=first)
+    document = run(packages, upstream, f"{project}\n", "lib", code=1)
+    (unsolved,) = document["unsolved"]
+    assert "build of mine: exit code" in unsolved["reason"]
+    assert FAILURES[first] in unsolved["reason"]
+    assert names(packages) == {LIB}
+
+
+@pytest.mark.integration
+def test_build_has_a_time_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, packages: Path, upstream: Server, trace: Path
+) -> None:
+    """A build that does not end is killed, with the processes that it started."""
+    monkeypatch.setattr(building, "_SECONDS", 3.0)
+    pid = tmp_path / "pid"
+    first = f"""
+    import pathlib, subprocess
+    child = subprocess.Popen(["sleep", "600"])
+    pathlib.Path({str(pid)!r}).write_text(str(child.pid))
+    time.sleep(600)
+    """
+    project = write_project(tmp_path / "mine", "mine", trace, first=first)
+    document = run(packages, upstream, f"{project}\n", code=1)
+    assert "build of mine: not done after 3 s" in document["unsolved"][0]["reason"]
+    stat = Path("/proc", pid.read_text(), "stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+REFUSED = {
+    "hg+https://hg.example/r#egg=mine": "hg+https://hg.example/r#...: hg is not supported; use Git",
+    "git+ssh://git@git.example/mine": (
+        "git+ssh://...@git.example/mine: git over ssh is not supported; use https, http or file"
+    ),
+    "mine @ https://git.example/archive/main.zip": (
+        "https://git.example/archive/main.zip: neither a directory nor a Git repository; write"
+        " NAME @ git+https://HOST/PATH"
+    ),
+    "git+file:///nowhere/mine": "git ls-remote file:///nowhere/mine: exit code 128",
+    "git+file://{project}@nope": "no branch or tag 'nope'; correct it, or write all"
+    " digits of a commit",
+    "git+file://{project}#subdirectory=../x": "subdirectory outside of it; correct it",
+    "git+file://{project}#subdirectory=x": "has no directory x; correct `subdirectory`",
+    "-e ./nowhere/mine": "nowhere/mine: not a directory; correct the path, or pass a package file",
+    "mine @ file://{other}": (
+        "build of mine: made theirs-1.0-py3-none-any.whl, a wheel of theirs; write `theirs @ URL`"
+        " in the input, and pass --build theirs"
+    ),
+}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_cannot_be_built_is_named(
+    line: str, tmp_path: Path, packages: Path, upstream: Server, project: Path, trace: Path
+) -> None:
+    """Other systems, places that are not there, and a wheel of another project are refused."""
+    commit(project)
+    other = write_project(tmp_path / "other", "theirs", trace)
+    document = run(packages, upstream, f"{line.format(project=project, other=other)}\n", code=1)
+    (unsolved,) = document["unsolved"]
+    assert REFUSED[line] in unsolved["reason"]
+    assert unsolved["reason"].startswith(f"{packages.parent}/requirements.txt:1: ")
+    assert names(packages) == set()
+    assert not any(proof["installs"] for proof in document["proofs"])
+
+
+def test_unnamed_project_is_refused(
+    packages: Path, upstream: Server, project: Path, trace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without its name nothing is built; the error has the option to pass."""
+    path = write(packages, f"{project}\n")
+    where = ["-d", str(packages), "--state", str(packages.parent / "state")]
+    command = ["mirror", path, "--target", LINUX, *where, "--index-url", f"{upstream.url}/simple/"]
+    assert main([*command, "--build", "other"]) == 1
+    expected = f"{path}:1: '{project}' names a directory, which must be built; replace it by a"
+    assert f"{expected} wheel, or mirror it with --build mine" in capsys.readouterr().err
+    assert main([*command, "--build", "../x"]) == 1
+    assert "--build '../x': not the name of a project; correct it" in capsys.readouterr().err
+    assert builds(trace) == 0
+
+
+def test_digest_of_an_sdist_excludes_its_build(
+    tmp_path: Path, packages: Path, upstream: Server, project: Path, trace: Path
+) -> None:
+    """An input that demands the digest of the sdist cannot get a wheel; the error says so."""
+    links = tmp_path / "links"
+    links.mkdir()
+    sdist = write_sdist(links, project, "mine")
+    digest = hashlib.sha256(sdist.read_bytes()).hexdigest()
+    text = f"\n{sdist} --hash=sha256:{digest}\n"
+    document = run(packages, upstream, text, code=1)
+    assert document["unsolved"][0]["reason"].endswith(
+        "requirements.txt:2: demands the digest of mine-1.0.tar.gz, which no wheel built from it"
+        " has; leave out --build mine"
+    )
+    assert builds(trace) == 0
+
+
+def test_build_sees_no_secret(
+    monkeypatch: pytest.MonkeyPatch, packages: Path, upstream: Server, project: Path, trace: Path
+) -> None:
+    """A build has HOME, PATH and what names the upstreams, and nothing else of our environment."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setenv("PYTHONPATH", "/x")
+    run(packages, upstream, f"{project}\n")
+    seen = set(trace.read_text().split())
+    ours = {"HOME", "PATH", "NETRC", "SOURCE_DATE_EPOCH", "LC_CTYPE", "PWD", "OLDPWD", "SHLVL", "_"}
+    theirs = {
+        name for name in seen if name.startswith(("UV", "SSL_", "VIRTUAL_ENV", "HTTP", "http"))
+    }
+    assert seen - ours - theirs <= {"NO_PROXY", "no_proxy", "PYTHONIOENCODING"}
+
+
+def test_login_of_a_repository_is_in_no_argument() -> None:
+    """Git gets a login by its environment, and origins and messages have none."""
+    repository = parse("git+https://me:s3cret@git.example/r@v1#subdirectory=a")
+    assert "s3cret" not in repr(repository) + repository.origin("0" * 40) + repository.url
+    access = access_variables(repository)
+    assert access["GIT_CONFIG_KEY_0"] == "url.https://me:s3cret@git.example/r.insteadOf"
+    assert access["GIT_CONFIG_VALUE_0"] == "https://git.example/r"
+    assert access["GIT_ALLOW_PROTOCOL"] == "http:https"
