@@ -5,12 +5,12 @@ The index was mirrored before from where this machine's pip fetches; while it is
 outside of the machine is asked.
 """
 
+import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,18 @@ from benchmarks.tools import ToolError, Tools
 GROUP = "Mirror"
 ROUND_TRIP, RATE = 0.04, 20e6  # seconds; bytes a second and connection
 _LIMIT = 900.0
+# The peak of memory of a process is at least that of the process that forked it, so a small one
+# starts what is measured.
+_LAUNCHER = """\
+import json, os, sys, time
+result, *command = sys.argv[1:]
+start = time.perf_counter()
+_, status, usage = os.wait4(os.posix_spawnp(command[0], command, os.environ), 0)
+seconds = time.perf_counter() - start
+with open(result, "w") as file:
+    json.dump([seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024], file)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 # mmw knows one index only; this is the least that makes it ask another one. Its uv would look for
 # Pythons to download, which takes seconds where there is no network.
 _MMW = """\
@@ -280,31 +292,29 @@ def _run(
 ) -> Run:
     """Run a command in ``directory``, without any setting of pip and uv unless ``environment`` is
     given. Raises ToolError if it fails or takes too long."""
-    start = time.perf_counter()
+    result = directory / "result"
     with (directory / "output").open("ab") as output:
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-c", _LAUNCHER, result, *command],
             cwd=directory,
             env=_environment() if environment is None else environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            start_new_session=True,
         )
-        timer = threading.Timer(_LIMIT, process.kill)
-        timer.start()
         try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except BaseException:
-            process.kill()
-            raise
+            code: int | None = process.wait(_LIMIT)
+        except subprocess.TimeoutExpired:
+            code = None
         finally:
-            timer.cancel()
-    seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    if code != 0:
         text = (directory / "output").read_text(errors="replace")[-2000:]
-        raise ToolError(f"{' '.join(map(str, command))[:200]}: exit {process.returncode}: {text}")
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+        raise ToolError(f"{' '.join(map(str, command))[:200]}: exit {code}: {text}")
+    return Run(*json.loads(result.read_text()))
 
 
 def _environment() -> dict[str, str]:
