@@ -13,7 +13,7 @@ from packaging.utils import parse_wheel_filename
 from appliance import spec
 from appliance.operations.update import update
 from benchmarks import collecting, corpus, servers, tools
-from benchmarks.collecting import Matrix
+from benchmarks.collectors import Matrix
 from benchmarks.load import LoadError, Sample, Target, parse, ratio
 from benchmarks.ports import HOST, free_port
 from benchmarks.report import Figure, Goal, Report, growth, number

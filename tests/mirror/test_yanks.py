@@ -67,7 +67,7 @@ def test_no_moment_shows_a_file_without_its_yank(
     """Whoever scans a placed file first, a watcher or a command after a kill, sees its yank."""
     yank(index, "bad one")
 
-    def killed(_spec: object) -> None:
+    def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
