@@ -296,7 +296,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("change", "reason"), REFUSED)
+@pytest.mark.parametrize(("change", "reason"), REFUSED, ids=["unsigned", "foreign", "changed"])
 def test_bundle_without_a_good_signature_is_refused(
     host: Machine,
     connected: Connected,
