@@ -413,5 +413,6 @@ def test_name_that_the_private_ca_does_not_permit_changes_no_host(
 ) -> None:
     """A CA that was created for other names stops the play before it changes the host."""
     play = plays.play(host, INDEX, FILES, "another.example", code=2)
-    assert "ca.pem is not for all of" in play.output
+    # Ansible breaks lines.
+    assert "ca.pem is not for all of" in " ".join(play.output.split())
     assert play.counts()[0] == 0
