@@ -296,7 +296,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("change", "reason"), REFUSED)
+@pytest.mark.parametrize(("change", "reason"), REFUSED, ids=["unsigned", "foreign", "changed"])
 def test_bundle_without_a_good_signature_is_refused(
     host: Machine,
     connected: Connected,
@@ -366,12 +366,9 @@ class Project:
         return (self.client.root / self.folder.relative_to("/") / name).read_bytes()
 
 
-@pytest.mark.parametrize("version", ["3.12", "3.13"])
-def test_uv_installs_the_stack(
-    client: Machine, locks: Locks, main_index: str, version: str
-) -> None:
-    """On newer Pythons, by the names of the projects."""
-    project = Project(client, locks, version)
+def test_uv_installs_the_stack(client: Machine, locks: Locks, main_index: str) -> None:
+    """On Python 3.12, by the names of the projects."""
+    project = Project(client, locks, "3.12")
     project.run("pip", "install", *HERE, "--default-index", main_index, *WANTED)
     project.imports()
 
@@ -416,5 +413,6 @@ def test_name_that_the_private_ca_does_not_permit_changes_no_host(
 ) -> None:
     """A CA that was created for other names stops the play before it changes the host."""
     play = plays.play(host, INDEX, FILES, "another.example", code=2)
-    assert "ca.pem is not for all of" in play.output
+    # Ansible breaks lines.
+    assert "ca.pem is not for all of" in " ".join(play.output.split())
     assert play.counts()[0] == 0
