@@ -5,8 +5,9 @@
 # playbook. Written by `pyindex bundle --with-appliance`; see docs/guides/air-gap.md.
 set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+CDPATH=
 LC_ALL=C
-export PATH LC_ALL
+export PATH CDPATH LC_ALL
 umask 022
 
 fail() {
@@ -14,11 +15,12 @@ fail() {
   exit 1
 }
 
+[ "${1-}" != --help ] || { sed -n 's/^# //p' "$0" | head -n 4; exit; }
+[ "$(uname -m)" = x86_64 ] || fail "this host is $(uname -m), x86_64 required"
 [ "$(id -u)" = 0 ] || fail "root required; run: sudo sh $0"
 key=
 if [ "${1-}" = --key ]; then
-  [ -f "${2-}" ] || fail "--key: ${2-nothing} is not the file of a public key"
-  key=$(sed -n 2p "$2")
+  key=$(sed -n 2p "${2-}") && [ -n "$key" ] || fail "--key: expected the file of a public key"
   shift 2
 fi
 medium=$(cd "$(dirname "$0")" && pwd)
@@ -61,7 +63,7 @@ done <"$work/$sums"
 if [ -n "$archive" ]; then
   mkdir "$work/python"
   tar -xf "$work/appliance/pack/$archive" --no-same-owner --strip-components="$strip" \
-    -C "$work/python"
+    -C "$work/python" || fail "$archive: cannot be unpacked into /opt, see above"
   python=$work/python/bin/python$version
 else
   python=$(command -v "python$version" || command -v python3 || echo false)
@@ -72,7 +74,8 @@ fi
 unpack() { # DIRECTORY WHEEL...
   "$python" -I -c 'import sys, zipfile
 for wheel in sys.argv[2:]:
-    zipfile.ZipFile(wheel).extractall(sys.argv[1])' "$@"
+    zipfile.ZipFile(wheel).extractall(sys.argv[1])' "$@" ||
+    fail "the wheels cannot be unpacked into /opt, see above"
 }
 program() { # NAME MODULE: write a program that runs main() of the module in the directory NAME.d
   printf '#!%s -I\nimport sys\nsys.path.insert(0, "%s.d")\nfrom %s import main\nsys.exit(main())\n' \
@@ -98,7 +101,7 @@ env -i PATH="$PATH" HOME="$work" LC_ALL="${locale:-C.UTF-8}" \
   -e pyindex_pack="$work/appliance/pack" -e pyindex_host_python="$python" \
   -e pyindex_private_ca_directory=/root/pyindex/private-ca \
   -e pyindex_backups=/root/pyindex/backups \
-  "$@" "$playbook/site.yml" 9<&- ||
+  "$@" "$playbook/site.yml" ||
   fail "the playbook failed, see above; correct the cause and run this again"
 case " $*" in *" --check"* | *" --tags"*) exit 0 ;; esac
 
@@ -116,7 +119,7 @@ for bundle in "$medium"/*; do
       fail "$volume: not readable by the user pyindex; mount the medium where all users can read it, and run this again"
   done
   /opt/pyindex/current/bin/pyindex load --spec /etc/pyindex/pyindex.yml \
-    ${key:+--key "$key"} "$@" 9<&- || fail "$bundle: not loaded, see above; the index runs"
+    ${key:+--key "$key"} "$@" || fail "$bundle: not loaded, see above; the index runs"
 done
 
 echo "The index runs at $url. Next, on a client:"

@@ -144,6 +144,8 @@ def _settings(spec: Spec, pack: Path) -> str:
     options = f"--index-url {spec.url}/simple/"
     if spec.url.startswith("http:"):
         options += f" --trusted-host {urlsplit(spec.url).hostname}"
+    elif spec.nginx.tls and spec.nginx.tls.ca:
+        options += " --cert ca.pem"
     values = {
         "version": python["version"],
         "archive": python["archive"] or "",

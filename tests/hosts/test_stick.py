@@ -1,17 +1,19 @@
 """From a bare host and a medium to an index, by the script on it, without a control machine."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from appliance.cli import main
+from appliance.pack import digests
 from tests.dist import make_wheel
 from tests.hosts.control import recap
 from tests.hosts.machines import Machine, Network, Workstation
 from tests.hosts.specs import NAME, settings
+from tests.hosts.trees import debs
 
 pytestmark = pytest.mark.hosts
 
@@ -111,10 +113,29 @@ def test_script_requires_minisign_for_key(carried: Carried) -> None:
     assert "minisign is not installed" in text.splitlines()[-1]
 
 
+def test_one_script_runs_at_a_time(carried: Carried) -> None:
+    """A second script beside a running one ends at once."""
+    text = carried.machine.run("flock", "/opt", "sh", f"{PLACE}/install", code=1)
+    assert text == "install: another install is running; wait until it has ended\n"
+
+
+def test_check_shows_what_would_change(carried: Carried) -> None:
+    """With --check on the bare host, the playbook shows its changes and makes none."""
+    before = snapshot(carried.machine)
+    text = carried.install("--check")
+    assert recap(text)["localhost"]["changed"] > 0
+    assert snapshot(carried.machine) == before
+
+
 @pytest.fixture(scope="module")
 def installed(carried: Carried) -> str:
-    """The output of the script on the bare host."""
+    """The output of the script on the bare host, where a killed one has left files, and from a
+    medium to which files were added."""
     assert not carried.machine.root.joinpath("usr/sbin/nginx").exists()
+    carried.machine.run("mkdir", "-p", "/opt/.pyindex-install/appliance/pack")
+    carried.machine.put(b"left", "/opt/.pyindex-install/appliance/pack/left")
+    carried.medium.joinpath("appliance/pack/added").write_text("added\n")
+    carried.medium.joinpath("appliance/wheels/added-1-py3-none-any.whl").write_text("added\n")
     return carried.install()
 
 
@@ -132,32 +153,77 @@ def test_script_makes_bare_host_an_index(
 
 def test_script_leaves_no_temporary_files(carried: Carried, installed: str) -> None:
     """Nothing of the script is left in /opt, /tmp or root's home."""
-    for path in ("/opt", "/tmp", "/root"):
-        left = carried.machine.run("find", path, "-newer", "/etc/hostname", "-name", ".*")
-        assert left == ""
-    assert carried.machine.run("ls", "-A", "/opt").split() == ["pyindex"]
+    named = ("(", "-name", "*ansible*", "-o", "-name", "*pyindex-*", ")")
+    assert carried.machine.run("find", "/opt", "/tmp", "/root", "-maxdepth", "1", *named) == ""
 
 
-def test_second_run_changes_nothing(carried: Carried, installed: str) -> None:
-    """A second run changes nothing, and says the same in the end."""
-    text = carried.install()
+@pytest.fixture(scope="module")
+def verifying(carried: Carried, installed: str) -> Carried:
+    """The host with minisign, and another key."""
+    for package in debs("minisign").iterdir():
+        carried.machine.put(package, f"/root/debs/{package.name}")
+    carried.machine.run("sh", "-c", "dpkg --install /root/debs/*.deb")
+    assert main(["bundle-key", str(carried.near / "other.key")]) == 0
+    carried.machine.put(carried.near / "other.key.pub", "/root/other.key.pub")
+    return carried
+
+
+def test_second_run_changes_nothing(verifying: Carried, installed: str) -> None:
+    """A second run, which verifies the signature, changes nothing, and ends with the same lines."""
+    text = verifying.install("--key", "/root/lab.key.pub")
     assert recap(text)["localhost"]["changed"] == 0
-    assert "already loaded" in text
+    assert "already loaded" in text and "not verified" not in text
     assert text.splitlines()[-2:] == installed.splitlines()[-2:]
 
 
+def sign_nothing(medium: Path) -> None:
+    (medium / "appliance/SHA256SUMS.minisig").unlink()
+
+
+def replace_file(medium: Path) -> None:
+    """Change a file, and the list of digests with it."""
+    sums, file = medium / "appliance/SHA256SUMS", medium / "appliance/ansible/site.yml"
+    old = digests.of_file(file)
+    file.write_text(file.read_text() + "\n")
+    sums.write_text(sums.read_text().replace(old, digests.of_file(file)))
+
+
+# (key, what is done to the medium, what the last line says)
+UNSIGNED: list[tuple[str, Callable[[Path], None], str]] = [
+    ("other.key.pub", lambda medium: None, "not signed by this key; nothing was run"),
+    ("lab.key.pub", replace_file, "not signed by this key; nothing was run"),
+    ("lab.key.pub", sign_nothing, "is not signed; nothing was run"),
+    ("none.pub", lambda medium: None, "--key: expected the file of a public key"),
+]
+
+
+@pytest.mark.parametrize(("key", "change", "sentence"), UNSIGNED)
+def test_signature_is_verified(
+    verifying: Carried, key: str, change: Callable[[Path], None], sentence: str
+) -> None:
+    """With --key, a medium that was not signed by it is refused before anything runs."""
+    verifying.machine.run("mount", "-o", "remount,bind,rw", PLACE)
+    change(verifying.medium)
+    try:
+        text = verifying.install("--key", f"/root/{key}", code=1)
+    finally:
+        verifying.carry()
+    assert sentence in text.splitlines()[-1]
+    assert "PLAY" not in text
+
+
 def test_newer_medium_upgrades(carried: Carried, installed: str, workstation: Workstation) -> None:
-    """A newer medium has another spec and more packages, and both arrive."""
+    """A newer medium has another release, another spec and more packages, and all arrive."""
     make_wheel(carried.near / "packages", "later", "1.0")
-    (carried.near / "stick").joinpath("lab.tar.001").unlink()
     for path in carried.near.joinpath("stick").glob("lab.tar.*"):
         path.unlink()
+    before = carried.machine.run("readlink", "/opt/pyindex/current")
     keys = {"keys": ["lab.key.pub"]}
     spec = settings(carried.near, bundles=keys, nginx={"names": ["other.lab.example"]})
     carried.bundle("new.bundle", "--with-appliance", "--host-spec", str(spec))
     carried.carry()
     text = carried.install()
-    assert recap(text)["localhost"]["changed"] > 0
+    assert carried.machine.run("readlink", "/opt/pyindex/current") != before
     assert "other.lab.example" in carried.machine.run("nginx", "-T")
     environment = workstation.environment("pip-newest-py3.13")
     command = text.splitlines()[-1].strip().removesuffix("NAME").split()
