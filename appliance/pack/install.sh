@@ -35,7 +35,7 @@ flock -n 9 || fail "another install is running; wait until it has ended"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 rm -rf "$work"
-mkdir -m 700 "$work"
+mkdir -m 755 "$work" # users that the playbook becomes run its Python, too
 
 # Only verified copies are used: the medium may have other files, and no modes.
 mkdir "$work/appliance"
