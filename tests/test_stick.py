@@ -1,12 +1,13 @@
 """Media that set up a host: contents, digests, refusals. `tests/hosts/test_stick.py` uses one."""
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,17 @@ SECRET = SecretKey(b"\1" * 8, b"\2" * 32)
 
 def contents(directory: Path) -> dict[str, bytes]:
     return {name: (directory / name).read_bytes() for name in digests.of_directory(directory)}
+
+
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Hold the lock of another process that writes the medium."""
+    command = ("flock", directory, "-c", "echo; cat")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+        process.communicate(b"")
 
 
 MISUSED = [
@@ -160,8 +172,9 @@ def test_installed_pyindex_has_playbook(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_medium_is_reproducible(tmp_path: Path) -> None:
-    """A second run keeps each byte, and repairs damaged files; all names are valid on FAT."""
+def test_medium_is_reproducible(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second run keeps each byte, repairs damaged files and removes those of a killed run; it
+    refuses to run beside another. All names are valid on FAT."""
     (tmp_path / "packages").mkdir()
     make_wheel(tmp_path / "packages", "foo", "1.0")
     out, spec = tmp_path / "stick/lab.tar", settings(tmp_path)
@@ -181,6 +194,10 @@ def test_medium_is_reproducible(tmp_path: Path) -> None:
     next(out.parent.glob("appliance/pack/wheels/jinja2-*")).write_bytes(b"torn")
     shutil.rmtree(out.parent / "appliance/ansible")
     (out.parent / "appliance/spec/more.yml").write_text("added\n")
+    (out.parent / "appliance/.new-killed/wheels").mkdir(parents=True)
+    with held(out.parent / "appliance"):
+        assert main(command) == 1
+        assert "another command is writing it" in capsys.readouterr().err
     assert main(command) == 0
     assert contents(out.parent) == before
 

@@ -5,8 +5,11 @@ All is beside the bundles, in the directory ``appliance``; the script ``install`
 which FAT does not have.
 """
 
+import contextlib
 import hashlib
+import os
 import shlex
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ from urllib.parse import urlsplit
 from appliance.atomic import Batch, sync, unlink
 from appliance.bundle import minisign
 from appliance.errors import PyindexError
+from appliance.locks import try_lock
 from appliance.pack import digests, playbook
 from appliance.pack.build import build_pack
 from appliance.pack.manifest import Pack, read_manifest
@@ -89,9 +93,35 @@ def write_stick(
     check_stick(directory, spec, python, key)
     appliance = directory / DIRECTORY
     appliance.mkdir(parents=True, exist_ok=True)
+    with _locked(appliance):
+        for left in (*appliance.glob(".new-*"), *appliance.glob(".pack-*")):  # by a killed process
+            shutil.rmtree(left)
+        pack = _fill(directory, spec, python, packages, upgrade)
+        paths = _commit(directory, pack, key)
+    return Stick(directory / SCRIPT, pack, len(paths), sum(path.stat().st_size for path in paths))
+
+
+@contextlib.contextmanager
+def _locked(appliance: Path) -> Iterator[None]:
+    descriptor = os.open(appliance, os.O_RDONLY)
+    try:
+        if not try_lock(descriptor):
+            raise PyindexError(
+                f"{appliance}: another command is writing it; wait until it has ended"
+            )
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _fill(
+    directory: Path, spec: Spec, python: Python, packages: Path | None, upgrade: bool
+) -> Pack:
+    """Build the pack, and replace everything beside it; return the pack."""
+    appliance = directory / DIRECTORY
     with tempfile.TemporaryDirectory(prefix=".new-", dir=appliance) as work:
         new = Path(work)
-        reusable = appliance if not upgrade and _is_reusable(directory, python) else None
+        reusable = appliance if not upgrade and _is_reusable(appliance, python) else None
         playbook.add_ansible(new / "wheels", python, reusable)
         playbook.add_playbook(new / "ansible")
         _add_spec(new / "spec", spec)
@@ -103,22 +133,19 @@ def write_stick(
             if (appliance / name).exists():
                 (appliance / name).rename(new / f"old-{name}")
             (new / name).rename(appliance / name)
-
-    paths = _commit(directory, pack, key)
-    return Stick(directory / SCRIPT, pack, len(paths), sum(path.stat().st_size for path in paths))
+    return pack
 
 
-def _is_reusable(directory: Path, python: Python) -> bool:
-    """Whether the wheels of a medium are undamaged and for the same Python."""
-    pack = read_manifest(directory / DIRECTORY / "pack")
-    sums = directory / DIRECTORY / SUMS
+def _is_reusable(appliance: Path, python: Python) -> bool:
+    """Whether the wheels of ansible on a medium are undamaged and for the same Python."""
+    pack, sums = read_manifest(appliance / "pack"), appliance / SUMS
     if pack is None or pack["python"]["version"] != python.version or not sums.exists():
         return False
-    listed = dict(line.split("  ", 1)[::-1] for line in sums.read_text().splitlines())
-    prefix = f"{DIRECTORY}/wheels/"
-    wheels = digests.of_directory(directory / prefix)
-    return {f"{prefix}{name}": digest for name, digest in wheels.items()} == {
-        name: digest for name, digest in listed.items() if name.startswith(prefix)
+    prefix = f"  {DIRECTORY}/wheels/"
+    wheels = digests.of_directory(appliance / "wheels")
+    listed = sums.read_text(errors="replace").splitlines()
+    return {line for line in listed if prefix in line} == {
+        f"{digest}{prefix}{name}" for name, digest in wheels.items()
     }
 
 
