@@ -12,8 +12,8 @@ import click
 import pytest
 
 from appliance.cli import _VERBS, commands, main
-from appliance.cli.appliance import _PYTHON
 from appliance.cli.decide import _STATUSES
+from appliance.cli.packing import _PYTHON
 from appliance.index.model import STATUSES
 from appliance.pack.python import Python
 from tests.conftest import Lab

@@ -7,12 +7,11 @@ import click
 
 from appliance.cli.options import DIRECTORY, json_option, spec_options
 from appliance.cli.output import print_json
+from appliance.cli.packing import Packing, pack_options
 from appliance.cli.progress import Progress
 
 if TYPE_CHECKING:
     from appliance.pack import Pack
-
-_PYTHON = "3.11"
 
 
 @click.group(short_help="build or check the pack for a host")
@@ -25,34 +24,12 @@ def appliance() -> None:
 @click.option(
     "--out", metavar="DIR", type=DIRECTORY, required=True, help="pack to build, or to update"
 )
-@click.option(
-    "--python",
-    metavar="ARCHIVE",
-    help="tar file with a relocatable CPython, as a path or URL, for a host without a Python",
-)
-@click.option("--python-sha256", metavar="HEX", help="SHA-256 of the tar file")
-@click.option(
-    "--python-version",
-    metavar="X.Y",
-    default=_PYTHON,
-    help=f"version of the host's Python (default: {_PYTHON})",
-)
-@click.option(
-    "--packages",
-    metavar="DIR",
-    type=DIRECTORY,
-    help="directory of .deb or .rpm files to include, for a host that reaches no repository",
-)
-@click.option("--upgrade", is_flag=True, help="use the newest versions of the dependencies")
+@pack_options
 @json_option
 def pack(
     path: Path,
     out: Path,
-    python: str | None,
-    python_sha256: str | None,
-    python_version: str,
-    packages: Path | None,
-    upgrade: bool,
+    packing: Packing,
     as_json: bool,
 ) -> None:
     """Build the pack, a directory that ansible copies to a host: wheels of pyindex and its
@@ -60,13 +37,12 @@ def pack(
     name. The same inputs keep an existing pack and its versions.
     """
     from appliance.pack import build_pack
-    from appliance.pack.python import Python
     from appliance.spec import load
 
-    sha256 = python_sha256.lower() if python_sha256 else None
-    interpreter = Python(python_version, python, sha256)
     with Progress(f"building {out}"):
-        pack = build_pack(load(path), out.absolute(), interpreter, packages, upgrade)
+        pack = build_pack(
+            load(path), out.absolute(), packing.python, packing.packages, packing.upgrade
+        )
     _print(out, pack, "built" if pack.changed else "unchanged", as_json)
 
 

@@ -1,5 +1,9 @@
-"""``pyindex bundle`` and ``pyindex bundle-key``: an archive of files of an index for another."""
+"""``pyindex bundle`` and ``pyindex bundle-key``: an archive of files of an index for another, and a
+medium that sets up that other index."""
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,13 +12,16 @@ import click
 from appliance.cli.demands import Inputs, input_options
 from appliance.cli.options import FILE, index_options, json_option
 from appliance.cli.output import print_json
+from appliance.cli.packing import Packing, pack_options
 from appliance.cli.progress import Progress
-from appliance.cli.source import Source
+from appliance.cli.source import Source, find_spec, naming_spec
 from appliance.errors import PyindexError
 
 if TYPE_CHECKING:
+    from appliance.bundle.minisign import SecretKey
     from appliance.index.model import File
     from appliance.inputs.demand import Demand
+    from appliance.pack import Stick
     from appliance.spec import Spec
 
 
@@ -37,6 +44,19 @@ if TYPE_CHECKING:
 @click.option(
     "--sign", "key", metavar="KEY", type=FILE, help="secret key that signs: OUT.minisig is beside"
 )
+@click.option(
+    "--with-appliance",
+    is_flag=True,
+    help="also write into OUT's directory what sets up the host: the script `install`, and"
+    " `appliance` with a pack, the playbook and ansible",
+)
+@click.option(
+    "--host-spec",
+    metavar="SPEC",
+    type=FILE,
+    help="the spec of that host (default: the spec of the index)",
+)
+@pack_options
 @json_option
 def bundle(
     source: Source,
@@ -48,11 +68,15 @@ def bundle(
     since: str | None,
     volume: str | None,
     key: Path | None,
+    with_appliance: bool,
+    host_spec: Path | None,
+    packing: Packing,
     as_json: bool,
 ) -> None:
     """Write the files of an index into one archive, with upload times, yanks and project statuses,
     for `pyindex load` on another host. The same content gives the same bytes. With inputs, only
     the files that they need on the targets are written, once it is proven that they install.
+    With `--with-appliance` the script `install` beside it turns a bare host into the index.
     """
     from appliance.bundle.minisign import read_secret
     from appliance.bundle.since import known_digests
@@ -63,24 +87,83 @@ def bundle(
     demands = inputs.read()
     if targets and not demands:
         raise click.UsageError("--target requires an input")
-    spec, name = source.load_index(index)
+    if not with_appliance and (host_spec is not None or packing != Packing()):
+        raise click.UsageError("the options of the host require --with-appliance")
     size = _size(volume) if volume else None
     secret = read_secret(key, _password) if key else None
+    host = _Host(source, host_spec, packing, out.absolute().parent, secret)
+    if with_appliance:
+        host.check()
+    spec, name = source.load_index(index)
     with Progress(f"writing {out}"):
         if not is_watched(spec):
             update(spec)
         known = known_digests(spec.state, since) if since else frozenset()
         files = _closure(source, spec, name, demands, targets, no_deps) if demands else None
         written = write(out.absolute(), spec, name, files, known=known, volume=size, key=secret)
+    stick = host.write() if with_appliance else None
 
     if as_json:
         paths = [str(path) for path in written.paths]
         facts = {"files": written.files, "left_out": written.left_out, "bytes": written.bytes}
-        print_json({"index": name, "bundle": written.id, "paths": paths} | facts)
+        appliance = {} if stick is None else {"appliance": _facts(stick)}
+        print_json({"index": name, "bundle": written.id, "paths": paths} | facts | appliance)
         return
     print(*written.paths, sep="\n")
     left_out = f", {written.left_out} left out" if written.left_out else ""
     print(f"{written.files} files{left_out}, {written.bytes / 1e6:.0f} MB, bundle {written.id}")
+    if stick:
+        print(stick.script)
+        print(f"{stick.files} files, {stick.bytes / 1e6:.0f} MB, release {stick.pack.release}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """The host that the medium sets up."""
+
+    source: Source
+    path: Path | None
+    packing: Packing
+    directory: Path
+    key: "SecretKey | None"
+
+    def check(self) -> None:
+        """Raise :class:`PyindexError` if no medium can be written for it."""
+        from appliance.pack import check_stick
+
+        with self._spec() as spec:
+            check_stick(self.directory, spec, self.packing.python, self.key)
+
+    def write(self) -> "Stick":
+        from appliance.pack import write_stick
+
+        packing = self.packing
+        with self._spec() as spec, Progress(f"writing {self.directory / 'appliance'}"):
+            return write_stick(
+                self.directory, spec, packing.python, packing.packages, packing.upgrade, self.key
+            )
+
+    @contextlib.contextmanager
+    def _spec(self) -> "Iterator[Spec]":
+        from appliance.spec import load
+
+        if self.path is None and self.source.directory is not None:
+            raise click.UsageError(
+                "--with-appliance requires the spec of the host; pass --host-spec SPEC"
+            )
+        path = self.path or find_spec(self.source.spec)
+        spec = load(path)
+        with naming_spec(path):
+            yield spec
+
+
+def _facts(stick: "Stick") -> dict[str, object]:
+    return {
+        "script": str(stick.script),
+        "release": stick.pack.release,
+        "files": stick.files,
+        "bytes": stick.bytes,
+    }
 
 
 def _closure(

@@ -9,7 +9,12 @@ from urllib.parse import unquote, urlsplit
 
 from appliance.pack import digests, pip, wheelfile
 
-_SOURCES = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", "appliance", "deploy")
+_SOURCES = (
+    *("pyproject.toml", "setup.cfg", "README.md", "LICENSE", "appliance", "deploy"),
+    # Not its inventories, which describe an operator's hosts.
+    *("ansible/__init__.py", "ansible/ansible.cfg", "ansible/requirements.txt"),
+    *("ansible/site.yml", "ansible/roles"),
+)
 # Written by installers; not part of the wheel.
 _INSTALLER_FILES = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json")
 

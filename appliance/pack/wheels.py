@@ -23,7 +23,7 @@ def add_dependencies(directory: Path, wheel: Path, python: Python, reusable: Pat
     pack ``reusable`` if they suffice, or newly downloaded ones. Raises PyindexError with pip's
     message."""
     if reusable:
-        _copy_dependencies(reusable / "wheels", directory)
+        _copy_dependencies(reusable / "wheels", directory, wheel)
         if not missing(directory, python):
             return
         for path in directory.iterdir():
@@ -33,9 +33,10 @@ def add_dependencies(directory: Path, wheel: Path, python: Python, reusable: Pat
     _download(directory, wheel, python)
 
 
-def _copy_dependencies(source: Path, directory: Path) -> None:
+def _copy_dependencies(source: Path, directory: Path, wheel: Path) -> None:
+    project = wheel.name.partition("-")[0]
     for path in source.glob("*.whl"):
-        if not path.name.startswith("pyindex-"):
+        if path.name.partition("-")[0] != project:
             shutil.copyfile(path, directory / path.name)
 
 

@@ -35,13 +35,15 @@ def without_ipv6(spec: Spec) -> Spec:
     return spec.model_copy(update={"nginx": nginx})
 
 
-def normal_form(spec: Spec) -> str:
-    """The spec as YAML for the host: every value written out, without ``host.templates``.
+def normal_form(spec: Spec, templates: str | None = None) -> str:
+    """The spec as YAML for the host: every value written out, ``host.templates`` only as given.
 
     To load it gives an equal spec.
     """
     data = spec.model_dump(mode="json", exclude_none=True)
     data["host"].pop("templates", None)
+    if templates:
+        data["host"]["templates"] = templates
     return yaml.safe_dump(escaped(data), sort_keys=False, allow_unicode=True)
 
 

@@ -1,0 +1,1 @@
+"""The playbook and its roles, packaged as data (``appliance.ansible``)."""
