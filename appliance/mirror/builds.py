@@ -26,7 +26,7 @@ from appliance.inputs.urls import url_path
 from appliance.mirror import building, wheels
 from appliance.mirror.git import Git, parse, subdirectory_of
 from appliance.resolution.candidates import Candidate, applies
-from appliance.resolution.resolver import Question
+from appliance.resolution.model import Question
 from appliance.targets import reading
 from appliance.targets.target import Target
 from appliance.upstream import Client, Failed, RemoteFile, fetch

@@ -19,9 +19,10 @@ from appliance.mirror.remote import (
     prefetch,
 )
 from appliance.resolution.candidates import Candidate, key
+from appliance.resolution.model import Question, Resolution
 from appliance.resolution.proof import build_note, build_question, with_wheel
 from appliance.resolution.questions import question
-from appliance.resolution.resolver import Question, Resolution, resolve
+from appliance.resolution.resolver import resolve
 from appliance.resolution.rules import PIP, UV
 from appliance.targets.target import Target
 from appliance.upstream import Client, RemoteFile, UpstreamError

@@ -19,7 +19,7 @@ from appliance.inputs.demand import Demand, Pin, Wanted
 from appliance.inputs.urls import filename_of
 from appliance.resolution import sdists
 from appliance.resolution.candidates import Candidate, applies, key, unconditional, usable
-from appliance.resolution.resolver import Question
+from appliance.resolution.model import Question
 from appliance.resolution.rules import PIP, Wish
 from appliance.resolution.source import Facts
 from appliance.upstream import Client, Failed, RemoteFile, fetch

@@ -17,7 +17,7 @@ from uv import find_uv_bin
 from appliance.inputs.demand import Pin, Wanted
 from appliance.inputs.reading import read
 from appliance.mirror.running import environment
-from appliance.resolution.resolver import Question
+from appliance.resolution.model import Question
 from appliance.targets.target import Target
 
 _SECONDS = 600

@@ -19,7 +19,7 @@ from appliance.resolution.candidates import (
     usable,
 )
 from appliance.resolution.hashes import with_digests
-from appliance.resolution.resolver import Need, Problem, Question, Resolution
+from appliance.resolution.model import Need, Problem, Question, Resolution
 from appliance.resolution.rules import FIRST_FOUND, Wish
 from appliance.resolution.source import Source
 

@@ -17,7 +17,8 @@ from appliance.inputs.demand import Wanted
 from appliance.resolution.candidates import Candidate
 from appliance.resolution.firstfound import resolve_first_found
 from appliance.resolution.limit import SECONDS
-from appliance.resolution.resolver import Need, Question, Resolution, resolve
+from appliance.resolution.model import Need, Question, Resolution
+from appliance.resolution.resolver import resolve
 from appliance.resolution.rules import FIRST_FOUND, PIP, UV, Rules
 from appliance.resolution.source import Source
 from appliance.targets.target import Target

@@ -9,7 +9,7 @@ from appliance.index.names import distribution
 from appliance.inputs.demand import Demand, Pin, Unbuilt, Wanted
 from appliance.inputs.urls import filename_of
 from appliance.resolution.candidates import Formats
-from appliance.resolution.resolver import Question
+from appliance.resolution.model import Question
 from appliance.targets.target import Target
 
 

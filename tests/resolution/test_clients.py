@@ -15,7 +15,8 @@ from appliance.operations.update import update
 from appliance.resolution.candidates import Formats
 from appliance.resolution.firstfound import resolve_first_found
 from appliance.resolution.local import open_source
-from appliance.resolution.resolver import Question, Resolution, resolve
+from appliance.resolution.model import Question, Resolution
+from appliance.resolution.resolver import resolve
 from appliance.resolution.rules import PIP, UV, Rules
 from appliance.spec import Spec
 from appliance.targets.reading import read

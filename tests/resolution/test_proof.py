@@ -12,8 +12,9 @@ from appliance.inputs.demand import Wanted
 from appliance.operations.decisions import yank
 from appliance.resolution import sdists
 from appliance.resolution.local import open_source
+from appliance.resolution.model import Question, Resolution
 from appliance.resolution.proof import Verdict, clients, prove
-from appliance.resolution.resolver import Question, Resolution, resolve
+from appliance.resolution.resolver import resolve
 from appliance.resolution.rules import FIRST_FOUND, PIP, UV, Rules
 from appliance.resolution.source import Facts
 from appliance.targets.reading import read
