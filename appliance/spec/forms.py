@@ -38,6 +38,7 @@ PUBLIC_KEY = r"RW[A-Za-z0-9+/]{54}"
 
 _NAME_EXPECTED = "a name of small letters, digits and '-', at most 63, not beginning with '-'"
 _ACCOUNT = r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,127}"
+_SYSTEM_USER = r"[a-z_][a-z0-9_-]{0,31}"  # as shadow-utils accept it
 _DURATION = r"(?=.)(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,5})s)?"
 _LONGEST = timedelta(days=3650)
 _SIZE = r"([1-9][0-9]{0,18})([kmgKMG]?)"
@@ -238,6 +239,9 @@ IndexName = Annotated[str, Form(_index_name, {"type": "string"})]  # a key of YA
 Name = Annotated[str, _name, _variable]
 Account = Annotated[
     str, _pattern("account", _ACCOUNT, "an account such as alice or ci-2"), _variable
+]
+SystemUser = Annotated[
+    str, _pattern("user", _SYSTEM_USER, "a user of the host such as alice"), _variable
 ]
 Address = Annotated[str, Form(addresses.address, _address_schema), _variable]
 HostName = Annotated[str, Form(addresses.host_name, _host_schema), _variable]

@@ -26,6 +26,7 @@ from appliance.spec.forms import (
     OrText,
     OrVariable,
     Size,
+    SystemUser,
     Targets,
     UpstreamUrl,
     Url,
@@ -205,6 +206,11 @@ class Host(_Section):
     templates: Location | None = Field(
         None,
         description="Directory of templates that replace those of the same names in deploy/.",
+    )
+    contributors: tuple[SystemUser, ...] = Field(
+        (),
+        description="Users of the host who may put package files into the packages directories: a"
+        " play makes them members of the group pyindex.",
     )
 
 

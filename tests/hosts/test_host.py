@@ -112,6 +112,29 @@ def test_whose_the_directories_are(host: Host, path: str, owner: str) -> None:
     assert host.machine.run("stat", "-c", "%a %U %G", path).strip() == owner
 
 
+def test_contributors_put_files_in(host: Host) -> None:
+    """A user of the spec may put files in, one whom the host lacks stops the play before it changes
+    anything, and the end says where files go and what clients run."""
+    host.machine.run("useradd", "--create-home", "ops")
+    for names, code in ((["ops", "nobody-there"], 2), (["ops"], 0)):
+        system = {"system": "debian-12", "contributors": names}
+        settings(host.spec.parent, host=system)
+        play = host.play(code=code)
+        if code:
+            assert "host.contributors: nobody-there: no such user on the host" in play.output
+            assert play.counts()[0] == 0
+    settings(host.spec.parent)
+    assert "Copy files there as root or as ops: they are published" in play.output
+    command = f"pip install --index-url http://{NAME}/simple/ --trusted-host {NAME} NAME"
+    assert command in play.output
+
+    wheel = make_wheel(host.spec.parent, "by-ops", "1.0")
+    host.machine.put(wheel, f"/home/ops/{wheel.name}")
+    copy = ("cp", f"/home/ops/{wheel.name}", "/srv/pyindex/packages/")
+    host.machine.run("runuser", "-u", "ops", "--", *copy)
+    eventually(lambda: wheel.name in host.get("/simple/by-ops/"))
+
+
 def test_nobody_is_led_astray_by_links(host: Host) -> None:
     """Whoever may write among the packages puts no file in another place by the play's hand, and
     what he puts in the probe's place is replaced, not run."""
