@@ -31,23 +31,36 @@ class DecisionWriter(Recorder):
         self._record(index, file, "unyanked" if reason is None else "yanked", reason)
         return True
 
-    def yank_ahead(self, index: str, filename: str, reason: str) -> bool:
-        """Yank a file that the index does not have yet: it will be yanked from the first moment.
-        Returns whether anything changed. Raises :class:`Rejected` for no name of a file."""
+    def yank_ahead(self, index: str, filename: str, reason: str | None) -> bool:
+        """Yank a file that the index does not have yet: it will be yanked from the first moment; or
+        unyank it with ``None``. Returns whether anything changed. Raises :class:`Rejected` for no
+        name of a file."""
         if self.file(index, filename) is not None:
             return self.yank(index, filename, reason)
         named = names.parse(filename)
-        row = {"index": index, "filename": filename, "reason": reason}
-        where = (schema.yank.c[name] == value for name, value in row.items())
-        if self._connection.execute(sa.select(schema.yank).where(*where)).first() is not None:
+        if self.yank_of(index, filename) == reason:
             return False
 
-        schema.upsert(self._connection, schema.yank, [row])
+        where = (schema.yank.c.index == index, schema.yank.c.filename == filename)
+        self._connection.execute(sa.delete(schema.yank).where(*where))
+        if reason is not None:
+            row = {"index": index, "filename": filename, "reason": reason}
+            self._connection.execute(sa.insert(schema.yank).values(row))
         display = self._displayed(index, named.project) or named.name
+        action = "unyanked" if reason is None else "yanked"
         self._journal(
-            *(index, named.project, display, "yanked", None, filename, named.version, reason)
+            *(index, named.project, display, action, None, filename, named.version, reason)
         )
         return True
+
+    def yank_of(self, index: str, filename: str) -> str | None:
+        """The reason of the yank of a file, also of one that the index does not have; ``None`` if
+        it is not yanked."""
+        where = (schema.yank.c.index == index, schema.yank.c.filename == filename)
+        reason: str | None = self._connection.execute(
+            sa.select(schema.yank.c.reason).where(*where)
+        ).scalar()
+        return reason
 
     def set_origins(self, index: str, origins: Iterable[Origin]) -> None:
         """Record where files came from, also of files that the index does not have yet. No page

@@ -15,6 +15,14 @@ _FIELDS = tuple(Origin.__dataclass_fields__)
 class OriginQueries(Queries):
     """Origins of the files of one index each."""
 
+    def origin(self, index: str, filename: str) -> Origin | None:
+        """Return the last known origin of a file of that name, whatever its content."""
+        table = schema.origin.c
+        where = (table.index == index, table.filename == filename)
+        query = sa.select(*(table[name] for name in _FIELDS)).where(*where)
+        row = self._connection.execute(query).first()
+        return Origin(*row) if row else None
+
     def origins(self, index: str, files: Sequence[File]) -> dict[str, Origin]:
         """Return the known origins of ``files``, by file name."""
         table, digests = schema.origin.c, {file.filename: file.sha256 for file in files}

@@ -2,6 +2,7 @@
 medium that sets up that other index."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +175,8 @@ def _closure(
     targets: tuple[str, ...],
     no_deps: bool,
 ) -> "list[File]":
-    """Return the files that the inputs need. Raises :class:`PyindexError` if some are missing."""
+    """Return the files of the index that the inputs need, and say which its bases have. Raises
+    :class:`PyindexError` if some are missing."""
     from appliance.cli.verdicts import missing_lines
     from appliance.mirror.mirror import Job, closure
     from appliance.targets.choice import choose
@@ -184,7 +186,12 @@ def _closure(
     files, verdicts = closure(Job(spec, index, demands, chosen, no_deps=no_deps))
     if lines := missing_lines(verdicts):
         raise PyindexError("\n".join([*lines, "run `pyindex mirror` for these inputs first"]))
-    return files
+    own = files.pop(index, [])
+    for base, others in files.items():
+        names = f"{others[0].filename} and {len(others) - 1} more files"
+        text = f"note: {names} are in the index {base}: bundle that index with these inputs, too"
+        print(text, file=sys.stderr)
+    return own
 
 
 @click.command("bundle-key", short_help="make a key that signs bundles")

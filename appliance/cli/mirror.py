@@ -32,7 +32,7 @@ _MANY = 200_000
     "builds",
     metavar="NAME",
     multiple=True,
-    help="project to build a wheel of: its code runs, and that of nothing else",
+    help="project to build a wheel of: its code runs, and that of what builds it",
 )
 @click.option("--index-url", metavar="URL", help="index to fetch from (default: see `upstreams`)")
 @click.option(
@@ -42,7 +42,11 @@ _MANY = 200_000
     multiple=True,
     help="index to fetch from in addition",
 )
-@click.option("--dry-run", is_flag=True, help="print the files that are needed, and fetch nothing")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="print the files that are needed; fetch only sdists that must be read",
+)
 @click.option("--report", metavar="FILE", type=FILE, help="write the outcome to FILE as JSON")
 @index_options
 @json_option
@@ -146,7 +150,8 @@ def _print(outcome: "Mirrored", dry_run: bool) -> None:
     for note in plan.notes:
         print(f"note: {printable(note)}", file=sys.stderr)
     for each in (*plan.unsolved, *(failed.reason for failed in taken.failed)):
-        print(f"missing: {printable(str(each))}", file=sys.stderr)
+        # A failed build ends with lines of its output.
+        print("missing:", "\n".join(map(printable, str(each).splitlines())), file=sys.stderr)
 
     count = f"{len(plan.files)} files, {plan.size / 1e6:.1f} MB"
     if dry_run:

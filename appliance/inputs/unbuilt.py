@@ -9,13 +9,14 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, quote
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from appliance.errors import PyindexError
 from appliance.inputs.demand import Unbuilt
 from appliance.inputs.documents import Table, read_toml
 from appliance.inputs.urls import url_path
+from appliance.spec.faults import quoted
 from appliance.text import without_login
 
 SYSTEMS = ("git", "hg", "svn", "bzr")
@@ -31,9 +32,14 @@ def from_url(
     stated = parse_qs(url.partition("#")[2])
     egg = _EGG.match(stated.get("egg", [""])[0])
     name = egg["name"] if egg else _stated_name(url) or _last_part(url)
-    return Unbuilt(
-        line, origin, kind, canonicalize_name(name), url, (egg and egg["extras"]) or extras, marker
-    )
+    extras = (egg and egg["extras"]) or extras
+    if egg is not None:
+        try:
+            Requirement(f"{name}{extras}")
+        except InvalidRequirement:
+            text = f"expected #egg=NAME or #egg=NAME[EXTRA], got {quoted(egg[0])}; correct it"
+            raise PyindexError(f"{origin}: {text}") from None
+    return Unbuilt(line, origin, kind, canonicalize_name(name), url, extras, marker)
 
 
 def from_requirement(
@@ -84,11 +90,15 @@ def _stated_name(url: str) -> str:
     if not url.startswith("file:"):
         return ""
     path = Path(url_path(url))
+    return _project_name(path / "pyproject.toml") or _configured_name(path / "setup.cfg")
+
+
+def _project_name(path: Path) -> str:
     try:
-        root = read_toml(path / "pyproject.toml")
+        root = read_toml(path)
         return _name_in(root.table("project")) or _name_in(root.table("tool", "poetry"))
     except PyindexError:
-        return _configured_name(path / "setup.cfg")
+        return ""
 
 
 def _name_in(table: Table) -> str:

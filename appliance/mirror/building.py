@@ -21,7 +21,7 @@ from appliance.upstream.digests import digest_of
 
 _SECONDS = 3600
 _EARLIEST = 315_532_800  # 1980, where the times of zip begin
-_SKIPPED = ("build", "dist", "__pycache__")
+_SKIPPED_AT_TOP = ("build", "dist")  # what builds leave
 
 
 async def build(
@@ -73,11 +73,14 @@ def newest(directory: Path) -> int:
 
 def _files(directory: Path) -> Iterator[Path]:
     for top, directories, names in os.walk(directory):
-        directories[:] = sorted(each for each in directories if not _is_skipped(each))
+        skipped = _SKIPPED_AT_TOP if Path(top) == directory else ()
+        directories[:] = sorted(
+            each for each in directories if not _is_skipped(each) and each not in skipped
+        )
         for name in sorted(names):
             if not _is_skipped(name):
                 yield Path(top, name)
 
 
 def _is_skipped(name: str) -> bool:
-    return name.startswith(".") or name in _SKIPPED or name.endswith(".egg-info")
+    return name.startswith(".") or name == "__pycache__" or name.endswith(".egg-info")

@@ -25,7 +25,7 @@ from appliance.inputs.pinning import FixedLock
 from appliance.inputs.urls import url_path
 from appliance.mirror import building, wheels
 from appliance.mirror.git import Git, parse, subdirectory_of
-from appliance.resolution.candidates import Candidate, applies
+from appliance.resolution.candidates import Candidate, applies, key
 from appliance.resolution.model import Question
 from appliance.targets import reading
 from appliance.targets.target import Target
@@ -112,7 +112,9 @@ class Builder:
         for each in picks:
             if each.is_wheel or each.project not in self.names:
                 continue
-            pinned = [w for w in asked.wanted if w.hashes and w.requirement.name == each.project]
+            pinned = [
+                w for w in asked.wanted if w.hashes and key(w.requirement.name) == each.project
+            ]
             if pinned:
                 raise PyindexError(
                     f"{pinned[0].origin}: demands the digest of {each.file.filename}, which no"
@@ -178,7 +180,8 @@ class Builder:
             return path, time
 
         origin = repository.origin(commit)
-        return _Sources(project, ("git", origin), origin, write)
+        tags = await self._git.tags(repository, self._directory)
+        return _Sources(project, ("git", origin, tags), origin, write)
 
     async def _sdist(self, candidate: Candidate) -> _Sources:
         file = candidate.file

@@ -9,7 +9,7 @@ from appliance.errors import PyindexError
 from appliance.mirror.running import environment, run
 from appliance.upstream import Credential, Upstreams, git_environment
 from appliance.upstream.upstreams import split_credential
-from appliance.upstream.urls import redacted, with_userinfo
+from appliance.upstream.urls import redacted, with_userinfo, without_secrets
 
 _SECONDS = 900
 _SCHEMES = ("file", "http", "https")
@@ -35,7 +35,7 @@ class Repository:
     def origin(self, commit: str) -> str:
         """The location of the project at a commit, as pip writes it."""
         fragment = f"#subdirectory={self.subdirectory}" if self.subdirectory else ""
-        return f"git+{self.url}@{commit}{fragment}"
+        return f"git+{without_secrets(self.url)}@{commit}{fragment}"
 
 
 def parse(location: str) -> Repository:
@@ -100,6 +100,11 @@ class Git:
             " digits of a commit"
         )
 
+    async def tags(self, repository: Repository, directory: Path) -> str:
+        """Return a text that changes with the tags of the repository: versions are often made of
+        them. Raises :class:`PyindexError`."""
+        return await self._run(repository, directory, "ls-remote", "--tags", "--", repository.url)
+
     async def checkout(self, repository: Repository, commit: str, directory: Path) -> None:
         """Write the files of a commit, with its submodules and history, into a new directory."""
         await self._run(
@@ -116,12 +121,12 @@ class Git:
         )
 
     async def head(self, directory: Path) -> tuple[str, int] | None:
-        """Return the commit that is checked out in a directory, and its time in seconds; ``None``
-        outside of a repository."""
+        """Return what is checked out in a directory, the commit and its place after the last tag,
+        and its time in seconds; ``None`` outside of a repository."""
+        describe = ("describe", "--tags", "--long", "--always", "--abbrev=40")
         try:
-            text = await self._run(None, directory, "log", "-1", "--format=%H %ct")
-            commit, time = text.split()
-            return commit, int(time)
+            time = await self._run(None, directory, "log", "-1", "--format=%ct")
+            return (await self._run(None, directory, *describe)).strip(), int(time)
         except (PyindexError, ValueError):
             return None
 

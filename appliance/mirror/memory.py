@@ -22,6 +22,7 @@ from appliance.resolution.proof import Missing, Verdict
 from appliance.targets.target import Target
 from appliance.upstream import Cache, RemoteFile, Upstreams
 
+_FORMAT = 1  # count up when an answer would be another one, and no version below changes
 _PROGRAMS = ("pyindex", "uv", "packaging", "resolvelib")
 _T = TypeVar("_T")
 
@@ -58,46 +59,51 @@ _PROOFS = TypeAdapter(Answer[tuple[_Proof, ...]])
 
 
 class Memory:
-    """The remembered answers in ``cache`` to one question: what ``demands`` need on ``targets``.
+    """The remembered answers in ``cache`` to questions about one ``index``: what demands need on
+    ``targets``."""
 
-    Raises :class:`PyindexError` for a target that a lock does not support.
-    """
-
-    def __init__(
-        self, cache: Cache, demands: Sequence[Demand], targets: Sequence[Target], no_deps: bool
-    ) -> None:
-        self._cache = cache
+    def __init__(self, cache: Cache, index: str, targets: Sequence[Target], no_deps: bool) -> None:
+        self._cache, self._targets = cache, targets
         programs = [metadata.version(name) for name in _PROGRAMS]
-        asked = [_asked(each, targets) for each in demands]
-        self._question = _plain([programs, asked, targets, no_deps])
+        self._question = _plain([_FORMAT, programs, index, targets, no_deps])
 
-    def plan(self, upstreams: Upstreams) -> Answer[Plan] | None:
-        """Return the plan that was made from ``upstreams``."""
-        return self._recall(_PLAN, self._plan_key(upstreams))
+    def plan(self, upstreams: Upstreams, demands: Sequence[Demand]) -> Answer[Plan] | None:
+        """Return the plan for ``demands`` that was made from ``upstreams``.
 
-    def keep_plan(self, upstreams: Upstreams, answer: Answer[Plan]) -> None:
+        This and the other methods raise :class:`PyindexError` for a target that a lock does not
+        support.
+        """
+        return self._recall(_PLAN, self._plan_key(upstreams, demands))
+
+    def keep_plan(
+        self, upstreams: Upstreams, demands: Sequence[Demand], answer: Answer[Plan]
+    ) -> None:
         """Store a plan, unless it lacks something, or has a file that may change under its URL."""
         plan = answer.value
         if not plan.unsolved and all(file.hashes for file in plan.files.values()):
-            self._cache.store_answer(self._plan_key(upstreams), _PLAN.dump_json(answer))
+            self._cache.store_answer(self._plan_key(upstreams, demands), _PLAN.dump_json(answer))
 
-    def proofs(self, index: str) -> Answer[tuple[Verdict, ...]] | None:
-        """Return the verdicts that were found from ``index``."""
-        stored = self._recall(_PROOFS, self._key("proofs", index))
+    def proofs(self, demands: Sequence[Demand]) -> Answer[tuple[Verdict, ...]] | None:
+        """Return the verdicts on ``demands``."""
+        stored = self._recall(_PROOFS, self._key("proofs", demands))
         if stored is None:
             return None
         return Answer(stored.versions, tuple(map(_verdict, stored.value)))
 
-    def keep_proofs(self, index: str, answer: Answer[tuple[Verdict, ...]]) -> None:
-        """Store verdicts."""
+    def keep_proofs(self, demands: Sequence[Demand], answer: Answer[tuple[Verdict, ...]]) -> None:
+        """Store verdicts if all install: another may have run out of time."""
+        if not all(verdict.installs for verdict in answer.value):
+            return
         stored = Answer(answer.versions, tuple(map(_proof, answer.value)))
-        self._cache.store_answer(self._key("proofs", index), _PROOFS.dump_json(stored))
+        self._cache.store_answer(self._key("proofs", demands), _PROOFS.dump_json(stored))
 
-    def _plan_key(self, upstreams: Upstreams) -> str:
-        return self._key("plan", upstreams.indexes, upstreams.is_merged, upstreams.find_links)
+    def _plan_key(self, upstreams: Upstreams, demands: Sequence[Demand]) -> str:
+        how = upstreams.indexes, upstreams.is_merged, upstreams.find_links
+        return self._key("plan", demands, *how)
 
-    def _key(self, *parts: Any) -> str:
-        text = json.dumps([self._question, _plain(parts)])
+    def _key(self, kind: str, demands: Sequence[Demand], *parts: Any) -> str:
+        asked = [_asked(each, self._targets) for each in demands]
+        text = json.dumps([self._question, _plain([kind, asked, *parts])])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _recall(self, kind: TypeAdapter[_T], key: str) -> _T | None:

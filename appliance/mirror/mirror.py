@@ -80,7 +80,7 @@ def mirror(job: Job, report: Report) -> Mirrored:
     What fails stops nothing else; the outcome names it. Raises :class:`PyindexError` for an input
     that does not support a target, or without upstreams.
     """
-    memory = Memory(Cache(_cache(job)), job.demands, job.targets, job.no_deps)
+    memory = Memory(Cache(_cache(job)), job.index, job.targets, job.no_deps)
     with taking.locked(job.spec):
         taking.begin(job.spec, job.index)
         wheels.clear(job.spec.state)
@@ -112,7 +112,8 @@ async def _run(job: Job, memory: Memory, report: Report) -> Mirrored:
     except* (PyindexError, OSError) as group:
         raise _first(group) from None
     for name in sorted(job.builds - built.projects):
-        plan.notes[f"--build {name}: nothing built; no target needs it, or it failed"] = None
+        why = "no target needs it, the upstream has a wheel, or it failed"
+        plan.notes[f"--build {name}: nothing built: {why}"] = None
     return Mirrored(plan, taken, built)
 
 
@@ -134,7 +135,7 @@ async def _part(
 ) -> tuple[Plan, Taken]:
     """Plan what ``demands`` need, or recall it if nothing upstream has changed, and fetch it."""
     report.update("asking upstreams for changes")
-    known = None if job.builds else memory.plan(client.upstreams)
+    known = None if job.builds else memory.plan(client.upstreams, demands)
     is_known = known is not None and known.versions == await _versions(client, known.versions)
     if known is not None and is_known:
         plan = known.value
@@ -146,13 +147,13 @@ async def _part(
     if job.dry_run:
         return plan, Taken((), ())
     taken = await _take(job, plan, client, built, report)
-    if is_known:
-        return plan, taken  # no yank has changed either
+    if is_known and _known_proofs(job, memory) is not None:
+        return plan, taken  # no yank has changed, neither upstream nor here
 
     lines = await follow(job.spec, job.index, plan.files, client)
     versions = await _versions(client, client.asked)
     if versions is not None and not job.builds:
-        memory.keep_plan(client.upstreams, Answer(versions, plan))
+        memory.keep_plan(client.upstreams, demands, Answer(versions, plan))
     return replace(plan, notes=plan.notes | dict.fromkeys(lines)), taken
 
 
@@ -211,15 +212,24 @@ def _first(group: BaseException) -> PyindexError | OSError:
 
 def _proven(job: Job, outcome: Mirrored, memory: Memory) -> tuple[Verdict, ...]:
     """Return the verdicts; as an earlier run found them, if nothing in the index has changed."""
+    if (known := _known_proofs(job, memory)) is not None:
+        return known
     with open_source(job.spec, job.index) as source:
-        known = None if job.builds else memory.proofs(job.index)
-        if known is not None and known.versions == source.versions(known.versions):
-            return known.value
         source.read(named.project for named in map(distribution, outcome.plan.files) if named)
         found = tuple(_proofs(job, source, outcome.built.demands))
         if not job.builds:
-            memory.keep_proofs(job.index, Answer(source.versions(source.asked), found))
+            memory.keep_proofs(job.demands, Answer(source.versions(source.asked), found))
         return found
+
+
+def _known_proofs(job: Job, memory: Memory) -> tuple[Verdict, ...] | None:
+    """Return the verdicts of an earlier run, if no project that they depend on has changed in the
+    index."""
+    known = None if job.builds else memory.proofs(job.demands)
+    if known is None:
+        return None
+    with open_source(job.spec, job.index) as source:
+        return known.value if known.versions == source.versions(known.versions) else None
 
 
 def verdicts(job: Job) -> list[Verdict]:
@@ -228,12 +238,15 @@ def verdicts(job: Job) -> list[Verdict]:
         return list(_proofs(job, source, {}))
 
 
-def closure(job: Job) -> tuple[list[File], list[Verdict]]:
-    """Return the files of the index itself that the demands take on the targets, and the proofs."""
+def closure(job: Job) -> tuple[dict[str, list[File]], list[Verdict]]:
+    """Return the files that the demands take on the targets, by index: a project may be that of a
+    base; and the proofs."""
     with open_source(job.spec, job.index) as source:
         found = list(_proofs(job, source, {}))
         picks = {each.file.filename: each.file for verdict in found for each in verdict.files}
-        files = [source.file(file) for file in picks.values() if file.index == job.index]
+        files: dict[str, list[File]] = {}
+        for file in picks.values():
+            files.setdefault(file.index or job.index, []).append(source.file(file))
     return files, found
 
 

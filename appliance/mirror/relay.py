@@ -54,7 +54,7 @@ class Relay:
         name = request.match_info["project"]
         try:
             project = await self._reader.client.project(name)
-        except PyindexError as error:
+        except (PyindexError, OSError) as error:
             return _failed(error)
         if project is None:
             return web.Response(status=404)
@@ -71,7 +71,7 @@ class Relay:
             if name != filename:
                 return web.Response(body=await self._reader.metadata(file))
             return web.FileResponse(await self._reader.fetched(file))
-        except PyindexError as error:
+        except (PyindexError, OSError) as error:
             return _failed(error)
 
     async def _find(self, project: str, filename: str) -> RemoteFile:
@@ -107,6 +107,6 @@ def _entry(file: RemoteFile) -> dict[str, Any]:
     return entry
 
 
-def _failed(error: PyindexError) -> web.Response:
+def _failed(error: PyindexError | OSError) -> web.Response:
     """An answer that ends uv, which then has no answer either."""
     return web.Response(status=404 if isinstance(error, NotFound) else 502)

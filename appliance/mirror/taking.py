@@ -191,10 +191,12 @@ def _announce(
     known = [_origin(each, origins) for each in fetched]
 
     def changes(change: Writer) -> None:
-        change.set_origins(index, known)
         for origin in known:
-            if origin.yanked is not None:
+            before = change.origin(index, origin.filename)
+            # Another yank is an operator's decision, which stays.
+            if change.yank_of(index, origin.filename) == (before.yanked if before else None):
                 change.yank_ahead(index, origin.filename, origin.yanked)
+        change.set_origins(index, known)
 
     decisions.decide(spec, changes)
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from appliance.inputs.demand import Wanted
 from appliance.resolution.candidates import Candidate, best_of_each, has_hash
 from appliance.resolution.source import Source
+from appliance.upstream.digests import ALGORITHMS
 
 
 def with_digests(
@@ -40,8 +41,10 @@ def _is_wanted(candidate: Candidate, wanted: Iterable[Wanted]) -> bool:
 
 
 def _hashed(candidate: Candidate, hashes: frozenset[str], source: Source) -> Candidate:
-    """Return a candidate whose file has a digest of each algorithm in ``hashes``."""
+    """Return a candidate whose file has a digest of each algorithm in ``hashes`` that can
+    be computed."""
     file = candidate.file
-    missing = {each.partition(":")[0] for each in hashes} - file.hashes.keys()
+    demanded = {each.partition(":")[0] for each in hashes}
+    missing = demanded.intersection(ALGORITHMS) - file.hashes.keys()
     computed = {name: source.digest(file, name) for name in sorted(missing)}
     return replace(candidate, file=replace(file, hashes={**file.hashes, **computed}))

@@ -79,12 +79,12 @@ class Cache:
         path = self._path(kind, key)
         try:
             content = path.read_bytes() if path else b""
-        except FileNotFoundError:
+            digest, separator, body = content.partition(b"\n")
+            if path is None or not separator or digest != _digest(body):
+                return None
+            os.utime(path)  # used: see prune()
+        except OSError:  # also of a file that another user has written
             return None
-        digest, separator, body = content.partition(b"\n")
-        if path is None or not separator or digest != _digest(body):
-            return None
-        os.utime(path)  # used: see prune()
         return body
 
     def _write(self, kind: str, key: str, content: bytes) -> None:

@@ -10,7 +10,8 @@ from appliance.spec.faults import quoted
 from appliance.upstream.failures import UpstreamError
 from appliance.upstream.urls import redacted
 
-_IN_ORDER = ("sha256", "sha512", "sha384", "blake2b", "sha3_256", "sha224", "sha1", "md5")
+ALGORITHMS = ("sha256", "sha512", "sha384", "blake2b", "sha3_256", "sha224", "sha1", "md5")
+"""Those that are computed, the preferred ones first."""
 REPORT = "report it to the operator of the index"
 
 Digest = tuple[str, str]
@@ -20,7 +21,7 @@ Digest = tuple[str, str]
 def preferred(hashes: Mapping[str, str], url: str) -> Digest | None:
     """The digest of the file at ``url`` to verify; ``None`` if there is none that can be computed.
     Raises UpstreamError for one that is no digest."""
-    for algorithm in _IN_ORDER:
+    for algorithm in ALGORITHMS:
         if algorithm in hashes:
             digits = hashes[algorithm].lower()
             if not re.fullmatch(f"[0-9a-f]{{{2 * new(algorithm).digest_size}}}", digits):

@@ -237,6 +237,10 @@ ERRORS = {
         " whose name is not NAME-VERSION, which must be built; replace it by a wheel, or mirror it"
         " with --build foo"
     ),
+    "git+https://git.example/r#egg=foo[bad extra]\n": (
+        "requirements.txt:1: expected #egg=NAME or #egg=NAME[EXTRA], got 'foo[bad extra]'; correct"
+        " it"
+    ),
     "./none-1.0-py3-none-any.whl\n": "/none-1.0-py3-none-any.whl: not found; correct the path",
     "https://files.example/foo-1.0.whl\n": (
         "requirements.txt:1: foo-1.0.whl: not the name of a wheel; correct the name or the URL"
@@ -305,6 +309,7 @@ UNBUILT = {
     "-e ./sub[x,y]": ("sub", "file://{here}/sub", "[x,y]", ""),
     "./named ; os_name == 'nt'": ("stated", "file://{here}/named", "", " ; os_name == 'nt'"),
     "./configured": ("of-setup-cfg", "file://{here}/configured", "", ""),
+    "./both": ("of-setup-cfg", "file://{here}/both", "", ""),
     "./broken": ("broken", "file://{here}/broken", "", ""),
     "other @ file://{here}/named": ("other", "file://{here}/named", "", ""),
 }
@@ -317,10 +322,12 @@ def test_unbuilt_requirement_has_a_name_and_a_location(line: str, directory: Pat
     files = {
         "named/pyproject.toml": "[project]\nname = 'Stated'\n",
         "configured/setup.cfg": "[metadata]\nname = of_setup.cfg\n",
+        "both/pyproject.toml": "[build-system]\nrequires = ['setuptools']\n",
+        "both/setup.cfg": "[metadata]\nname = of_setup.cfg\n",
         "broken/pyproject.toml": "[project\n",
     }
     for name, text in files.items():
-        Path(name).parent.mkdir()
+        Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(text)
     project, location, extras, marker = UNBUILT[line]
     Path("requirements.txt").write_text(line.format(here=directory))

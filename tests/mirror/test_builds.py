@@ -19,6 +19,9 @@ HERE = f"python:{sys.executable}"
 MINE = "mine-1.0-py3-none-any.whl"
 
 
+NOTHING = "nothing built: no target needs it, the upstream has a wheel, or it failed"
+
+
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
     """The file to which each build of :mod:`tests.mirror.projects` adds a line."""
@@ -82,7 +85,7 @@ def test_marker_excludes_a_build(
     line = f"mine @ file://{project} ; sys_platform == 'win32'\n"
     document = run(packages, upstream, line)
     assert (names(packages), builds(trace)) == (set(), 0)
-    assert document["notes"] == ["--build mine: nothing built; no target needs it, or it failed"]
+    assert document["notes"] == [f"--build mine: {NOTHING}"]
 
 
 @pytest.mark.integration
@@ -159,7 +162,7 @@ def test_sdist_without_a_wheel_is_built(
     native = "native-1.0-cp312-cp312-manylinux_2_17_x86_64.whl"
     assert names(packages) == {MINE, LIB, native}
     assert document["complete"]
-    assert document["notes"] == ["--build native: nothing built; no target needs it, or it failed"]
+    assert document["notes"] == [f"--build native: {NOTHING}"]
     assert builds(trace) == 1
 
 
@@ -204,14 +207,23 @@ def test_same_sources_are_not_built_again(
         for _ in range(2):
             document = run(packages, upstream, line)
         assert (document["new"], builds(trace)) == ([], before + 1)
+    git(project, "tag", "v9")  # which may be another version
+    for line in (f"git+file://{project}#egg=mine\n", f"{project}\n"):
+        before = builds(trace)
+        run(packages, upstream, line)
+        assert builds(trace) == before + 1
+    (project / "mine" / "build").mkdir(parents=True)
+    (project / "mine" / "build" / "data.py").write_text("x = 1\n")
+    run(packages, upstream, f"{project}\n")
+    assert builds(trace) == 5
     write_project(project, "mine", trace, version="1.1", requires=("lib>=1",))
     run(packages, upstream, f"{project}\n")
     run(packages, upstream, f"git+file://{project}#egg=mine\n")
-    assert builds(trace) == 3  # the commit is the one of before
+    assert builds(trace) == 6  # the commit is the one of before
     write_project(project, "mine", trace, version="1.2", requires=("lib>=1",))
     commit(project)
     run(packages, upstream, f"git+file://{project}#egg=mine\n")
-    assert builds(trace) == 4
+    assert builds(trace) == 7
     assert names(packages) == {LIB, *(MINE.replace("1.0", each) for each in ("1.0", "1.1", "1.2"))}
     write_project(project, "mine", trace, version="1.2")
     document = run(packages, upstream, f"{project}\n", code=1)

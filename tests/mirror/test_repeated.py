@@ -8,14 +8,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from appliance.cli import main
+from appliance.inputs.reading import from_arguments
 from appliance.mirror import mirror as mirroring
 from appliance.mirror import plan as planning
-from appliance.resolution.proof import prove
+from appliance.mirror.memory import Answer, Memory
+from appliance.mirror.plan import Plan
+from appliance.resolution.proof import Missing, Verdict, prove
+from appliance.upstream import Cache, Upstreams
 from tests.dist import make_wheel
 from tests.integration.servers import PATIENCE, Server, embedded, wait_until
 from tests.mirror.conftest import release
@@ -176,6 +181,30 @@ def test_other_question_is_not_answered(
         questions.clear()
         mirror(packages, changing, *words)
         assert "plan" in questions, words
+
+
+def test_answer_belongs_to_its_inputs(tmp_path: Path) -> None:
+    """A plan is that of the inputs that have these upstreams, in this index."""
+    upstreams = Upstreams(("https://index.example/simple/",))
+    one, other = from_arguments(["foo"]), from_arguments(["bar"])
+    memory = Memory(Cache(tmp_path), "main", (), False)
+    memory.keep_plan(upstreams, [one], Answer({}, Plan()))
+    assert memory.plan(upstreams, [one]) == Answer({}, Plan())
+    assert memory.plan(upstreams, [one, other]) is None
+    assert memory.plan(replace(upstreams, is_merged=True), [one]) is None
+    assert Memory(Cache(tmp_path), "b", (), False).plan(upstreams, [one]) is None
+
+
+def test_proof_that_fails_is_found_again(tmp_path: Path) -> None:
+    """A verdict that something is missing is not remembered: the search may have been too slow."""
+    memory, demand = Memory(Cache(tmp_path), "main", (), False), from_arguments(["foo"])
+    missing = Missing("foo", "", "no answer within 300 s")
+    for verdicts, kept in (
+        ((Verdict("linux", "uv"), Verdict("linux", "pip", missing=(missing,))), False),
+        ((Verdict("linux", "uv"), Verdict("linux", "pip")), True),
+    ):
+        memory.keep_proofs([demand], Answer({}, verdicts))
+        assert (memory.proofs([demand]) is not None) == kept
 
 
 @pytest.mark.integration

@@ -24,7 +24,7 @@ from appliance.operations.update import update
 from appliance.spec import for_directory
 from appliance.targets.choice import choose
 from tests.dist import make_wheel
-from tests.integration.servers import Server, embedded
+from tests.integration.servers import Server, embedded, wait_until
 from tests.mirror.projects import write_project
 from tests.mirror.test_mirror import LINUX, mirror, names
 
@@ -107,6 +107,46 @@ def test_later_yanks_of_the_upstream_are_followed(packages: Path, index: Server)
         assert yanks(packages) == {OLD: expected, NEW: False}
         assert document["notes"] == [f"{OLD}: {text} upstream; done here, too"]
         assert mirror(packages, index, "foo")["notes"] == []
+
+
+def test_yank_that_ended_while_the_file_was_away_ends_here(packages: Path, index: Server) -> None:
+    """A file that was removed here, and unyanked upstream, is not yanked when it comes back; a yank
+    by an operator stays."""
+    yank(index, "bad")
+    mirror(packages, index, "foo==1.0")
+    run(packages, "remove", OLD)
+    index.command("unyank", "foo==1.0")
+    mirror(packages, index, "foo==1.0")
+    assert yanks(packages) == {OLD: False}
+    run(packages, "yank", "foo==1.0", "--reason", "ours")
+    run(packages, "remove", OLD)
+    yank(index, "theirs")
+    mirror(packages, index, "foo==1.0", code=0)
+    assert yanks(packages) == {OLD: "ours"}
+
+
+def test_each_index_follows_yanks(tmp_path: Path, index: Server) -> None:
+    """Indexes of one state that mirror the same remember nothing of each other."""
+    spec = tmp_path / "pyindex.yml"
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    spec.write_text("state: state\nindexes: {a: {packages: a}, b: {packages: b}}\n")
+
+    def run_both() -> list[Any]:
+        for name in ("a", "b"):
+            words = ["mirror", "foo", "foo>=1", "-c", str(spec), "--index", name]
+            words += ["--target", LINUX, "--index-url", f"{index.url}/simple/"]
+            assert main(words) == 0
+        where = ("simple", "b/simple")
+        pages = [tmp_path / "state" / "www" / each / "foo" / "index.json" for each in where]
+        files = [json.loads(page.read_bytes())["files"] for page in pages]
+        return [each["yanked"] for found in files for each in found]
+
+    assert run_both() == [False, False]
+    index.command("yank", "foo==2.0", "--reason", "bad")
+    make_wheel(index.packages, "foo", "3.0")
+    wait_until(f"{index.url}/simple/foo/", "foo-3.0")
+    assert run_both() == ["bad", False, "bad", False]
 
 
 def test_yank_is_of_the_file_that_was_taken(packages: Path, index: Server) -> None:

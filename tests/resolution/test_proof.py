@@ -20,6 +20,7 @@ from appliance.resolution.source import Facts
 from appliance.targets.reading import read
 from appliance.upstream.model import RemoteFile
 from tests.conftest import Lab
+from tests.dist import make_wheel
 from tests.resolution.universe import Release, Scenario
 
 LINUX, WINDOWS = "cp312-manylinux_2_28_x86_64", "cp312-win_amd64"
@@ -229,6 +230,16 @@ def test_older_setuptools_needs_wheel(setuptools: str, missing: list[str], lab: 
     }
     verdict = proof(lab, releases, PIP)
     assert [each.requirement for each in verdict.missing] == missing
+
+
+@pytest.mark.parametrize("digest", ["crc:abcd", "shake_128:abcd"])
+def test_digest_that_nobody_computes_does_not_match(lab: Lab, digest: str) -> None:
+    """A lock may state a digest that no installer computes: no file has it."""
+    make_wheel(lab.packages, "app", "1.0")
+    lab.once()
+    wanted = Wanted(Requirement("app==1.0"), "pylock.toml", frozenset({digest}))
+    with open_source(lab.spec, lab.index) as source:
+        assert not prove(Question((wanted,), read(LINUX)), source, UV).installs
 
 
 def test_unreadable_release_is_no_candidate(lab: Lab) -> None:
