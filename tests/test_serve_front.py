@@ -4,16 +4,20 @@ import json
 import os
 import signal
 import socket
+import tempfile
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from appliance import spec
+from appliance.cli import main
 from appliance.errors import PyindexError
 from appliance.web import front
+from appliance.web.child import Child
 from tests.conftest import eventually
 from tests.dist import make_wheel
 from tests.serving import Serving, serving
@@ -87,13 +91,84 @@ def test_proxy_on_this_machine_says_the_scheme(steady: Serving, sent: str, expec
 
 
 def test_killed_nginx_is_restarted(tmp_path: Path) -> None:
-    """The server restarts a killed nginx."""
+    """The server restarts a killed nginx, whose workers do not keep the port, now or later."""
     with serving(tmp_path) as server:
         (pid,) = server.nginx()
-        for each in (*children(pid), pid):
-            os.kill(each, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: server.nginx() not in ([], [pid]))
         eventually(lambda: server.get("/simple/"))
-        assert server.nginx() != [pid]
+        server.process.terminate()
+        server.process.wait(timeout=60)
+        with pytest.raises(OSError), socket.create_connection(("127.0.0.1", server.port)):
+            pass
+
+
+def test_workers_do_not_outlive_their_program() -> None:
+    """What a program with workers leaves behind is killed."""
+    child = Child(["sh", "-c", "trap '' TERM; sleep 1000 & wait; wait"], has_workers=True)
+    child.keep()
+    process = child._process
+    assert process is not None
+    eventually(lambda: len(children(process.pid)) == 1)
+    (worker,) = children(process.pid)
+    child.stop()
+    child.wait(0.1)
+    eventually(lambda: not is_running(worker))
+
+
+def test_port_that_another_has_taken_is_reported(tmp_path: Path) -> None:
+    """nginx that cannot listen is known to have failed, so that the server ends."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, short_directory() as directory:
+        given = spec.for_directory(directory, tmp_path / "state")
+        made = front.prepare(given, f"127.0.0.1:{taken.getsockname()[1]}", None)
+        made.child.keep()
+        eventually(lambda: made.child.has_failed_to_start)
+        os.close(made.listener)
+        made.end()
+
+
+def test_client_without_a_host_gets_links_that_work(steady: Serving) -> None:
+    """HTTP/1.0 has no Host: links name the address that the server listens on."""
+    with socket.create_connection(("127.0.0.1", steady.port), timeout=60) as connection:
+        connection.sendall(b"GET /pypi/foo/json HTTP/1.0\r\n\r\n")
+        with connection.makefile("rb") as answer:
+            content = answer.read()
+    assert f'"url": "http://[::]:{steady.port}{FILE}"'.encode() in content
+
+
+@contextmanager
+def short_directory() -> Iterator[Path]:
+    """A directory whose path leaves room for that of a socket."""
+    with tempfile.TemporaryDirectory(prefix="t") as name:
+        yield Path(name)
+
+
+def test_directories_of_killed_servers_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start removes what killed servers have left, and nothing of those that run."""
+    with short_directory() as temporary, socket.socket(socket.AF_UNIX) as listener:
+        monkeypatch.setattr("tempfile.tempdir", str(temporary))
+        for name in ("killed", "running"):
+            (temporary / f"pyindex-serve-{name}").mkdir()
+        listener.bind(str(temporary / "pyindex-serve-running" / "pyindex.sock"))
+        listener.listen()
+        with socket.socket(socket.AF_UNIX) as ended:
+            ended.bind(str(temporary / "pyindex-serve-killed" / "pyindex.sock"))
+        made = front.prepare(spec.for_directory(tmp_path, temporary / "state"), "127.0.0.1:1", None)
+        os.close(made.listener)
+        expected = {temporary / "pyindex-serve-running", made.directory}
+        assert set(temporary.glob("pyindex-serve-*")) == expected
+
+
+def test_access_log_is_no_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pipe that nobody reads would stop the server before its first word."""
+    packages, pipe = tmp_path / "packages", tmp_path / "pipe"
+    packages.mkdir()
+    os.mkfifo(pipe)
+    words = ["serve", str(packages), "--state", str(tmp_path / "state")]
+    assert main([*words, "--access-log", str(pipe)]) == 1
+    assert "pipe, which nobody may read; name a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -157,12 +232,12 @@ def test_unusable_nginx_is_left_out_with_reason(
         path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{path.parent}:/usr/bin:/bin")
     monkeypatch.setattr(front, "SYSTEM_PROGRAMS", "/nowhere")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    (tmp_path / "temporary").mkdir()
-    with pytest.raises(PyindexError) as error:
-        front.prepare(spec.for_directory(path.parent, tmp_path / "state"), "127.0.0.1:1", None)
-    assert str(error.value) == reason.replace("{}", str(path))
-    assert not list((tmp_path / "temporary").iterdir())
+    with short_directory() as temporary:
+        monkeypatch.setattr("tempfile.tempdir", str(temporary))
+        with pytest.raises(PyindexError) as error:
+            front.prepare(spec.for_directory(path.parent, tmp_path / "state"), "127.0.0.1:1", None)
+        assert str(error.value) == reason.replace("{}", str(path))
+        assert not list(temporary.iterdir())
 
 
 def test_server_runs_without_nginx(tmp_path: Path) -> None:

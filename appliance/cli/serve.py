@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -62,21 +63,28 @@ def serve(
     os.chdir("/")
     server = spec.server
     listen = _free_address(host or server.host, server.port if port is None else port)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # until gunicorn handles them
+        signal.signal(number, lambda *_: sys.exit(1))
     for name, index in spec.indexes.items():
         url = f"http://{listen}{spec.path}/{spec.prefix(name)}simple/"
         _LOG.info("serving %s at %s", index.packages, url)
     front = None if no_nginx else _front(spec, listen, log)
     if front is not None and source.directory is not None:
         workers = workers or 1  # nginx does most of the work
-    _serve(
-        spec,
-        command,
-        front,
-        bind=listen if front is None else front.bind,
-        workers=workers or server.workers,
-        threads=threads or server.threads,
-        accesslog=log if front is None else None,
-    )
+    process = os.getpid()
+    try:
+        _serve(
+            spec,
+            command,
+            front,
+            bind=listen if front is None else front.bind,
+            workers=workers or server.workers,
+            threads=threads or server.threads,
+            accesslog=log if front is None else None,
+        )
+    finally:
+        if front is not None and os.getpid() == process:  # not a worker
+            front.end()
 
 
 def _front(spec: "Spec", listen: str, log: str | None) -> "Front | None":
@@ -133,6 +141,8 @@ def _checked_log(log: str | None) -> str | None:
     if log in (None, "-"):
         return log
     path = Path(str(log)).absolute()
+    if path.is_fifo():
+        raise PyindexError(f"--access-log {path}: a pipe, which nobody may read; name a file")
     try:
         with open(path, "ab"):  # noqa: PTH123 - as gunicorn does
             return str(path)

@@ -11,19 +11,20 @@ _NOTICE = timedelta(days=30)
 
 def expiring(spec: Spec) -> Iterator[str]:
     """Yield a problem for each certificate of the spec's ``nginx.tls`` that has less than 30 days
-    left, and for a file without one.
+    left, and for a file that has none.
 
-    A file that this user cannot read, as certbot's, is left to whoever renews it.
+    A file that this user cannot read, as certbot's, is left to whoever renews it. One that is not
+    here is that of another machine: nginx would not run without it.
     """
     tls = spec.nginx.tls
     files = () if tls is None else (tls.certificate, tls.ca)
     for file in filter(None, files):
         try:
             yield from _problems(file)
-        except PermissionError:
+        except (FileNotFoundError, PermissionError):
             continue
         except OSError as error:
-            yield f"certificate {file}: {error.strerror}; nginx cannot start without it"
+            yield f"certificate {file}: {error.strerror}; nginx cannot read it either"
         except ValueError:
             yield f"certificate {file}: not a certificate (PEM); nginx cannot start with it"
 

@@ -19,10 +19,20 @@ fail() {
 [ "$(uname -m)" = x86_64 ] || fail "this host is $(uname -m), x86_64 required"
 [ "$(id -u)" = 0 ] || fail "root required; run: sudo sh $0"
 key=
-if [ "${1-}" = --key ]; then
-  key=$(sed -n 2p "${2-}") && [ -n "$key" ] || fail "--key: expected the file of a public key"
-  shift 2
-fi
+for argument; do # everything but --key is for ansible-playbook
+  shift
+  case $argument in
+    --key) take=1; continue ;;
+    --key=*) argument=${argument#--key=} take=1 ;;
+  esac
+  if [ -n "${take-}" ]; then
+    take=
+    key=$(sed -n 2p "$argument") && [ -n "$key" ] || fail "--key: expected the file of a public key"
+  else
+    set -- "$@" "$argument"
+  fi
+done
+[ -z "${take-}" ] || fail "--key: expected the file of a public key"
 medium=$(cd "$(dirname "$0")" && pwd)
 sums=appliance/SHA256SUMS
 [ -f "$medium/$sums" ] || fail "$medium/$sums: no such file; write the medium again"
@@ -50,7 +60,8 @@ if [ -n "$key" ]; then
 elif [ -f "$medium/$sums.minisig" ]; then
   echo "install: the medium is signed, and no --key was passed: signature not verified"
 fi
-while read -r _ name; do
+while IFS= read -r line; do
+  name=${line#*  } # after the digest
   mkdir -p "$(dirname "$work/$name")"
   cp "$medium/$name" "$work/$name" ||
     fail "$medium/$name: cannot be copied to /opt; nothing was run"
@@ -103,7 +114,7 @@ env -i PATH="$PATH" HOME="$work" LC_ALL="${locale:-C.UTF-8}" \
   -e pyindex_backups=/root/pyindex/backups \
   "$@" "$playbook/site.yml" ||
   fail "the playbook failed, see above; correct the cause and run this again"
-case " $*" in *" --check"* | *" --tags"*) exit 0 ;; esac
+case " $*" in *" --check"* | *" -C"* | *" --tags"* | *" -t"* | *" --list"* | *" --syntax"*) exit 0 ;; esac
 
 cd /
 for bundle in "$medium"/*; do

@@ -9,7 +9,8 @@ from appliance.render.site import ANY_URL, site_values
 from appliance.render.templates import render
 from appliance.spec import Spec
 
-_SCHEME = "$pyindex_scheme"
+_CLIENT, _SCHEME = "$pyindex_client", "$pyindex_scheme"
+_ALL = ("0.0.0.0/0", "::/0")
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,14 @@ def front(spec: Spec, listen: str, application: str, values: FrontValues) -> str
     """The configuration of an nginx that listens at ``listen``, an address with port, and asks the
     application at ``application``, a value of ``proxy_pass`` without scheme.
 
-    It answers as the application does by itself: over plain HTTP, at every host name, without the
-    path of the spec's ``url``, which the application knows. Raises SpecError for a path that
+    It answers as the application does by itself: over plain HTTP, at every host name, to everyone
+    (``/health`` too, unless the spec says otherwise), without the path of the spec's ``url``, which
+    the application knows. Raises SpecError for a path that
     nginx's configuration cannot contain.
     """
-    nginx = spec.nginx.model_copy(update={"tls": None, "stand_in": (), "names": ()})
+    internal = spec.nginx.internal if "internal" in spec.nginx.model_fields_set else _ALL
+    changes = {"tls": None, "stand_in": (), "names": (), "internal": internal}
+    nginx = spec.nginx.model_copy(update=changes)
     bare = spec.model_copy(update={"url": None, "nginx": nginx})
     site = replace(
         site_values(bare),
@@ -43,6 +47,8 @@ def front(spec: Spec, listen: str, application: str, values: FrontValues) -> str
         listen=(f"{listen} ipv6only=off" if listen.startswith("[::]:") else listen,),
         application=application,
         on_host=False,
+        authority=listen,
+        client=_CLIENT,
         scheme=_SCHEME,
     )
     clients = client_values(bare, ANY_URL)

@@ -69,6 +69,8 @@ class SiteValues:
         largest: ``nginx.max_upload`` in nginx's units.
         on_host: Whether logs and client files have their places.
         security: Headers of every response.
+        authority: Host and port of the url, for clients that send none.
+        client: The variable of nginx with the address by which clients are counted; empty for none.
         scheme: The variable of nginx with the scheme that a client uses.
         plain_security: Headers of every response over plain HTTP.
     """
@@ -87,6 +89,8 @@ class SiteValues:
     largest: str
     on_host: bool
     security: Headers
+    authority: str = "localhost"
+    client: str = "$binary_remote_addr"
     scheme: str = "$scheme"
     plain_security: Headers = headers.SECURITY
     page_headers: Headers = headers.PAGE
@@ -128,6 +132,7 @@ def site_values(spec: Spec, address: str = "") -> SiteValues:
         # Tests, which give an address, have no host around the site.
         on_host=spec.host.system is not None and not address,
         security=headers.SECURITY + (headers.TRANSPORT_SECURITY if has_tls else ()),
+        authority=url.netloc if spec.url else "localhost",
     )
 
 

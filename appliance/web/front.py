@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -15,11 +15,13 @@ from typing import IO
 from appliance.errors import PyindexError
 from appliance.render import FrontValues, front
 from appliance.spec import Spec
-from appliance.web.child import Child, end_with_parent
+from appliance.web.child import Child
 
 SYSTEM_PROGRAMS = "/usr/sbin"
 """Where nginx lies if it is not in the path of users."""
 
+_PREFIX = "pyindex-serve-"
+_SOCKET = "pyindex.sock"
 _OLDEST = (1, 18)
 _HAS_ERROR_OPTION = (1, 19, 5)
 _END_SECONDS = 30.0
@@ -51,6 +53,7 @@ class Front:
 
     def end(self) -> None:
         """Wait until the answers that nginx has begun are sent, and delete its files."""
+        self.child.stop(signal.SIGQUIT)
         self.child.wait(_END_SECONDS)
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -67,10 +70,19 @@ def prepare(spec: Spec, listen: str, access_log: str | None) -> Front:
     if spec.nginx.stand_in:
         raise PyindexError("nginx.stand_in needs the site of a host")
     version = _version(program)
-    directory = Path(tempfile.mkdtemp(prefix="pyindex-serve-"))
+    try:
+        return _prepared(program, version, spec, listen, access_log)
+    except OSError as error:  # a full disk
+        where = error.filename or tempfile.gettempdir()
+        raise PyindexError(f"{where}: {error.strerror}") from None
+
+
+def _prepared(program: str, version: str, spec: Spec, listen: str, access_log: str | None) -> Front:
+    _remove_abandoned()
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, directory)
-        path = directory / "pyindex.sock"
+        path = directory / _SOCKET
         listener = stack.enter_context(_listener(path))
         log = "/dev/stdout" if access_log == "-" else access_log
         values = FrontValues(directory, os.geteuid() == 0, log)
@@ -79,8 +91,20 @@ def prepare(spec: Spec, listen: str, access_log: str | None) -> Front:
         command = _checked(program, version, configuration)
         stack.pop_all()
     output = _standard_output() if access_log == "-" else None
-    child = Child(command, signal.SIGQUIT, end_with_parent, output)
+    child = Child(command, has_workers=True, output=output)
     return Front(version, f"http://{listen}", directory, listener.detach(), child)
+
+
+def _remove_abandoned() -> None:
+    """Remove the directories of servers that were killed: nobody listens at their sockets."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            if directory.lstat().st_uid == os.geteuid():
+                client.settimeout(1)
+                try:
+                    client.connect(str(directory / _SOCKET))
+                except ConnectionRefusedError:
+                    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _checked(program: str, version: str, configuration: Path) -> list[str]:

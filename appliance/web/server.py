@@ -1,5 +1,6 @@
 """gunicorn with the application and a watcher, as ``pyindex serve`` runs them."""
 
+import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -24,23 +25,16 @@ def serve(spec: Spec, watcher: Child, front: Front | None, **options: Any) -> No
     Raises :class:`PyindexError` if another server publishes another spec to the same state.
     """
 
-    def end(_: object = None) -> None:
-        watcher.stop()
-        if front is not None:
-            front.end()
-
     try:
         check_alone(spec)
     except PyindexError:
-        if front is not None:
-            front.child.stop()
-        end()
+        watcher.stop()
         raise
     fixed = {
         "worker_class": "appliance.web.worker.Worker",
         "keepalive": 75,
         "control_socket_disable": True,
-        "on_exit": end,
+        "on_exit": lambda server: watcher.stop(),
     }
     Server(spec, watcher, front, {**fixed, **options}).run()
 
@@ -75,6 +69,8 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self.app.watcher.keep()
         front = self.app.front
         if front is not None:
+            if front.child.has_failed_to_start:
+                self.halt(reason=f"nginx cannot listen at {front.url}, see above", exit_status=1)
             front.child.keep()
         super().manage_workers()
         if self.app.startup is None:  # the address is known now, also for port 0
@@ -85,7 +81,7 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def stop(self, graceful: bool = True) -> None:
         """Stop workers, which still answer what nginx has accepted: nginx takes no more."""
         if self.app.front is not None:
-            self.app.front.child.stop()
+            self.app.front.child.stop(signal.SIGQUIT if graceful else signal.SIGTERM)
         super().stop(graceful)
 
 

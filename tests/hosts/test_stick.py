@@ -207,7 +207,7 @@ def test_signature_is_verified(
     verifying.machine.run("mount", "-o", "remount,bind,rw", PLACE)
     change(verifying.medium)
     try:
-        text = verifying.install("--key", f"/root/{key}", code=1)
+        text = verifying.install("-e", "any=thing", f"--key=/root/{key}", code=1)  # in any order
     finally:
         verifying.carry()
     assert sentence in text.splitlines()[-1]
