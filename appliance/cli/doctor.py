@@ -41,7 +41,7 @@ def _index(url: str | None, source: Source) -> str:
 
     if url is None and source.is_named:
         url = source.read().url
-    url = url or pipconfig.options(pipconfig.read(os.environ)).index_url
+    url = url or pipconfig.options(pipconfig.read(os.environ, pipconfig.INSTALL)).index_url
     if url is None:
         raise PyindexError("no index: pass its URL, such as https://pypi.lab.example")
     try:
@@ -52,4 +52,9 @@ def _index(url: str | None, source: Source) -> str:
         raise PyindexError(
             f"expected the http or https URL of an index, got {redacted(url)!r}"
         ) from None
+    if "?" in plain or "#" in plain:
+        raise PyindexError(
+            f"expected the URL of an index without query and fragment, got {redacted(plain)!r};"
+            " correct it"
+        )
     return f"{plain}/" if plain.endswith("/simple") else f"{plain}/simple/"

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from appliance.text import printable
+
 Level = Literal["ok", "warning", "problem"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What was found about a ``subject``, such as pip or DNS. A problem keeps clients from
-    installing, or lets them ask another host; its text says what to do."""
+    installing, or lets them ask another host; its text says what to do. Texts are printable."""
 
     level: Level
     subject: str
@@ -17,12 +19,12 @@ class Finding:
 
 
 def ok(subject: str, text: str) -> Finding:
-    return Finding("ok", subject, text)
+    return Finding("ok", subject, printable(text))
 
 
 def warning(subject: str, text: str) -> Finding:
-    return Finding("warning", subject, text)
+    return Finding("warning", subject, printable(text))
 
 
 def problem(subject: str, text: str) -> Finding:
-    return Finding("problem", subject, text)
+    return Finding("problem", subject, printable(text))

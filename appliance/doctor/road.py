@@ -1,39 +1,52 @@
 """The way to an index: name, address, certificate, answer, clock."""
 
-import json
+import asyncio
 import socket
 import ssl
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException
-from typing import Any
+
+import aiohttp
+from yarl import URL
 
 from appliance.doctor.finding import Finding, ok, problem, warning
-from appliance.upstream.urls import origin
+from appliance.upstream import pages
+from appliance.upstream.connection import Response
+from appliance.upstream.failures import UpstreamError, reported
+from appliance.upstream.limits import Limits
+from appliance.upstream.model import RemoteProject
+from appliance.upstream.urls import absolute, origin, redacted
 
-JSON = "application/vnd.pypi.simple.v1+json"
-SECONDS = 10.0
-_LARGEST = 1 << 26
+_CONNECT_SECONDS = 10.0
+_REQUEST_SECONDS = 60.0  # for all of them
+_REDIRECTS = (301, 302, 303, 307, 308)
+_HEADERS = {"Accept": pages.JSON, "Accept-Encoding": "gzip"}
 _SKEW = timedelta(minutes=5)
 _NOTICE = timedelta(days=30)
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    url: str
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    content: bytes
+
+
 class Road:
     """The way to ``index``, the URL of a simple API, with the certificates of ``ca``, a file, or of
-    the system."""
+    the system. ``names`` are the projects of the index, once :meth:`examine` has read them."""
 
     def __init__(self, index: str, ca: str | None) -> None:
         self.index = index
+        self.names: tuple[str, ...] | None = None
         self._scheme, self._host, self._port = origin(index)
         self._context = ssl.create_default_context(cafile=ca)
-        handlers = (
-            urllib.request.ProxyHandler({}),
-            urllib.request.HTTPSHandler(context=self._context),
-        )
-        self._opener = urllib.request.build_opener(*handlers)
+        self._limits, self._seconds = Limits(), _REQUEST_SECONDS
 
     def examine(self) -> Iterator[Finding]:
         """Yield findings until the first that ends the way."""
@@ -42,6 +55,9 @@ class Road:
         except OSError as error:
             text = f"{self._host}: {error.strerror}; add it to DNS or /etc/hosts"
             yield problem("DNS", text)
+            return
+        except UnicodeError:  # an empty label, or one of more than 63 characters
+            yield problem("DNS", f"{self._host}: not the name of a host; correct the URL")
             return
         addresses = list(dict.fromkeys(str(info[4][0]) for info in infos))
         yield ok("DNS", f"{self._host} is {', '.join(addresses)}")
@@ -57,31 +73,81 @@ class Road:
                 return
         yield from self._ask()
 
-    def read(self, path: str = "") -> Any:
-        """Return the JSON document at a path below the index. Raises OSError, ValueError or
-        HTTPException."""
-        return json.loads(self._get(path)[1])
+    def project(self, name: str) -> RemoteProject | None:
+        """The project of a normalized name; ``None`` if the index has no page for it.
 
-    def _get(self, path: str) -> tuple[dict[str, str], bytes]:
-        url = f"{self.index}{path}"  # http or https, says origin()
-        request = urllib.request.Request(url, headers={"Accept": JSON})  # noqa: S310
-        with self._opener.open(request, timeout=SECONDS) as answer:
-            headers = {name.lower(): value for name, value in answer.headers.items()}
-            return headers, answer.read(_LARGEST)
+        Raises :class:`UpstreamError` if there is no answer in time, or not such a page.
+        """
+        answer = self._get(f"{name}/")
+        if answer.status != 200:
+            return None
+        kind = answer.headers.get("Content-Type", "")
+        return pages.parse(name, answer.content, kind, answer.url, self.index)
+
+    def _get(self, path: str = "") -> _Answer:
+        """The answer to a request for a path below the index.
+
+        Raises :class:`UpstreamError` if there is none in the time that is left for all requests.
+        """
+        since = time.monotonic()
+        try:
+            return asyncio.run(self._fetch(f"{self.index}{path}"))
+        finally:
+            self._seconds -= time.monotonic() - since
+
+    async def _fetch(self, url: str) -> _Answer:
+        first = url
+        connector = aiohttp.TCPConnector(ssl=self._context)
+        with reported(first):
+            async with (
+                asyncio.timeout(self._seconds),
+                aiohttp.ClientSession(
+                    connector=connector,
+                    auto_decompress=False,
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    headers=_HEADERS,
+                ) as session,
+            ):
+                for _ in range(self._limits.redirects):
+                    target = URL(url, encoded=True)
+                    async with session.get(target, allow_redirects=False) as response:
+                        location = response.headers.get("Location")
+                        if response.status not in _REDIRECTS or location is None:
+                            content = await Response(url, response, self._limits).read(
+                                self._limits.page_bytes
+                            )
+                            reason = response.reason or ""
+                            return _Answer(url, response.status, reason, response.headers, content)
+                    url = self._target(url, location)
+        raise UpstreamError(f"{first}: too many redirects; check the URL")
+
+    def _target(self, url: str, location: str) -> str:
+        """Where ``url`` redirects to. Raises :class:`UpstreamError` for another server."""
+        try:
+            target = absolute(url, location)
+            if origin(target) == origin(self.index):
+                return target
+        except ValueError:
+            pass
+        raise UpstreamError(
+            f"{redacted(url)}: redirects to another server, {redacted(location)};"
+            " correct the redirect, or use the URL of that server"
+        )
 
     def _connect(self, address: str) -> Iterator[Finding]:
         where = f"{address} port {self._port}"
         try:
-            with socket.create_connection((address, self._port), timeout=SECONDS):
+            with socket.create_connection((address, self._port), timeout=_CONNECT_SECONDS):
                 yield ok("connection", f"{where} accepts connections")
         except OSError as error:
             text = f"{where}: {error.strerror or error}; check firewalls, and that nginx runs"
             yield problem("connection", text)
 
     def _secure(self) -> Iterator[Finding]:
+        address = (self._host, self._port)
         try:
             with (
-                socket.create_connection((self._host, self._port), timeout=SECONDS) as plain,
+                socket.create_connection(address, timeout=_CONNECT_SECONDS) as plain,
                 self._context.wrap_socket(plain, server_hostname=self._host) as secure,
             ):
                 certificate, version = secure.getpeercert() or {}, secure.version()
@@ -106,31 +172,34 @@ class Road:
 
     def _ask(self) -> Iterator[Finding]:
         try:
-            headers, content = self._get("")
-        except urllib.error.HTTPError as error:
-            login = "; clients need a login" if error.code == 401 else "; check the URL"
-            level = warning if error.code == 401 else problem
-            yield level("index", f"{self.index} answered {error.code} {error.reason}{login}")
+            answer = self._get()
+            if answer.status != 200:
+                login = "; clients need a login" if answer.status == 401 else "; check the URL"
+                level = warning if answer.status == 401 else problem
+                text = f"{self.index} answered {answer.status} {answer.reason}{login}"
+                yield level("index", text)
+                return
+            kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if kind != pages.JSON:
+                yield problem("index", f"{self.index} is no index with a simple API; check the URL")
+                return
+            listed = pages.parse_list(answer.content, answer.url)
+        except UpstreamError as error:
+            yield problem("index", str(error))
             return
-        except (OSError, HTTPException) as error:
-            yield problem("index", f"{self.index}: {error}; check that a server of HTTP is there")
-            return
+        self.names = listed.names
+        yield ok("index", f"simple API {listed.version}, {len(listed.names)} projects")
+        yield from _compare_clocks(answer.headers.get("Date"))
 
-        if headers.get("content-type", "").partition(";")[0] != JSON:
-            yield problem("index", f"{self.index} is no index with a simple API; check the URL")
-            return
-        listed = json.loads(content)
-        projects = len(listed["projects"])
-        yield ok("index", f"simple API {listed['meta']['api-version']}, {projects} projects")
-        yield from self._compare_clocks(headers)
 
-    def _compare_clocks(self, headers: dict[str, str]) -> Iterator[Finding]:
-        try:
-            there = parsedate_to_datetime(headers["date"])
-        except (KeyError, ValueError):
-            return
-        skew = abs(datetime.now(UTC) - there)
-        if skew > _SKEW:
-            minutes = round(skew.total_seconds() / 60)
-            text = f"{minutes} minutes apart from the index; certificates depend on it: set it"
-            yield warning("clock", text)
+def _compare_clocks(date: str | None) -> Iterator[Finding]:
+    """Warn if a header Date (RFC 9110, 6.6.1: in UTC) is far from the clock of this machine."""
+    try:
+        there = parsedate_to_datetime(date or "")
+    except (ValueError, OverflowError):
+        return
+    skew = abs(datetime.now(UTC) - (there if there.tzinfo else there.replace(tzinfo=UTC)))
+    if skew > _SKEW:
+        minutes = round(skew.total_seconds() / 60)
+        text = f"{minutes} minutes apart from the index; certificates depend on it: set it"
+        yield warning("clock", text)

@@ -14,7 +14,7 @@ def of_pip(index: str, environment: Mapping[str, str]) -> Iterator[Finding]:
 
     Raises :class:`PyindexError` for a configuration file that pip could not read either.
     """
-    settings = pipconfig.read(environment)
+    settings = pipconfig.read(environment, pipconfig.INSTALL)
     options = pipconfig.options(settings)
     found = [
         *_default("pip", "index-url", options.index_url, index),
@@ -42,6 +42,13 @@ def of_uv(index: str, environment: Mapping[str, str]) -> Iterator[Finding]:
         *_links("uv", settings.find_links),
     ]
     yield from found or [ok("uv", f"asks {index} alone")]
+
+
+def without_index(environment: Mapping[str, str]) -> frozenset[str]:
+    """The clients that no setting names an index, so that they ask their default one."""
+    pip = pipconfig.options(pipconfig.read(environment, pipconfig.INSTALL)).index_url
+    named = {"pip": pip, "uv": uvconfig.read(environment).default}
+    return frozenset(client for client, index in named.items() if index is None)
 
 
 def of_proxies(index: str) -> Iterator[Finding]:
@@ -74,7 +81,11 @@ def _others(client: str, name: str, values: Iterable[str], index: str) -> Iterat
 
 def _links(client: str, values: Iterable[str]) -> Iterator[Finding]:
     for value in values:
-        yield warning(client, f"find-links {redacted(value)} is used beside the index")
+        yield warning(
+            client,
+            f"find-links {redacted(value)} is used beside the index; remove it"
+            " unless its files are wanted",
+        )
 
 
 def _is_same(value: str, index: str) -> bool:

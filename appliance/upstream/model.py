@@ -40,6 +40,15 @@ class RemoteFile:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteIndex:
+    """The project list of a remote index: its ``version`` of the simple API, and the ``names``,
+    unchecked."""
+
+    version: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteProject:
     """A project of one or more remote indexes; ``status`` as in PEP 792."""
 

@@ -1,5 +1,5 @@
-"""Project pages and pages of links, read into values: JSON (PEP 691, 700, 714, 740, 792) and HTML
-(PEP 503, 592, 658)."""
+"""Project lists, project pages and pages of links, read into values: JSON (PEP 691, 700, 714, 740,
+792) and HTML (PEP 503, 592, 658)."""
 
 import contextlib
 import re
@@ -10,11 +10,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from appliance.spec.faults import dotted, quoted
-from appliance.text import printable
-from appliance.upstream import urls
-from appliance.upstream.failures import UpstreamError
-from appliance.upstream.model import RemoteFile, RemoteProject
+from appliance.spec.faults import quoted
+from appliance.upstream import unreadable, urls
+from appliance.upstream.model import RemoteFile, RemoteIndex, RemoteProject
 
 JSON = "application/vnd.pypi.simple.v1+json"
 ACCEPT = f"{JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
@@ -41,16 +39,27 @@ def parse(name: str, content: bytes, content_type: str, url: str, index: str) ->
     if kind in _HTML_TYPES:
         return _parse_html(name, content, content_type, url, index)
     got = quoted(kind) if kind else "none"
-    raise _error(url, f"expected a content type such as {JSON} or text/html, got {got}")
+    raise unreadable.error_at(
+        url, f"expected a content type such as {JSON} or text/html, got {got}"
+    )
+
+
+def parse_list(content: bytes, url: str) -> RemoteIndex:
+    """The project list in JSON from the page at ``url``.
+
+    Raises :class:`UpstreamError` for a page that is no project list of the simple API 1.x.
+    """
+    try:
+        page = _List.model_validate_json(content)
+    except ValidationError as invalid:
+        raise unreadable.error_at(url, unreadable.problem_of(invalid, "a project list")) from None
+    unreadable.check_version(page.meta.version, url)
+    return RemoteIndex(page.meta.version, tuple(project.name for project in page.projects))
 
 
 def links(content: bytes, content_type: str, url: str) -> tuple[RemoteFile, ...]:
     """The files of an HTML page of links."""
     return _parse_html("", content, content_type, url, url).files
-
-
-def _error(url: str, problem: str) -> UpstreamError:
-    return UpstreamError(f"{urls.redacted(url)}: {problem}; check the URL of the index")
 
 
 # --- JSON ----------------------------------------------------------------------------------------
@@ -92,6 +101,15 @@ class _Page(_Lenient):
     status: Annotated[_Status, Field(alias="project-status")] = _Status()
 
 
+class _Listed(_Lenient):
+    name: str
+
+
+class _List(_Lenient):
+    meta: _Meta
+    projects: tuple[_Listed, ...]
+
+
 class _Versioned(_Lenient):
     """The part of a page that every version has (PEP 629)."""
 
@@ -103,33 +121,11 @@ def _parse_json(name: str, content: bytes, url: str, index: str) -> RemoteProjec
         page = _Page.model_validate_json(content)
     except ValidationError as invalid:
         with contextlib.suppress(ValidationError):
-            _check_version(_Versioned.model_validate_json(content).meta.version, url)
-        raise _error(url, _problem(invalid)) from None
-    _check_version(page.meta.version, url)
+            unreadable.check_version(_Versioned.model_validate_json(content).meta.version, url)
+        raise unreadable.error_at(url, unreadable.problem_of(invalid, "a project page")) from None
+    unreadable.check_version(page.meta.version, url)
     files = tuple(_remote(file, url, index) for file in page.files)
     return RemoteProject(name, files, page.status.status)
-
-
-def _check_version(version: str, url: str) -> None:
-    if version.partition(".")[0] != "1":
-        raise _error(url, f"expected version 1.x of the simple API, got {quoted(version)}")
-
-
-def _problem(invalid: ValidationError) -> str:
-    """The first error of pydantic as a sentence."""
-    error = invalid.errors(include_url=False)[0]
-    key = dotted(tuple(step for step in error["loc"] if not _is_branch(step)))
-    message = error["msg"].replace("Input should be", "expected")
-    if error["type"] == "missing":
-        message = "missing"
-    elif message.startswith("expected"):
-        message += f", got {quoted(error['input'])}"
-    return printable(f"not a project page: {key}: {message}" if key else f"not JSON: {message}")
-
-
-def _is_branch(step: int | str) -> bool:
-    """Whether pydantic names a member of a union there."""
-    return step in ("bool", "str", "int") or (isinstance(step, str) and step.startswith("dict["))
 
 
 def _remote(file: _File, url: str, index: str) -> RemoteFile:
@@ -137,7 +133,7 @@ def _remote(file: _File, url: str, index: str) -> RemoteFile:
     hashes = metadata if isinstance(metadata, dict) else {}
     return RemoteFile(
         filename=file.filename,
-        url=_link(url, file.url),
+        url=unreadable.link(url, file.url),
         hashes=_lower(file.hashes),
         size=file.size,
         requires_python=file.requires_python or None,
@@ -163,13 +159,6 @@ def _lower(hashes: Mapping[str, str]) -> dict[str, str]:
     return {algorithm.lower(): digest.lower() for algorithm, digest in hashes.items()}
 
 
-def _link(base: str, link: str) -> str:
-    try:
-        return urls.absolute(base, link)
-    except ValueError as error:
-        raise _error(base, f"expected a link to {error}, got {quoted(link)}") from None
-
-
 # --- HTML ----------------------------------------------------------------------------------------
 
 
@@ -185,7 +174,7 @@ def _parse_html(
     reader.feed(text)
     reader.close()
     if version := reader.meta.get("pypi:repository-version"):
-        _check_version(version, url)
+        unreadable.check_version(version, url)
     return RemoteProject(
         name, tuple(reader.files), reader.meta.get("pypi:project-status", "active")
     )
@@ -204,7 +193,7 @@ class _Reader(HTMLParser):
         values = dict(reversed(attributes))  # the first of several counts
         match tag:
             case "base" if values.get("href") and not self._has_base:
-                self._base = _link(self._base, values["href"] or "")
+                self._base = unreadable.link(self._base, values["href"] or "")
                 self._has_base = True
             case "meta" if values.get("name") and values.get("content"):
                 self.meta.setdefault(values["name"] or "", values["content"] or "")

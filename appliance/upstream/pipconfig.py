@@ -1,7 +1,6 @@
 """The configuration of pip: its files and environment, read by its rules without running it.
 
-https://pip.pypa.io/en/stable/topics/configuration/ has the rules. The settings are those that
-``pip download`` uses.
+https://pip.pypa.io/en/stable/topics/configuration/ has the rules.
 """
 
 import configparser
@@ -10,29 +9,32 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from appliance.errors import PyindexError
 from appliance.inputs.demand import Options
 
-_SECTIONS = ("global", "download")
+DOWNLOAD = ("global", "download")
+INSTALL = ("global", "install")
+"""The sections that a command reads, least important first."""
+
 _DEFAULT = re.compile(r"--index-url <url>.*?\(default:? (\S+?)\)", re.S)
 
 
-def read(environment: Mapping[str, str]) -> dict[str, str]:
-    """The settings by key, such as ``extra-index-url``, without empty ones.
+def read(environment: Mapping[str, str], sections: Sequence[str] = DOWNLOAD) -> dict[str, str]:
+    """The settings of ``sections`` by key, such as ``extra-index-url``, without empty ones.
 
     Raises PyindexError for a file that pip could not read either.
     """
-    sections: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    found: dict[str, dict[str, str]] = {section: {} for section in sections}
     for file in _files(environment):
-        for section, settings in _read_file(file).items():
-            sections[section] |= settings
+        for section, settings in _read_file(file, sections).items():
+            found[section] |= settings
 
     merged: dict[str, str] = {}
-    for settings in (*sections.values(), _from_environment(environment)):
+    for settings in (*found.values(), _from_environment(environment)):
         merged |= {key: value for key, value in settings.items() if value}
     return merged
 
@@ -67,7 +69,7 @@ def _files(environment: Mapping[str, str]) -> Iterator[Path]:
         yield Path(chosen)
 
 
-def _read_file(file: Path) -> dict[str, dict[str, str]]:
+def _read_file(file: Path, sections: Sequence[str]) -> dict[str, dict[str, str]]:
     parser = configparser.RawConfigParser()
     try:
         parser.read(file, encoding="utf-8")
@@ -76,7 +78,7 @@ def _read_file(file: Path) -> dict[str, dict[str, str]]:
         raise PyindexError(f"{file}: not a configuration of pip: {reason}; correct it") from None
     return {
         section: {_key(name): value for name, value in parser.items(section)}
-        for section in _SECTIONS
+        for section in sections
         if parser.has_section(section)
     }
 

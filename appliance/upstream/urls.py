@@ -11,6 +11,7 @@ from appliance.text import printable, without_login
 _LEGAL = "!#$%&'()*+,/:;=?@[]~"
 _PORTS = {"http": 80, "https": 443}
 _LONGEST = 200  # of a message
+_LOGIN = re.compile(r"\A[^/?#\s]*@")
 
 # Most links: nothing to join, escape or cut off.
 _PLAIN = re.compile(r"https?://[A-Za-z0-9.-]+/(?:[A-Za-z0-9._~+!,=@/-]|%[0-9A-Fa-f]{2})*")
@@ -68,8 +69,8 @@ def with_userinfo(url: str, user: str, password: str | None) -> str:
 
 def redacted(url: str) -> str:
     """``url`` for a message: short, printable, without user, password, query and fragment, which
-    may be secret."""
-    text = without_login(url)
+    may be secret. A proxy need not have a scheme."""
+    text = _LOGIN.sub("...@", without_login(url))
     text = re.sub(r"[?#].*", lambda match: f"{match[0][0]}...", text, flags=re.S)
     text = printable(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

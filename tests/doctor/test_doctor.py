@@ -61,3 +61,26 @@ def test_other_host_is_named(index: Serving, tmp_path: Path) -> None:
         "also asks other.example:81; remove them from its settings",
         "also asks third.example:443; remove them from its settings",
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://index.example/simple?token=secret", "http://index.example/simple?..."),
+        ("http://me:secret@index.example/#secret", "http://index.example/#..."),
+    ],
+)
+def test_url_of_an_index_has_no_query(tmp_path: Path, url: str, shown: str) -> None:
+    """A URL with a query or fragment is refused, and not shown with it."""
+    ended = subprocess.run(
+        [PYINDEX, "doctor"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PIP_INDEX_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    sentence = f"expected the URL of an index without query and fragment, got {shown!r}"
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"pyindex: {sentence}; correct it\n"

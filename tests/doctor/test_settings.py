@@ -1,6 +1,7 @@
 """What pip, uv and the environment are told."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from appliance.doctor.finding import Finding
 INDEX = "https://pypi.lab.example/simple/"
 OTHER = "https://other.example/simple/"
 ADVICE = "run `pyindex client {} --url https://pypi.lab.example --write`"
+LINKS = "find-links /opt/wheels is used beside the index; remove it unless its files are wanted"
 PIP = {"PIP_CONFIG_FILE": "/dev/null"}
 UV = {"UV_NO_CONFIG": "1"}
 
@@ -48,11 +50,15 @@ PIP_CASES: dict[str, tuple[dict[str, str], list[tuple[str, str]]]] = {
     ),
     "files beside it": (
         {"PIP_INDEX_URL": INDEX, "PIP_FIND_LINKS": "/opt/wheels"},
-        [("warning", "find-links /opt/wheels is used beside the index")],
+        [("warning", LINKS)],
     ),
     "a proxy": (
         {"PIP_INDEX_URL": INDEX, "PIP_PROXY": "http://me:secret@proxy.example:3128"},
         [("warning", "asks the index through the proxy http://...@proxy.example:3128")],
+    ),
+    "a proxy without a scheme": (
+        {"PIP_INDEX_URL": INDEX, "PIP_PROXY": "me:secret@proxy.example:3128"},
+        [("warning", "asks the index through the proxy ...@proxy.example:3128")],
     ),
     "any certificate": (
         {"PIP_INDEX_URL": INDEX, "PIP_TRUSTED_HOST": "pypi.lab.example"},
@@ -87,9 +93,17 @@ UV_CASES: dict[str, tuple[dict[str, str], list[tuple[str, str]]]] = {
     ),
     "files beside it": (
         {"UV_DEFAULT_INDEX": INDEX, "UV_FIND_LINKS": "/opt/wheels"},
-        [("warning", "find-links /opt/wheels is used beside the index")],
+        [("warning", LINKS)],
     ),
 }
+
+
+def test_section_of_pip_install_counts(tmp_path: Path) -> None:
+    """[install] of pip's configuration is what `pip install` uses, and [download] is not."""
+    file = tmp_path / "pip.conf"
+    file.write_text(f"[install]\nindex-url = {INDEX}\n[download]\nextra-index-url = {OTHER}\n")
+    found = list(settings.of_pip(INDEX, {"PIP_CONFIG_FILE": str(file), "HOME": str(tmp_path)}))
+    assert found == [Finding("ok", "pip", f"asks {INDEX} alone")]
 
 
 def expected(subject: str, facts: list[tuple[str, str]]) -> list[Finding]:
@@ -125,6 +139,14 @@ THROUGH = (
         ({"http_proxy": PROXY}, DIRECT),
         ({"https_proxy": PROXY}, THROUGH),
         ({"ALL_PROXY": PROXY}, THROUGH),
+        (
+            {"https_proxy": "me:secret@proxy.example:1"},
+            (
+                "warning",
+                "pypi.lab.example is asked through ...@proxy.example:1; add it to NO_PROXY"
+                " otherwise",
+            ),
+        ),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "other.example"}, THROUGH),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "lab.example"}, DIRECT),
         ({"HTTPS_PROXY": PROXY, "no_proxy": "*"}, DIRECT),

@@ -277,6 +277,7 @@ def test_no_proxy_is_respected(faulty: Faulty) -> None:
 REDACTED = {
     "https://bob:s3cret@h.example/a?token=x#y": "https://...@h.example/a?...",
     "https://bob@h.example/a": "https://...@h.example/a",
+    "bob:s3cret@proxy.example:3128": "...@proxy.example:3128",
     "https://h.example/a@b": "https://h.example/a@b",
     "https://h.example/\x1b[0m\n": "https://h.example/\\x1b[0m\\n",
     "https://a:b@c:d@h.example/": "https://...@h.example/",
