@@ -40,6 +40,7 @@ def facts(files: Mapping[str, str]) -> Facts:
         requires_python=fields.line("requires_python") if fields else None,
         build_requires=(*_build_requires(files, pyproject), *_parsed(more)),
         states_build="pyproject.toml" in files,
+        names_build="build-system" in pyproject,
         note=note,
         build_note=build_note,
     )
