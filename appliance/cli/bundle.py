@@ -113,8 +113,8 @@ def bundle(
         return
     print(*written.paths, sep="\n")
     left_out = f", {written.left_out} left out" if written.left_out else ""
-    files = f"{counted(written.files, 'file')}{left_out}"
-    print(f"{files}, {written.bytes / 1e6:.0f} MB, bundle {written.id}")
+    number = f"{counted(written.files, 'file')}{left_out}"
+    print(f"{number}, {written.bytes / 1e6:.0f} MB, bundle {written.id}")
     if stick:
         print(stick.script)
         print(f"{stick.files} files, {stick.bytes / 1e6:.0f} MB, release {stick.pack.release}")

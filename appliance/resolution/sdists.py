@@ -23,7 +23,7 @@ from appliance.resolution.source import Facts
 
 # What pip and uv install for an sdist whose pyproject.toml has no build system (PEP 518).
 _DEFAULT_BUILD = ("setuptools>=40.8.0",)
-_SETUPTOOLS = "setuptools"
+_ADVICE = "name those it has as requirements, or build it with `pyindex mirror --build NAME`"
 _SECTION = re.compile(r"\[(?P<extra>[^:\]]*)(?::(?P<marker>[^\]]+))?\]\Z")
 _RESOLVED = {"requires-dist", "provides-extra"}
 
@@ -80,8 +80,8 @@ def _requires(
 
     setup = files.get("setup.py", "")
     if fields is not None and "requires" not in setup:
-        return (), frozenset(), "no dependencies recorded"
-    return None, frozenset(), "dependencies are known to its setup.py only"
+        return (), frozenset(), f"no dependencies recorded; {_ADVICE}"
+    return None, frozenset(), f"dependencies are known to its setup.py only; {_ADVICE}"
 
 
 def _is_static(fields: CoreMetadata) -> bool:
