@@ -12,6 +12,7 @@ from http.client import HTTPException
 from typing import Any
 
 from appliance.doctor.finding import Finding, ok, problem, warning
+from appliance.text import counted
 from appliance.upstream.urls import origin
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -121,7 +122,9 @@ class Road:
             return
         listed = json.loads(content)
         projects = len(listed["projects"])
-        yield ok("index", f"simple API {listed['meta']['api-version']}, {projects} projects")
+        yield ok(
+            "index", f"simple API {listed['meta']['api-version']}, {counted(projects, 'project')}"
+        )
         yield from self._compare_clocks(headers)
 
     def _compare_clocks(self, headers: dict[str, str]) -> Iterator[Finding]:
