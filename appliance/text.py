@@ -19,6 +19,11 @@ def without_login(text: str) -> str:
     return _LOGIN.sub("//...@", text)
 
 
+def counted(number: int, noun: str) -> str:
+    """``number`` with ``noun``, which gets an ``s`` unless it is one."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def printable(text: str) -> str:
     """``text`` with such characters as Python escapes."""
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)

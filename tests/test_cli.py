@@ -133,7 +133,7 @@ WHEEL = "foo-1.0-py2.py3-none-any.whl"
 COUNTS = {"main": {"projects": 1, "files": 1}}
 DOCUMENTS: list[tuple[list[str], dict[str, Any]]] = [
     (["verify"], {"files": 1, "findings": []}),
-    (["rebuild"], {"messages": ["main: 1 projects, 1 files"], "indexes": COUNTS}),
+    (["rebuild"], {"messages": ["main: 1 project, 1 file"], "indexes": COUNTS}),
     (["gc", "--dry-run"], {"dry_run": True, "removed": [], "size": 0}),
     (["yank", WHEEL, "--reason", "bad"], {"index": "main", "changed": [WHEEL]}),
     (["unyank", "foo==1.0"], {"index": "main", "changed": []}),

@@ -70,10 +70,10 @@ def test_read_only_state_is_served(published: Lab, capsys: pytest.CaptureFixture
         assert answers(lab) == answers(published)
         assert command(lab, "status") == 1
         output = capsys.readouterr().out
-        assert "main: 1 projects, 1 files" in output
+        assert "main: 1 project, 1 file" in output
         assert f"problem: state directory {lab.spec.state}: mounted read-only" in output
         assert command(lab, "verify") == 0
-        assert "1 files, 0 MB verified: 0 problems" in capsys.readouterr().out
+        assert "1 file, 0 MB verified: 0 problems" in capsys.readouterr().out
         assert command(lab, "yank", WHEEL) == 1
         assert "mounted read-only" in capsys.readouterr().err
 

@@ -308,7 +308,7 @@ def test_missing_directory_stays_published(
     message = f"pyindex: '{packages}': No such file or directory; keeping its published pages\n"
     code, out, error = command("status", "-d", packages, *state)
     assert (code, error) == (1, message)
-    assert "main: 1 projects, 1 files" in out
+    assert "main: 1 project, 1 file" in out
     code, out, error = command("verify", "-d", packages, *state)
     assert (code, error) == (1, message)
     assert f"packages directory {packages}: not found" in out
@@ -332,7 +332,11 @@ WRONG = [
         "pyindex: '/nowhere': No such file or directory, and /.*/data/pyindex/nowhere-.* has"
         " no published pages of it; correct the path",
     ),
-    (["status", "-d", "/nowhere", "--state", "x"], 1, "No such file .*/x has no published pages"),
+    (
+        ["status", "-d", "/nowhere", "--state", "x"],
+        1,
+        "No such file .*/x has no published pages.*, or create it: mkdir /nowhere",
+    ),
     (["serve", "-c", "/nowhere.yml"], 1, "/nowhere.yml: no such file; .* to start from"),
     (["serve", ".", "-c", "x.yml"], 1, "got a directory and a spec; pass only one of them"),
     (["serve", "-c", "x.yml", "--url", "http://x"], 1, "x.yml: no such file"),

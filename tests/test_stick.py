@@ -105,15 +105,29 @@ def test_medium_is_refused(
     prepare(stick)
     before = contents(stick)
     with pytest.raises(PyindexError) as error:
-        check_stick(stick, specs.load(settings(tmp_path, **changes)), Python(), None)
+        check_stick(stick, specs.load(settings(tmp_path, **changes)), Python(), None, None)
     assert str(error.value).startswith(sentence.format(stick))
     assert contents(stick) == before
+
+
+def test_options_are_checked_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without OS packages in the directory for them, not even the bundle is written."""
+    for name in ("packages", "debs", "stick"):
+        (tmp_path / name).mkdir()
+    make_wheel(tmp_path / "packages", "foo", "1.0")
+    command = ["bundle", str(tmp_path / "stick/lab.tar"), "-d", str(tmp_path / "packages")]
+    command += ["--with-appliance", "--host-spec", str(settings(tmp_path))]
+    assert main([*command, "--packages", str(tmp_path / "debs")]) == 1
+    assert "debs: no .deb files; copy those of debian-12 into it" in capsys.readouterr().err
+    assert not list((tmp_path / "stick").iterdir())
 
 
 def test_key_of_spec_may_sign(tmp_path: Path) -> None:
     """A medium that is signed by a key of the spec is accepted."""
     spec = specs.load(settings(tmp_path, bundles={"keys": [SECRET.public.line]}))
-    check_stick(tmp_path, spec, Python(), SECRET)
+    check_stick(tmp_path, spec, Python(), None, SECRET)
 
 
 def test_roles_use_collections_of_medium() -> None:
@@ -176,6 +190,7 @@ def test_medium_is_reproducible(tmp_path: Path, capsys: pytest.CaptureFixture[st
     """A second run keeps each byte, repairs damaged files and removes those of a killed run; it
     refuses to run beside another. All names are valid on FAT."""
     (tmp_path / "packages").mkdir()
+    (tmp_path / "stick").mkdir()
     make_wheel(tmp_path / "packages", "foo", "1.0")
     out, spec = tmp_path / "stick/lab.tar", settings(tmp_path)
     command = ["bundle", str(out), "-d", str(tmp_path / "packages"), "--with-appliance"]
@@ -221,6 +236,7 @@ def test_medium_has_files_of_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         nginx={"tls": tls},
     )
     (near / "packages").mkdir()
+    (near / "stick").mkdir()
     make_wheel(near / "packages", "foo", "1.0")
     command = ["bundle", str(near / "stick/lab.tar"), "-d", str(near / "packages")]
     command += ["--with-appliance", "--host-spec", str(spec), "--sign", str(near / "lab.key")]

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance.atomic import Batch, make_directory, sync_paths, unlink
+from appliance.atomic import Batch, sync_paths, unlink
 from appliance.bundle import since, tar, volumes
 from appliance.bundle.manifest import LARGEST_MANIFEST, BundledFile, Manifest, dump, make
 from appliance.bundle.minisign import SUFFIX, SecretKey, hasher
@@ -52,8 +52,10 @@ def write(
     for :func:`appliance.bundle.since.known_digests`.
 
     Raises :class:`PyindexError`, or ``OSError``, with nothing written: also if a file is not what
-    the catalog says.
+    the catalog says, and if there is no directory for ``out``, as where no medium is mounted.
     """
+    if not out.parent.is_dir():
+        raise PyindexError(f"{out.parent}: no such directory; mount the medium, or create it")
     selection = select(spec, index, files, known)
     manifest = _manifest(index, selection, volume)
     directory = PackagesDirectory(spec.indexes[index].packages)
@@ -137,7 +139,6 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 def _open_locked(path: Path) -> int:
     """Open an empty file that no other process writes."""
-    make_directory(path.parent)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         if not try_lock(descriptor):

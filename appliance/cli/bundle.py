@@ -17,6 +17,7 @@ from appliance.cli.packing import Packing, pack_options
 from appliance.cli.progress import Progress
 from appliance.cli.source import Source, find_spec, naming_spec
 from appliance.errors import PyindexError
+from appliance.text import counted
 
 if TYPE_CHECKING:
     from appliance.bundle.minisign import SecretKey
@@ -112,7 +113,8 @@ def bundle(
         return
     print(*written.paths, sep="\n")
     left_out = f", {written.left_out} left out" if written.left_out else ""
-    print(f"{written.files} files{left_out}, {written.bytes / 1e6:.0f} MB, bundle {written.id}")
+    number = f"{counted(written.files, 'file')}{left_out}"
+    print(f"{number}, {written.bytes / 1e6:.0f} MB, bundle {written.id}")
     if stick:
         print(stick.script)
         print(f"{stick.files} files, {stick.bytes / 1e6:.0f} MB, release {stick.pack.release}")
@@ -133,7 +135,8 @@ class _Host:
         from appliance.pack import check_stick
 
         with self._spec() as spec:
-            check_stick(self.directory, spec, self.packing.python, self.key)
+            packing = self.packing
+            check_stick(self.directory, spec, packing.python, packing.packages, self.key)
 
     def write(self) -> "Stick":
         from appliance.pack import write_stick

@@ -5,6 +5,7 @@ import click
 from appliance.cli.options import index_options, json_option
 from appliance.cli.output import log_to_stderr, print_json
 from appliance.cli.source import Source
+from appliance.text import counted
 
 
 @click.command("confirm-deletions", short_help="confirm that missing files were deleted")
@@ -23,4 +24,4 @@ def confirm_deletions(source: Source, index: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"index": name, "removed": removed})
     else:
-        print(f"{name}: {removed} files removed")
+        print(f"{name}: {counted(removed, 'file')} removed")

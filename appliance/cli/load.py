@@ -9,6 +9,7 @@ from appliance.cli.options import FILE, index_options, json_option, source_optio
 from appliance.cli.output import log_to_stderr, print_json
 from appliance.cli.progress import Progress
 from appliance.cli.source import Source, check_index
+from appliance.text import counted
 
 if TYPE_CHECKING:
     from appliance.bundle.load import Loaded
@@ -74,7 +75,7 @@ def _print(loaded: "Loaded", index: str, dry_run: bool, as_json: bool) -> None:
     signed = f"signed by {loaded.key}" if loaded.key else "signature not checked"
     print(
         f"{result} bundle {loaded.bundle[:12]} ({signed}): {len(loaded.new)} new of"
-        f" {loaded.files} files, {loaded.decisions} decisions"
+        f" {counted(loaded.files, 'file')}, {counted(loaded.decisions, 'decision')}"
     )
     if loaded.receipt:
         print(loaded.receipt)

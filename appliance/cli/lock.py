@@ -11,6 +11,7 @@ from appliance.cli.options import FILE, index_options, json_option
 from appliance.cli.output import print_json
 from appliance.cli.source import Source, check_index
 from appliance.errors import PyindexError
+from appliance.text import counted
 
 if TYPE_CHECKING:
     from appliance.inputs.rewrite import Index
@@ -78,6 +79,8 @@ def _rewrite(path: Path, output: Path, index: "Index | None") -> dict[str, Any]:
         "output": str(output),
         "replaced": len(rewritten.replacements),
         "unknown": list(rewritten.unknown),
+        "packages": index.packages,
+        "searched": index.locate is not None,
     }
 
 
@@ -86,8 +89,10 @@ def _sentence(result: dict[str, Any]) -> str:
         return f"{result['output']}: restored"
     text = f"{result['output']}: {result['replaced']} URLs replaced"
     if unknown := result["unknown"]:
-        text += f"; path not known of {len(unknown)} files: {', '.join(unknown[:5])}"
-        text += ", ..." if len(unknown) > 5 else ""
+        names = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+        what = "not found in the index" if result["searched"] else "not searched without a spec"
+        where = f"their URLs are {result['packages']}NAME"
+        text += f"; {what}: {counted(len(unknown), 'file')} ({names}); {where}"
     return text
 
 

@@ -1,6 +1,7 @@
 """``pyindex mirror``: the files that requirements need, from upstreams into an index."""
 
 import gc
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from appliance.cli.progress import Progress
 from appliance.cli.source import Source
 from appliance.cli.verdicts import facts, print_verdicts
 from appliance.errors import PyindexError
-from appliance.text import printable
+from appliance.text import counted, printable
 
 if TYPE_CHECKING:
     from appliance.mirror.mirror import Mirrored
@@ -73,6 +74,7 @@ def mirror(
     from appliance.mirror.mirror import Job
     from appliance.mirror.mirror import mirror as run
     from appliance.targets.choice import choose
+    from appliance.upstream.pipconfig import not_read
 
     names = frozenset(map(_project, builds))
     demands = inputs.required(names)
@@ -85,6 +87,8 @@ def mirror(
     with Progress("resolving", line_seconds=5.0) as progress:
         log_to_stderr()
         outcome = run(job, progress)
+    if not inputs.constraints:
+        outcome.plan.notes |= dict.fromkeys(not_read(os.environ))
     document = _document(outcome, name)
     if report is not None:
         _write(report, document)
@@ -153,7 +157,7 @@ def _print(outcome: "Mirrored", dry_run: bool) -> None:
         # A failed build ends with lines of its output.
         print("missing:", "\n".join(map(printable, str(each).splitlines())), file=sys.stderr)
 
-    count = f"{len(plan.files)} files, {plan.size / 1e6:.1f} MB"
+    count = f"{counted(len(plan.files), 'file')}, {plan.size / 1e6:.1f} MB"
     if dry_run:
         print(count)
         return

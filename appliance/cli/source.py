@@ -3,6 +3,7 @@ path, or a directory of package files without a spec."""
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,8 @@ def _load_directory(directory: Path, state: Path | None) -> "Spec":
         spec = for_directory(directory, state, must_exist=False)
         if not _is_published(spec):
             text = f"{problem}, and {spec.state} has no published pages of it; correct the path"
+            if not os.path.lexists(directory):
+                text += f", or create it: mkdir {shlex.quote(str(directory))}"
             raise SpecError([text]) from None
         print_error(f"{problem}; keeping its published pages")
         return spec

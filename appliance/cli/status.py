@@ -7,6 +7,7 @@ import click
 from appliance.cli.options import json_option, source_options
 from appliance.cli.output import print_json
 from appliance.cli.source import Source
+from appliance.text import counted
 
 _SHOWN = 5
 
@@ -32,13 +33,14 @@ def status(source: Source, as_json: bool) -> int:
 
 
 def _print(facts: dict[str, Any]) -> None:
-    watcher = "watcher running" if facts["watched"] else "no watcher running; run `pyindex serve`"
-    print(f"state {facts['state']}, {watcher}")
+    watcher = ", watcher running" if facts["watched"] else ""  # a problem otherwise
+    print(f"state {facts['state']}{watcher}")
     print(f"serial {facts['serial']}, published up to {facts['published']}")
     for problem in facts["problems"]:
         print(f"problem: {problem}")
     for name, index in facts["indexes"].items():
-        print(f"{name}: {index['projects']} projects, {index['files']} files, {index['packages']}")
+        counts = f"{counted(index['projects'], 'project')}, {counted(index['files'], 'file')}"
+        print(f"{name}: {counts}, {index['packages']}")
         _print_names(index)
 
 

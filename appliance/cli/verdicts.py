@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from appliance.text import printable
+from appliance.text import counted, printable
 
 if TYPE_CHECKING:
     from appliance.resolution.proof import Verdict
@@ -26,7 +26,7 @@ def facts(verdict: "Verdict") -> dict[str, Any]:
 def print_verdicts(verdicts: "Sequence[Verdict]") -> None:
     """Print a line for each verdict, then what is missing."""
     rows = [
-        (each.demand, each.target, each.client, _result(each), f"{len(each.files)} files")
+        (each.demand, each.target, each.client, _result(each), counted(len(each.files), "file"))
         for each in verdicts
     ]
     if rows:

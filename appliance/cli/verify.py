@@ -10,6 +10,7 @@ from appliance.cli.options import json_option, source_options
 from appliance.cli.output import print_json
 from appliance.cli.progress import Progress
 from appliance.cli.source import Source, check_index
+from appliance.text import counted
 
 if TYPE_CHECKING:
     from appliance.operations.verify import Finding, Verification
@@ -41,7 +42,8 @@ def verify(source: Source, index: str | None, as_json: bool, restart: bool) -> i
         print_json(asdict(result))
     else:
         size = f"{result.bytes / 1e6:.0f} MB"
-        print(f"{result.files} files, {size} verified: {len(result.damage)} problems")
+        files, problems = counted(result.files, "file"), counted(len(result.damage), "problem")
+        print(f"{files}, {size} verified: {problems}")
     return 1 if result.damage else 0
 
 

@@ -13,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from appliance.doctor.finding import Finding, ok, problem, warning
+from appliance.text import counted
 from appliance.upstream import pages
 from appliance.upstream.connection import Response
 from appliance.upstream.failures import UpstreamError, reported
@@ -188,7 +189,8 @@ class Road:
             yield problem("index", str(error))
             return
         self.names = listed.names
-        yield ok("index", f"simple API {listed.version}, {len(listed.names)} projects")
+        found = counted(len(listed.names), "project")
+        yield ok("index", f"simple API {listed.version}, {found}")
         yield from _compare_clocks(answer.headers.get("Date"))
 
 

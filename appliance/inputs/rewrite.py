@@ -57,14 +57,19 @@ class Rewritten:
 @dataclass(frozen=True, slots=True)
 class Index:
     """The index that a lock is rewritten to: its URL without a slash at its end, and a function
-    that returns the URLs of files by their names, as far as they are known."""
+    that returns the URLs of files by their names, as far as it has them."""
 
     url: str
-    locate: Callable[[list[str]], Mapping[str, str]] = lambda _: {}
+    locate: Callable[[list[str]], Mapping[str, str]] | None = None
 
     @property
     def simple(self) -> str:
         return f"{self.url}/simple/"
+
+    @property
+    def packages(self) -> str:
+        """The URL below which a file has its name, unless its path is known."""
+        return f"{self.url}/packages/"
 
 
 def rewrite(path: Path, index: Index) -> Rewritten:
@@ -83,9 +88,8 @@ def rewrite(path: Path, index: Index) -> Rewritten:
         text = _restored(text, path)
 
     spans = sorted(_index_spans(text, kind, index) | _file_spans(text, index))
-    urls = index.locate(
-        sorted({filename_of(text[start:end]) for start, end, new in spans if not new})
-    )
+    names_of_files = sorted({filename_of(text[start:end]) for start, end, new in spans if not new})
+    urls = index.locate(names_of_files) if index.locate else {}
     return _replace(text, spans, urls, index)
 
 
@@ -166,7 +170,7 @@ def _replace(
         old, filename = text[start:end], filename_of(text[start:end])
         if not new and filename not in urls:
             unknown.add(filename)
-        new = new or urls.get(filename) or f"{index.url}/packages/{quote(filename, '!~')}"
+        new = new or urls.get(filename) or f"{index.packages}{quote(filename, '!~')}"
         chunks += (text[end_of_last:start], new)
         length += start - end_of_last
         if new != old:

@@ -22,7 +22,7 @@ from appliance.resolution.proof import Missing, Verdict
 from appliance.targets.target import Target
 from appliance.upstream import Cache, RemoteFile, Upstreams
 
-_FORMAT = 1  # count up when an answer would be another one, and no version below changes
+_FORMAT = 2  # count up when an answer would be another one, and no version below changes
 _PROGRAMS = ("pyindex", "uv", "packaging", "resolvelib")
 _T = TypeVar("_T")
 

@@ -144,7 +144,7 @@ async def _add_builds(
     while pending:
         candidate = pending.pop()
         plan.notes |= dict.fromkeys(await asyncio.to_thread(build_note, candidate, source))
-        build = await asyncio.to_thread(build_question, asked, candidate, source)
+        build = await asyncio.to_thread(build_question, asked, candidate, source, PIP)
         if build is None:
             continue
         resolution = await _solve(build, workshop, source)

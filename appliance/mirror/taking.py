@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance.atomic import make_directory, sync_paths, unlink
@@ -133,7 +133,8 @@ async def take(
     fetched = [each for each in outcomes if isinstance(each, Fetched)]
     free = [each for each in fetched if not os.path.lexists(packages / each.file.filename)]
     _announce(spec, index, free, origins)
-    failed = [*conflicts, *(each for each in outcomes if isinstance(each, Failed))]
+    failed = [_of_build(each, origins) for each in conflicts]
+    failed += (each for each in outcomes if isinstance(each, Failed))
     placed = []
     for each in fetched:
         problem = _place(each, packages)
@@ -145,6 +146,13 @@ async def take(
     if not failed:
         shutil.rmtree(directory, ignore_errors=True)
     return Taken(tuple(placed), tuple(failed))
+
+
+def _of_build(conflict: Failed, origins: Mapping[str, str]) -> Failed:
+    """Say what to do about a file that was built, and of which the index has another content."""
+    if conflict.file.sha256 not in origins:
+        return conflict
+    return replace(conflict, reason=f"{conflict.reason}; give this one another version")
 
 
 def _place(fetched: Fetched, packages: Path) -> Failed | None:

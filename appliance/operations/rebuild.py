@@ -15,7 +15,7 @@ from appliance.operations import opening
 from appliance.operations.replace import damage, exclusive_replacement, install
 from appliance.operations.update import update
 from appliance.spec import Spec
-from appliance.text import has_controls
+from appliance.text import counted, has_controls
 
 # Actions of entries about the whole catalog, see Writer.note.
 _NOTES = ("begun", "recovered", "rebuilt", "restored")
@@ -198,4 +198,4 @@ def counts(spec: Spec, catalog: Catalog) -> Iterator[str]:
     with catalog.read() as reader:
         for index in spec.indexes:
             projects, files = reader.counts(index)
-            yield f"{index}: {projects} projects, {files} files"
+            yield f"{index}: {counted(projects, 'project')}, {counted(files, 'file')}"

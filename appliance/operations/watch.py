@@ -18,6 +18,7 @@ from appliance.operations.watched import RETRY_SECONDS, TICK_SECONDS, WatchedInd
 from appliance.operations.watcher_problems import Problems
 from appliance.operations.watchlock import watching
 from appliance.spec import Spec
+from appliance.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ class Watcher:
         with self._catalog.read() as reader:
             counts = [reader.counts(each.index) for each in self._indexes]
         projects, files = (sum(each) for each in zip(*counts, strict=True))
-        text = f"ready: {projects} projects, {files} files"
+        text = f"ready: {counted(projects, 'project')}, {counted(files, 'file')}"
         log.info("%s", text)
         notify("READY=1", f"STATUS={text}")
         self._is_ready = True

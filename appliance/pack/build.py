@@ -28,7 +28,7 @@ def build_pack(
     ``packages`` is a directory of OS packages. Raises PyindexError, which says what to do, and then
     ``out`` is as it was.
     """
-    pip.check_installed()
+    check_inputs(spec, python, packages)
     os_packages = _os_packages(spec, packages)
     inputs = _inputs(python, os_packages)
     old = read_manifest(out)
@@ -48,6 +48,12 @@ def build_pack(
 
     is_same = old is not None and old["files"] == manifest["files"]
     return Pack(manifest["release"], len(manifest["files"]), changed=not is_same)
+
+
+def check_inputs(spec: Spec, python: Python, packages: Path | None) -> None:
+    """Raise PyindexError as :func:`build_pack` for its arguments."""
+    pip.check_installed()
+    _inputs(python, _os_packages(spec, packages))
 
 
 def _os_packages(spec: Spec, directory: Path | None) -> list[Path]:

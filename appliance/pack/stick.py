@@ -22,7 +22,7 @@ from appliance.bundle import minisign
 from appliance.errors import PyindexError
 from appliance.locks import try_lock
 from appliance.pack import digests, playbook
-from appliance.pack.build import build_pack
+from appliance.pack.build import build_pack, check_inputs
 from appliance.pack.manifest import Pack, read_manifest
 from appliance.pack.python import Python
 from appliance.render import files as render
@@ -46,11 +46,17 @@ class Stick:
 
 
 def check_stick(
-    directory: Path, spec: Spec, python: Python, key: minisign.SecretKey | None
+    directory: Path,
+    spec: Spec,
+    python: Python,
+    packages: Path | None,
+    key: minisign.SecretKey | None,
 ) -> None:
     """Raises PyindexError if ``directory`` has other files at the paths that
-    :func:`write_stick` uses, or if the host of the spec could not be set up from it."""
+    :func:`write_stick` uses, if the host of the spec could not be set up from it, or for arguments
+    of :func:`build_pack`."""
     render(spec)
+    check_inputs(spec, python, packages)
     if spec.host.system == "centos-7" and not python.archive:
         raise PyindexError(
             f"host.system: centos-7 has no Python {python.version}; pass a relocatable CPython"
@@ -90,7 +96,7 @@ def write_stick(
     half written. Raises PyindexError as :func:`check_stick`, or if something cannot be downloaded;
     then a medium that was there is as it was.
     """
-    check_stick(directory, spec, python, key)
+    check_stick(directory, spec, python, packages, key)
     appliance = directory / DIRECTORY
     appliance.mkdir(parents=True, exist_ok=True)
     with _locked(appliance):

@@ -26,6 +26,7 @@ _NAMES = {
     "conda": ("environment.yml", "PIP_CERT"),
 }
 TOOLS = tuple(_NAMES)
+_HEAD = "Written by pyindex client."
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def client_file(spec: Spec, tool: str, url: str, ca: Path | None = None) -> Clie
         tool,
         _path(tool),
         # Comments would not describe the rest of the file.
-        f"{settings(spec, name, url)}\n" if is_part else client(spec, name, url, ca),
+        f"{settings(spec, name, url)}\n" if is_part else client(spec, name, url, ca, _HEAD),
         is_part,
         variables={variable: str(ca)} if variable and ca else {},
     )

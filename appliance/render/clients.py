@@ -2,11 +2,11 @@
 
 import contextlib
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from appliance.render.layout import layout
+from appliance.render.layout import HEAD, layout
 from appliance.render.templates import render
 from appliance.spec import Spec
 
@@ -21,7 +21,7 @@ class ClientValues:
     Attributes:
         url: Where clients reach the appliance, without a slash at its end.
         host: Its host name.
-        secure: Whether it is HTTPS.
+        secure: Whether pip connects to it without ``trusted-host``.
         private_ca: Whether clients need the certificate at ``/-/ca.pem``.
         ca: Path of that certificate on the client, if it is known.
         address: Its IP address, "" if it is not known.
@@ -43,11 +43,20 @@ def client_values(
     return ClientValues(
         url=url,
         host=host,
-        secure=url.startswith("https:"),
+        secure=is_secure(url),
         private_ca=spec.nginx.tls is not None and spec.nginx.tls.ca is not None,
         ca=ca,
         address=address or _address(host),
     )
+
+
+def is_secure(url: str) -> bool:
+    """Whether pip and PDM connect to ``url`` without further settings: by HTTPS, and to this
+    machine (``SECURE_ORIGINS`` of pip)."""
+    host = urlsplit(url).hostname or ""
+    address = _address(host)
+    is_here = host == "localhost" or (address and ipaddress.ip_address(address).is_loopback)
+    return url.startswith("https:") or bool(is_here)
 
 
 def _address(host: str) -> str:
@@ -62,10 +71,11 @@ def client_names(spec: Spec) -> tuple[str, ...]:
     return (*CLIENT, HOSTS) if spec.nginx.stand_in else CLIENT
 
 
-def client(spec: Spec, name: str, url: str, ca: Path | None = None) -> str:
+def client(spec: Spec, name: str, url: str, ca: Path | None = None, head: str = HEAD) -> str:
     """One of :func:`client_names`, for clients that reach the appliance at ``url``, and that have
-    the certificate of its private CA at ``ca`` if that is known."""
-    return render(spec, f"client/{name}.j2", layout(spec), client_values(spec, url, ca))
+    the certificate of its private CA at ``ca`` if that is known. ``head`` is its first line."""
+    values = client_values(spec, url, ca)
+    return render(spec, f"client/{name}.j2", replace(layout(spec), head=head), values)
 
 
 def hosts(spec: Spec, url: str, address: str | None) -> str:

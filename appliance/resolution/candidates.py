@@ -183,7 +183,7 @@ def reason(
     for candidate in candidates:
         is_wanted = specifier.contains(candidate.version, prereleases=True)
         if is_wanted and not has_hash(candidate.file, hashes):
-            return f"{candidate.file.filename}: none of the digests that the input allows"
+            return f"{candidate.file.filename}: another content than the input names, by its digest"
     for each in unusable_files:
         if specifier.contains(each.version, prereleases=True):
             return f"{each.filename}: {each.reason}"

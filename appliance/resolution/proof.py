@@ -28,6 +28,7 @@ _MOST_SETS = 200
 _MOST_PROJECTS = 3
 # pip has built each sdist in isolation since it left Python 3.6.
 _ISOLATED = (3, 7)
+_WHEEL = Requirement("wheel")
 _WITHOUT_WHEEL = Version("70.1")  # of setuptools, which has bdist_wheel itself from here on
 
 
@@ -102,16 +103,20 @@ def _resolve(question: Question, source: Source, rules: Rules) -> Resolution:
 # --- builds --------------------------------------------------------------------------------------
 
 
-def build_question(question: Question, candidate: Candidate, source: Source) -> Question | None:
-    """Return what the build of an sdist needs on the target; ``None`` for a wheel, and where the
-    pip of an old Python builds with the setuptools that is installed."""
+def build_question(
+    question: Question, candidate: Candidate, source: Source, rules: Rules
+) -> Question | None:
+    """Return what the build of an sdist needs on the target with the client of ``rules``; ``None``
+    for a wheel, and where the pip of an old Python builds with the setuptools that is installed."""
     if candidate.is_wheel:
         return None
     facts = source.facts(candidate.file)
     if not facts.states_build and question.target.python_version < _ISOLATED:
         return None
     origin = f"the build of {candidate.file.filename}"
-    wanted = tuple(Wanted(requirement, origin) for requirement in facts.build_requires)
+    # pip before 24.0 adds wheel to the default of PEP 518; uv and newer pips do not.
+    defaults = () if facts.names_build or rules is UV else (_WHEEL,)
+    wanted = tuple(Wanted(each, origin) for each in (*facts.build_requires, *defaults))
     if not wanted:
         return None
     return Question(
@@ -136,7 +141,7 @@ def with_wheel(build: Question, resolution: Resolution) -> Question | None:
     setuptools = versions.get("setuptools")
     if setuptools is None or setuptools >= _WITHOUT_WHEEL or "wheel" in versions:
         return None
-    wheel = Wanted(Requirement("wheel"), build.wanted[0].origin)
+    wheel = Wanted(_WHEEL, build.wanted[0].origin)
     return replace(build, wanted=(*build.wanted, wheel))
 
 
@@ -150,7 +155,7 @@ def _builds(
     notes: dict[str, None] = {}
     while pending:
         candidate = pending.pop()
-        build = build_question(question, candidate, source)
+        build = build_question(question, candidate, source, rules)
         if not candidate.is_wheel:
             notes |= dict.fromkeys(build_note(candidate, source))
         if build is None:
@@ -186,7 +191,7 @@ def _missing(
         if resolution.problems or any(n.specifier.is_unsatisfiable() for n in resolution.missing):
             continue
         if resolution.missing:
-            return tuple(_named(need, reasons) for need in resolution.missing)
+            return tuple(_named(need, reasons) for need in _as_written(resolution.missing))
     return tuple(
         Missing(str(problem.need), problem.need.origin, problem.reason)
         for problem in failed.problems
@@ -224,6 +229,15 @@ def _projects(question: Question, source: Source, rules: Rules, deadline: float)
         if not new:
             return list(found)
         found |= dict.fromkeys(new)
+
+
+def _as_written(needs: Sequence[Need]) -> Iterator[Need]:
+    """Yield needs without those of a project that one of its extras implies."""
+    extras = {(n.identifier[0], n.origin, n.specifier) for n in needs if n.identifier[1]}
+    for need in needs:
+        project, extra = need.identifier
+        if extra or (project, need.origin, need.specifier) not in extras:
+            yield need
 
 
 def _named(need: Need, reasons: dict[str, str]) -> Missing:

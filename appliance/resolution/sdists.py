@@ -23,7 +23,7 @@ from appliance.resolution.source import Facts
 
 # What pip and uv install for an sdist whose pyproject.toml has no build system (PEP 518).
 _DEFAULT_BUILD = ("setuptools>=40.8.0",)
-_SETUPTOOLS = "setuptools"
+_ADVICE = "name those it has as requirements, or build it with `pyindex mirror --build NAME`"
 _SECTION = re.compile(r"\[(?P<extra>[^:\]]*)(?::(?P<marker>[^\]]+))?\]\Z")
 _RESOLVED = {"requires-dist", "provides-extra"}
 
@@ -40,6 +40,7 @@ def facts(files: Mapping[str, str]) -> Facts:
         requires_python=fields.line("requires_python") if fields else None,
         build_requires=(*_build_requires(files, pyproject), *_parsed(more)),
         states_build="pyproject.toml" in files,
+        names_build="build-system" in pyproject,
         note=note,
         build_note=build_note,
     )
@@ -79,8 +80,8 @@ def _requires(
 
     setup = files.get("setup.py", "")
     if fields is not None and "requires" not in setup:
-        return (), frozenset(), "no dependencies recorded"
-    return None, frozenset(), "dependencies are known to its setup.py only"
+        return (), frozenset(), f"no dependencies recorded; {_ADVICE}"
+    return None, frozenset(), f"dependencies are known to its setup.py only; {_ADVICE}"
 
 
 def _is_static(fields: CoreMetadata) -> bool:

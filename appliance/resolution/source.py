@@ -19,7 +19,8 @@ class Facts:
         extras: Its normalized extras (Provides-Extra).
         requires_python: Its Requires-Python.
         build_requires: What must be installed to build it, if it is an sdist (PEP 518).
-        states_build: Whether it says so itself; otherwise it is built by setuptools.
+        states_build: Whether it has a pyproject.toml; otherwise it is built by setuptools.
+        names_build: Whether it has a table ``build-system`` too.
         note: Why ``requires`` is uncertain or not known; "" if it is certain.
         build_note: The same of ``build_requires``.
     """
@@ -29,6 +30,7 @@ class Facts:
     requires_python: str | None = None
     build_requires: tuple[Requirement, ...] = ()
     states_build: bool = True
+    names_build: bool = True
     note: str = ""
     build_note: str = ""
 

@@ -49,6 +49,14 @@ def options(settings: Mapping[str, str]) -> Options:
     )
 
 
+def not_read(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Notes about settings that would change what pip resolves, and that inputs must say instead.
+    Raises as :func:`read`."""
+    if "constraint" in read(environment):
+        return ("pip's configuration: its `constraint` is not read; pass --constraint FILE",)
+    return ()
+
+
 def _files(environment: Mapping[str, str]) -> Iterator[Path]:
     """The configuration files, least important first; not all need exist."""
     chosen = environment.get("PIP_CONFIG_FILE", "")

@@ -9,7 +9,7 @@ import jinja2
 
 from appliance.index.index import Counts
 from appliance.index.model import File
-from appliance.render.clients import CLIENT, of_one_index, settings
+from appliance.render.clients import CLIENT, is_secure, of_one_index, settings
 from appliance.site.pages import file_url
 from appliance.web import address
 from appliance.web.served import ServedIndex
@@ -51,7 +51,7 @@ class Home:
             files=counts.files,
             base=base,
             host=urlsplit(base).hostname,
-            secure=base.startswith("https:"),
+            secure=is_secure(base),
             source=self._client_spec.name,
             settings={name: settings(self._client_spec, name, url) for name in CLIENT},
         )

@@ -30,6 +30,17 @@ def altered(path: Path) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def test_directory_that_is_missing_is_not_created(both: Sides, tmp_path: Path) -> None:
+    """Where no medium is mounted, nothing is written in its place."""
+    both.near.once()
+    medium = tmp_path / "medium"
+    with pytest.raises(PyindexError) as error:
+        write(medium / "lab.tar", both.near.spec, both.near.index)
+    message = f"{medium}: no such directory; mount the medium, or create it"
+    assert str(error.value) == message
+    assert not medium.exists()
+
+
 @pytest.mark.parametrize("change", ["altered", "longer", "removed", "link out"])
 def test_file_that_changed_is_not_bundled(both: Sides, change: str) -> None:
     """A file that is not what the catalog says ends the command, and nothing is left."""

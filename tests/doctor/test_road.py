@@ -68,7 +68,7 @@ FOUND = [
     Finding("ok", "connection", "127.0.0.1 port {port} accepts connections"),
 ]
 ENDS: dict[str, tuple[dict[str, object], str, str, str]] = {
-    "an index": ({}, "ok", "index", "simple API 1.4, 1 projects"),
+    "an index": ({}, "ok", "index", "simple API 1.4, 1 project"),
     "nothing there": (
         {"status": 404},
         "problem",
@@ -267,4 +267,4 @@ def test_certificate_needs_its_ca(tmp_path: Path) -> None:
     assert re.fullmatch(
         r"TLSv1\.\d: the certificate of 127\.0\.0\.1 is valid until .*", secure.text
     )
-    assert last.text == "simple API 1.4, 1 projects"
+    assert last.text == "simple API 1.4, 1 project"

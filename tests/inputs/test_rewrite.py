@@ -1,6 +1,7 @@
 """Rewriting of locks: what changes, what stays, and the way back."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -154,11 +155,25 @@ def test_command_takes_paths_from_catalog(
 
     (result,) = json.loads(capsys.readouterr().out)
     assert (result["replaced"], len(result["unknown"])) == (35, 16)
+    assert (result["searched"], result["packages"]) == (True, f"{URL}/packages/")
     assert f"{URL}/packages/sub%20dir/click-8.1.8-" in (tmp_path / "out.lock").read_text()
     assert path.read_bytes() == (DATA / "uv/uv.lock").read_bytes()
 
     assert main(["lock", "rewrite", "--back", str(tmp_path / "out.lock")]) == 0
     assert (tmp_path / "out.lock").read_bytes() == path.read_bytes()
+
+
+def test_files_that_are_not_in_the_index_are_named(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files that the index lacks are said to be so, with the form of their URLs."""
+    lab.once()
+    path = copy("uv/uv.lock", tmp_path)
+    source = ["-d", str(lab.packages), "--state", str(lab.spec.state)]
+    assert main(["lock", "rewrite", str(path), *source, "--to", URL]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"; not found in the index: \d+ files \(.*, \.\.\.\); their URLs are ", out)
+    assert out.endswith(f" {URL}/packages/NAME\n")
 
 
 WRONG = {

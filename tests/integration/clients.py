@@ -54,6 +54,7 @@ CLIENTS = {
         _pip("21.3.1", "3.6"),
         _pip("22.3.1", "3.11"),
         _pip("23.0.1", "3.11"),
+        _pip("23.2.1", "3.11"),
         NEWEST,
         Client("easy_install-py2.7", "2.7", ("setuptools==41.2.0",)),
         Client("uv", "3.11", ("uv",)),

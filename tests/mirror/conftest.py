@@ -1,5 +1,6 @@
 """An upstream to mirror from: `pyindex serve` on a packages directory of small projects."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,12 @@ RELEASES = {
     ("dead-end", "1.0"): release("nowhere>=3"),
 }
 REASON = "do not use"
+
+
+@pytest.fixture(autouse=True)
+def without_pip_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's configuration of pip may have settings that a note is about."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
 
 
 @pytest.fixture(scope="session")

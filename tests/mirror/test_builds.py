@@ -227,7 +227,11 @@ def test_same_sources_are_not_built_again(
     assert names(packages) == {LIB, *(MINE.replace("1.0", each) for each in ("1.0", "1.1", "1.2"))}
     write_project(project, "mine", trace, version="1.2")
     document = run(packages, upstream, f"{project}\n", code=1)
-    assert "the index has other content" in document["failed"][0]["reason"]
+    other = MINE.replace("1.0", "1.2")
+    what = f"{other}: the index has other content at {other}; give this one another version"
+    assert [each["reason"] for each in document["failed"]] == [what]
+    reasons = {each["reason"] for proof in document["proofs"] for each in proof["missing"]}
+    assert reasons == {f"{other}: another content than the input names, by its digest"}
 
 
 @pytest.mark.integration

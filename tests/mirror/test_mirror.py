@@ -71,6 +71,21 @@ def mirror(
     return document
 
 
+def test_constraint_of_pip_is_not_read(
+    packages: Path, upstream: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip's setting `constraint` does not count, and a note names the option that does."""
+    constraints = packages.parent / "constraints.txt"
+    constraints.write_text("lib<2\n")
+    monkeypatch.setenv("PIP_CONSTRAINT", str(constraints))
+    document = mirror(packages, upstream, "lib", "--dry-run")
+    note = "pip's configuration: its `constraint` is not read; pass --constraint FILE"
+    assert (document["notes"], [each["filename"] for each in document["files"]]) == ([note], [LIB])
+    document = mirror(packages, upstream, "lib", "--dry-run", "--constraint", str(constraints))
+    assert document["notes"] == []
+    assert [each["filename"] for each in document["files"]] == [LIB.replace("2.0", "1.0")]
+
+
 def names(packages: Path) -> set[str]:
     return {path.name for path in packages.iterdir()}
 

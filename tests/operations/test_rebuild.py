@@ -62,7 +62,7 @@ def test_rebuild_of_intact_catalog_changes_nothing(foo: Lab) -> None:
     decisions.yank(foo.spec, foo.index, WHEEL_1, "x")
     before = [(path, path.read_bytes()) for path in sorted(foo.spec.www.rglob("index.*"))]
     journal = foo.journal()
-    assert list(rebuild(foo.spec)) == ["main: 1 projects, 3 files"]
+    assert list(rebuild(foo.spec)) == ["main: 1 project, 3 files"]
     assert [(path, path.read_bytes()) for path in sorted(foo.spec.www.rglob("index.*"))] == before
     assert foo.journal() == journal
 

@@ -79,7 +79,7 @@ def test_verify_reports_changed_byte(both: Lab, capsys: pytest.CaptureFixture[st
     assert run(both) == 1
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith(f"main: {FOO}: content changed: expected sha256 ")
-    assert last == "2 files, 0 MB verified: 1 problems"
+    assert last == "2 files, 0 MB verified: 1 problem"
 
 
 def test_verify_separates_changes_from_damage(

@@ -1,6 +1,7 @@
 """`pyindex client`: settings that are printed, or written where clients read them."""
 
 import json
+import re
 import resource
 import stat
 import subprocess
@@ -47,6 +48,24 @@ PATHS = {
     "pdm": "home/.config/pdm/config.toml",
     "conda": "project/environment.yml",
 }
+
+
+HOSTS = {
+    "http://pypi.lab.example": "trusted-host = pypi.lab.example\n",
+    "http://127.0.0.1:8080": "",
+    "http://localhost": "",
+    "http://[::1]:8080": "",
+    "https://pypi.lab.example": "",
+}
+
+
+@pytest.mark.parametrize("url", HOSTS)
+def test_settings_of_a_url(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Settings say who wrote them, and trust a host only if pip would refuse it otherwise."""
+    assert main(["client", "pip", "--url", url]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("# Written by pyindex client.\n")
+    assert "".join(re.findall("^trusted-host.*\n", out, re.M)) == HOSTS[url]
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -20,7 +20,7 @@ from appliance.resolution.source import Facts
 from appliance.targets.reading import read
 from appliance.upstream.model import RemoteFile
 from tests.conftest import Lab
-from tests.dist import make_wheel
+from tests.dist import make_sdist, make_wheel
 from tests.resolution.universe import Release, Scenario
 
 LINUX, WINDOWS = "cp312-manylinux_2_28_x86_64", "cp312-win_amd64"
@@ -44,7 +44,7 @@ COMPLETE: Mapping[tuple[str, str], Release] = {
 WITHOUT = {
     "app": ["app"],
     "left": ["left>=1"],
-    "right": ["right", "right[more]"],
+    "right": ["right[more]"],
     "shared": ["shared<2,>=1"],
     "native": ["native"],
     "source": ["source"],
@@ -229,6 +229,18 @@ def test_older_setuptools_needs_wheel(setuptools: str, missing: list[str], lab: 
         ("setuptools", setuptools): release(),
     }
     verdict = proof(lab, releases, PIP)
+    assert [each.requirement for each in verdict.missing] == missing
+
+
+@pytest.mark.parametrize(("rules", "missing"), [(PIP, ["wheel"]), (UV, [])], ids=["pip", "uv"])
+def test_default_build_of_pip_needs_wheel(rules: Rules, missing: list[str], lab: Lab) -> None:
+    """pip before 24.0 builds an sdist without a build system with setuptools and wheel."""
+    make_sdist(lab.packages, "app", "1.0")
+    make_wheel(lab.packages, "setuptools", "82.0")
+    lab.once()
+    question = Question((Wanted(Requirement("app"), "-"),), read(LINUX))
+    with open_source(lab.spec, lab.index) as source:
+        verdict = prove(question, source, rules)
     assert [each.requirement for each in verdict.missing] == missing
 
 
