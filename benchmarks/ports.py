@@ -1,14 +1,18 @@
 """Ports for servers that are started beside others."""
 
+import os
 import random
 import socket
 from contextlib import suppress
 
 HOST = "127.0.0.1"
 
+# Each of the processes that run tests side by side has a third of its own.
+_THIRD = int(os.environ.get("PYTEST_XDIST_WORKER", "gw2").removeprefix("gw")) % 3
 # Below the ports that Linux gives to outgoing connections (ip_local_port_range, from 32768 on):
 # any of those may be somebody's own end before the server that it was meant for has started.
-_PORTS = iter(random.sample(range(16_000, 32_000), 16_000))
+_OWN = range(16_000 + _THIRD, 32_000, 3)
+_PORTS = iter(random.sample(_OWN, len(_OWN)))
 
 
 def free_port() -> int:
