@@ -36,7 +36,7 @@ test: $(VENV)/.tested lint
 	tests/run $(BIN)/python
 
 fast: $(VENV)/.tested
-	$(BIN)/python -m pytest -m "not integration and not hosts and not browser"
+	tests/run $(BIN)/python fast
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .

@@ -32,6 +32,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("pyindex")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in these directories run real servers, or kill real processes: they are slow ones."""
+    for item in items:
+        if item.path.parent.name in ("attacks", "faults", "nginx"):
+            item.add_marker(pytest.mark.integration)
+
+
 class Lab:
     """Index of one packages directory, with the client's view of its pages."""
 

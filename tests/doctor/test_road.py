@@ -221,7 +221,7 @@ def test_redirect_within_the_index_is_followed() -> None:
 
     with answering(facts, base=Moved) as port:
         assert findings(f"http://127.0.0.1:{port}/simple/")[-1].text == (
-            "simple API 1.4, 1 projects"
+            "simple API 1.4, 1 project"
         )
 
 
