@@ -22,12 +22,7 @@ class DecisionWriter(Recorder):
         if file is None or file.yanked == reason:
             return False
 
-        where = (schema.yank.c.index == index, schema.yank.c.filename == filename)
-        self._connection.execute(sa.delete(schema.yank).where(*where))
-        if reason is not None:
-            row = {"index": index, "filename": filename, "reason": reason}
-            self._connection.execute(sa.insert(schema.yank).values(row))
-
+        self._write_yank(index, filename, reason)
         self._record(index, file, "unyanked" if reason is None else "yanked", reason)
         return True
 
@@ -41,11 +36,7 @@ class DecisionWriter(Recorder):
         if self.yank_of(index, filename) == reason:
             return False
 
-        where = (schema.yank.c.index == index, schema.yank.c.filename == filename)
-        self._connection.execute(sa.delete(schema.yank).where(*where))
-        if reason is not None:
-            row = {"index": index, "filename": filename, "reason": reason}
-            self._connection.execute(sa.insert(schema.yank).values(row))
+        self._write_yank(index, filename, reason)
         display = self._displayed(index, named.project) or named.name
         action = "unyanked" if reason is None else "yanked"
         self._journal(
@@ -107,6 +98,13 @@ class DecisionWriter(Recorder):
             for (index, name), (status, reason) in decisions.statuses.items()
         ]
         schema.upsert(self._connection, schema.project, statuses, ("status", "status_reason"))
+
+    def _write_yank(self, index: str, filename: str, reason: str | None) -> None:
+        where = (schema.yank.c.index == index, schema.yank.c.filename == filename)
+        self._connection.execute(sa.delete(schema.yank).where(*where))
+        if reason is not None:
+            row = {"index": index, "filename": filename, "reason": reason}
+            self._connection.execute(sa.insert(schema.yank).values(row))
 
     def _undo_all(self) -> None:
         self._connection.execute(sa.delete(schema.yank))

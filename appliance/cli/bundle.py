@@ -191,9 +191,8 @@ def _closure(
         raise PyindexError("\n".join([*lines, "run `pyindex mirror` for these inputs first"]))
     own = files.pop(index, [])
     for base, others in files.items():
-        names = f"{others[0].filename} and {len(others) - 1} more files"
-        text = f"note: {names} are in the index {base}: bundle that index with these inputs, too"
-        print(text, file=sys.stderr)
+        what = f"{base} supplies {counted(len(others), 'file')}, such as {others[0].filename}"
+        print(f"note: {what}: bundle the index {base} with these inputs, too", file=sys.stderr)
     return own
 
 

@@ -18,8 +18,8 @@ _PYTHON = "3.11"
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """What a pack is built of: the host's Python, a directory of OS packages, and whether to use
-    the newest dependencies."""
+    """Parts and options of a pack to build: the host's Python, a directory of OS packages, and
+    whether to use the newest dependencies."""
 
     archive: str | None = None
     sha256: str | None = None

@@ -10,7 +10,7 @@ Level = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found about a ``subject``, such as pip or DNS. A problem keeps clients from
+    """A fact about a ``subject``, such as pip or DNS. A problem keeps clients from
     installing, or lets them ask another host; its text says what to do. Texts are printable."""
 
     level: Level

@@ -134,7 +134,7 @@ def _pin(package: Package, origin: str) -> Pin:
 
 
 def _sources(package: Package, base: Path) -> tuple[str, str, str] | None:
-    """What a package without a file is, its name, and where its sources are."""
+    """The kind of a package without a file, its name, and the location of its sources."""
     repository = package.source.get("git")
     if isinstance(repository, str):
         url = urlsplit(repository)  # https://host/repository?rev=main&subdirectory=lib#commit

@@ -45,8 +45,8 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class _Sources:
-    """What to build: ``write`` writes it below an empty directory, and returns its path there and
-    its time in seconds."""
+    """The sources of a build: ``write`` writes them below an empty directory, and returns their
+    path there and their time in seconds."""
 
     project: str
     identity: tuple[str, ...]
@@ -56,7 +56,7 @@ class _Sources:
 
 @dataclass(frozen=True, slots=True)
 class Builds:
-    """What a run has built.
+    """The builds of a run.
 
     Attributes:
         projects: The normalized names.

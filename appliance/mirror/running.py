@@ -49,15 +49,15 @@ async def run(
         except TimeoutError:
             problem = f"not done after {seconds:.0f} s"
         finally:
-            await _end(process)
+            await end(process)
         text = _end_of(output.fileno())
         if problem:
             raise PyindexError(f"{what}: {problem}{_last_lines(text)}")
         return text
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill what is left of a program and of the processes that it started."""
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Kill what is left of a program that leads a session, and of the processes that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()

@@ -5,7 +5,6 @@ the resolution of :mod:`appliance.resolution` gives one, or says why there is no
 """
 
 import asyncio
-import contextlib
 import re
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from uv import find_uv_bin
 
 from appliance.inputs.demand import Pin, Wanted
 from appliance.inputs.reading import read
-from appliance.mirror.running import environment
+from appliance.mirror.running import end, environment
 from appliance.resolution.model import Question
 from appliance.targets.target import Target
 
@@ -73,25 +72,18 @@ async def solve(question: Question, index: str) -> tuple[Pin, ...] | None:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             code = await asyncio.wait_for(process.wait(), _SECONDS)
         except TimeoutError:
             return None
         finally:
-            await _end(process)
+            await end(process)
         if code != 0:
             return None
         demand = await asyncio.to_thread(read, directory / "pylock.toml")
         return demand.lock.pins(question.target) if demand.lock else None
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill a process that has not ended."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 def _arguments(question: Question, platform_name: str) -> Iterator[str]:

@@ -170,7 +170,7 @@ def _add_spec(target: Path, spec: Spec) -> None:
 
 
 def _settings(spec: Spec, pack: Path) -> str:
-    """What the script has to know, as variables of a shell."""
+    """The settings of the script, as variables of a shell."""
     manifest = read_manifest(pack)
     assert manifest and spec.url
     python = manifest["python"]

@@ -172,7 +172,7 @@ def _is_only_pin(specifier: SpecifierSet) -> bool:
 
 
 def _is_only_operator(specifier: SpecifierSet) -> bool:
-    """What pip takes for a pin: also ``==1.*``."""
+    """Whether pip takes a specifier for a pin: also ``==1.*``."""
     return [each.operator for each in specifier] in (["=="], ["==="])
 
 

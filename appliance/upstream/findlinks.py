@@ -33,7 +33,7 @@ def single(url: str) -> tuple[RemoteFile, ...]:
 
 
 def changed(file: RemoteFile) -> tuple[int, int] | None:
-    """What changes with a local file: its size and mtime. ``None`` for others, or if it is gone."""
+    """Size and mtime of a local file, which change with it; ``None`` for any other file."""
     path = urls.path(file.url)
     with contextlib.suppress(OSError):
         if path is not None:
