@@ -1,12 +1,13 @@
 """Changes to decisions: yanks and project statuses; and to what is known of origins."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from appliance.catalog import schema
+from appliance.catalog.queries import portions
 from appliance.catalog.recorder import Recorder
 from appliance.index import names
 from appliance.index.model import Decisions, Origin
@@ -33,7 +34,7 @@ class DecisionWriter(Recorder):
         if self.file(index, filename) is not None:
             return self.yank(index, filename, reason)
         named = names.parse(filename)
-        if self.yank_of(index, filename) == reason:
+        if self.yanks_of(index, [filename]).get(filename) == reason:
             return False
 
         self._write_yank(index, filename, reason)
@@ -44,14 +45,17 @@ class DecisionWriter(Recorder):
         )
         return True
 
-    def yank_of(self, index: str, filename: str) -> str | None:
-        """The reason of the yank of a file, also of one that the index does not have; ``None`` if
-        it is not yanked."""
-        where = (schema.yank.c.index == index, schema.yank.c.filename == filename)
-        reason: str | None = self._connection.execute(
-            sa.select(schema.yank.c.reason).where(*where)
-        ).scalar()
-        return reason
+    def yanks_of(self, index: str, filenames: Sequence[str]) -> dict[str, str]:
+        """Return the reasons of yanks by file name, also of files that the index does not have."""
+        table = schema.yank.c
+        query = sa.select(table.filename, table.reason).where(table.index == index)
+        return {
+            filename: reason
+            for portion in portions(filenames)
+            for filename, reason in self._connection.execute(
+                query.where(table.filename.in_(portion))
+            )
+        }
 
     def set_origins(self, index: str, origins: Iterable[Origin]) -> None:
         """Record where files came from, also of files that the index does not have yet. No page

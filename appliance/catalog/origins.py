@@ -15,21 +15,18 @@ _FIELDS = tuple(Origin.__dataclass_fields__)
 class OriginQueries(Queries):
     """Origins of the files of one index each."""
 
-    def origin(self, index: str, filename: str) -> Origin | None:
-        """Return the last known origin of a file of that name, whatever its content."""
+    def last_origins(self, index: str, filenames: Sequence[str]) -> dict[str, Origin]:
+        """Return the last known origins by file name, whatever the content of the files."""
         table = schema.origin.c
-        where = (table.index == index, table.filename == filename)
-        query = sa.select(*(table[name] for name in _FIELDS)).where(*where)
-        row = self._connection.execute(query).first()
-        return Origin(*row) if row else None
+        query = sa.select(*(table[name] for name in _FIELDS)).where(table.index == index)
+        return {
+            row.filename: Origin(*row)
+            for portion in portions(filenames)
+            for row in self._connection.execute(query.where(table.filename.in_(portion)))
+        }
 
     def origins(self, index: str, files: Sequence[File]) -> dict[str, Origin]:
         """Return the known origins of ``files``, by file name."""
-        table, digests = schema.origin.c, {file.filename: file.sha256 for file in files}
-        query = sa.select(*(table[name] for name in _FIELDS)).where(table.index == index)
-        rows = (
-            row
-            for portion in portions(list(digests))
-            for row in self._connection.execute(query.where(table.filename.in_(portion)))
-        )
-        return {row.filename: Origin(*row) for row in rows if digests[row.filename] == row.sha256}
+        digests = {file.filename: file.sha256 for file in files}
+        found = self.last_origins(index, list(digests))
+        return {name: each for name, each in found.items() if digests[name] == each.sha256}

@@ -39,6 +39,8 @@ LIMITS = Limits()
 KeepMetadata = Callable[[File, bytes | None], None]
 """Function that stores the core metadata of an examined file, ``None`` if it has none. The metadata
 is not part of the outcome: outcomes that wait for an earlier one would fill the memory."""
+_KeepAnswer = Callable[[Entry, Answer], None]
+_Earlier = Callable[[Entry], Answer | None]
 
 # One process examines less than this before others would have started.
 _FEW_FILES = 64
@@ -61,17 +63,32 @@ def examine_all(
     entries: Sequence[Entry],
     keep_metadata: KeepMetadata,
     limits: Limits = LIMITS,
+    earlier: _Earlier = lambda entry: None,
 ) -> Iterator[Iterator[Outcome | Pending]]:
     """Yield the outcomes for ``entries`` of a packages directory, in their order; and
     :class:`Pending` twice a second while one takes long.
 
     ``keep_metadata`` is called for each accepted file before its outcome is yielded, and may raise.
-    Raises :class:`PyindexError` if no process can be started.
+    ``earlier`` returns the answer of an earlier examination of a file, if there is one. Raises
+    :class:`PyindexError` if no process can be started.
     """
-    run = _Run(directory, entries, keep_metadata, limits)
+    run = _Run(directory, entries, limits, keep_metadata=keep_metadata, earlier=earlier)
     try:
         outcomes = run.outcomes()
         yield (each for each in outcomes if not isinstance(each, MetadataRead))
+    finally:
+        run.close()
+
+
+def examine_ahead(
+    directory: PackagesDirectory, entries: Sequence[Entry], keep: _KeepAnswer
+) -> None:
+    """Examine ``entries``, and call ``keep`` with the answer for each; nothing is logged. Raises
+    :class:`PyindexError` if no process can be started."""
+    run = _Run(directory, entries, LIMITS, keep_answer=keep)
+    try:
+        for _ in run.outcomes():
+            pass
     finally:
         run.close()
 
@@ -95,7 +112,7 @@ def _read_part(directory: PackagesDirectory, path: str, part: Part, limits: Limi
     if entry is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
-    run = _Run(directory, [entry], part, limits)
+    run = _Run(directory, [entry], limits, part)
     try:
         for outcome in run.outcomes():
             if isinstance(outcome, Rejection):
@@ -108,18 +125,21 @@ def _read_part(directory: PackagesDirectory, path: str, part: Part, limits: Limi
 
 
 class _Run:
-    """One call of :func:`examine_all`, :func:`read_metadata` or :func:`read_build_files`."""
+    """One call of a function above."""
 
     def __init__(
         self,
         directory: PackagesDirectory,
         entries: Sequence[Entry],
-        keep: KeepMetadata | Part,
         limits: Limits,
+        part: Part | None = None,
+        keep_metadata: KeepMetadata | None = None,
+        keep_answer: _KeepAnswer | None = None,
+        earlier: _Earlier = lambda entry: None,
     ) -> None:
-        self._directory, self._limits = directory, limits
-        self._part = keep if isinstance(keep, Part) else None
-        self._keep_metadata = None if isinstance(keep, Part) else keep
+        self._directory, self._limits, self._part = directory, limits, part
+        self._keep_metadata, self._keep_answer = keep_metadata, keep_answer
+        self._earlier = earlier
         few = len(entries) < _FEW_FILES and sum(entry.size for entry in entries) < _FEW_BYTES
         self._process_count = 1 if few else os.cpu_count() or 1
         self._chunks = _chunks(entries, 1 if few else _CHUNK_FILES)
@@ -153,7 +173,11 @@ class _Run:
         """Give work to the processes until all are full, and start missing ones."""
         while len(self._ordered) < _CHUNKS_AHEAD and (chunk := next(self._chunks, None)):
             self._ordered.append(chunk)
-            self._backlog.append(chunk)
+            for number in list(chunk.unanswered):
+                if (answer := self._earlier(chunk.entries[number])) is not None:
+                    self._record(chunk, number, answer)
+            if chunk.unanswered:
+                self._backlog.append(chunk)
 
         while self._backlog:
             process = min(self._processes, key=lambda each: len(each.chunks), default=None)
@@ -214,16 +238,23 @@ class _Run:
             log.error("%s: %s", entry.path, error)
             return False
 
-        self._log_answer(entry, answer)
-        if self._keep_metadata is not None and isinstance(answer.outcome, Accepted):
-            self._keep_metadata(answer.outcome.file, answer.metadata)
-        chunk.outcomes[number] = answer.outcome
-        chunk.unanswered.pop(0)
+        self._record(chunk, number, answer)
         if not chunk.unanswered:
             process.chunks.popleft()
         process.answered += 1
         self._failures = 0
         return True
+
+    def _record(self, chunk: Chunk, number: int, answer: Answer) -> None:
+        entry = chunk.entries[number]
+        if self._keep_answer is not None:
+            self._keep_answer(entry, answer)
+        else:
+            self._log_answer(entry, answer)
+        if self._keep_metadata is not None and isinstance(answer.outcome, Accepted):
+            self._keep_metadata(answer.outcome.file, answer.metadata)
+        chunk.outcomes[number] = answer.outcome
+        chunk.unanswered.remove(number)
 
     def _log_answer(self, entry: Entry, answer: Answer) -> None:
         path = self._directory.root / entry.path

@@ -10,6 +10,7 @@ from appliance.catalog.database import Catalog
 from appliance.catalog.metadata import KeptMetadata
 from appliance.catalog.rejections import duplicate
 from appliance.catalog.writer import Writer
+from appliance.incoming.ahead import Ahead
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.entries import Entry
 from appliance.incoming.examine import examine_all
@@ -26,7 +27,7 @@ _SECONDS = 1.0
 
 class Intake:
     """Accepts files of one packages directory into its index. ``may_exist`` returns whether there
-    may be a file at a path that was not examined yet."""
+    may be a file at a path that was not examined yet; ``ahead`` has answers for new files."""
 
     def __init__(
         self,
@@ -35,10 +36,12 @@ class Intake:
         index: str,
         directory: PackagesDirectory,
         may_exist: Callable[[str], bool],
+        ahead: Ahead | None = None,
     ) -> None:
         self._catalog, self._index, self._directory = catalog, index, directory
         self._kept = KeptMetadata(spec.state)
         self._may_exist = may_exist
+        self._earlier = ahead.take if ahead else lambda entry: None
 
     def accept(
         self, entries: list[Entry], replaced: Sequence[str] = (), expected: Sequence[str] = ()
@@ -60,7 +63,7 @@ class Intake:
                 if known.get(file.path) != file.core_metadata or file.core_metadata is None:
                     self._keep(batch, file, metadata)
 
-            with examine_all(self._directory, entries, keep) as outcomes:
+            with examine_all(self._directory, entries, keep, earlier=self._earlier) as outcomes:
                 while group := list(_next_group(outcomes)):
                     batch.commit()
                     has_files = any(isinstance(each, Accepted) for each in group)

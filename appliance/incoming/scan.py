@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from appliance.catalog.database import Catalog
 from appliance.catalog.readiness import FULLY, PARTLY, scan_mark
 from appliance.errors import PyindexError
+from appliance.incoming.ahead import Ahead
 from appliance.incoming.arriving import Arriving
 from appliance.incoming.comparison import Comparison, Section, is_package
 from appliance.incoming.deletions import Deletions
@@ -48,7 +49,8 @@ class _Progress:
 class Scanner:
     """Updates the catalog from one index's packages directory.
 
-    With ``confirmed`` all missing files were deleted, however many they are.
+    With ``confirmed`` all missing files were deleted, however many they are; ``ahead`` has answers
+    for new files.
 
     Attributes:
         walked: The walk of the last complete scan.
@@ -58,7 +60,14 @@ class Scanner:
         is_recorded: Whether the catalog knows that the packages directory was scanned in full.
     """
 
-    def __init__(self, spec: Spec, catalog: Catalog, index: str, confirmed: bool = False) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        catalog: Catalog,
+        index: str,
+        confirmed: bool = False,
+        ahead: Ahead | None = None,
+    ) -> None:
         self.index, self._spec, self._catalog = index, spec, catalog
         self.directory = PackagesDirectory(spec.indexes[index].packages)
         self.walked = Walked()
@@ -69,7 +78,7 @@ class Scanner:
 
         self._comparison = Comparison(catalog, index, self.directory, Arriving(spec.state, index))
         self._deletions = Deletions(spec, catalog, index, self.directory, confirmed)
-        self._intake = Intake(spec, catalog, index, self.directory, self._may_exist)
+        self._intake = Intake(spec, catalog, index, self.directory, self._may_exist, ahead)
         self._postponed = Postponed(catalog, index, spec.server.reconcile.total_seconds())
         self._signatures = Signatures(catalog, index, self.directory)
 

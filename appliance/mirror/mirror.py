@@ -90,7 +90,7 @@ def mirror(job: Job, report: Report) -> Mirrored:
 
         report.update("publishing")
         placed = [outcome.plan.files[name] for name in outcome.taken.new]
-        rejected = taking.publish(job.spec, job.index, placed)
+        rejected = taking.publish(job.spec, job.index, placed, outcome.taken.ahead)
         report.update("proving")
         taken = outcome.taken.without(rejected)
         return replace(outcome, taken=taken, verdicts=_proven(job, outcome, memory))
@@ -102,7 +102,7 @@ def _cache(job: Job) -> Path:
 
 async def _run(job: Job, memory: Memory, report: Report) -> Mirrored:
     """Plan and fetch, with one client for the demands of the same upstreams."""
-    plan, taken, built = Plan(), Taken((), ()), Builds()
+    plan, taken, built = Plan(), Taken(), Builds()
     try:
         for upstreams, demands in _by_upstreams(job).items():
             async with Client(upstreams, _cache(job)) as client:
@@ -145,7 +145,7 @@ async def _part(
     new, _ = taking.absent(job.spec, job.index, list(plan.files.values()))
     await planning.complete(plan, client, () if job.dry_run else new)
     if job.dry_run:
-        return plan, Taken((), ())
+        return plan, Taken()
     taken = await _take(job, plan, client, built, report)
     if is_known and _known_proofs(job, memory) is not None:
         return plan, taken  # no yank has changed, neither upstream nor here
@@ -190,7 +190,8 @@ async def _take(job: Job, plan: Plan, client: Client, built: Builds, report: Rep
 
 
 def _joined(first: Taken, second: Taken) -> Taken:
-    return Taken(first.new + second.new, first.failed + second.failed)
+    first.ahead.add(second.ahead)
+    return Taken(first.new + second.new, first.failed + second.failed, first.ahead)
 
 
 def _merge(plan: Plan, part: Plan) -> None:

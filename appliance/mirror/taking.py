@@ -1,22 +1,24 @@
-"""Taking files of upstreams into a packages directory: fetched into a hidden directory in it, then
-placed one by one.
+"""Taking files of upstreams into a packages directory: fetched into a hidden directory in it, where
+they are examined while others are still fetched, then placed one by one.
 
 The hidden directory keeps what an interrupted run has fetched, for the next run. Nothing is
 replaced: a file of the same name with other bytes is a failure.
 """
 
+import asyncio
 import contextlib
 import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.atomic import make_directory, sync_paths, unlink
 from appliance.catalog.database import Catalog
 from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
+from appliance.incoming.ahead import Ahead
 from appliance.index.model import File, Origin
 from appliance.index.names import possible
 from appliance.locks import try_lock
@@ -26,27 +28,29 @@ from appliance.operations.update import update
 from appliance.spec import Spec
 from appliance.text import has_controls
 from appliance.upstream import Client, Failed, Fetched, RemoteFile, digests, fetch
-from appliance.upstream.fetch import OnProgress
+from appliance.upstream.fetch import OnProgress, Outcome
 from appliance.upstream.urls import without_secrets
 
 _LONGEST = 8000  # characters of a URL
 
+_END = ""  # in the place of a name: no other follows
 _UNFINISHED_SECONDS = 7 * 24 * 3600
 _UNKNOWN = "not examined yet; see `pyindex status`"
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The outcome: names of new files, and what failed."""
+    """The outcome: names of new files, what failed, and the examinations of new files."""
 
-    new: tuple[str, ...]
-    failed: tuple[Failed, ...]
+    new: tuple[str, ...] = ()
+    failed: tuple[Failed, ...] = ()
+    ahead: Ahead = field(default_factory=Ahead)
 
     def without(self, rejected: Sequence[Failed]) -> "Taken":
         """Return the outcome with new files that were rejected as failed ones."""
         names = {each.file.filename for each in rejected}
         new = tuple(name for name in self.new if name not in names)
-        return Taken(new, (*self.failed, *rejected))
+        return replace(self, new=new, failed=(*self.failed, *rejected))
 
 
 def staging(spec: Spec, index: str) -> Path:
@@ -127,7 +131,8 @@ async def take(
     is published yet. ``origins`` are those of files that were built, by SHA-256."""
     new, conflicts = absent(spec, index, files)
     directory = staging(spec, index)
-    outcomes = await fetch(client, new, directory, progress) if new else []
+    ahead = Ahead()
+    outcomes = await _fetch(client, new, directory, progress, ahead) if new else []
 
     packages = spec.indexes[index].packages
     fetched = [each for each in outcomes if isinstance(each, Fetched)]
@@ -145,7 +150,39 @@ async def take(
     sync_paths([str(packages)])
     if not failed:
         shutil.rmtree(directory, ignore_errors=True)
-    return Taken(tuple(placed), tuple(failed))
+    return Taken(tuple(placed), tuple(failed), ahead)
+
+
+async def _fetch(
+    client: Client,
+    files: Sequence[RemoteFile],
+    directory: Path,
+    progress: OnProgress,
+    ahead: Ahead,
+) -> list[Outcome]:
+    """Fetch, and examine what is complete in a thread meanwhile."""
+    waiting: asyncio.Queue[str] = asyncio.Queue()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_examine(directory, waiting, ahead))
+        outcomes = await fetch(
+            client,
+            files,
+            directory,
+            progress,
+            fetched=lambda each: waiting.put_nowait(each.path.name),
+        )
+        waiting.put_nowait(_END)
+    return outcomes
+
+
+async def _examine(directory: Path, waiting: "asyncio.Queue[str]", ahead: Ahead) -> None:
+    names: list[str] = []
+    while _END not in names:
+        names = [await waiting.get()]
+        while not waiting.empty():
+            names.append(waiting.get_nowait())
+        complete = [name for name in names if name != _END]
+        await asyncio.to_thread(ahead.examine, directory, complete)
 
 
 def _of_build(conflict: Failed, origins: Mapping[str, str]) -> Failed:
@@ -169,12 +206,13 @@ def _place(fetched: Fetched, packages: Path) -> Failed | None:
     return None
 
 
-def publish(spec: Spec, index: str, placed: Iterable[RemoteFile]) -> list[Failed]:
+def publish(spec: Spec, index: str, placed: Sequence[RemoteFile], ahead: Ahead) -> list[Failed]:
     """Accept what was placed, and publish it. Return those of ``placed`` that the index does not
     accept, each with the reason."""
-    update(spec)
+    update(spec, ahead={index: ahead})
+    there = _files(spec, index, placed)
+    absent = [file for file in placed if file.filename not in there]
     with Catalog(spec.catalog).read() as reader:
-        absent = [file for file in placed if reader.file(index, file.filename) is None]
         paths = [file.filename for file in absent]
         reasons = {each.path: each.reason for each in reader.rejections_at(index, paths)}
     packages = spec.indexes[index].packages
@@ -199,10 +237,13 @@ def _announce(
     known = [_origin(each, origins) for each in fetched]
 
     def changes(change: Writer) -> None:
+        names = [origin.filename for origin in known]
+        yanks, before = change.yanks_of(index, names), change.last_origins(index, names)
         for origin in known:
-            before = change.origin(index, origin.filename)
+            last = before.get(origin.filename)
+            yanked = yanks.get(origin.filename)
             # Another yank is an operator's decision, which stays.
-            if change.yank_of(index, origin.filename) == (before.yanked if before else None):
+            if yanked == (last.yanked if last else None) and yanked != origin.yanked:
                 change.yank_ahead(index, origin.filename, origin.yanked)
         change.set_origins(index, known)
 

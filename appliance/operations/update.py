@@ -3,10 +3,12 @@ operations once."""
 
 import logging
 import time
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Mapping
 from contextlib import closing
+from types import MappingProxyType
 
 from appliance.catalog.database import Catalog
+from appliance.incoming.ahead import Ahead
 from appliance.incoming.directory import DirectoryMissing
 from appliance.incoming.postponed import QUIET_SECONDS
 from appliance.incoming.scan import Scanner
@@ -104,11 +106,17 @@ def prepare(spec: Spec) -> Catalog:
     return catalog
 
 
-def update(spec: Spec, reread: bool = False, rewrite: bool = False) -> None:
+def update(
+    spec: Spec,
+    reread: bool = False,
+    rewrite: bool = False,
+    ahead: Mapping[str, Ahead] = MappingProxyType({}),
+) -> None:
     """Scan all packages directories once, and publish.
 
     With ``reread`` every file is examined again; with it or ``rewrite`` every page is written
-    again. Raises :class:`DirectoryMissing` at the end if a packages directory is not there.
+    again. ``ahead`` has answers for new files, by index. Raises :class:`DirectoryMissing` at the
+    end if a packages directory is not there.
     """
     catalog = prepare(spec)
     job = Update(spec, catalog)
@@ -117,7 +125,7 @@ def update(spec: Spec, reread: bool = False, rewrite: bool = False) -> None:
     missing: list[DirectoryMissing] = []
     for index in spec.indexes:
         try:
-            job.scan(Scanner(spec, catalog, index), reread)
+            job.scan(Scanner(spec, catalog, index, ahead=ahead.get(index)), reread)
         except DirectoryMissing as error:
             missing.append(error)
 

@@ -73,11 +73,10 @@ def usable(
 
     More than one file of a release may be usable; :func:`best_of_each` chooses.
     """
-    ranks = _ranks(target)
     candidates: list[Candidate] = []
     unusable: list[Unusable] = []
     for file in files:
-        made = _candidate(project, file, target, ranks, formats, supports)
+        made = _candidate(project, file, target, formats, supports)
         if isinstance(made, Candidate):
             candidates.append(made)
         elif made is not None:
@@ -104,7 +103,6 @@ def _candidate(
     project: str,
     file: RemoteFile,
     target: Target,
-    ranks: Mapping[Tag, int],
     formats: Formats,
     supports: Supports,
 ) -> Candidate | Unusable | None:
@@ -118,7 +116,7 @@ def _candidate(
         version = Version(named.version)
     except InvalidVersion:
         return Unusable(named.version, file.filename, "version not valid (PEP 440)")
-    rank = _wheel_rank(file.filename, ranks) if is_wheel else (len(ranks),)
+    rank = _wheel_rank(file.filename, target.ranks) if is_wheel else (len(target.tags),)
     if rank is None:
         return Unusable(str(version), file.filename, f"no tag of {target.name}")
     if not formats.allows(project, is_wheel):
@@ -127,10 +125,6 @@ def _candidate(
     if not supports(file.requires_python, target):
         return Unusable(str(version), file.filename, f"requires Python {file.requires_python}")
     return Candidate(project, version, file, is_wheel, rank)
-
-
-def _ranks(target: Target) -> dict[Tag, int]:
-    return {tag: position for position, tag in enumerate(target.tags)}
 
 
 def _wheel_rank(filename: str, ranks: Mapping[Tag, int]) -> tuple[int, ...] | None:

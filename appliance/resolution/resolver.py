@@ -135,7 +135,8 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
             return True
         if requirement.exact is not None:
             return candidate.candidate == requirement.exact
-        return requirement.specifier.contains(candidate.candidate.version, prereleases=True)
+        specifier = requirement.specifier  # most have none, and are asked for in each round
+        return not specifier or specifier.contains(candidate.candidate.version, prereleases=True)
 
     def get_dependencies(self, candidate: Node) -> list[Need]:
         (project, extra), release = candidate.identifier, candidate.candidate

@@ -16,6 +16,7 @@ class Target:
         platform: The newest platform tag that it supports: ``manylinux2014_x86_64``.
         tags: All tags of wheels that it can install, best first (PEP 425).
         environment: All variables of its environment markers but ``extra`` (PEP 508).
+        ranks: The position of each tag in ``tags``.
     """
 
     name: str
@@ -23,6 +24,11 @@ class Target:
     platform: str
     tags: tuple[Tag, ...] = field(repr=False)
     environment: Mapping[str, str] = field(repr=False, hash=False)
+    ranks: Mapping[Tag, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        ranks = {tag: position for position, tag in enumerate(self.tags)}
+        object.__setattr__(self, "ranks", ranks)
 
     @property
     def python(self) -> str:

@@ -60,6 +60,8 @@ class Failed:
 Outcome = Fetched | Failed
 OnProgress = Callable[[int, int], None]
 """Called with the number of finished files, and the bytes that are there of all files."""
+OnFetched = Callable[[Fetched], None]
+"""Called with each file as soon as it is complete."""
 
 
 async def fetch(
@@ -67,6 +69,7 @@ async def fetch(
     files: Sequence[RemoteFile],
     directory: Path,
     progress: OnProgress = lambda files, bytes_there: None,
+    fetched: OnFetched = lambda outcome: None,
     parallel: int = 16,
 ) -> list[Outcome]:
     """Fetch ``files`` into ``directory``, each name once, and return an outcome for each name.
@@ -76,7 +79,7 @@ async def fetch(
     file is its upload time, if that is stated.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    fetcher = _Fetcher(client, directory, progress, parallel)
+    fetcher = _Fetcher(client, directory, progress, fetched, parallel)
     groups = _alternatives(files)
     try:
         # The largest first: the last one to end is then a small one.
@@ -102,10 +105,15 @@ class _Fetcher:
     """The state of one call of :func:`fetch`."""
 
     def __init__(
-        self, client: Client, directory: Path, progress: OnProgress, parallel: int
+        self,
+        client: Client,
+        directory: Path,
+        progress: OnProgress,
+        fetched: OnFetched,
+        parallel: int,
     ) -> None:
         self._connection, self._limits = client.connection, client.limits
-        self._directory, self._progress = directory, progress
+        self._directory, self._progress, self._fetched = directory, progress, fetched
         self._slots = asyncio.Semaphore(parallel)
         self._files = self._bytes = 0
         self._disk_fault: str | None = None
@@ -121,6 +129,8 @@ class _Fetcher:
                 outcome = Failed(group[0], self._explained(error))
         self._files += 1
         self._report(0)
+        if isinstance(outcome, Fetched):
+            self._fetched(outcome)
         return outcome
 
     def _explained(self, error: OSError) -> str:

@@ -388,9 +388,11 @@ def test_renumbered_inodes_are_no_change(
     renumber(lab, changed)
     examined: list[str] = []
 
-    def examine(directory: PackagesDirectory, entries: list[Entry], keep: KeepMetadata) -> Any:
+    def examine(
+        directory: PackagesDirectory, entries: list[Entry], keep: KeepMetadata, **options: Any
+    ) -> Any:
         examined.extend(entry.path for entry in entries)
-        return examine_all(directory, entries, keep)
+        return examine_all(directory, entries, keep, **options)
 
     monkeypatch.setattr(intake, "examine_all", examine)
     lab.once()
