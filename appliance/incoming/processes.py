@@ -216,6 +216,13 @@ def idle_or_new() -> ExaminerProcess:
     return _take_idle() or ExaminerProcess()
 
 
+def prepare() -> None:
+    """Start a process that waits for work, so that it is ready when there is some."""
+    process = idle_or_new()
+    if not keep(process):
+        process.kill()
+
+
 def keep(process: ExaminerProcess) -> bool:
     """Keep a process without work for :func:`idle_or_new`; return ``False`` if there is one."""
     with _lock:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from appliance.errors import PyindexError
+from appliance.incoming import processes
 from appliance.index.model import File
 from appliance.index.names import distribution
 from appliance.inputs.demand import Demand, Options
@@ -170,6 +171,8 @@ async def _versions(client: Client, projects: Iterable[str]) -> dict[str, str] |
 async def _plan(
     job: Job, demands: Sequence[Demand], client: Client, built: Builds, report: Report
 ) -> Plan:
+    if not job.dry_run:
+        processes.prepare()
     staging = taking.staging(job.spec, job.index)
     plan, reader = Plan(), FactReader(client, staging)
     builder = Builder(job.builds, client, job.spec.state, staging, built)
