@@ -1,6 +1,8 @@
 """The gunicorn worker class; slow clients are in tests/attacks, stops in tests/test_serve.py."""
 
 import logging
+import os
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -12,6 +14,7 @@ from gunicorn.config import Config
 from appliance import spec
 from appliance.web.worker import Worker
 from tests.attacks.sites import embedded
+from tests.conftest import eventually
 from tests.nginx.servers import PATIENCE, Server, application
 from tests.nginx.sites import LARGE, PAGE, WHEEL, make_spec
 
@@ -22,6 +25,21 @@ def test_worker_refuses_tls() -> None:
     config.set("certfile", "/x/cert.pem")
     with pytest.raises(RuntimeError, match="does not support TLS; put nginx in front"):
         Worker.check_config(config, logging.getLogger())
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU")
+def test_each_worker_has_a_cpu(tmp_path: Path) -> None:
+    """Two workers use one CPU each, not the same one."""
+
+    def used() -> list[set[int]]:
+        booted = re.findall(r"Booting worker with pid: (\d+)", (tmp_path / "log").read_text())
+        return [os.sched_getaffinity(int(pid)) for pid in booted]
+
+    with embedded(tmp_path):
+        eventually(lambda: [len(cpus) for cpus in used()] == [1, 1])
+        first, second = used()
+    assert first != second
 
 
 @pytest.mark.parametrize("limit", [40, 64, 300])
