@@ -37,10 +37,12 @@ runtime = "crun"
 [network]
 network_config_dir = "{0}/networks"
 """
-# crun cannot run below both versions of control groups. What podman puts into /run goes with it.
+# crun cannot run below both versions of control groups, and makes the user of a container the owner
+# of /dev/null, which must not be this machine's. What podman puts into /run goes with it.
 PREPARE = """\
 if [ -d /sys/fs/cgroup/unified ]; then umount /sys/fs/cgroup/unified; fi
-mount -t tmpfs none /run && touch "$0" && exec sleep infinity
+mount -t tmpfs none /run && mknod -m 666 /run/null c 1 3 && mount --bind /run/null /dev/null &&
+touch "$0" && exec sleep infinity
 """
 
 
