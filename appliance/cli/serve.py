@@ -56,6 +56,7 @@ def serve(
     log_to_stderr()
     spec = _load(source, url)
     _check_state(spec)
+    _check_temporary_directory()
     command = [sys.executable, "-P", "-m", "appliance", "watch", *source.arguments()]
     log = _checked_log(access_log)
 
@@ -191,3 +192,12 @@ def _check_state(spec: "Spec") -> None:
             f"state directory {spec.state}: {error.strerror}; make it writable for uid"
             f" {os.geteuid()}, or choose another one (--state, or `state` in the spec)"
         ) from None
+
+
+def _check_temporary_directory() -> None:
+    """Raise :class:`PyindexError` if there is none, as in a container with a read-only root."""
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        text = "no writable directory for temporary files; mount a tmpfs at /tmp, or set TMPDIR"
+        raise PyindexError(text) from None

@@ -20,7 +20,7 @@ Data = None | str | list["Data"] | dict[str, "Data"]
 _TAG = "tag:yaml.org,2002:"
 # What YAML takes a scalar for by its looks, without a tag in the text.
 _PLAIN_TAGS = {"str", "int", "float", "bool", "null", "timestamp", "merge", "value"}
-_VARIABLE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
+_VARIABLE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
 
 
 @dataclass
@@ -55,7 +55,8 @@ class Document:
 
 
 def read(file: Path) -> Document:
-    """Read one YAML document, with ``${NAME}`` replaced from the environment.
+    """Read one YAML document, with ``${NAME}`` and ``${NAME:-default}`` replaced from the
+    environment, as shells and compose files do.
 
     Raises SpecError if there is no such file or it is not one YAML document in UTF-8. Problems of
     single keys (a duplicate, an unset variable) are left in ``faults``, for one report.
@@ -135,18 +136,22 @@ class _Reader:
                 data[name.value] = self.value(value, (*key, name.value))
         return data
 
-    def _substituted(self, node: yaml.ScalarNode, key: Key) -> str:
+    def _substituted(self, node: yaml.ScalarNode, key: Key) -> str | None:
         def replacement(match: re.Match[str]) -> str:
-            name = match[1]
+            name, default = match.groups()
             if match[0] == "$${":
                 return "${"
+            if default is not None:
+                return os.environ.get(name) or default
             if name is None:
                 self._fault(key, expected("${NAME}, or $${ for a plain ${", node.value))
             elif name not in os.environ:
                 self._fault(key, f"the environment variable {name} is not set")
             return os.environ.get(name or "", "")
 
-        return _VARIABLE.sub(replacement, str(node.value))
+        text = _VARIABLE.sub(replacement, str(node.value))
+        # As an empty value in the file does, an empty default leaves the key out.
+        return None if not text and node.value.endswith(":-}") else text
 
     def _fault(self, key: Key, text: str, line: int | None = None) -> None:
         self._document.faults.append(Fault(key, text, line))

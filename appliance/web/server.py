@@ -75,7 +75,7 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         super().manage_workers()
         if self.app.startup is None:  # the address is known now, also for port 0
             url = front.url if front is not None else self.LISTENERS[0]
-            self.app.startup = StartupLog(self.app.spec, f"{url}{self.app.spec.path}")
+            self.app.startup = StartupLog(self.app.spec, self.app.spec.url or str(url))
         self.app.startup.report(self.log.info)
 
     def stop(self, graceful: bool = True) -> None:

@@ -9,6 +9,9 @@ import pytest
 
 from tests.hosts.control import Control
 from tests.hosts.control import control as make_control
+from tests.hosts.engine import NEEDED as ENGINE_NEEDED
+from tests.hosts.engine import Engine
+from tests.hosts.engine import engine as make_engine
 from tests.hosts.machines import Machine, Network, Workstation
 from tests.hosts.machines import network as make_network
 from tests.hosts.trees import base_tree, centos7_tree, debs
@@ -25,17 +28,22 @@ def network() -> Iterator[Network]:
     """A private network; with it goes all that was booted on it."""
     if os.geteuid() != 0:
         pytest.skip("hosts are booted by root only")
+    _install(NEEDED)
+    with make_network() as made:
+        yield made
+
+
+def _install(packages: tuple[str, ...]) -> None:
+    """Install packages on this machine; skip the test where that is not possible."""
     with locked(CACHE / "hosts" / "packages.lock"):
         done = subprocess.run(
-            (ROOT / "tests" / "system-packages", *NEEDED),
+            (ROOT / "tests" / "system-packages", *packages),
             capture_output=True,
             text=True,
             check=False,
         )
     if done.returncode != 0:
         pytest.skip(f"hosts cannot be booted here: {done.stderr.strip()}")
-    with make_network() as made:
-        yield made
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +69,15 @@ def machine(network: Network, debian: Path) -> Iterator[Machine]:
     """A bare Debian 12 server, booted; its name is ``host`` and ``pypi.lab.example``."""
     with network.machine("host", debian, "pypi.lab.example") as booted:
         yield booted
+
+
+@pytest.fixture(scope="session")
+def engine(network: Network, debian: Path) -> Iterator[Engine]:
+    """A machine that runs containers; it has the image ``pyindex``."""
+    _install(ENGINE_NEEDED)
+    with make_engine(network) as made:
+        made.build(debian)
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def base_tree() -> Path:
 
     Skips the test where this machine's apt knows no Debian 12.
     """
-    mirror = _mirror()
+    mirror = debian_mirror()
     return _kept("debian-12", (mirror, SERVER), lambda place: _debian(place, mirror))
 
 
@@ -39,7 +39,7 @@ def debs(*packages: str) -> Path:
 
     Without *packages*, those of nginx and supervisor: what an operator carries to a host.
     """
-    tree, mirror, wanted = base_tree(), _mirror(), packages or ("nginx", "supervisor")
+    tree, mirror, wanted = base_tree(), debian_mirror(), packages or ("nginx", "supervisor")
     return _kept("debs", (tree.name, wanted), lambda place: _download(place, tree, mirror, wanted))
 
 
@@ -68,7 +68,7 @@ def _kept(name: str, made_of: tuple[object, ...], make: Callable[[Path], None]) 
     return place
 
 
-def _mirror() -> str:
+def debian_mirror() -> str:
     """Where this machine gets Debian 12 from."""
     form = ("--format", "$(REPO_URI)", "Created-By: Packages", "Component: main")
     ask = ("apt-get", "indextargets", *form, f"Release: {SUITE}")

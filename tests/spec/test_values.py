@@ -114,6 +114,11 @@ ACCEPTED: list[tuple[str, str, object, bool]] = [
     ("accounts.htpasswd", "~", None, True),
     ("accounts.htpasswd", "${ROOT}/${ROOT}/x", Path("/mnt/root/mnt/root/x"), True),
     ("accounts.htpasswd", "/a$${ROOT}$x", Path("/a${ROOT}$x"), True),
+    ("accounts.htpasswd", "${ROOT:-/a}/${UNSET:-b}${EMPTY:-c}", Path("/mnt/root/bc"), True),
+    ("url", "https://${UNSET:-pypi.lab}", "https://pypi.lab", True),
+    ("url", "${UNSET:-}", None, True),
+    ("url", "${EMPTY:-}", None, True),
+    ("server.port", "${UNSET:-8081}", 8081, True),
     ("accounts.htpasswd", "/srv/mit Leerzeichen/ä", Path("/srv/mit Leerzeichen/ä"), True),
 ]
 
