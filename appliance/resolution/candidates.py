@@ -165,6 +165,13 @@ def applies(requirement: Requirement, target: Target, extras: Sequence[str] = ("
         raise Rejected(f"marker of {str(requirement)!r} without a value: {error}") from None
 
 
+def belongs(requirement: Requirement, target: Target, extra: str) -> bool:
+    """Whether a dependency belongs to ``extra`` alone, or without one to every install."""
+    if not extra:
+        return applies(requirement, target)
+    return applies(requirement, target, (extra,)) and not applies(requirement, target)
+
+
 def unconditional(requirement: Requirement) -> Requirement:
     """Return a requirement whose marker was found to be true, without it."""
     copy = Requirement(str(requirement))

@@ -43,6 +43,11 @@ class Wish:
         """Whether one of the specifiers names an exact version."""
         return _is_pinned(self.specifier)
 
+    def admits_others(self, chosen: Iterable[Candidate]) -> bool:
+        """Whether a version other than those of ``chosen`` can satisfy it."""
+        others = [f"!={each.version}" for each in chosen] if self.is_pinned else []
+        return not (self.specifier & SpecifierSet(",".join(others))).is_unsatisfiable()
+
 
 class Rules(Protocol):
     """The choice of one installer among the releases of a project."""
