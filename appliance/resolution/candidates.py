@@ -13,6 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from appliance.errors import Rejected
 from appliance.index.names import distribution
+from appliance.inputs.demand import Wanted
 from appliance.targets.target import Target
 from appliance.upstream.model import RemoteFile
 
@@ -209,3 +210,12 @@ def listed(candidates: Iterable[Candidate]) -> str:
 def key(name: str) -> str:
     """The normalized name of a project."""
     return canonicalize_name(name)
+
+
+def by_project(wanted: Iterable[Wanted], target: Target) -> dict[str, list[Wanted]]:
+    """Return requirements that apply on ``target`` by their projects."""
+    found: dict[str, list[Wanted]] = {}
+    for each in wanted:
+        if applies(each.requirement, target):
+            found.setdefault(key(each.requirement.name), []).append(each)
+    return found

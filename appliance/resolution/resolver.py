@@ -7,6 +7,7 @@ the same answer. Extras are nodes of their own: ``name[extra]`` requires the sam
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -21,17 +22,17 @@ from appliance.resolution.candidates import (
     Unusable,
     applies,
     belongs,
+    by_project,
     key,
     listed,
     reason,
     usable,
 )
-from appliance.resolution.hashes import common, with_digests
+from appliance.resolution.hashes import with_digests
 from appliance.resolution.limit import SECONDS, Limit, TooLongError
 from appliance.resolution.model import Identifier, Need, Node, Problem, Question, Resolution
-from appliance.resolution.rules import Rules, Wish
+from appliance.resolution.rules import Rules, Wish, is_only_pin
 from appliance.resolution.source import Facts, Source
-from appliance.targets.target import Target
 
 _ROUNDS = 1_000_000_000  # a deadline ends it before
 _ANY = SpecifierSet()
@@ -76,8 +77,11 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         self._facts: dict[str, Facts] = {}
         self._unreadable: dict[str, str] = {}  # reasons by file name
         self.requirers: dict[str, set[str]] = {}
-        self._constraints = _by_project(question.constraints, question.target)
-        self._direct = _by_project(question.wanted, question.target)
+        self._constraints = by_project(question.constraints, question.target)
+        self._direct = by_project(question.wanted, question.target)
+        demanded = chain(*self._direct.values(), *self._constraints.values())
+        unpinned = (each for each in demanded if not is_only_pin(each.requirement.specifier))
+        self._unpinned = next(unpinned, None)
 
     # --- what resolvelib asks ------------------------------------------------------------------
 
@@ -205,14 +209,14 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
             *(w.requirement.specifier for w in wanted),
         ):
             specifier &= each
-        hashes = common([*(need.hashes for need in needs), *(each.hashes for each in wanted)])
+        hashes = self._rules.digests([n.hashes for n in needs], [w.hashes for w in wanted])
         specifiers = tuple(each.requirement.specifier for each in self._demanded(project))
         question = self._question
         modes = (
             *(question.pre, question.prefer_binary),
             *(question.require_hashes, question.has_hashes),
         )
-        return Wish(specifier, specifiers, hashes, *modes)
+        return Wish(specifier, specifiers, hashes, *modes, self._unpinned)
 
     def merged(self, identifier: Identifier, needs: Iterable[Need]) -> Need:
         """Return all that is required of one project as one need."""
@@ -291,11 +295,3 @@ def _needs(
         identifier = key(requirement.name), extra
         by_url = requirement.url is not None
         yield Need(identifier, requirement.specifier, origin, direct, None, hashes, by_url)
-
-
-def _by_project(wanted: Iterable[Wanted], target: Target) -> dict[str, list[Wanted]]:
-    found: dict[str, list[Wanted]] = {}
-    for each in wanted:
-        if applies(each.requirement, target):
-            found.setdefault(key(each.requirement.name), []).append(each)
-    return found
