@@ -117,7 +117,8 @@ def bundle(
     print(f"{number}, {written.bytes / 1e6:.0f} MB, bundle {written.id}")
     if stick:
         print(stick.script)
-        print(f"{stick.files} files, {stick.bytes / 1e6:.0f} MB, release {stick.pack.release}")
+        number = counted(stick.files, "file")
+        print(f"{number}, {stick.bytes / 1e6:.0f} MB, release {stick.pack.release}")
 
 
 @dataclass(frozen=True, slots=True)

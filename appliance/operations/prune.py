@@ -21,6 +21,7 @@ from appliance.operations.replace import REPLACED, UNFINISHED
 from appliance.operations.stamps import seconds
 from appliance.operations.trash import TRASHED
 from appliance.spec import Spec
+from appliance.text import counted
 
 _UNFINISHED_AGE = timedelta(days=1)
 # In the state directory: of `pyindex mirror`, which holds the lock while it runs.
@@ -64,7 +65,7 @@ def prune(spec: Spec, dry_run: bool = False) -> Iterator[Removed]:
     catalog = open_catalog(spec)
     lines = _prune_journal(catalog, now - spec.keep.journal.total_seconds(), dry_run)
     if lines:
-        yield Removed(f"{lines} journal entries")
+        yield Removed(counted(lines, "journal entry"))
     if not dry_run:
         catalog.compact()
 
