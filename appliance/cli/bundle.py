@@ -101,6 +101,8 @@ def bundle(
         if not is_watched(spec):
             update(spec)
         known = known_digests(spec.state, since) if since else frozenset()
+        if demands:
+            inputs.print_notes()
         files = _closure(source, spec, name, demands, targets, no_deps) if demands else None
         written = write(out.absolute(), spec, name, files, known=known, volume=size, key=secret)
     stick = host.write() if with_appliance else None

@@ -32,6 +32,7 @@ def prove(
     from appliance.targets.choice import choose
 
     demands = inputs.required()
+    inputs.print_notes()
     spec = source.load()
     name = index or spec.root
     check_index(spec, name)
