@@ -124,7 +124,7 @@ def test_files_behind_link_claim_projects(
     for _ in range(2):
         update(team)
         assert shown(team, "team") == {name: [] for name in own}
-        link = f"team: {inside}: now a symbolic link, which is not followed, so that 3 files"
+        link = f"team: {inside}: now a symbolic link, which is not followed; 3 files"
         assert link in caplog.text
         caplog.clear()
         with Catalog(team.catalog).read() as reader:
