@@ -20,8 +20,10 @@ def without_login(text: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """``number`` with ``noun``, which gets an ``s`` unless it is one."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """``number`` with ``noun`` in its form for that number: "1 file", "1,000 entries"."""
+    if number != 1:
+        noun = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{number:,} {noun}"
 
 
 def printable(text: str) -> str:

@@ -156,7 +156,7 @@ def test_health_is_starting_until_first_scan(lab: Lab) -> None:
         answer = client.simulate_get("/health")
         assert (answer.status_code, answer.json["status"]) == (503, "starting")
         assert answer.headers["retry-after"]
-        text = "main: starting: 1 files accepted, 0 names scanned so far"
+        text = "main: starting: 1 file accepted, 0 names scanned so far"
         assert answer.json["problems"] == [text]
         assert code(lab) == 1
     answer = client.simulate_get("/health")  # without a watcher

@@ -281,7 +281,7 @@ def test_startup_log_reports_ready_once(tmp_path: Path) -> None:
         lab.catalog.set_mark(mark, value)
         startup.report(lines.append)
     assert lines == [
-        "pyindex: scanning main: 1 files so far",
+        "pyindex: scanning main: 1 file so far",
         "pyindex: ready; try `pip install --index-url http://x/simple/ NAME`",
     ]
 

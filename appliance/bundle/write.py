@@ -19,6 +19,7 @@ from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import File
 from appliance.locks import try_lock
 from appliance.spec import Spec
+from appliance.text import counted
 
 _CHUNK = 1024 * 1024
 
@@ -88,7 +89,8 @@ def _manifest(index: str, selection: Selection, volume: int | None) -> Manifest:
     limit = len(dump(of(most, 999)))
     if limit > LARGEST_MANIFEST:
         raise PyindexError(
-            f"index {index}: {len(most)} files, too many for one bundle; bundle fewer files"
+            f"index {index}: {counted(len(most), 'file')}, too many for one bundle;"
+            " bundle fewer files"
         )
     placed = volumes.cut(selection.files, volume, limit)
     return of(placed, max((file.volume for file in placed), default=1) or 1)

@@ -29,7 +29,7 @@ _VERBS = {
     "backup": ("backup:backup", "copy the catalog into the backup directory"),
     "restore": ("backup:restore", "replace the catalog with a backup"),
     "verify": ("verify:verify", "compare every file and page with the catalog"),
-    "gc": ("gc:gc", "delete old trash, replaced catalogs and journal entries"),
+    "gc": ("gc:gc", "delete old trash, catalogs, journal entries and builds"),
     "bundle": ("bundle:bundle", "write the files of an index into an archive, for another index"),
     "bundle-key": ("bundle:bundle_key", "make a key that signs bundles"),
     "load": ("load:load", "load a bundle, or a directory of files, into an index"),

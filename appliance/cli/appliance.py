@@ -9,6 +9,7 @@ from appliance.cli.options import DIRECTORY, json_option, spec_options
 from appliance.cli.output import print_json
 from appliance.cli.packing import Packing, pack_options
 from appliance.cli.progress import Progress
+from appliance.text import counted
 
 if TYPE_CHECKING:
     from appliance.pack import Pack
@@ -63,4 +64,5 @@ def _print(directory: Path, pack: "Pack", result: str, as_json: bool) -> None:
         facts = {"release": pack.release, "files": pack.files, "changed": pack.changed}
         print_json({"directory": str(directory)} | facts)
     else:
-        print(f"{directory}: {result}, release {pack.release}, {pack.files} files")
+        files = counted(pack.files, "file")
+        print(f"{directory}: {result}, release {pack.release}, {files}")

@@ -101,6 +101,8 @@ def bundle(
         if not is_watched(spec):
             update(spec)
         known = known_digests(spec.state, since) if since else frozenset()
+        if demands:
+            inputs.print_notes()
         files = _closure(source, spec, name, demands, targets, no_deps) if demands else None
         written = write(out.absolute(), spec, name, files, known=known, volume=size, key=secret)
     stick = host.write() if with_appliance else None
@@ -117,7 +119,8 @@ def bundle(
     print(f"{number}, {written.bytes / 1e6:.0f} MB, bundle {written.id}")
     if stick:
         print(stick.script)
-        print(f"{stick.files} files, {stick.bytes / 1e6:.0f} MB, release {stick.pack.release}")
+        number = counted(stick.files, "file")
+        print(f"{number}, {stick.bytes / 1e6:.0f} MB, release {stick.pack.release}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """Options of the verbs that read requirements and locks: `mirror`, `prove` and `bundle`."""
 
+import os
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import wraps
@@ -41,6 +43,17 @@ class Inputs:
                 reading.from_arguments(words, constraints=self.constraints, builds=builds)
             )
         return tuple(demands)
+
+    def notes(self) -> tuple[str, ...]:
+        """Say which settings of pip are not read, unless options say the same."""
+        from appliance.upstream.pipconfig import not_read
+
+        return () if self.constraints else not_read(os.environ)
+
+    def print_notes(self) -> None:
+        """Print :meth:`notes` as errors are."""
+        for note in self.notes():
+            print(f"note: {note}", file=sys.stderr)
 
     def required(self, builds: Collection[str] = ()) -> "tuple[Demand, ...]":
         """As :meth:`read`; raises :class:`PyindexError` without any input."""

@@ -7,13 +7,14 @@ from appliance.cli.output import print_json
 from appliance.cli.source import Source
 
 
-@click.command(short_help="delete old trash, replaced catalogs and journal entries")
+@click.command(short_help="delete old trash, catalogs, journal entries and builds")
 @source_options
 @click.option("--dry-run", is_flag=True, help="print what would be deleted, and delete nothing")
 @json_option
 def gc(source: Source, dry_run: bool, as_json: bool) -> None:
-    """Delete files in the trash, replaced catalogs and journal entries that are older than the
-    limits in `keep` of the spec. Only files with a name that pyindex gave them are deleted.
+    """Delete files in the trash, replaced catalogs, journal entries and built wheels that are older
+    than the limits in `keep` of the spec. Only files with a name that pyindex gave them are
+    deleted.
     """
     from appliance.operations.prune import prune
 

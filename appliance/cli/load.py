@@ -116,5 +116,5 @@ def receipts(source: Source, as_json: bool) -> None:
     for row in rows:
         print(
             f"{row['time']} {row['index']} {row['bundle']:.12} {row['new']} new of"
-            f" {row['files']} files {row['path']}"
+            f" {counted(int(row['files']), 'file')} {row['path']}"
         )

@@ -1,7 +1,6 @@
 """``pyindex mirror``: the files that requirements need, from upstreams into an index."""
 
 import gc
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -74,7 +73,6 @@ def mirror(
     from appliance.mirror.mirror import Job
     from appliance.mirror.mirror import mirror as run
     from appliance.targets.choice import choose
-    from appliance.upstream.pipconfig import not_read
 
     names = frozenset(map(_project, builds))
     demands = inputs.required(names)
@@ -87,8 +85,7 @@ def mirror(
     with Progress("resolving", line_seconds=5.0) as progress:
         log_to_stderr()
         outcome = run(job, progress)
-    if not inputs.constraints:
-        outcome.plan.notes |= dict.fromkeys(not_read(os.environ))
+    outcome.plan.notes |= dict.fromkeys(inputs.notes())
     document = _document(outcome, name)
     if report is not None:
         _write(report, document)

@@ -25,12 +25,14 @@ def prove(
 ) -> int:
     """Check, without a network, whether the inputs install on each target from an index alone, by
     the rules of each client that runs there: uv, pip, or the last pip of an old Python. Names the
-    smallest set of requirements that is missing. Exits with 1 if there is one.
+    smallest set of requirements that is missing, and for requirements that exclude each other the
+    releases that would help. Exits with 1 if something is missing.
     """
     from appliance.mirror.mirror import Job, verdicts
     from appliance.targets.choice import choose
 
     demands = inputs.required()
+    inputs.print_notes()
     spec = source.load()
     name = index or spec.root
     check_index(spec, name)

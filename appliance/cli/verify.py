@@ -55,7 +55,7 @@ def _show(steps: "Iterable[Verification]", progress: Progress, is_quiet: bool) -
             for finding in step.findings[printed:]:
                 progress.print(_sentence(finding))
             printed = len(step.findings)
-        progress.update(f"{step.index}: {step.files} files, {step.bytes / 1e6:.0f} MB")
+        progress.update(f"{step.index}: {counted(step.files, 'file')}, {step.bytes / 1e6:.0f} MB")
     return step
 
 

@@ -14,6 +14,7 @@ from appliance.incoming.directory import DirectoryMissing, PackagesDirectory
 from appliance.incoming.entries import Entry
 from appliance.incoming.mounts import Mounts
 from appliance.spec import Spec
+from appliance.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -155,9 +156,9 @@ class Deletions:
             if kept:
                 self._unmounted.add(top)
                 self._add_problem(
-                    f"{self._directory.root / top}: disk not mounted, its {len(kept):,} files"
-                    f" remain listed; mount it, or run {self._confirmation} if it was removed"
-                    " permanently"
+                    f"{self._directory.root / top}: disk not mounted, with"
+                    f" {counted(len(kept), 'listed file')}; mount it, or run {self._confirmation}"
+                    " if it was removed permanently"
                 )
             missing = missing - kept
         return missing
@@ -170,7 +171,7 @@ class Deletions:
                 self._covering.add(top)
                 self._add_problem(
                     f"{self._directory.root / top}: the file system mounted there hides"
-                    f" {len(kept):,} files, which remain listed; unmount it, or run"
+                    f" {counted(len(kept), 'listed file')}; unmount it, or run"
                     f" {self._confirmation} if they were deleted"
                 )
             missing = missing - kept
@@ -195,8 +196,8 @@ class Deletions:
                 kept |= change.mark_unreachable(self._index, new)
         for link, count in Counter(linked[path] for path in kept).items():
             self._add_problem(
-                f"{self._directory.root / link}: now a symbolic link, which is not followed, so"
-                f" that {count:,} files are unreachable; replace it with a directory, or remove it"
+                f"{self._directory.root / link}: now a symbolic link, which is not followed;"
+                f" {counted(count, 'file')} unreachable; replace it with a directory, or remove it"
             )
         return missing - linked.keys()
 

@@ -16,6 +16,7 @@ from uv import find_uv_bin
 from appliance.errors import PyindexError
 from appliance.index.names import distribution
 from appliance.mirror.running import environment, run
+from appliance.text import counted
 from appliance.upstream import Upstreams, uv_arguments, uv_environment
 from appliance.upstream.digests import digest_of
 
@@ -44,7 +45,7 @@ async def build(
     wheels = sorted(out.glob("*.whl"))
     named = distribution(wheels[0].name) if len(wheels) == 1 else None
     if named is None:
-        raise PyindexError(f"build of {name}: made {len(wheels)} wheels, expected one")
+        raise PyindexError(f"build of {name}: made {counted(len(wheels), 'wheel')}, expected one")
     if named.project != name:
         raise PyindexError(
             f"build of {name}: made {wheels[0].name}, a wheel of {named.project}; write"

@@ -25,6 +25,7 @@ from appliance.inputs.pinning import FixedLock
 from appliance.inputs.urls import url_path
 from appliance.mirror import building, wheels
 from appliance.mirror.git import Git, parse, subdirectory_of
+from appliance.operations.prune import UV_CACHE
 from appliance.resolution.candidates import Candidate, applies, key
 from appliance.resolution.model import Question
 from appliance.targets import reading
@@ -80,7 +81,7 @@ class Builder:
         self._client, self._git = client, Git(client.upstreams)
         self._directory, self._cache, self._staging = (
             wheels.directory_of(state),
-            state / "uv-cache",
+            state / UV_CACHE,
             staging,
         )
         self._tasks: dict[tuple[str, str], asyncio.Task[RemoteFile]] = {}

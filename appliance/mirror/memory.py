@@ -18,11 +18,12 @@ from pydantic import TypeAdapter, ValidationError
 from appliance.inputs.demand import Demand
 from appliance.mirror.plan import Plan
 from appliance.resolution.candidates import Candidate
-from appliance.resolution.proof import Missing, Verdict
+from appliance.resolution.missing import Missing
+from appliance.resolution.proof import Verdict
 from appliance.targets.target import Target
 from appliance.upstream import Cache, RemoteFile, Upstreams
 
-_FORMAT = 2  # count up when an answer would be another one, and no version below changes
+_FORMAT = 3  # count up when an answer would be another one, and no version below changes
 _PROGRAMS = ("pyindex", "uv", "packaging", "resolvelib")
 _T = TypeVar("_T")
 

@@ -26,6 +26,7 @@ from appliance.resolution.questions import question
 from appliance.resolution.source import Source
 from appliance.spec import Spec
 from appliance.targets.target import Target
+from appliance.text import counted
 from appliance.upstream import Cache, Client, Upstreams, choose
 
 
@@ -186,7 +187,7 @@ async def _plan(
 
 async def _take(job: Job, plan: Plan, client: Client, built: Builds, report: Report) -> Taken:
     def progress(files: int, there: int) -> None:
-        report.transfer(f"fetching {files} of {len(plan.files)} files", there, plan.size)
+        report.transfer(f"fetching {files} of {counted(len(plan.files), 'file')}", there, plan.size)
 
     files = [plan.files[name] for name in sorted(plan.files)]
     return await taking.take(job.spec, job.index, files, client, progress, built.origins)

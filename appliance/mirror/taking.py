@@ -24,6 +24,7 @@ from appliance.index.names import possible
 from appliance.locks import try_lock
 from appliance.operations import decisions
 from appliance.operations.arrival import HIDDEN, link_or_move
+from appliance.operations.prune import MIRROR_LOCK
 from appliance.operations.update import update
 from appliance.spec import Spec
 from appliance.text import has_controls
@@ -64,7 +65,7 @@ def locked(spec: Spec) -> Iterator[None]:
     """Hold the lock of all mirror runs of a state directory. Raises :class:`PyindexError` if
     another one is running."""
     make_directory(spec.state)
-    with (spec.state / "mirror.lock").open("a") as file:
+    with (spec.state / MIRROR_LOCK).open("a") as file:
         if not try_lock(file):
             raise PyindexError(
                 f"state directory {spec.state}: another `pyindex mirror` is running; wait until it"

@@ -2,6 +2,7 @@
 fit."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from appliance.atomic import Batch, make_directory, sync_paths
 from appliance.errors import PyindexError
+from appliance.operations.prune import BUILDS
 from appliance.targets.target import Target
 from appliance.upstream import RemoteFile
 from appliance.upstream.digests import digest_of
@@ -22,7 +24,7 @@ _RECORD = "build.json"
 
 def directory_of(state: Path) -> Path:
     """The directory of all wheels that were built."""
-    return state / "builds"
+    return state / BUILDS
 
 
 def clear(state: Path) -> None:
@@ -56,6 +58,7 @@ def read(directory: Path) -> RemoteFile | None:
         path = directory / facts["filename"]
         if digest_of(path, "sha256") != facts["sha256"]:
             return None
+        os.utime(directory)  # `pyindex gc` removes what has not been used for long
         return RemoteFile(
             filename=path.name,
             url=path.absolute().as_uri(),

@@ -18,6 +18,7 @@ from appliance.operations.report import Report, read_report
 from appliance.operations.watchlock import is_watched
 from appliance.site.tree import PAGES, Site
 from appliance.spec import Spec
+from appliance.text import counted
 
 _REQUIRED_MB = 64
 
@@ -108,7 +109,8 @@ class _CatalogCheck:
         for name in self._unscanned if self._report is not None else ():
             files = self._reader.counts(name).files
             seen = progress[name].seen if name in progress else 0
-            yield f"{name}: starting: {files:,} files accepted, {seen:,} names scanned so far"
+            accepted, scanned = counted(files, "file"), counted(seen, "name")
+            yield f"{name}: starting: {accepted} accepted, {scanned} scanned so far"
         if self._is_publishing:
             yield from self._pages_missing()
 

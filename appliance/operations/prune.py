@@ -1,6 +1,7 @@
-"""Pruning of trash, replaced catalogs, unfinished files and journal, by ``keep`` in the spec. Only
-files whose names pyindex gives are removed."""
+"""Pruning of trash, replaced catalogs, built wheels, unfinished files and journal, by ``keep`` in
+the spec. Only files whose names pyindex gives are removed."""
 
+import math
 import os
 import re
 import shutil
@@ -13,14 +14,20 @@ from pathlib import Path
 from appliance.atomic import unlink
 from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog
+from appliance.locks import try_lock
 from appliance.operations.arrival import HIDDEN
 from appliance.operations.opening import open_catalog
 from appliance.operations.replace import REPLACED, UNFINISHED
 from appliance.operations.stamps import seconds
 from appliance.operations.trash import TRASHED
 from appliance.spec import Spec
+from appliance.text import counted
 
 _UNFINISHED_AGE = timedelta(days=1)
+# In the state directory: of `pyindex mirror`, which holds the lock while it runs.
+MIRROR_LOCK = "mirror.lock"
+BUILDS, UV_CACHE = "builds", "uv-cache"
+_BUILD = re.compile(r"[0-9a-f]{32}")
 # The mark of the serial up to which the journal was pruned.
 FORGOTTEN = "forgotten"
 
@@ -49,11 +56,16 @@ def prune(spec: Spec, dry_run: bool = False) -> Iterator[Removed]:
             unlink(path)
         yield Removed(str(path), size)
 
-    yield from _staged(spec, now, dry_run)
+    for directory in [*_staged(spec, now), *_built(spec, now)]:
+        size = sum(each.lstat().st_size for each in directory.rglob("*"))
+        if not dry_run:
+            shutil.rmtree(directory, ignore_errors=True)
+        yield Removed(str(directory), size)
+
     catalog = open_catalog(spec)
     lines = _prune_journal(catalog, now - spec.keep.journal.total_seconds(), dry_run)
     if lines:
-        yield Removed(f"{lines} journal entries")
+        yield Removed(counted(lines, "journal entry"))
     if not dry_run:
         catalog.compact()
 
@@ -74,16 +86,33 @@ def _unfinished(directory: Path, now: float) -> Iterator[Path]:
             yield Path(entry.path)
 
 
-def _staged(spec: Spec, now: float, dry_run: bool) -> Iterator[Removed]:
-    """Remove the staging directories of loads that were interrupted and not continued."""
+def _staged(spec: Spec, now: float) -> Iterator[Path]:
+    """Yield the staging directories of loads that were interrupted and not continued."""
     for index in spec.indexes.values():
         for path in sorted(index.packages.glob(f"{HIDDEN}*")):
             age = now - path.lstat().st_ctime
             if age > _UNFINISHED_AGE.total_seconds():
-                size = sum(each.lstat().st_size for each in path.rglob("*"))
-                if not dry_run:
-                    shutil.rmtree(path, ignore_errors=True)
-                yield Removed(str(path), size)
+                yield path
+
+
+def _built(spec: Spec, now: float) -> Iterator[Path]:
+    """Yield the built wheels, and the cache of the builds, that no build has used for as long as
+    ``keep.builds``; nothing while a mirror runs."""
+    before = now - spec.keep.builds.total_seconds()
+    directories = [path for path in (spec.state / BUILDS).glob("*") if _BUILD.fullmatch(path.name)]
+    directories += [spec.state / UV_CACHE]
+    with (spec.state / MIRROR_LOCK).open("a") as file:
+        if try_lock(file):
+            yield from (path for path in sorted(directories) if _last_change(path) < before)
+
+
+def _last_change(directory: Path) -> float:
+    """Return the newest mtime in a directory; infinity if there is none."""
+    times = (path.lstat().st_mtime for path in (directory, *directory.rglob("*")))
+    try:
+        return max(times)
+    except FileNotFoundError:
+        return math.inf
 
 
 def _files(directory: Path) -> list[os.DirEntry[str]]:

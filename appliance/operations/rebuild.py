@@ -67,8 +67,9 @@ def _rescue(spec: Spec) -> Iterator[str]:
     yield f"damaged catalog saved as {install(spec, fill, 'damaged')}"
     yield from logged.problems
     source = "the decision log" if logged.lines else "its readable rows (no decision log)"
-    yield f"recovered {len(decisions)} decisions (yanks, statuses) from {source}"
-    yield f"recovered {len(saved.paths)} files, {len(saved.journal)} journal entries"
+    yield f"recovered {counted(len(decisions), 'decision')} (yanks, statuses) from {source}"
+    entries = counted(len(saved.journal), "journal entry")
+    yield f"recovered {counted(len(saved.paths), 'file')}, {entries}"
     known = max(opening.published(spec), logged.serial)
     if lost := list(_unread_entries(saved.journal, known)):
         yield f"lost journal entries: {', '.join(lost)}"

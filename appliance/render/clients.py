@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from appliance.render.layout import HEAD, layout
+from appliance.render.layout import LayoutValues, layout
 from appliance.render.templates import render
 from appliance.spec import Spec
 
+# Also where a directory is served, without a spec.
+HEAD = "Rendered by pyindex for clients of this index; do not edit."
 CLIENT = ("pip.conf", "uv.toml", "poetry.toml", "pdm.toml", "environment.yml")
 HOSTS = "hosts"
 
@@ -71,17 +73,22 @@ def client_names(spec: Spec) -> tuple[str, ...]:
     return (*CLIENT, HOSTS) if spec.nginx.stand_in else CLIENT
 
 
+def client_layout(spec: Spec, head: str = HEAD) -> LayoutValues:
+    """The layout for client files, which begin with ``head``."""
+    return replace(layout(spec), head=head)
+
+
 def client(spec: Spec, name: str, url: str, ca: Path | None = None, head: str = HEAD) -> str:
     """One of :func:`client_names`, for clients that reach the appliance at ``url``, and that have
     the certificate of its private CA at ``ca`` if that is known. ``head`` is its first line."""
     values = client_values(spec, url, ca)
-    return render(spec, f"client/{name}.j2", replace(layout(spec), head=head), values)
+    return render(spec, f"client/{name}.j2", client_layout(spec, head), values)
 
 
 def hosts(spec: Spec, url: str, address: str | None) -> str:
     """The file ``HOSTS`` for the IP ``address`` of the appliance, or that in ``url`` if any."""
     values = client_values(spec, url, address=address)
-    return render(spec, f"client/{HOSTS}.j2", layout(spec), values)
+    return render(spec, f"client/{HOSTS}.j2", client_layout(spec), values)
 
 
 def settings(spec: Spec, name: str, url: str) -> str:

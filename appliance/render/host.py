@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from appliance.errors import PyindexError
 from appliance.render import hostspec, system, templates
-from appliance.render.clients import client_names, client_values
+from appliance.render.clients import client_layout, client_names, client_values
 from appliance.render.layout import HEAD, SETTINGS, USER, layout
 from appliance.render.site import site_values
 from appliance.render.system import System
@@ -83,12 +83,13 @@ def files(spec: Spec) -> list[HostFile]:
     hostspec.check(spec)
     host = system.of(spec)
     clients = client_values(spec, str(spec.url))
-    values = (layout(spec), clients, site_values(spec), HostValues(host))
+    values = (clients, site_values(spec), HostValues(host))
+    layouts = {True: client_layout(spec), False: layout(spec)}
 
     rendered = [
         HostFile(
             path.format(supervisor=host.supervisor),
-            templates.render(spec, template, *values),
+            templates.render(spec, template, layouts[template.startswith("client/")], *values),
             part,
         )
         for template, path, part in _outputs(spec, host)

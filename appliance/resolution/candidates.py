@@ -13,6 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from appliance.errors import Rejected
 from appliance.index.names import distribution
+from appliance.inputs.demand import Wanted
 from appliance.targets.target import Target
 from appliance.upstream.model import RemoteFile
 
@@ -159,6 +160,13 @@ def applies(requirement: Requirement, target: Target, extras: Sequence[str] = ("
         raise Rejected(f"marker of {str(requirement)!r} without a value: {error}") from None
 
 
+def belongs(requirement: Requirement, target: Target, extra: str) -> bool:
+    """Whether a dependency belongs to ``extra`` alone, or without one to every install."""
+    if not extra:
+        return applies(requirement, target)
+    return applies(requirement, target, (extra,)) and not applies(requirement, target)
+
+
 def unconditional(requirement: Requirement) -> Requirement:
     """Return a requirement whose marker was found to be true, without it."""
     copy = Requirement(str(requirement))
@@ -196,3 +204,12 @@ def listed(candidates: Iterable[Candidate]) -> str:
 def key(name: str) -> str:
     """The normalized name of a project."""
     return canonicalize_name(name)
+
+
+def by_project(wanted: Iterable[Wanted], target: Target) -> dict[str, list[Wanted]]:
+    """Return requirements that apply on ``target`` by their projects."""
+    found: dict[str, list[Wanted]] = {}
+    for each in wanted:
+        if applies(each.requirement, target):
+            found.setdefault(key(each.requirement.name), []).append(each)
+    return found

@@ -92,7 +92,7 @@ class _Run:
             *(each for each in direct if applies(each.requirement, question.target)),
             *constraints,
         ]
-        hashes = wanted.hashes or frozenset[str]().union(*(each.hashes for each in constraints))
+        hashes = FIRST_FOUND.digests([wanted.hashes], [each.hashes for each in constraints])
         wish = Wish(
             specifier,
             tuple(each.requirement.specifier for each in demanded),

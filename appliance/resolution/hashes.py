@@ -12,6 +12,8 @@ from appliance.resolution.candidates import Candidate, best_of_each, has_hash
 from appliance.resolution.source import Source
 from appliance.upstream.digests import ALGORITHMS
 
+_NO_FILE = frozenset({"sha256:"})
+
 
 def with_digests(
     candidates: Sequence[Candidate], wanted: Sequence[Wanted], source: Source
@@ -48,3 +50,9 @@ def _hashed(candidate: Candidate, hashes: frozenset[str], source: Source) -> Can
     missing = demanded.intersection(ALGORITHMS) - file.hashes.keys()
     computed = {name: source.digest(file, name) for name in sorted(missing)}
     return replace(candidate, file=replace(file, hashes={**file.hashes, **computed}))
+
+
+def common(hashes: Iterable[frozenset[str]]) -> frozenset[str]:
+    """Return the digests that all sets allow; an empty set allows any."""
+    sets = [each for each in hashes if each]
+    return (frozenset.intersection(*sets) or _NO_FILE) if sets else frozenset()

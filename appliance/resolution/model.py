@@ -1,6 +1,7 @@
 """A question to be resolved, its answer, and what both are made of."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 
 from packaging.specifiers import SpecifierSet
 
@@ -50,12 +51,13 @@ class Node:
 class Problem:
     """A requirement that cannot be satisfied.
 
-    ``reason`` says what there is instead; ``files`` are those of the project that the target cannot
-    use.
+    ``reason`` says what there is instead; with ``is_conflict`` it names the requirements that
+    exclude each other.
     """
 
     need: Need
     reason: str
+    is_conflict: bool = False
 
     def __str__(self) -> str:
         return f"{self.need} (required by {self.need.origin}): {self.reason}"
@@ -67,6 +69,8 @@ class Resolution:
 
     ``missing`` are the needs that files outside of the source must satisfy; only a resolution with
     ``absent`` projects has them. ``is_undecided`` says that there was no answer in time.
+    ``requirers`` are, for each project that a release required during a failed search, the projects
+    of those releases.
     """
 
     picks: tuple[Candidate, ...] = ()
@@ -74,6 +78,7 @@ class Resolution:
     missing: tuple[Need, ...] = ()
     notes: tuple[str, ...] = ()
     is_undecided: bool = False
+    requirers: Mapping[str, Set[str]] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:

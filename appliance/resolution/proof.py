@@ -1,14 +1,11 @@
 """Proof: whether a demand installs on a target from an index alone, for one client.
 
 The files that the client would take are resolved, then what it needs to build each sdist of them,
-then what builds those. What is missing is named: the smallest set of projects found whose files
-would suffice.
+then what builds those. What is missing is named by :mod:`appliance.resolution.missing`.
 """
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, islice
 
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -16,29 +13,17 @@ from packaging.version import Version
 from appliance.inputs.demand import Wanted
 from appliance.resolution.candidates import Candidate
 from appliance.resolution.firstfound import resolve_first_found
-from appliance.resolution.limit import SECONDS
-from appliance.resolution.model import Need, Question, Resolution
+from appliance.resolution.missing import Missing, missing_releases
+from appliance.resolution.model import Question, Resolution
 from appliance.resolution.resolver import resolve
 from appliance.resolution.rules import FIRST_FOUND, PIP, UV, Rules
 from appliance.resolution.source import Source
 from appliance.targets.target import Target
 
-# Sets of missing projects that are tried before all: of one, then two, then three projects.
-_MOST_SETS = 200
-_MOST_PROJECTS = 3
 # pip has built each sdist in isolation since it left Python 3.6.
 _ISOLATED = (3, 7)
 _WHEEL = Requirement("wheel")
 _WITHOUT_WHEEL = Version("70.1")  # of setuptools, which has bdist_wheel itself from here on
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A requirement that no file of an index satisfies, and why the install fails."""
-
-    requirement: str
-    required_by: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +70,8 @@ def prove(question: Question, source: Source, rules: Rules, with_builds: bool = 
     target = question.target.name
     resolution = _resolve(question, source, rules)
     if not resolution.is_complete:
-        return Verdict(target, rules.name, missing=_missing(question, source, rules, resolution))
+        missing = missing_releases(question, source, rules, resolution)
+        return Verdict(target, rules.name, missing=missing)
 
     sdists = resolution.picks if with_builds else ()
     built, missing, notes = _builds(sdists, question, source, rules)
@@ -165,83 +151,10 @@ def _builds(
         if more := with_wheel(build, resolution):
             build, resolution = more, _resolve(more, source, rules)
         if not resolution.is_complete:
-            missing |= dict.fromkeys(_missing(build, source, rules, resolution))
+            missing |= dict.fromkeys(missing_releases(build, source, rules, resolution))
         notes |= dict.fromkeys(resolution.notes)
         new = [each for each in resolution.picks if each.file.filename not in seen]
         seen |= {each.file.filename for each in new}
         built += new
         pending += new
     return built, tuple(missing), tuple(notes)
-
-
-# --- what is missing -----------------------------------------------------------------------------
-
-
-def _missing(
-    question: Question, source: Source, rules: Rules, failed: Resolution
-) -> tuple[Missing, ...]:
-    """Return the fewest requirements whose satisfaction would make ``question`` succeed, as far as
-    they are found in time."""
-    deadline = time.monotonic() + SECONDS
-    reasons = {problem.need.identifier[0]: problem.reason for problem in failed.problems}
-    for absent in () if failed.is_undecided else _sets(question, source, rules, deadline):
-        resolution = _resolve_without(absent, question, source, rules, deadline)
-        if resolution.is_undecided:
-            break
-        if resolution.problems or any(n.specifier.is_unsatisfiable() for n in resolution.missing):
-            continue
-        if resolution.missing:
-            return tuple(_named(need, reasons) for need in _as_written(resolution.missing))
-    return tuple(
-        Missing(str(problem.need), problem.need.origin, problem.reason)
-        for problem in failed.problems
-    )
-
-
-def _resolve_without(
-    absent: frozenset[str], question: Question, source: Source, rules: Rules, deadline: float
-) -> Resolution:
-    follows = PIP if rules is FIRST_FOUND else rules
-    return resolve(replace(question, absent=absent), source, follows, deadline)
-
-
-def _sets(
-    question: Question, source: Source, rules: Rules, deadline: float
-) -> Iterator[frozenset[str]]:
-    """Yield sets of projects that may be missing: small ones first, at last all together."""
-    everything = _projects(question, source, rules, deadline)
-    sizes = range(1, min(_MOST_PROJECTS, len(everything)) + 1)
-    small = (each for size in sizes for each in combinations(everything, size))
-    yield from map(frozenset, islice(small, _MOST_SETS))
-    yield frozenset(everything)
-
-
-def _projects(question: Question, source: Source, rules: Rules, deadline: float) -> list[str]:
-    """Return the projects that stand in the way of ``question``, in the order in which they appear
-    when those before are assumed to be there."""
-    found: dict[str, None] = {}
-    while True:
-        resolution = _resolve_without(frozenset(found), question, source, rules, deadline)
-        new = [
-            p.need.identifier[0] for p in resolution.problems if p.need.identifier[0] not in found
-        ]
-        new = [name for name in new if name and name != "python"]
-        if not new:
-            return list(found)
-        found |= dict.fromkeys(new)
-
-
-def _as_written(needs: Sequence[Need]) -> Iterator[Need]:
-    """Yield needs without those of a project that one of its extras implies."""
-    extras = {(n.identifier[0], n.origin, n.specifier) for n in needs if n.identifier[1]}
-    for need in needs:
-        project, extra = need.identifier
-        if extra or (project, need.origin, need.specifier) not in extras:
-            yield need
-
-
-def _named(need: Need, reasons: dict[str, str]) -> Missing:
-    project, extra = need.identifier
-    name = f"{project}[{extra}]" if extra else project
-    reason = reasons.get(project, "no file that satisfies it")
-    return Missing(f"{name}{need.specifier}", need.origin, reason)

@@ -7,6 +7,7 @@ the same answer. Extras are nodes of their own: ``name[extra]`` requires the sam
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -20,6 +21,8 @@ from appliance.resolution.candidates import (
     Candidate,
     Unusable,
     applies,
+    belongs,
+    by_project,
     key,
     listed,
     reason,
@@ -28,13 +31,11 @@ from appliance.resolution.candidates import (
 from appliance.resolution.hashes import with_digests
 from appliance.resolution.limit import SECONDS, Limit, TooLongError
 from appliance.resolution.model import Identifier, Need, Node, Problem, Question, Resolution
-from appliance.resolution.rules import Rules, Wish
+from appliance.resolution.rules import Rules, Wish, is_only_pin
 from appliance.resolution.source import Facts, Source
-from appliance.targets.target import Target
 
 _ROUNDS = 1_000_000_000  # a deadline ends it before
 _ANY = SpecifierSet()
-_NO_FILE = frozenset({"sha256:"})
 
 
 def resolve(
@@ -51,7 +52,8 @@ def resolve(
     try:
         result = resolver.resolve(provider.roots(), max_rounds=_ROUNDS)
     except ResolutionImpossible as error:
-        return Resolution(problems=provider.problems(error.causes), notes=provider.notes())
+        problems = provider.problems(error.causes)
+        return Resolution(problems=problems, requirers=provider.requirers)
     except TooLongError:
         need = Need(("", "a solution"), _ANY, question.wanted[0].origin)
         return Resolution(problems=(Problem(need, limit.reason()),), is_undecided=True)
@@ -74,8 +76,12 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         self._usable: dict[str, tuple[list[Candidate], list[Unusable]]] = {}
         self._facts: dict[str, Facts] = {}
         self._unreadable: dict[str, str] = {}  # reasons by file name
-        self._constraints = _by_project(question.constraints, question.target)
-        self._direct = _by_project(question.wanted, question.target)
+        self.requirers: dict[str, set[str]] = {}
+        self._constraints = by_project(question.constraints, question.target)
+        self._direct = by_project(question.wanted, question.target)
+        demanded = chain(*self._direct.values(), *self._constraints.values())
+        unpinned = (each for each in demanded if not is_only_pin(each.requirement.specifier))
+        self._unpinned = next(unpinned, None)
 
     # --- what resolvelib asks ------------------------------------------------------------------
 
@@ -125,8 +131,8 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         wish = self._wish(project, needs)
         refused = self._rules.refusal(wish, self._question.target) is not None
         chosen = [] if refused else self._rules.choose(self.usable(project)[0], wish)
-        nodes = [Node(identifier, each) for each in chosen if not exact or each in exact]
-        if project in self._question.absent:
+        nodes = [Node(identifier, each) for each in chosen if all(each == one for one in exact)]
+        if project in self._question.absent and wish.admits_others(chosen):
             nodes.append(Node(identifier, None))
         return [node for node in nodes if node.candidate not in excluded]
 
@@ -147,10 +153,13 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
 
         # A file that installers cannot read is no candidate to them either.
         try:
-            return self._needs_of(project, extra, release)
+            needs = self._needs_of(project, extra, release)
         except Rejected as error:
             self._unreadable[release.file.filename] = str(error)
-            return [Need(("", release.file.filename), _ANY, f"{project} {release.version}")]
+            needs = [Need(("", release.file.filename), _ANY, f"{project} {release.version}")]
+        for need in needs:
+            self.requirers.setdefault(need.identifier[0], set()).add(project)
+        return needs
 
     def _needs_of(self, project: str, extra: str, release: Candidate) -> list[Need]:
         facts = self.facts(release)
@@ -186,7 +195,7 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         return [
             need
             for requirement in facts.requires or ()
-            if _belongs(requirement, target, extra)
+            if belongs(requirement, target, extra)
             for need in _needs(requirement, origin)
         ]
 
@@ -201,14 +210,14 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
             *(w.requirement.specifier for w in wanted),
         ):
             specifier &= each
-        hashes = _common([*(need.hashes for need in needs), *(each.hashes for each in wanted)])
+        hashes = self._rules.digests([n.hashes for n in needs], [w.hashes for w in wanted])
         specifiers = tuple(each.requirement.specifier for each in self._demanded(project))
         question = self._question
         modes = (
             *(question.pre, question.prefer_binary),
             *(question.require_hashes, question.has_hashes),
         )
-        return Wish(specifier, specifiers, hashes, *modes)
+        return Wish(specifier, specifiers, hashes, *modes, self._unpinned)
 
     def merged(self, identifier: Identifier, needs: Iterable[Need]) -> Need:
         """Return all that is required of one project as one need."""
@@ -223,10 +232,13 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         needs: dict[Identifier, list[Need]] = {}
         for cause in causes:
             needs.setdefault(cause.requirement.identifier, []).append(cause.requirement)
-        return tuple(
-            Problem(self.merged(identifier, each), self._reason(identifier, each))
-            for identifier, each in needs.items()
-        )
+        return tuple(self._problem(identifier, each) for identifier, each in needs.items())
+
+    def _problem(self, identifier: Identifier, needs: Sequence[Need]) -> Problem:
+        merged = self.merged(identifier, needs)
+        if conflict := self._conflict(identifier[0], needs):
+            return Problem(merged, conflict, is_conflict=True)
+        return Problem(merged, self._reason(identifier, needs))
 
     def _reason(self, identifier: Identifier, needs: Sequence[Need]) -> str:
         """Say what the source has of a project that does not satisfy ``needs``."""
@@ -244,20 +256,26 @@ class _Provider(AbstractProvider[Need, Node, Identifier]):
         candidates, unusable_files = self.usable(project)
         if self._rules.choose(candidates, wish):
             return "no release satisfies all requirements"
-        if conflict := self._conflict(project, needs, candidates):
-            return conflict
         return reason(candidates, unusable_files, wish.specifier, wish.hashes)
 
-    def _conflict(
-        self, project: str, needs: Sequence[Need], candidates: Sequence[Candidate]
-    ) -> str | None:
-        """Say which requirements exclude each other, if the source satisfies each one alone."""
+    def _conflict(self, project: str, needs: Sequence[Need]) -> str | None:
+        """Say which requirements conflict: no version satisfies all, or the source has a release
+        for each alone, but none for all."""
         sides = {f"{project}{need.specifier}": need for need in needs if need.specifier}
-        alone = (self._wish(project, [need]) for need in sides.values())
-        if len(sides) < 2 or not all(self._rules.choose(candidates, wish) for wish in alone):
+        if len(sides) < 2 or project in ("", "python") or any(need.by_url for need in needs):
             return None
-        texts = " and ".join(f"{side} ({need.origin})" for side, need in sides.items())
-        return f"{texts} exclude each other; there is {listed(candidates)}"
+        candidates, _ = self.usable(project)
+        wish = self._wish(project, needs)
+        alone = (self._rules.choose(candidates, self._wish(project, [n])) for n in sides.values())
+        if self._rules.choose(candidates, wish):
+            return None
+        is_impossible = wish.specifier.is_unsatisfiable()
+        if not is_impossible and not all(alone):
+            return None
+        texts = " and ".join(f"{side} ({need.origin})" for side, need in sorted(sides.items()))
+        problem = "exclude each other" if is_impossible else "have no release in common"
+        there = listed(candidates) if candidates else "no file for this target"
+        return f"{texts} {problem}; there is {there}"
 
     def notes(self, picks: Iterable[Candidate] = ()) -> tuple[str, ...]:
         """Return what is uncertain about the files of a resolution."""
@@ -278,24 +296,3 @@ def _needs(
         identifier = key(requirement.name), extra
         by_url = requirement.url is not None
         yield Need(identifier, requirement.specifier, origin, direct, None, hashes, by_url)
-
-
-def _belongs(requirement: Requirement, target: Target, extra: str) -> bool:
-    """Whether a dependency belongs to ``extra`` alone, or without one to every install."""
-    if not extra:
-        return applies(requirement, target)
-    return applies(requirement, target, (extra,)) and not applies(requirement, target)
-
-
-def _by_project(wanted: Iterable[Wanted], target: Target) -> dict[str, list[Wanted]]:
-    found: dict[str, list[Wanted]] = {}
-    for each in wanted:
-        if applies(each.requirement, target):
-            found.setdefault(key(each.requirement.name), []).append(each)
-    return found
-
-
-def _common(hashes: Iterable[frozenset[str]]) -> frozenset[str]:
-    """Return the digests that all sets allow; an empty set allows any."""
-    sets = [each for each in hashes if each]
-    return (frozenset.intersection(*sets) or _NO_FILE) if sets else frozenset()

@@ -12,7 +12,9 @@ from typing import Protocol
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
+from appliance.inputs.demand import Wanted
 from appliance.resolution.candidates import Candidate, best_of_each, has_hash
+from appliance.resolution.hashes import common
 from appliance.targets.target import Target
 
 
@@ -23,6 +25,7 @@ class Wish:
     Attributes:
         specifier: All specifiers together.
         direct: The specifiers in the demand itself, with its constraints.
+        unpinned: A requirement or constraint of any project that is not pinned by == alone.
         hashes: Digests that its file may have; any file, if empty.
         pre: Whether the demand allows pre-releases of every project.
         prefer_binary: Whether the demand has ``--prefer-binary``.
@@ -37,11 +40,21 @@ class Wish:
     prefer_binary: bool = False
     require_hashes: bool = False
     has_hashes: bool = False
+    unpinned: Wanted | None = None
 
     @cached_property
     def is_pinned(self) -> bool:
         """Whether one of the specifiers names an exact version."""
         return _is_pinned(self.specifier)
+
+    def admits_others(self, chosen: Iterable[Candidate]) -> bool:
+        """Whether a version other than those of ``chosen`` can satisfy it."""
+        others = [f"!={each.version}" for each in chosen] if self.is_pinned else []
+        return not (self.specifier & SpecifierSet(",".join(others))).is_unsatisfiable()
+
+
+Digests = Collection[frozenset[str]]
+"""The digests of each requirement, none where it has none."""
 
 
 class Rules(Protocol):
@@ -54,6 +67,9 @@ class Rules(Protocol):
 
     def choose(self, files: Sequence[Candidate], wish: Wish) -> list[Candidate]:
         """Return the releases that satisfy ``wish``, best first, out of all usable files."""
+
+    def digests(self, required: Digests, constraints: Digests) -> frozenset[str]:
+        """Return the digests that count, of those of requirements and of constraints."""
 
     def refusal(self, wish: Wish, target: Target) -> str | None:
         """Return why no file at all can satisfy ``wish``; ``None`` if one can."""
@@ -76,6 +92,9 @@ class PipRules:
         unyanked = [each for each in chosen if each.file.yanked is None]
         taken = chosen if not unyanked and wish.is_pinned else unyanked
         return sorted(taken, key=lambda each: wish.prefer_binary and not each.is_wheel)
+
+    def digests(self, required: Digests, constraints: Digests) -> frozenset[str]:
+        return common(required) or common(constraints)
 
     def refusal(self, wish: Wish, target: Target) -> str | None:
         """In hash-checking mode, which one ``--hash`` begins, each file needs a digest."""
@@ -117,12 +136,21 @@ class UvRules:
         ]
         return sorted(chosen, key=lambda each: each.version.is_prerelease and not wish.pre)
 
+    def digests(self, required: Digests, constraints: Digests) -> frozenset[str]:
+        return common(required)
+
     def refusal(self, wish: Wish, target: Target) -> str | None:
-        """Unlike pip, uv requires digests only by the option, and then pins, too."""
-        if wish.require_hashes and not wish.hashes:
-            return "no --hash is given for it, as --require-hashes demands"
-        if wish.require_hashes and not any(map(_is_only_pin, wish.direct)):
-            return "not pinned by == alone, as uv requires with --require-hashes"
+        """Unlike pip, uv requires digests only by the option, and then pins, too, also of
+        constraints."""
+        if not wish.require_hashes:
+            return None
+        if not wish.hashes:
+            return (
+                "no --hash is given for it, as --require-hashes demands; uv reads no constraint's"
+            )
+        if (other := wish.unpinned) is not None:
+            text = f"{other.requirement} ({other.origin}) is not pinned by == alone"
+            return f"{text}, as uv requires with --require-hashes"
         return None
 
 
@@ -130,6 +158,10 @@ class FirstFoundRules(PipRules):
     """pip before 20.3: it prefers releases that are not yanked, and takes yanked ones otherwise."""
 
     name = "pip before 20.3"
+
+    def digests(self, required: Digests, constraints: Digests) -> frozenset[str]:
+        """A constraint that is read first takes the place of a requirement."""
+        return common(constraints or required)
 
     def choose(self, files: Sequence[Candidate], wish: Wish) -> list[Candidate]:
         releases = _with_hashes(files, wish)
@@ -167,7 +199,8 @@ def _is_pinned(specifier: SpecifierSet) -> bool:
     )
 
 
-def _is_only_pin(specifier: SpecifierSet) -> bool:
+def is_only_pin(specifier: SpecifierSet) -> bool:
+    """Whether a specifier is one exact version."""
     return len(specifier) == 1 and _is_pinned(specifier)
 
 

@@ -185,6 +185,9 @@ class Keep(_Section):
         _as_written("730d"),
         description="How long to keep changes in the journal. The decision log is never pruned.",
     )
+    builds: Duration = Field(
+        _as_written("90d"), description="How long to keep wheels that `mirror --build` built."
+    )
 
 
 class Bundles(_Section):

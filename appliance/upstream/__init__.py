@@ -26,7 +26,6 @@ from appliance.upstream.client import Client
 from appliance.upstream.configuration import choose
 from appliance.upstream.environment import (
     git_environment,
-    pip_environment,
     uv_arguments,
     uv_environment,
 )
@@ -52,7 +51,6 @@ __all__ = [
     "choose",
     "fetch",
     "git_environment",
-    "pip_environment",
     "uv_arguments",
     "uv_environment",
 ]

@@ -1,7 +1,6 @@
-"""Upstreams as environment variables of uv and pip, which no other user can read, unlike
+"""Upstreams as environment variables of uv and git, which no other user can read, unlike
 arguments."""
 
-import os
 from collections.abc import Iterable
 
 from appliance.upstream.upstreams import Credential, Network, Upstreams
@@ -46,31 +45,6 @@ def git_environment(upstreams: Upstreams) -> dict[str, str]:
         {
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_SSL_CAINFO": str(network.ca or ""),
-            **_proxies(network),
-        }
-    )
-
-
-def pip_environment(upstreams: Upstreams) -> dict[str, str]:
-    """The variables with which pip uses these upstreams, and no configuration file, in an
-    environment without other PIP_ variables.
-
-    They contain passwords. pip reads netrc itself, and always merges indexes.
-    """
-    first, *others = _with_logins(upstreams.indexes, upstreams) or [""]
-    network = upstreams.network
-    return _present(
-        {
-            "PIP_CONFIG_FILE": os.devnull,
-            "PIP_INDEX_URL": first,
-            "PIP_EXTRA_INDEX_URL": " ".join(others),
-            "PIP_NO_INDEX": "" if first else "1",
-            "PIP_FIND_LINKS": " ".join(_with_logins(upstreams.find_links, upstreams)),
-            "PIP_TRUSTED_HOST": " ".join(network.trusted_hosts),
-            "PIP_KEYRING_PROVIDER": "subprocess" if network.has_keyring else "disabled",
-            "PIP_TIMEOUT": str(network.timeout_seconds or ""),
-            "PIP_CERT": str(network.ca or ""),
-            "PIP_CLIENT_CERT": str(network.client_certificate or ""),
             **_proxies(network),
         }
     )

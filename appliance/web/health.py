@@ -5,6 +5,7 @@ import falcon
 from appliance.catalog.database import Catalog, CatalogError
 from appliance.operations.health import health
 from appliance.spec import Spec
+from appliance.text import counted
 
 _RETRY_SECONDS = "5"
 
@@ -18,7 +19,7 @@ class Health:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         report = health(self._spec, self._catalog)
         if rejected := self._rejected():
-            report.degraded.append(f"{rejected} files are rejected; run `pyindex status`")
+            report.degraded.append(f"{counted(rejected, 'file')} rejected; run `pyindex status`")
         resp.content_type = falcon.MEDIA_JSON
         resp.media = {"status": report.status, "problems": report.problems}
         resp.cache_control = ["no-store"]

@@ -8,6 +8,7 @@ from appliance.catalog import readiness
 from appliance.catalog.database import Catalog
 from appliance.errors import PyindexError
 from appliance.spec import Spec
+from appliance.text import counted
 
 _PROGRESS_SECONDS = 5.0
 
@@ -37,7 +38,9 @@ class StartupLog:
             self._log_new(log, f"pyindex: ready; try `{command}`")
         elif time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + _PROGRESS_SECONDS
-            self._log_new(log, f"pyindex: scanning {', '.join(unscanned)}: {files} files so far")
+            self._log_new(
+                log, f"pyindex: scanning {', '.join(unscanned)}: {counted(files, 'file')} so far"
+            )
 
     def _progress(self) -> tuple[list[str], int]:
         """The indexes that have not been scanned in full, and how many files they have so far."""

@@ -124,7 +124,7 @@ def test_files_behind_link_claim_projects(
     for _ in range(2):
         update(team)
         assert shown(team, "team") == {name: [] for name in own}
-        link = f"team: {inside}: now a symbolic link, which is not followed, so that 3 files"
+        link = f"team: {inside}: now a symbolic link, which is not followed; 3 files"
         assert link in caplog.text
         caplog.clear()
         with Catalog(team.catalog).read() as reader:
@@ -562,7 +562,7 @@ def test_mount_over_files_deletes_none(
     for _ in range(2):
         list(scanner.scan())
         (text,) = scanner.problems
-        assert f"{top / place}: the file system mounted there hides 1 files" in text
+        assert f"{top / place}: the file system mounted there hides 1 listed file;" in text
         update(team)
         assert (shown(team, "team") or {})["private"] == [path.name]
     mounts.clear()
@@ -626,7 +626,7 @@ def test_files_behind_link_are_reported(lab: Lab) -> None:
         eventually(lambda: lab.files("foo"))
         inside.rename(lab.packages.parent / "large")
         inside.symlink_to(lab.packages.parent / "large")
-        eventually(lambda: "1 files are unreachable" in str(status(lab.spec)["problems"]))
+        eventually(lambda: "; 1 file unreachable;" in str(status(lab.spec)["problems"]))
         inside.unlink()
         (lab.packages.parent / "large").rename(inside)
         eventually(lambda: lab.files("foo") and status(lab.spec)["problems"] == [])

@@ -72,7 +72,10 @@ def mirror(
 
 
 def test_constraint_of_pip_is_not_read(
-    packages: Path, upstream: Server, monkeypatch: pytest.MonkeyPatch
+    packages: Path,
+    upstream: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """pip's setting `constraint` does not count, and a note names the option that does."""
     constraints = packages.parent / "constraints.txt"
@@ -81,6 +84,10 @@ def test_constraint_of_pip_is_not_read(
     document = mirror(packages, upstream, "lib", "--dry-run")
     note = "pip's configuration: its `constraint` is not read; pass --constraint FILE"
     assert (document["notes"], [each["filename"] for each in document["files"]]) == ([note], [LIB])
+    capsys.readouterr()
+    for verb in (["prove"], ["bundle", str(packages.parent / "out.tar")]):
+        assert main([*verb, "lib", "--target", LINUX, "-d", str(packages)]) == 1
+        assert f"note: {note}\n" in capsys.readouterr().err
     document = mirror(packages, upstream, "lib", "--dry-run", "--constraint", str(constraints))
     assert document["notes"] == []
     assert [each["filename"] for each in document["files"]] == [LIB.replace("2.0", "1.0")]

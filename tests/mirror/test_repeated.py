@@ -19,7 +19,8 @@ from appliance.mirror import mirror as mirroring
 from appliance.mirror import plan as planning
 from appliance.mirror.memory import Answer, Memory
 from appliance.mirror.plan import Plan
-from appliance.resolution.proof import Missing, Verdict, prove
+from appliance.resolution.missing import Missing
+from appliance.resolution.proof import Verdict, prove
 from appliance.upstream import Cache, Upstreams
 from tests.dist import make_wheel
 from tests.integration.servers import PATIENCE, Server, embedded, wait_until

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from appliance.catalog import schema
 from appliance.cli import main
 from appliance.index.model import Code, Rejection
+from appliance.mirror import taking
 from appliance.operations import decisions
 from appliance.operations.prune import prune
 from appliance.spec import Keep
@@ -73,6 +74,28 @@ def test_dry_run_removes_nothing(old: Lab, capsys: pytest.CaptureFixture[str]) -
     assert all((old.spec.state / name).exists() for name in GONE)
     assert main(["gc", *source]) == 0
     assert capsys.readouterr().out == would.replace("would remove", "removed")
+
+
+def test_prune_removes_unused_builds(lab: Lab) -> None:
+    """Built wheels and the cache of builds go once no build has used them, unless a mirror runs."""
+    lab.once()
+    state, unused, used = lab.spec.state, "a" * 32, "b" * 32
+    for name in (f"builds/{unused}/build.json", f"builds/{used}/build.json", "builds/mine/x"):
+        (state / name).parent.mkdir(parents=True)
+        (state / name).write_bytes(b"{}")
+    (state / "uv-cache/archive-v0").mkdir(parents=True)
+    for path in sorted([*(state / "builds").rglob("*"), *(state / "uv-cache").rglob("*")]):
+        os.utime(path, (1, 1))
+    os.utime(state / "uv-cache", (1, 1))
+    os.utime(state / "builds" / used)
+
+    expected = {str(state / "builds" / unused), str(state / "uv-cache")}
+    with taking.locked(lab.spec):
+        assert list(prune(lab.spec)) == []
+    assert {each.what for each in prune(lab.spec, dry_run=True)} == expected
+    assert {each.what for each in prune(lab.spec)} == expected
+    assert sorted(path.name for path in (state / "builds").iterdir()) == [used, "mine"]
+    assert not (state / "uv-cache").exists()
 
 
 def test_prune_removes_old_journal_entries(lab: Lab) -> None:

@@ -280,7 +280,7 @@ def test_rebuild_of_damaged_catalog_reports_recovered_data(foo: Lab) -> None:
     before = foo.journal()
     spoil(foo.spec.catalog, "file")
     said = list(rebuild(foo.spec))
-    assert "recovered 1 decisions (yanks, statuses) from the decision log" in said
+    assert "recovered 1 decision (yanks, statuses) from the decision log" in said
     assert "recovered 0 files, 5 journal entries" in said
     assert not any("lost" in line for line in said)
     assert yanked(foo) == {WHEEL_1: "x", SDIST_1: False, WHEEL_2: False}

@@ -330,7 +330,7 @@ def test_unmounted_disk_keeps_files(lab: Lab) -> None:
         eventually(lambda: (lab.spec.state / "places" / "main.json").exists())
         eventually(lambda: '"disk"' in (lab.spec.state / "places" / "main.json").read_text())
         subprocess.run(["umount", str(disk)], check=True)
-        told = f"main: {disk}: disk not mounted, its 2 files remain listed"
+        told = f"main: {disk}: disk not mounted, with 2 listed files;"
         eventually(lambda: any(told in each for each in status(lab.spec)["problems"]))
         assert lab.files("b")
         (lab.packages / A).unlink()  # elsewhere a deletion is one

@@ -37,6 +37,10 @@ CASES = (
     _case("extra-unknown", "a[nothing]", {("a", "1.0"): WHEEL}),
     _case("extra-spelled-otherwise", "a[Some_Extra]", {
         ("a", "1.0"): _needs(extras={"some-extra": ["b"]}), ("b", "1.0"): WHEEL}),
+    _case("extras-that-conflict-in-each-release", "a[x,y]", {
+        ("a", "2.0"): _needs(extras={"x": ["b>1"], "y": ["b<1"]}),
+        ("a", "1.0"): _needs(extras={"x": ["b>1"], "y": ["b<1"]}),
+        ("b", "0.5"): WHEEL, ("b", "1.5"): WHEEL}),
     _case("name-spelled-otherwise", "Some.Name", {("some-name", "1.0"): WHEEL}),
     _case("old-pythons-only", "a", {("a", "1.0"): Release(requires_python="<3")}),
     _case("newer-python-needed", "a", {("a", "1.0"): Release(requires_python=">=3.99")}),

@@ -89,42 +89,6 @@ def test_reason_names_the_file_that_does_not_suit(lab: Lab) -> None:
     assert missing.reason == (f"native-1.0-{ON_LINUX[0]}.whl: no tag of {WINDOWS}")
 
 
-def test_conflict_names_both_sides(lab: Lab) -> None:
-    """Of requirements that exclude each other, no file is named, but what requires them."""
-    releases = {
-        ("app", "1.0"): release("one", "two"),
-        ("one", "1.0"): release("shared<2"),
-        ("two", "1.0"): release("shared>=2"),
-        ("shared", "1.0"): release(),
-        ("shared", "2.0"): release(),
-    }
-    (missing,) = proof(lab, releases, PIP).missing
-    assert missing.requirement == "shared<2,>=2"
-    assert missing.required_by == "one 1.0, two 1.0"
-    sides = "shared<2 (one 1.0) and shared>=2 (two 1.0)"
-    assert missing.reason == f"{sides} exclude each other; there is 2.0, 1.0"
-
-
-def test_conflict_with_the_input_names_the_line(lab: Lab) -> None:
-    """A conflict between a dependency and the input names the line of the input."""
-    lab.packages.rmdir()
-    releases = {
-        ("app", "1.0"): release("shared<2"),
-        ("shared", "1.0"): release(),
-        ("shared", "2.0"): release(),
-    }
-    Scenario("proof", releases, ()).write(lab.packages)
-    lab.once()
-    texts = {"app": "requirements.txt:1", "shared>1": "requirements.txt:2"}
-    wanted = tuple(Wanted(Requirement(text), origin) for text, origin in texts.items())
-    with open_source(lab.spec, lab.index) as source:
-        (missing,) = prove(Question(wanted, read(LINUX)), source, PIP).missing
-    sides = {"shared>1 (requirements.txt:2)", "shared<2 (app 1.0)"}
-    named, _, rest = missing.reason.partition(" exclude each other; ")
-    assert set(named.split(" and ")) == sides
-    assert rest == "there is 2.0, 1.0"
-
-
 def test_wheels_of_one_release_disagree(lab: Lab, tmp_path: Path) -> None:
     """The dependencies are those in the wheel that the target takes."""
     releases = {("app", "1.0"): release("only-here", wheel_tags=ON_LINUX)}
@@ -206,17 +170,6 @@ def test_requires_python_without_meaning_is_ignored() -> None:
     target = read(LINUX)
     for text in ("===3.8.x-foo", "==3.8+x", "nonsense", ""):
         assert UV.supports(text, target)
-
-
-def test_dependency_by_url_does_not_install(lab: Lab) -> None:
-    """A dependency that is named by a URL is fetched from there, so that no index suffices."""
-    releases = {
-        ("app", "1.0"): release("left @ https://index.example/left-1.0-py3-none-any.whl"),
-        ("left", "1.0"): release(),
-    }
-    (missing,) = proof(lab, releases, PIP).missing
-    assert missing.requirement == "left"
-    assert missing.reason == "named by a URL, which installers fetch instead of the index"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
+from appliance.index.metadata import parse
+from appliance.resolution.sdists import from_metadata
+from appliance.resolution.source import Facts
+from appliance.upstream.model import RemoteFile
 from tests.dist import uploaded
 
 ROOT = Path(__file__).parents[2].parent / "shared" / "data" / "resolver-scenarios"
@@ -88,6 +94,40 @@ class Scenario:
                 uploaded(path, "2018-05-01T12:00:00Z")
             yanked += [path.name for path in paths if release.yanked]
         return yanked
+
+
+class ReleasesSource:
+    """The wheels and sdists of releases as the source of a resolution, without an index."""
+
+    def __init__(self, releases: Mapping[tuple[str, str], Release]) -> None:
+        self._files: dict[str, list[RemoteFile]] = {}
+        self._facts: dict[str, Facts] = {}
+        for (name, version), release in releases.items():
+            self.add(name, version, release)
+
+    def add(self, name: str, version: str, release: Release, build: str = "") -> None:
+        """Add the files of a release; wheels with a ``build`` tag beside those of the same."""
+        project = canonicalize_name(name)
+        stem = f"{project.replace('-', '_')}-{version}"
+        tags = release.wheel_tags or ("py2.py3-none-any",)
+        names = [f"{stem}{build}-{tag}.whl" for tag in tags if release.wheel]
+        names += [f"{stem}.tar.gz"] * release.sdist
+        yanked = "broken" if release.yanked else None
+        for filename in names:
+            file = RemoteFile(filename, "", requires_python=release.requires_python, yanked=yanked)
+            self._files.setdefault(project, []).append(file)
+            self._facts[filename] = from_metadata(
+                parse(_metadata(name, version, release).encode(), filename)
+            )
+
+    def files(self, project: str) -> list[RemoteFile]:
+        return self._files.get(project, [])
+
+    def facts(self, file: RemoteFile) -> Facts:
+        return self._facts[file.filename]
+
+    def digest(self, file: RemoteFile, algorithm: str) -> str:
+        raise AssertionError(file)
 
 
 def scenarios() -> list[Scenario]:

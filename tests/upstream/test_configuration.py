@@ -18,7 +18,6 @@ from appliance.upstream import (
     Network,
     Upstreams,
     choose,
-    pip_environment,
     pipconfig,
     uv_arguments,
     uv_environment,
@@ -335,8 +334,8 @@ def test_bad_configuration_of_uv_is_reported(tmp_path: Path, content: str) -> No
     assert str(caught.value) == f"{file}: not a configuration of uv; correct it"
 
 
-def test_environment_of_uv_and_pip() -> None:
-    """uv and pip get all of it in their environment."""
+def test_environment_of_uv() -> None:
+    """uv gets all of it in its environment."""
     login = Credential(B, "bob", "p@ss")
     network = Network(("b.example",), Path("/ca.pem"), None, {"https": "http://p.example"}, 7)
     upstreams = Upstreams((A, B), True, ("https://l.example/",), (login,), network)
@@ -353,17 +352,5 @@ def test_environment_of_uv_and_pip() -> None:
         "SSL_CERT_FILE": "/ca.pem",
         **proxies,
     }
-    assert pip_environment(upstreams) == {
-        "PIP_CONFIG_FILE": os.devnull,
-        "PIP_INDEX_URL": A,
-        "PIP_EXTRA_INDEX_URL": private,
-        "PIP_FIND_LINKS": "https://l.example/",
-        "PIP_TRUSTED_HOST": "b.example",
-        "PIP_KEYRING_PROVIDER": "subprocess",
-        "PIP_TIMEOUT": "7",
-        "PIP_CERT": "/ca.pem",
-        **proxies,
-    }
     assert uv_arguments(Upstreams()) == ("--no-index",)
     assert uv_arguments(upstreams) == ()
-    assert pip_environment(Upstreams())["PIP_NO_INDEX"] == "1"

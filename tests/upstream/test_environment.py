@@ -1,4 +1,4 @@
-"""Upstreams as the environment of real clients."""
+"""Upstreams as the environment of uv."""
 
 import os
 import subprocess
@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.upstream import Credential, Upstreams, pip_environment, uv_environment
+from appliance.upstream import Credential, Upstreams, uv_environment
 from tests.dist import make_wheel
 from tests.upstream.faulty import Behavior, Exchange, Faulty, page, status, whole
 
 UV = [str(Path(sys.executable).parent / "uv"), "pip", "compile", "--no-config", "--no-cache"]
-PIP = [sys.executable, "-m", "pip", "--no-cache-dir", "install", "--dry-run", "--ignore-installed"]
 
 
 def protected(behavior: Behavior) -> Behavior:
@@ -27,9 +26,8 @@ def protected(behavior: Behavior) -> Behavior:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("client", ["uv", "pip"])
-def test_client_uses_upstreams_of_environment(faulty: Faulty, tmp_path: Path, client: str) -> None:
-    """uv and pip log in to the upstream index, and find the project there."""
+def test_client_uses_upstreams_of_environment(faulty: Faulty, tmp_path: Path) -> None:
+    """uv logs in to the upstream index, and finds the project there."""
     wheel = make_wheel(tmp_path, "foo", "1.0")
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read("foo-1.0.dist-info/METADATA")
@@ -42,12 +40,9 @@ def test_client_uses_upstreams_of_environment(faulty: Faulty, tmp_path: Path, cl
     upstreams = Upstreams((index,), credentials=(Credential(index, "bob", "p@ss/word"),))
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("foo\n")
-    command, environment = {
-        "uv": ([*UV, str(requirements)], uv_environment(upstreams)),
-        "pip": ([*PIP, "-r", str(requirements)], pip_environment(upstreams)),
-    }[client]
+    command, environment = [*UV, str(requirements)], uv_environment(upstreams)
     process = subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
-    assert {"uv": "foo==1.0", "pip": "Would install foo-1.0"}[client] in process.stdout, process
+    assert "foo==1.0" in process.stdout, process
     assert "p@ss" not in " ".join(command)

@@ -14,18 +14,18 @@ import pytest
 
 from appliance.errors import PyindexError
 from appliance.spec import Upstream
-from appliance.upstream import Client, Upstreams, choose, fetch, pip_environment, uv_environment
+from appliance.upstream import Client, Upstreams, choose, fetch, uv_environment
 from tests.dist import make_wheel
 from tests.nginx.certificates import certificate, needs_openssl
 from tests.upstream.conftest import LIMITS
 from tests.upstream.faulty import Faulty, page, serving, whole
 from tests.upstream.proxies import Proxy, proxying
 from tests.upstream.test_configuration import spec
-from tests.upstream.test_environment import PIP, UV
+from tests.upstream.test_environment import UV
 
 pytestmark = [needs_openssl, pytest.mark.integration]
 LOGIN = "Basic " + base64.b64encode(b"bob:s3:cret@").decode()
-CLIENTS = ["pyindex", "uv", "pip"]
+CLIENTS = ["pyindex", "uv"]
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +62,7 @@ def collect(client: str, upstreams: Upstreams, directory: Path) -> str:
         return _fetch(upstreams, directory)
     requirements = directory / "requirements.txt"
     requirements.write_text("foo\n")
-    command, environment = {
-        "uv": ([*UV, str(requirements)], uv_environment(upstreams)),
-        "pip": ([*PIP, "-r", str(requirements)], pip_environment(upstreams)),
-    }[client]
+    command, environment = [*UV, str(requirements)], uv_environment(upstreams)
     kept = {name: os.environ[name] for name in ("PATH", "HOME")}
     done = subprocess.run(
         command, env=kept | environment, capture_output=True, text=True, check=False
@@ -91,7 +88,7 @@ def _fetch(upstreams: Upstreams, directory: Path) -> str:
 def test_private_ca_of_the_spec_is_trusted(
     client: str, secure: Faulty, tls: Mapping[str, str], tmp_path: Path
 ) -> None:
-    """The `ca` of the spec's upstreams is that of our client, uv and pip; without it none of them
+    """The `ca` of the spec's upstreams is that of our client and of uv; without it neither
     connects."""
     url = f"{secure.url}/simple/"
     without = choose(spec=spec(Upstream(url=url)))

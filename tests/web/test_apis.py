@@ -489,7 +489,7 @@ def test_health_lists_problems(lab: Lab) -> None:
         lab.once()
         answer = client.simulate_get("/health")
         assert answer.status_code == 200
-        assert answer.json["problems"] == ["1 files are rejected; run `pyindex status`"]
+        assert answer.json["problems"] == ["1 file rejected; run `pyindex status`"]
     problems = client.simulate_get("/health").json["problems"]
     assert "no watcher is running; run `pyindex serve` or `pyindex watch`" in problems
 

@@ -20,6 +20,7 @@ from tests.conftest import Lab
 def test_client_file_is_plain_text(lab: Lab, name: str) -> None:
     """A client file is plain text that caches must revalidate."""
     answer = TestClient(create_app(lab.spec)).simulate_get(f"/-/{name}")
+    assert "from the spec" not in answer.text  # there is none
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.headers["cache-control"] == "no-cache"
@@ -117,5 +118,6 @@ def test_home_page_shows_client_files(tmp_path: Path, prefix: str) -> None:
 def test_unknown_client_file_is_not_found(lab: Lab, name: str) -> None:
     """An unknown client file answers 404 with the known names."""
     answer = TestClient(create_app(lab.spec)).simulate_get(f"/-/{name}")
+    assert "from the spec" not in answer.text  # there is none
     assert answer.status_code == 404
     assert name == "%2e%2e%2fpip.conf" or "pip.conf, uv.toml" in answer.text
