@@ -11,8 +11,10 @@ from typing import Any
 
 import hypothesis
 import pytest
+import sqlalchemy as sa
 
 from appliance import spec
+from appliance.catalog import schema
 from appliance.catalog.database import Catalog
 from appliance.catalog.readiness import scan_mark
 from appliance.index.model import Change
@@ -38,6 +40,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name in ("attacks", "faults", "nginx"):
             item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statements_are_compiled_once() -> Iterator[None]:
+    """SQLAlchemy compiles each statement once per engine, and a test run opens thousands of
+    catalogs: their engines share what it compiled."""
+    open_engine = schema.open_engine
+    first = open_engine(Path("unused"))
+
+    def open_sharing(*arguments: Any, **options: Any) -> sa.Engine:
+        engine = open_engine(*arguments, **options)
+        engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "open_engine", open_sharing)
+        yield
 
 
 class Lab:

@@ -25,9 +25,12 @@ from tests.nginx.servers import application
 ROOT = Path(__file__).parent.parent
 CLIENT = ROOT / "ansible/roles/verify/files/client.py"
 PYTHON = "/usr/bin/python3"  # every user may run it
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not Path(PYTHON).exists(), reason="needs root to become another user"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not Path(PYTHON).exists(), reason="needs root to become another user"
+    ),
+    pytest.mark.integration,
+]
 
 # A hostile module, which runs code when it is imported.
 HOSTILE = """\

@@ -18,7 +18,10 @@ from benchmarks.ports import free_port
 from tests.conftest import eventually
 from tests.dist import make_wheel
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user"),
+    pytest.mark.integration,
+]
 
 ROOT = Path(__file__).parent.parent
 NOBODY = pwd.getpwnam("nobody")
@@ -94,10 +97,7 @@ COMMANDS = [
 ]
 
 
-OWNERS = [NOBODY.pw_uid, pytest.param(NAMELESS, marks=pytest.mark.integration)]
-
-
-@pytest.mark.parametrize("owner", OWNERS)
+@pytest.mark.parametrize("owner", [NOBODY.pw_uid, NAMELESS])
 def test_commands_keep_owner_of_state(directory: Path, owner: int) -> None:
     """Each command of root acts as the owner, also one without an account, and prints that user."""
     service = Service(directory, owner)

@@ -19,12 +19,12 @@ from urllib.parse import urljoin
 import pytest
 
 from appliance import spec
-from appliance.catalog.readiness import scan_mark
-from appliance.web.startup import StartupLog
 from benchmarks.ports import free_port
 from tests.conftest import Lab, eventually, scanned
 from tests.dist import make_wheel
 from tests.serving import PYINDEX, Serving, serving
+
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(params=[(), ("--no-nginx",)], ids=["nginx in front", "alone"])
@@ -156,7 +156,8 @@ def test_state_of_other_user_is_served_if_published() -> None:
         ended = subprocess.run([*OTHER_USER, *serve], capture_output=True, text=True, check=False)
         assert ended.returncode == 1
         message = (
-            f"pyindex: state directory {lab.spec.state}: Permission denied; {NAME_ANOTHER} .*\n"
+            f"pyindex: state directory {lab.spec.state}: Permission denied; make it writable for"
+            " uid .*, or choose another .*\n"
         )
         assert re.fullmatch(message, ended.stderr)
         lab.once()
@@ -268,24 +269,6 @@ def redirect(port: int, path: str) -> tuple[int, str | None]:
         return response.status, response.headers["Location"]
 
 
-def test_startup_log_reports_ready_once(tmp_path: Path) -> None:
-    """The startup log prints counts during the scan and the ready line once after it."""
-    lab = Lab(tmp_path)
-    make_wheel(lab.packages, "foo", "1.0")
-    lab.once()
-    mark = scan_mark(lab.spec, lab.index)
-    lab.catalog.set_mark(mark, 0)
-    lines: list[str] = []
-    startup = StartupLog(lab.spec, "http://x")
-    for value in (0, 0, 1, 1):
-        lab.catalog.set_mark(mark, value)
-        startup.report(lines.append)
-    assert lines == [
-        "pyindex: scanning main: 1 file so far",
-        "pyindex: ready; try `pip install --index-url http://x/simple/ NAME`",
-    ]
-
-
 def command(*arguments: object) -> tuple[int, str, str]:
     """Run `pyindex` and return exit code, standard output and standard error."""
     full_command = [str(PYINDEX), *map(str, arguments)]
@@ -324,52 +307,6 @@ def test_missing_directory_stays_published(
         eventually(lambda: server.get("/simple/bar/"))
 
 
-NAME_ANOTHER = "make it writable for uid .*, or choose another"
-WRONG = [
-    (
-        ["serve", "/nowhere"],
-        1,
-        "pyindex: '/nowhere': No such file or directory, and /.*/data/pyindex/nowhere-.* has"
-        " no published pages of it; correct the path",
-    ),
-    (
-        ["status", "-d", "/nowhere", "--state", "x"],
-        1,
-        "No such file .*/x has no published pages.*, or create it: mkdir /nowhere",
-    ),
-    (["serve", "-c", "/nowhere.yml"], 1, "/nowhere.yml: no such file; .* to start from"),
-    (["serve", ".", "-c", "x.yml"], 1, "got a directory and a spec; pass only one of them"),
-    (["serve", "-c", "x.yml", "--url", "http://x"], 1, "x.yml: no such file"),
-    (["serve", ".", "--url", "ftp://x"], 1, "pyindex: url: expected"),
-    (["serve", "--state", "x"], 1, "--state requires a directory"),
-    (["status"], 1, r"no spec at pyindex.yml or .*; pass a directory or -c SPEC"),
-    (["status", "-d", "."], 1, "start the index once to create it"),
-    (["yank", "-d", ".", "--index", "nix", "x"], 1, "index 'nix' not found; the spec has main"),
-    (
-        ["serve", ".", "--port", "99999"],
-        2,
-        "'--port': expected a whole number from 0 to 65535, got '99999'",
-    ),
-    (["serve", ".", "--workers", "0"], 2, "'--workers': expected .* 1 to 256, got '0'"),
-    (["serve", ".", "--threads", "257"], 2, "'--threads': expected .* 1 to 256, got '257'"),
-    (["serve", ".", "--threads", "x"], 2, "'--threads': expected .* 1 to 256, got 'x'"),
-    (
-        ["serve", ".", "--state", "/dev/null"],
-        1,
-        f"state directory /dev/null: Not a directory; {NAME_ANOTHER}",
-    ),
-    (["serve", ".", "--access-log", "/nowhere/x"], 1, "--access-log /nowhere/x: No such file or"),
-    (
-        ["serve", ".", "--state", "/proc/x"],
-        1,
-        f"state directory /proc/x: No such file .*; {NAME_ANOTHER}",
-    ),
-    (["watch", ".", "--once", "--state", "/dev/null"], 1, "pyindex: .*/dev/null.*irectory"),
-    (["nix"], 2, "no such command 'nix'; see `pyindex --help`"),
-    ([], 2, "Usage: pyindex"),
-]
-
-
 @pytest.mark.parametrize(
     ("host", "message"),
     [
@@ -396,26 +333,3 @@ def test_unavailable_address_is_reported_in_one_line(
         err
     )
     assert not (tmp_path / "state" / "watcher.json").exists()
-
-
-@pytest.mark.parametrize(("arguments", "code", "message"), WRONG)
-def test_wrong_usage_is_reported_in_one_line(
-    tmp_path: Path, arguments: list[str], code: int, message: str
-) -> None:
-    """A command reports wrong usage in one line without a traceback."""
-    directory = tmp_path / "directory"
-    directory.mkdir()
-    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data")}
-    environment.pop("PYINDEX_SPEC", None)
-    ended = subprocess.run(
-        [PYINDEX, *arguments],
-        cwd=directory,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == code
-    assert re.search(message, ended.stderr), ended.stderr
-    assert "Traceback" not in ended.stderr

@@ -22,6 +22,8 @@ from tests.conftest import eventually
 from tests.dist import make_wheel
 from tests.serving import Serving, serving
 
+pytestmark = pytest.mark.integration
+
 FILE = "/packages/foo-1.0-py2.py3-none-any.whl"
 
 

@@ -110,17 +110,21 @@ class Road:
                 ) as session,
             ):
                 for _ in range(self._limits.redirects):
-                    target = URL(url, encoded=True)
-                    async with session.get(target, allow_redirects=False) as response:
-                        location = response.headers.get("Location")
-                        if response.status not in _REDIRECTS or location is None:
-                            content = await Response(url, response, self._limits).read(
-                                self._limits.page_bytes
-                            )
-                            reason = response.reason or ""
-                            return _Answer(url, response.status, reason, response.headers, content)
+                    answer = await self._request(session, url)
+                    location = answer.headers.get("Location")
+                    if answer.status not in _REDIRECTS or location is None:
+                        return answer
                     url = self._target(url, location)
         raise UpstreamError(f"{first}: too many redirects; check the URL")
+
+    async def _request(self, session: aiohttp.ClientSession, url: str) -> _Answer:
+        """The answer to one request; a redirect has no content."""
+        async with session.get(URL(url, encoded=True), allow_redirects=False) as response:
+            content = b""
+            if response.status not in _REDIRECTS:
+                limit = self._limits.page_bytes
+                content = await Response(url, response, self._limits).read(limit)
+            return _Answer(url, response.status, response.reason or "", response.headers, content)
 
     def _target(self, url: str, location: str) -> str:
         """Where ``url`` redirects to. Raises :class:`UpstreamError` for another server."""
@@ -174,15 +178,8 @@ class Road:
     def _ask(self) -> Iterator[Finding]:
         try:
             answer = self._get()
-            if answer.status != 200:
-                login = "; clients need a login" if answer.status == 401 else "; check the URL"
-                level = warning if answer.status == 401 else problem
-                text = f"{self.index} answered {answer.status} {answer.reason}{login}"
-                yield level("index", text)
-                return
-            kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            if kind != pages.JSON:
-                yield problem("index", f"{self.index} is no index with a simple API; check the URL")
+            if (bad := self._unusable(answer)) is not None:
+                yield bad
                 return
             listed = pages.parse_list(answer.content, answer.url)
         except UpstreamError as error:
@@ -192,6 +189,18 @@ class Road:
         found = counted(len(listed.names), "project")
         yield ok("index", f"simple API {listed.version}, {found}")
         yield from _compare_clocks(answer.headers.get("Date"))
+
+    def _unusable(self, answer: _Answer) -> Finding | None:
+        """Why the answer is no project list, or ``None``."""
+        said = f"{self.index} answered {answer.status} {answer.reason}"
+        if answer.status == 401:
+            return warning("index", f"{said}; clients need a login")
+        if answer.status != 200:
+            return problem("index", f"{said}; check the URL")
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind != pages.JSON:
+            return problem("index", f"{self.index} is no index with a simple API; check the URL")
+        return None
 
 
 def _compare_clocks(date: str | None) -> Iterator[Finding]:

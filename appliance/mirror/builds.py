@@ -113,14 +113,7 @@ class Builder:
         for each in picks:
             if each.is_wheel or each.project not in self.names:
                 continue
-            pinned = [
-                w for w in asked.wanted if w.hashes and key(w.requirement.name) == each.project
-            ]
-            if pinned:
-                raise PyindexError(
-                    f"{pinned[0].origin}: demands the digest of {each.file.filename}, which no"
-                    f" wheel built from it has; leave out --build {each.project}"
-                )
+            _check_no_digest(asked, each)
             file = await self._once(each.project, each.file.url, partial(self._sdist, each))
             await self._check_fit(file, asked.target)
             built[each.project] = [file]
@@ -258,3 +251,13 @@ class Builder:
 
 def _hashes(file: RemoteFile) -> frozenset[str]:
     return frozenset(f"{name}:{digest}" for name, digest in file.hashes.items())
+
+
+def _check_no_digest(asked: Question, sdist: Candidate) -> None:
+    """Raise :class:`PyindexError` if a requirement demands the digest of an sdist to build."""
+    for wanted in asked.wanted:
+        if wanted.hashes and key(wanted.requirement.name) == sdist.project:
+            raise PyindexError(
+                f"{wanted.origin}: demands the digest of {sdist.file.filename}, which no wheel"
+                f" built from it has; leave out --build {sdist.project}"
+            )

@@ -18,7 +18,7 @@ HOSTS = "hosts"
 
 @dataclass(frozen=True)
 class ClientValues:
-    """What templates of client files may use.
+    """Values for the templates of client files.
 
     Attributes:
         url: Where clients reach the appliance, without a slash at its end.

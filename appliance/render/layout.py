@@ -18,7 +18,7 @@ HEAD = "Rendered by pyindex from the spec; do not edit."
 
 @dataclass(frozen=True)
 class LayoutValues:
-    """What every template may use.
+    """Values for every template.
 
     Attributes:
         head: The first line of a file, without the comment sign.

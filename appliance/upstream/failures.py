@@ -38,34 +38,35 @@ class Temporary(UpstreamError):
 @contextlib.contextmanager
 def reported(url: str) -> Iterator[None]:
     """Raise exceptions of aiohttp as :class:`UpstreamError`."""
-    where = redacted(url)
     try:
         yield
-    except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError) as error:
-        raise UpstreamError(
-            f"{where}: no trusted TLS connection: {_tls_reason(error)};"
-            " set its CA by `ca` of the upstream in the spec, `cert` in pip's configuration, or"
-            " SSL_CERT_FILE"
-        ) from None
-    except TimeoutError:
-        raise Temporary(f"{where}: timed out; check the network and the server") from None
-    except aiohttp.ClientConnectorError as error:
-        number = error.os_error.errno or 0  # of getaddrinfo() they are negative
-        reason = os.strerror(number) if number > 0 else error.os_error.strerror or "no answer"
-        raise Temporary(f"{where}: cannot connect: {reason}; check the URL and network") from None
-    except aiohttp.ClientHttpProxyError as error:
-        kind = Temporary if error.status >= 500 else UpstreamError
-        raise kind(
-            f"{where}: the proxy answered {error.status}; check its URL, user and password"
-        ) from None
-    except (aiohttp.InvalidURL, aiohttp.ClientResponseError) as error:
-        raise UpstreamError(
-            f"{where}: not HTTP: {_reason(error)}; check the URL and proxy"
-        ) from None
     except (aiohttp.ClientError, OSError) as error:
-        raise Temporary(
-            f"{where}: connection lost: {_reason(error)}; check the network and the server"
-        ) from None
+        kind, text = _described(error)
+        raise kind(f"{redacted(url)}: {text}") from None
+
+
+def _described(error: aiohttp.ClientError | OSError) -> tuple[type[UpstreamError], str]:
+    """The class of the error to raise, and its text."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
+            return UpstreamError, (
+                f"no trusted TLS connection: {_tls_reason(error)};"
+                " set its CA by `ca` of the upstream in the spec, `cert` in pip's configuration, or"
+                " SSL_CERT_FILE"
+            )
+        case TimeoutError():
+            return Temporary, "timed out; check the network and the server"
+        case aiohttp.ClientConnectorError():
+            number = error.os_error.errno or 0  # of getaddrinfo() they are negative
+            reason = os.strerror(number) if number > 0 else error.os_error.strerror or "no answer"
+            return Temporary, f"cannot connect: {reason}; check the URL and network"
+        case aiohttp.ClientHttpProxyError():
+            kind = Temporary if error.status >= 500 else UpstreamError
+            text = f"the proxy answered {error.status}; check its URL, user and password"
+            return kind, text
+        case aiohttp.InvalidURL() | aiohttp.ClientResponseError():
+            return UpstreamError, f"not HTTP: {_reason(error)}; check the URL and proxy"
+    return Temporary, f"connection lost: {_reason(error)}; check the network and the server"
 
 
 def _tls_reason(error: aiohttp.ClientConnectorError) -> str:

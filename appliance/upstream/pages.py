@@ -207,12 +207,11 @@ class _Reader(HTMLParser):
             return  # mailto: and others
         metadata = values.get("data-core-metadata", values.get("data-dist-info-metadata"))
         has_metadata = metadata is not None and metadata.lower() != "false"
-        _, separator, fragment = link.partition("#")
         self.files.append(
             RemoteFile(
                 filename=urls.filename(url),
                 url=url,
-                hashes=_digest(separator + fragment),
+                hashes=_digest("".join(link.partition("#")[1:])),
                 requires_python=values.get("data-requires-python") or None,
                 yanked=(values["data-yanked"] or "") if "data-yanked" in values else None,
                 has_metadata=has_metadata,

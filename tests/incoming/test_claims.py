@@ -29,7 +29,7 @@ from appliance.site.publish import Publisher
 from appliance.spec import Spec
 from tests.conftest import Lab, eventually, watched
 from tests.dist import make_sdist, make_wheel
-from tests.operations.test_rebuild import lose, spoil
+from tests.operations.damages import lose, spoil
 from tests.site.test_views import layered, shown, wheel
 
 # A file name, and the projects that it may be of.

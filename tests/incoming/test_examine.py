@@ -134,6 +134,7 @@ def worker(path: Path) -> int:
 # --- limits --------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 def test_costly_file_is_rejected(lab: Lab) -> None:
     """A file beyond the CPU limit is rejected; the other files of its chunk are accepted."""
     make_wheel(lab.packages, "aaa", "1.0")
@@ -144,6 +145,7 @@ def test_costly_file_is_rejected(lab: Lab) -> None:
     assert found.accepted == ["aaa-1.0-py2.py3-none-any.whl", "zzz-1.0-py2.py3-none-any.whl"]
 
 
+@pytest.mark.integration
 def test_file_beyond_memory_limit_is_rejected(lab: Lab) -> None:
     """A file beyond the memory limit is rejected."""
     many = {f"foo/{number:06}": b"" for number in range(190_000)}
@@ -170,6 +172,7 @@ def test_stalled_file_is_rejected_for_now(lab: Lab) -> None:
     assert found.accepted == ["zzz-1.0-py2.py3-none-any.whl"]
 
 
+@pytest.mark.integration
 def test_hostile_files_do_not_stop_others(lab: Lab) -> None:
     """Hostile files are rejected for their own reasons, within the limits; a good file is
     accepted."""

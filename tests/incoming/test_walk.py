@@ -66,7 +66,10 @@ def test_walk_has_order_of_catalog(tmp_path: Path) -> None:
     assert [entry.path for entry in PackagesDirectory(tmp_path).walk()] == ordered
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 500])
+SIZES = [1, *(pytest.param(size, marks=pytest.mark.integration) for size in (2, 3)), 500]
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_slices_of_any_size_give_same_result(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
@@ -160,6 +163,7 @@ def as_a_user(lab: Lab) -> None:
     subprocess.run(command, check=True)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("mode", [0o644, 0o000, 0o311])
 def test_unreadable_directory_keeps_files(lab: Lab, mode: int) -> None:
     """An unreadable directory keeps its files listed, without further journal entries, until it can
@@ -206,6 +210,7 @@ def test_event_of_unreadable_directory(lab: Lab, monkeypatch: pytest.MonkeyPatch
     assert lab.files("a") == [A]
 
 
+@pytest.mark.integration
 def test_unreadable_file_is_journaled_once(lab: Lab) -> None:
     """A file that cannot be read is retried by each scan, with one journal entry."""
     path = make_wheel(lab.packages, "a", "1.0")

@@ -121,3 +121,4 @@ def main(tools: Path, names: list[str]) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]).absolute(), sys.argv[2:])
+POETRY = '[metadata]\nlock-version = "2.1"\npython-versions = ">=3.9"\ncontent-hash = ""\n'

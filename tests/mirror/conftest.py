@@ -8,6 +8,7 @@ import pytest
 
 from tests.dist import make_sdist
 from tests.integration.servers import Server, embedded, wait_until
+from tests.mirror.projects import write_project
 from tests.resolution.universe import Release, Scenario
 
 WHEEL = {"requires_python": None, "sdist": False}
@@ -62,3 +63,15 @@ def packages(tmp_path: Path) -> Path:
     directory = tmp_path / "mirrored"
     directory.mkdir()
     return directory
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """The file to which each build of :mod:`tests.mirror.projects` adds a line."""
+    return tmp_path / "trace"
+
+
+@pytest.fixture
+def project(tmp_path: Path, trace: Path) -> Path:
+    """A project that requires what the upstream has."""
+    return write_project(tmp_path / "mine", "mine", trace, requires=("lib>=1",))

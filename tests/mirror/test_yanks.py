@@ -28,6 +28,8 @@ from tests.integration.servers import Server, embedded, wait_until
 from tests.mirror.projects import write_project
 from tests.mirror.test_mirror import LINUX, mirror, names
 
+pytestmark = pytest.mark.integration
+
 OLD, NEW = "foo-1.0-py2.py3-none-any.whl", "foo-2.0-py2.py3-none-any.whl"
 
 

@@ -20,7 +20,8 @@ def certificate(directory: Path, name: str, kind: str = "rsa") -> dict[str, str]
     authority, server_path = directory / f"{kind}-ca", directory / kind
     more = ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", f"subjectAltName={name}"]
     for path, options in (
-        (authority, ["-subj", "/CN=a private CA"]),
+        # Python 3.13 and newer requires the usage of a CA's key (RFC 5280, 4.2.1.3).
+        (authority, ["-subj", "/CN=a private CA", "-addext", "keyUsage=critical,keyCertSign"]),
         (
             server_path,
             ["-subj", "/CN=pyindex", "-CA", f"{authority}.pem", "-CAkey", f"{authority}.key"],

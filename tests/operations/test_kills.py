@@ -22,7 +22,7 @@ from appliance.operations.update import update
 from appliance.spec import Spec
 from tests.conftest import Lab, eventually
 from tests.dist import make_wheel
-from tests.operations.test_rebuild import DAMAGES, lose, state_of
+from tests.operations.damages import DAMAGES, lose, state_of
 
 pytestmark = pytest.mark.integration
 

@@ -360,6 +360,7 @@ def yank_often(given: spec.Spec, filename: str, times: int) -> None:
         decisions.yank(given, "main", filename, str(number))
 
 
+@pytest.mark.integration
 def test_concurrent_publishers_keep_serials_ascending(lab: Lab) -> None:
     """Concurrent publishers never decrease a serial and never remove an accepted file."""
     paths = [make_wheel(lab.packages, f"p{number}", "1.0") for number in range(4)]

@@ -2,62 +2,18 @@
 
 import asyncio
 import gzip
-import hashlib
-import io
 import json
-import zipfile
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pypi_simple
 import pytest
 
-from appliance.upstream import Client, Limits, RemoteFile, UpstreamError, Upstreams
-from tests.attacks.files import zip_with
+from appliance.upstream import Client, RemoteFile, UpstreamError, Upstreams
 from tests.dist import make_sdist, make_wheel
 from tests.integration.servers import embedded
-from tests.upstream.conftest import IMPATIENT, LIMITS
-from tests.upstream.faulty import Behavior, Exchange, Faulty, in_turn, page, serving, status, whole
-
-T = TypeVar("T")
-JSON = "application/vnd.pypi.simple.v1+json"
-FOO = "/simple/foo/"
-
-
-def asked(
-    upstreams: Upstreams,
-    question: Callable[[Client], Awaitable[T]],
-    cache: Path | None = None,
-    limits: Limits = LIMITS,
-) -> T:
-    """The answer of a new client."""
-
-    async def main() -> T:
-        async with Client(upstreams, cache, limits) as client:
-            return await question(client)
-
-    return asyncio.run(main())
-
-
-def of(*servers: Faulty, is_merged: bool = False) -> Upstreams:
-    return Upstreams(tuple(f"{server.url}/simple/" for server in servers), is_merged)
-
-
-def names(
-    upstreams: Upstreams, cache: Path | None = None, limits: Limits = LIMITS
-) -> list[str] | None:
-    """The names of the files of foo; ``None`` if there is no such project."""
-    project = asked(upstreams, lambda client: client.project("Foo"), cache, limits)
-    return None if project is None else [file.filename for file in project.files]
-
-
-def links(*filenames: str) -> Behavior:
-    return page("".join(f'<a href="/f/{name}">{name}</a>' for name in filenames), ETag='"1"')
-
-
-GOOD = links("foo-1.0.tar.gz")
-
+from tests.upstream.asking import FOO, GOOD, JSON, asked, links, metadata, names, of
+from tests.upstream.conftest import IMPATIENT
+from tests.upstream.faulty import Behavior, Exchange, Faulty, in_turn, page, serving, status
 
 # --- project pages -------------------------------------------------------------------------------
 
@@ -223,190 +179,6 @@ def test_index_that_fails_is_not_skipped(faulty: Faulty) -> None:
         faulty.behaviors[FOO], other.behaviors[FOO] = status(503), GOOD
         with pytest.raises(UpstreamError, match="the server answered 503; retry later"):
             names(of(faulty, other))
-
-
-# --- the cache -----------------------------------------------------------------------------------
-
-
-def conditional(content: str) -> Behavior:
-    def behave(exchange: Exchange) -> None:
-        if exchange.headers.get("if-none-match") == '"1"':
-            exchange.answer(b"", 304)
-        else:
-            exchange.answer(content.encode(), Content_Type="text/html", ETag='"1"')
-
-    return behave
-
-
-def test_second_run_revalidates_page(faulty: Faulty, tmp_path: Path) -> None:
-    """A second run sends a conditional request, and reads the stored page."""
-    faulty.behaviors[FOO] = conditional('<a href="foo-1.0.tar.gz">')
-    for _ in range(2):
-        assert names(of(faulty), tmp_path) == ["foo-1.0.tar.gz"]
-    conditions = [request.headers.get("if-none-match") for request in faulty.requests]
-    assert conditions == [None, '"1"']
-
-
-@pytest.mark.parametrize("damage", [b"", b"x", b"0" * 64 + b"\n[]\n"])
-def test_damaged_cache_counts_as_none(faulty: Faulty, tmp_path: Path, damage: bytes) -> None:
-    """A damaged file in the cache is replaced."""
-    faulty.behaviors[FOO] = conditional('<a href="foo-1.0.tar.gz">')
-    names(of(faulty), tmp_path)
-    (stored,) = (tmp_path / "pages").iterdir()
-    good = stored.read_bytes()
-    stored.write_bytes(damage)
-    assert names(of(faulty), tmp_path) == ["foo-1.0.tar.gz"]
-    assert stored.read_bytes() == good
-
-
-# --- versions ------------------------------------------------------------------------------------
-
-
-def version(upstreams: Upstreams, cache: Path) -> str:
-    return asked(upstreams, lambda client: client.version("Foo"), cache)
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        '<a href="foo-1.0.tar.gz" data-yanked="">',
-        '<a href="foo-1.0.tar.gz"><a href="foo-1.1.tar.gz">',
-        "",
-        None,
-    ],
-    ids=["yanked", "new file", "no file", "no project"],
-)
-def test_version_changes_with_page(faulty: Faulty, tmp_path: Path, changed: str | None) -> None:
-    """The version of a project is the same from the cache, and another one after any change."""
-    faulty.behaviors[FOO] = conditional('<a href="foo-1.0.tar.gz">')
-    first = [version(of(faulty), tmp_path) for _ in range(2)]
-    assert first[0] == first[1]
-    faulty.behaviors[FOO] = (
-        status(404)
-        if changed is None
-        else lambda exchange: exchange.answer(changed.encode(), Content_Type="text/html")
-    )
-    assert version(of(faulty), tmp_path) != first[0]
-
-
-def test_version_changes_with_local_files(tmp_path: Path) -> None:
-    """The version of a project changes if a file of a directory is added or replaced."""
-    links = tmp_path / "links"
-    links.mkdir()
-    upstreams = Upstreams(find_links=(links.as_uri(),))
-    seen = [version(upstreams, tmp_path)]
-    for content in (b"", b"1"):
-        (links / "foo-1.0.tar.gz").write_bytes(content)
-        seen.append(version(upstreams, tmp_path))
-    (links / "other-1.0.tar.gz").touch()
-    assert version(upstreams, tmp_path) == seen[-1]
-    assert len(set(seen)) == 3
-
-
-# --- core metadata -------------------------------------------------------------------------------
-
-METADATA = b"Metadata-Version: 2.1\nName: foo\nVersion: 1.0\n"
-DIGESTS = {"sha256": hashlib.sha256(METADATA).hexdigest()}
-WHEEL = "foo-1.0-py3-none-any.whl"
-MEMBER = "foo-1.0.dist-info/METADATA"
-
-
-def wheel(faulty: Faulty, **fields: object) -> RemoteFile:
-    return RemoteFile(WHEEL, f"{faulty.url}/f.whl", **fields)  # type: ignore[arg-type]
-
-
-def metadata(file: RemoteFile, cache: Path | None = None) -> bytes | None:
-    return asked(Upstreams(), lambda client: client.metadata(file), cache)
-
-
-def large_wheel(count: int = 3000) -> bytes:
-    """A wheel whose directory does not fit into the first request."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(MEMBER, METADATA * 2000)
-        for number in range(count):
-            archive.writestr(f"foo/{number:030}.py", b"")
-    return content.getvalue()
-
-
-def test_metadata_is_fetched_and_verified(faulty: Faulty, tmp_path: Path) -> None:
-    """Metadata beside the file is verified, and never fetched again."""
-    faulty.behaviors["/f.whl.metadata"] = whole(METADATA)
-    file = wheel(faulty, has_metadata=True, metadata_hashes=DIGESTS)
-    for _ in range(2):
-        assert metadata(file, tmp_path) == METADATA
-    assert faulty.paths() == ["/f.whl.metadata"]
-
-
-def test_wrong_metadata_is_reported(faulty: Faulty) -> None:
-    """Metadata with another digest is an error."""
-    faulty.behaviors["/f.whl.metadata"] = whole(b"other")
-    with pytest.raises(UpstreamError) as caught:
-        metadata(wheel(faulty, has_metadata=True, metadata_hashes=DIGESTS))
-    digest = hashlib.sha256(b"other").hexdigest()
-    problem = f"sha256 is {digest}, expected {DIGESTS['sha256']}"
-    assert str(caught.value) == (
-        f"{faulty.url}/f.whl.metadata: {problem}; report it to the operator of the index"
-    )
-
-
-@pytest.mark.parametrize("count", [0, 10, 3000])
-def test_metadata_is_read_by_ranges(faulty: Faulty, count: int) -> None:
-    """Without metadata beside it, that of a wheel is read by few range requests."""
-    content = large_wheel(count)
-    faulty.behaviors["/f.whl"] = whole(content)
-    assert metadata(wheel(faulty, has_metadata=True)) == METADATA * 2000
-    assert faulty.counts()["/f.whl"] <= 3
-
-
-def test_sdist_has_no_metadata_by_ranges(faulty: Faulty) -> None:
-    """An sdist causes no request."""
-    assert metadata(RemoteFile("foo-1.0.tar.gz", f"{faulty.url}/f")) is None
-    assert faulty.requests == []
-
-
-def bomb() -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(MEMBER, bytes(200_000))
-    return content.getvalue()
-
-
-def lying(content: bytes) -> bytes:
-    """The directory states a small size of the member."""
-    at = content.rindex(b"PK\1\2") + 24
-    return content[:at] + (100).to_bytes(4, "little") + content[at + 4 :]
-
-
-GOOD_WHEEL = zip_with((MEMBER, METADATA))
-USELESS: dict[str, Behavior] = {
-    "no ranges": lambda exchange: exchange.answer(GOOD_WHEEL),
-    "404": status(404),
-    "405": status(405),
-    "416": status(416),
-    "no zip": whole(b"x" * 1000),
-    "empty": whole(b""),
-    "truncated": whole(GOOD_WHEEL[:-30]),
-    "two METADATA": whole(zip_with((MEMBER, METADATA), ("foo-2.dist-info/METADATA", METADATA))),
-    "other project": whole(zip_with(("bar-1.0.dist-info/METADATA", METADATA))),
-    "bomb": whole(bomb()),
-    "lying bomb": whole(lying(bomb())),
-    "bzip2": whole(zip_with((MEMBER, METADATA), method=zipfile.ZIP_BZIP2)),
-    "other size": lambda exchange: exchange.answer(b"x", 206, Content_Range="bytes 0-9/10"),
-    "huge directory": lambda exchange: exchange.answer(
-        b"PK\5\6" + bytes(8) + b"\xff\xff\xff\x7f" + bytes(4) + bytes(2),
-        206,
-        Content_Range="bytes 4294967274-4294967295/4294967296",
-    ),
-}
-
-
-@pytest.mark.parametrize("fault", USELESS)
-def test_useless_wheel_has_no_metadata_by_ranges(faulty: Faulty, fault: str) -> None:
-    """A server without ranges or a hostile archive gives None after few small requests."""
-    faulty.behaviors["/f.whl"] = USELESS[fault]
-    assert metadata(wheel(faulty)) is None
-    assert len(faulty.requests) <= 6
 
 
 # --- find-links and local indexes ----------------------------------------------------------------
