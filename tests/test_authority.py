@@ -110,7 +110,7 @@ def spoil_certificate(directory: Path) -> None:
     (directory / "a.example.pem").unlink()
 
 
-SPOILED = {
+SPOILED: dict[Callable[[Path], None], list[str]] = {
     spoil_key: ["a.example.pem"],
     spoil_authority: ["ca.pem", "a.example.pem"],
     spoil_certificate: ["a.example.pem"],

@@ -1,12 +1,13 @@
-"""``pyindex certificates renew|extend``: the private CA of the control machine."""
+"""``pyindex certificates renew|extend|timer``: the private CA of the control machine."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
-from appliance.cli.options import DIRECTORY, Number, json_option, spec_option
+from appliance.cli.options import DIRECTORY, FILE, Number, json_option, spec_option
 from appliance.cli.output import print_json
 from appliance.cli.source import find_spec
 from appliance.errors import PyindexError
@@ -81,6 +82,44 @@ def extend(directory: Path, as_json: bool) -> None:
     from appliance.pack.authority import extend
 
     _print((extend(directory.absolute()),), as_json)
+
+
+@certificates.command(short_help="write systemd units that renew certificates once a day")
+@click.argument("inventory", metavar="INVENTORY", type=FILE, help="inventory of the play")
+@click.option(
+    "--playbook",
+    metavar="FILE",
+    type=FILE,
+    default=Path("site.yml"),
+    help="playbook to run (default: site.yml)",
+)
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=DIRECTORY,
+    help="directory of the units (default: ~/.config/systemd/user, for root /etc/systemd/system)",
+)
+def timer(inventory: Path, playbook: Path, out: Path | None) -> None:
+    """Write a systemd service that runs the play with `--tags certificates`, with the ansible and
+    the pyindex that run now, and a timer that starts it once a day; print how to enable them.
+    """
+    from appliance.atomic import Batch
+    from appliance.render.control import units
+
+    is_root = os.geteuid() == 0
+    home = Path("~/.config/systemd/user").expanduser()
+    directory = (out or (Path("/etc/systemd/system") if is_root else home)).absolute()
+    written = units(inventory, playbook)
+    with Batch() as batch:
+        for name, text in written.items():
+            batch.write(directory / name, text.encode())
+    manager = "systemctl" if is_root else "systemctl --user"
+    print(*(f"{directory / name}: written" for name in written), "Next:", sep="\n")
+    print(f"  {manager} daemon-reload")
+    print(f"  {manager} enable --now pyindex-certificates.timer")
+    if not is_root:
+        print("  loginctl enable-linger    # run it when you are not logged in, too")
+    print(f"  {manager} start pyindex-certificates.service    # try it: no password may be asked")
 
 
 def _names(spec: "Spec", path: Path) -> list[str]:
