@@ -1,18 +1,25 @@
 """Years of daily jobs, and a clock that is set forward and back: nothing grows without limit, and
 what needs an operator is in /health."""
 
+import getpass
+import grp
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance.render import files
+from appliance.render.layout import LOGS
 from tests.operations.years import IDLE, KEPT
+from tests.render.specs import load
 
 pytestmark = [
     pytest.mark.integration,
@@ -106,3 +113,22 @@ def test_clock_that_was_ahead_is_forgotten(facts: Facts) -> None:
     for before, after in pairwise(BACK):
         assert set(facts[before]["backups"][-KEPT + 1 :]) <= {*facts[after]["backups"], ahead}
     assert facts[LATER[-1]]["journal"] <= 4
+
+
+def test_logs_of_nginx_are_bounded(tmp_path: Path) -> None:
+    """logrotate keeps a fortnight of logs, compressed, by the file that is rendered for a host."""
+    spec = load("debian-12", tmp_path)
+    (text,) = [each.content for each in files(spec) if each.path.startswith("/etc/logrotate.d/")]
+    rules, log = tmp_path / "rules", tmp_path / "access.log"
+    user = f"{getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name}"
+    text = re.sub(r"create 0640 \S+ \S+", f"create 0640 {user}", text.replace(LOGS, str(tmp_path)))
+    rules.write_text(text.replace("/run/nginx.pid", str(tmp_path / "nginx.pid")))
+    for day in range(20):
+        with log.open("a") as file:
+            file.write("{}\n")
+        command = ["faketime", "-f", f"+{day}d", "logrotate", "--state", tmp_path / "state", rules]
+        subprocess.run(command, check=True)
+    names = sorted(path.name for path in tmp_path.glob("access.log*"))
+    assert names == sorted(
+        ["access.log", "access.log.1", *(f"access.log.{number}.gz" for number in range(2, 15))]
+    )
