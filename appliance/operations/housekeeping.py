@@ -110,7 +110,8 @@ def _read(spec: Spec) -> _Record:
             for path, samples in fields["free"].items()
             if samples
         }
-        return _Record(*(float(fields[name]) for name in ("since", "backup", "gc")), free)
+        since, backup, gc = (float(fields[name]) for name in ("since", "backup", "gc"))
+        return _Record(since, backup, gc, free)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return _Record()
 

@@ -126,8 +126,8 @@ def test_logs_of_nginx_are_bounded(tmp_path: Path) -> None:
     for day in range(20):
         with log.open("a") as file:
             file.write("{}\n")
-        command = ["faketime", "-f", f"+{day}d", "logrotate", "--state", tmp_path / "state", rules]
-        subprocess.run(command, check=True)
+        command = ["faketime", "-f", f"+{day}d", "logrotate", "--state"]
+        subprocess.run([*command, str(tmp_path / "state"), str(rules)], check=True)
     names = sorted(path.name for path in tmp_path.glob("access.log*"))
     assert names == sorted(
         ["access.log", "access.log.1", *(f"access.log.{number}.gz" for number in range(2, 15))]
