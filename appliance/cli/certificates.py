@@ -21,7 +21,7 @@ _directory_argument = click.argument(
 )
 
 
-@click.group(short_help="make and renew certificates of hosts by a private CA")
+@click.group(short_help="make and renew certificates by a private CA")
 def certificates() -> None:
     """Make and renew the certificates of hosts by a private CA, on the control machine. The play
     runs `renew`, and copies what is new to the hosts.
