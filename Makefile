@@ -32,7 +32,7 @@ $(VENV)/.tested: $(VENV)/.installed
 	@touch $@
 
 test: $(VENV)/.tested lint
-	tests/system-packages nginx wrk systemd:systemd-analyze logrotate strace minisign
+	tests/system-packages nginx wrk systemd:systemd-analyze logrotate strace minisign faketime
 	tests/run $(BIN)/python
 
 fast: $(VENV)/.tested

@@ -1,9 +1,7 @@
 """Ansible roles and scripts, as far as no booted host is required."""
 
-import contextlib
 import re
 import shutil
-import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +15,6 @@ from jinja2 import meta
 ROOT = Path(__file__).parent.parent
 PLAYBOOKS = ROOT / "ansible"
 ROLES = sorted(path.name for path in (PLAYBOOKS / "roles").iterdir())
-CA = PLAYBOOKS / "roles" / "nginx" / "files" / "private-ca.sh"
 
 
 def yaml_of(role: str, name: str) -> Any:
@@ -191,120 +188,6 @@ def test_roles_have_no_templates() -> None:
     assert "ansible.builtin.template" not in text
 
 
-def certificate(directory: Path, *names: str) -> str:
-    """Run the script that creates a private CA, and return its output."""
-    command = ["sh", str(CA), str(directory), *names]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def test_private_ca_is_created_once(tmp_path: Path) -> None:
-    """The script creates one CA, and a new certificate only for other names."""
-    directory = tmp_path / "ca"
-    both = ("a.example", "10.0.0.1", "--", "b.example")
-    assert certificate(directory, *both) == "made ca.pem\nmade a.example.pem\n"
-    authority = (directory / "ca.pem").read_bytes()
-    assert certificate(directory, *both) == ""
-    assert certificate(directory, "a.example") == "made a.example.pem\n"
-    assert certificate(directory, "b.example") == "made b.example.pem\n"
-    assert certificate(directory, "one.b.example") == "made one.b.example.pem\n"
-    assert (directory / "ca.pem").read_bytes() == authority
-    assert {path.stat().st_mode & 0o077 for path in directory.iterdir()} == {0}
-
-
-@pytest.mark.parametrize("name", ["c.example", "xa.example", "example", "10.0.0.1", "::1"])
-def test_private_ca_rejects_other_names(tmp_path: Path, name: str) -> None:
-    """The script fails for a name that the CA does not permit, and keeps all certificates."""
-    certificate(tmp_path, "a.example")
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(subprocess.CalledProcessError) as failed:
-        certificate(tmp_path, "a.example", name)
-    assert f"{tmp_path}: ca.pem is not for all of DNS:a.example," in failed.value.stderr
-    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert after == before | {"a.example.cnf": after["a.example.cnf"]}
-
-
-def test_certificates_have_constraints_and_lifetime(tmp_path: Path) -> None:
-    """The CA permits only its names and no other CA for ten years; certificates last 800 days."""
-    certificate(tmp_path, "a.example", "b.example", "--", "lab.example")
-    shown = {
-        name: subprocess.run(
-            ["openssl", "x509", "-in", tmp_path / f"{name}.pem", "-noout", "-text"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for name in ("ca", "a.example")
-    }
-    text = re.sub(r"\s+", " ", shown["ca"])
-    for constraint in (
-        "Basic Constraints: critical CA:TRUE, pathlen:0",
-        "Key Usage: critical Certificate Sign, CRL Sign",
-        "Name Constraints: critical Permitted: DNS:a.example DNS:b.example DNS:lab.example",
-        "Excluded: IP:0.0.0.0/0.0.0.0 IP:0:0:0:0:0:0:0:0/0:0:0:0:0:0:0:0",
-    ):
-        assert constraint in text
-    for name, days in (("ca", 3650), ("a.example", 800)):
-        dates = re.findall(r"Not (?:Before|After) ?: (.*)", shown[name])
-        first, last = (ssl.cert_time_to_seconds(date) for date in dates)
-        assert (last - first) / 86400 == days
-
-
-def test_ca_without_constraints_stays_usable(tmp_path: Path) -> None:
-    """The script keeps an existing CA without constraints and signs certificates with it."""
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=old"]
-    made += ["-days", "99", "-keyout", str(tmp_path / "ca.key"), "-out", str(tmp_path / "ca.pem")]
-    subprocess.run(made, check=True, capture_output=True)
-    assert certificate(tmp_path, "a.example") == "made a.example.pem\n"
-    assert certificate(tmp_path, "b.example", "::1") == "made b.example.pem\n"
-
-
-NAMES = [
-    # (names of the certificate, requested name, whether the client trusts it)
-    (("a.example",), "a.example", True),
-    (("a.example", "b.example"), "b.example", True),
-    (("a.example",), "b.example", False),
-    (("a.example", "127.0.0.1"), "127.0.0.1", True),
-    (("a.example", "::1"), "::1", True),
-    (("127.0.0.1",), "127.0.0.1", True),
-    (("a.example",), "127.0.0.1", False),
-    (("a.example", "--", "b.example"), "b.example", False),
-    (("a.example", "--", "127.0.0.1"), "a.example", True),
-    (("127.0.0.1", "--", "a.example"), "127.0.0.1", True),
-]
-
-
-@pytest.mark.parametrize(("names", "asked", "trusted"), NAMES)
-def test_strict_client_trusts_private_ca(
-    tmp_path: Path, names: tuple[str, ...], asked: str, trusted: bool
-) -> None:
-    """A client with Python 3.13's strict verification trusts the certificate for its names only."""
-    certificate(tmp_path, *names)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(tmp_path / f"{names[0]}.pem", tmp_path / f"{names[0]}.key")
-    client = ssl.create_default_context(cafile=tmp_path / "ca.pem")
-    client.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
-    here, there = (ssl.MemoryBIO(), ssl.MemoryBIO()), (ssl.MemoryBIO(), ssl.MemoryBIO())
-    client_end = client.wrap_bio(here[0], here[1], server_hostname=asked)
-    server_end = server.wrap_bio(there[0], there[1], server_side=True)
-
-    def shake() -> None:
-        for _ in range(4):
-            for side, out, into in (
-                (client_end, here[1], there[0]),
-                (server_end, there[1], here[0]),
-            ):
-                with contextlib.suppress(ssl.SSLWantReadError):
-                    side.do_handshake()
-                into.write(out.read())
-
-    if trusted:
-        shake()
-        assert client_end.version() == "TLSv1.3"
-    else:
-        with pytest.raises(ssl.SSLCertVerificationError):
-            shake()
-
-
 @pytest.mark.integration
 def test_ansible_lint_passes() -> None:
     """ansible-lint passes with the production profile and the pinned ansible."""
@@ -324,8 +207,8 @@ def test_ansible_lint_passes() -> None:
     assert "production" in done.stderr
 
 
-@pytest.mark.parametrize("script", ["base/files/install-debs.sh", "nginx/files/private-ca.sh"])
-def test_scripts_are_posix_shell(script: str) -> None:
-    """A POSIX shell parses the scripts."""
+def test_script_is_posix_shell() -> None:
+    """A POSIX shell parses the script."""
     shell = shutil.which("dash") or "sh"
-    subprocess.run([shell, "-n", PLAYBOOKS / "roles" / script], check=True)
+    script = PLAYBOOKS / "roles" / "base" / "files" / "install-debs.sh"
+    subprocess.run([shell, "-n", script], check=True)

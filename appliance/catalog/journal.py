@@ -52,12 +52,18 @@ class JournalQueries(Queries):
             Change(**row._mapping) for row in self._connection.execute(query.order_by("serial"))
         ]
 
-    def count_older(self, time: int, up_to: int) -> tuple[int, int]:
+    def count_older(self, time: int, now: int, up_to: int) -> tuple[int, int]:
         """Return the number of leading lines with a time before ``time`` and a serial up to
-        ``up_to``, and the serial of the last of them."""
+        ``up_to``, and the serial of the last of them.
+
+        Lines after ``now``, written while the clock was ahead, are as old as those around them.
+        """
         line = schema.journal.c
         newer = sa.select(sa.func.min(line.serial)).where(line.time >= time)
-        end = min(self._connection.scalar(newer) or up_to + 1, up_to + 1)
+        # With the clock behind there may be no line up to now: then all are new.
+        first = self._connection.scalar(newer.where(line.time <= now))
+        first = first or self._connection.scalar(newer)
+        end = min(first or up_to + 1, up_to + 1)
         query = sa.select(sa.func.count(), sa.func.max(line.serial)).where(line.serial < end)
         count, last = self._connection.execute(query).one()
         return count, last or 0

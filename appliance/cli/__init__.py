@@ -48,6 +48,7 @@ _VERBS = {
     "doctor": ("doctor:doctor", "check that this machine installs from an index alone"),
     "render": ("render:render", "render the files of a host from a spec"),
     "appliance": ("appliance:appliance", "build or check the pack for a host"),
+    "certificates": ("certificates:certificates", "make and renew certificates by a private CA"),
     "host": ("host:host", "place files, switch releases, or remove the appliance of this host"),
     "init": ("spec:init", "write a commented spec to start from"),
     "spec": ("spec:spec", "check a spec, or print its JSON Schema"),

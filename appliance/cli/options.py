@@ -47,7 +47,7 @@ class Number(click.ParamType[int]):
 
 json_option = click.option("--json", "as_json", is_flag=True, help="print one JSON document")
 
-_spec_option = click.option(
+spec_option = click.option(
     "-c",
     "--spec",
     metavar="SPEC",
@@ -72,12 +72,12 @@ _index_option = click.option("--index", help="name of the index (default: the fi
 
 def source_options(function: Function) -> Function:
     """Options that name a spec, or a directory of package files: the argument ``source``."""
-    return _directory_option(_spec_option(_state_option(_with_source(function))))
+    return _directory_option(spec_option(_state_option(_with_source(function))))
 
 
 def source_arguments(function: Function) -> Function:
     """The same as :func:`source_options`, with the directory as a positional argument."""
-    return _directory_argument(_spec_option(_state_option(_with_source(function))))
+    return _directory_argument(spec_option(_state_option(_with_source(function))))
 
 
 def index_options(function: Function) -> Function:
@@ -97,7 +97,7 @@ def spec_options(function: Function) -> Function:
     argument = click.argument(
         "file", metavar="[FILE]", required=False, type=FILE, help="the spec, as with -c"
     )
-    return argument(_spec_option(command))
+    return argument(spec_option(command))
 
 
 def _with_source(function: Function) -> Function:

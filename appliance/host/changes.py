@@ -1,5 +1,6 @@
 """The commands that change a host: apply, roll back, prune."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from appliance.host.paths import HostPaths, locked
 from appliance.host.state import HostState, Switched, load, save
 from appliance.host.switch import Change
 
+_PYTHON = re.compile("python-[0-9a-f]{12}")  # as the role python calls them
+
 
 @dataclass(frozen=True)
 class Pruned:
-    """Names of the releases that were deleted."""
+    """Names of the releases that were deleted, and of the Pythons that only they ran with."""
 
     changed: bool
     removed: list[str]
@@ -66,7 +69,11 @@ def prune(host: HostPaths, keep: int) -> Pruned:
         save(host, state.changed(undo=None))
         for name in removed:
             _delete(host.releases / name)
-    return Pruned(bool(removed), removed)
+        pythons = _unused_pythons(host)
+        for python in pythons:
+            _delete(python)
+    names = [*removed, *(python.name for python in pythons)]
+    return Pruned(bool(names), names)
 
 
 def _switched(state: HostState, release: str) -> HostState:
@@ -93,7 +100,16 @@ def _rolled_back(host: HostPaths, state: HostState, failed: bool) -> HostState:
     return state.changed(**releases, undo=None, is_rolling_back=True)
 
 
-def _delete(release: Path) -> None:
-    """Delete a release; incomplete from the first moment, so that no play uses what remains."""
-    atomic.unlink(release / "complete")
-    delete_tree(release)
+def _unused_pythons(host: HostPaths) -> list[Path]:
+    """Directories of Pythons that the play has unpacked, with which no release runs."""
+    files = [host.releases / name / "pyvenv.cfg" for name in host.installed()]
+    used = "".join(file.read_text() for file in files if file.exists())
+    pythons = [path for path in sorted(host.opt.glob("python-*")) if _PYTHON.fullmatch(path.name)]
+    return [path for path in pythons if f"/{path.name}/" not in used]
+
+
+def _delete(directory: Path) -> None:
+    """Delete a release or a Python; incomplete from the first moment, so that no play uses what
+    remains."""
+    atomic.unlink(directory / "complete")
+    delete_tree(directory)

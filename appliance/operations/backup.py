@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,9 +15,12 @@ from appliance.atomic import sync, unlink
 from appliance.catalog import schema
 from appliance.catalog.database import Catalog, CatalogError
 from appliance.catalog.sqlite import connect_to_read
-from appliance.operations.stamps import stamp
+from appliance.operations.housekeeping import record_backup
+from appliance.operations.stamps import seconds, stamp
 from appliance.spec import Spec
 
+# Names have the local time: the end of summer time sets it back.
+_CLOCK_SECONDS = 2 * 3600
 _COPY = re.compile(r"catalog-([0-9a-f]{8})-([0-9]{8}T[0-9]{6})\.sqlite")
 
 
@@ -36,6 +40,7 @@ def backup(spec: Spec) -> Path:
     earlier = [copy for other, copy in copies if other == owner and copy != new]
     for old in earlier[: max(0, len(earlier) + 1 - spec.backup.keep)]:
         old.unlink()
+    record_backup(spec)
     return new
 
 
@@ -60,11 +65,17 @@ def _owner(spec: Spec, number: int) -> str:
 
 
 def _copies(directory: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the backups in a directory with their owners, the oldest first."""
+    """Yield the backups in a directory with their owners, the oldest first.
+
+    Those from the future come before all others: the clock was set back since, and every copy from
+    then on is newer.
+    """
+    latest = time.time() + _CLOCK_SECONDS
     with contextlib.suppress(OSError):
         matches = [(_COPY.fullmatch(path.name), path) for path in directory.iterdir()]
         named = [(match, path) for match, path in matches if match is not None]
-        for match, path in sorted(named, key=lambda each: each[0][2]):
+        named.sort(key=lambda each: ((seconds(each[0][2]) or 0) <= latest, each[0][2]))
+        for match, path in named:
             if path.is_file() and not path.is_symlink():
                 yield match[1], path
 

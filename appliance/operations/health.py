@@ -14,6 +14,7 @@ from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import PARTLY, scan_mark, vanished_mark
 from appliance.incoming.deletions import pending_text
 from appliance.operations.certificates import expiring
+from appliance.operations.housekeeping import housekeeping_problems
 from appliance.operations.report import Report, read_report
 from appliance.operations.watchlock import is_watched
 from appliance.site.tree import PAGES, Site
@@ -66,6 +67,7 @@ def health(spec: Spec, catalog: Catalog) -> Health:
 
     result.degraded += _shortages(spec)
     result.degraded += expiring(spec)
+    result.degraded += housekeeping_problems(spec)
     return result
 
 

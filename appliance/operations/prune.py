@@ -16,6 +16,7 @@ from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog
 from appliance.locks import try_lock
 from appliance.operations.arrival import HIDDEN
+from appliance.operations.housekeeping import record_gc
 from appliance.operations.opening import open_catalog
 from appliance.operations.replace import REPLACED, UNFINISHED
 from appliance.operations.stamps import seconds
@@ -63,11 +64,12 @@ def prune(spec: Spec, dry_run: bool = False) -> Iterator[Removed]:
         yield Removed(str(directory), size)
 
     catalog = open_catalog(spec)
-    lines = _prune_journal(catalog, now - spec.keep.journal.total_seconds(), dry_run)
+    lines = _prune_journal(catalog, now, spec.keep.journal, dry_run)
     if lines:
         yield Removed(counted(lines, "journal entry"))
     if not dry_run:
         catalog.compact()
+        record_gc(spec)
 
 
 def _named(directory: Path, pattern: re.Pattern[str], before: float) -> Iterator[Path]:
@@ -122,14 +124,15 @@ def _files(directory: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _prune_journal(catalog: Catalog, before: float, dry_run: bool) -> int:
-    """Remove journal entries older than ``before``, except unpublished ones and the last; return
-    their number."""
+def _prune_journal(catalog: Catalog, now: float, keep: timedelta, dry_run: bool) -> int:
+    """Remove journal entries that are older than ``keep``, except unpublished ones and the last;
+    return their number."""
+    before = now - keep.total_seconds()
     with catalog.read() as reader:
         if decisionlog.is_behind(decisionlog.read(catalog.path.parent), reader):
             return 0  # the log could not be written: the journal has the only copy
         published = min(reader.mark("pages"), reader.mark("lists"), reader.serial() - 1)
-        count, last = reader.count_older(int(before * 1_000_000), published)
+        count, last = reader.count_older(int(before * 1_000_000), int(now * 1_000_000), published)
     if count and not dry_run:
         with catalog.change() as change:
             change.prune_journal(last)

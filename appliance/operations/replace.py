@@ -17,8 +17,11 @@ from appliance.spec import Spec
 
 REPLACED = re.compile(rf"catalog\.sqlite\.(?:damaged|replaced)-{STAMP}(?:-wal|-shm)?")
 """Names that :func:`saved_path` gives, and those of SQLite's files beside them."""
-UNFINISHED = re.compile(r"\.catalog[-.0-9a-zA-Z]*\.[0-9a-f]{16}(?:-wal|-shm|-journal)?")
-"""Names of unfinished catalogs and backups, of a process that was killed."""
+UNFINISHED = re.compile(
+    r"\.catalog[-.0-9a-zA-Z]*\.[0-9a-f]{16}(?:-wal|-shm|-journal)?"
+    r"|\.[a-z]+\.json\.(?:[0-9a-f]{12}-)?[0-9]+"
+)
+"""Names of unfinished catalogs, backups and records, of a process that was killed."""
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.events import Events
 from appliance.incoming.mounts import mounts_below
 from appliance.incoming.scan import Scanner
+from appliance.operations import housekeeping
 from appliance.operations.repair import Repair
 from appliance.operations.report import Reporter, notify
 from appliance.operations.update import Update, prepare
@@ -60,6 +61,7 @@ class Watcher:
     def _open(self) -> None:
         """Open catalog and directories again: they may have been replaced."""
         self._catalog = prepare(self._spec)
+        housekeeping.begin(self._spec)
         self._update = Update(self._spec, self._catalog)
         self._repair = Repair(self._spec, self._catalog, self._update)
         self._indexes = [self._open_index(index) for index in self._spec.indexes]

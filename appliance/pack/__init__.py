@@ -7,7 +7,8 @@ Not here: the host's files (`render`), installing them (ansible).
 replaced as a whole. Its release is named after the digests of its files, so that other content is
 another release. Versions are chosen once: a later run with the same inputs keeps them.
 :mod:`stick` makes a medium of a pack, the :mod:`playbook` and a script, for a host that no control
-machine reaches.
+machine reaches. :mod:`authority` is the private CA of the control machine, whose certificates
+(:mod:`x509`) a play copies to hosts.
 """
 
 from appliance.pack.build import build_pack

@@ -256,3 +256,17 @@ def test_a_new_release_can_be_installed_later(host: HostPaths) -> None:
     run_all(host, FIRST)
     install(host, "2.0-abcdef012345")
     assert run(host, "2.0-abcdef012345").changed
+
+
+def test_prune_deletes_pythons_without_a_release(host: HostPaths) -> None:
+    """A Python that only deleted releases ran with is deleted, incomplete from the first moment;
+    what has another name stays."""
+    release = host.releases / host.installed()[0]
+    used, unused = (host.opt / f"python-{digit * 12}" for digit in "ab")
+    for directory in (used, unused, host.opt / "python-of-mine"):
+        (directory / "bin").mkdir(parents=True)
+        (directory / "complete").touch()
+    (release / "pyvenv.cfg").write_text(f"home = /opt/pyindex/{used.name}/bin\n")
+    assert prune(host, keep=9).removed == [unused.name]
+    assert sorted(path.name for path in host.opt.glob("python-*")) == [used.name, "python-of-mine"]
+    assert not prune(host, keep=9).changed

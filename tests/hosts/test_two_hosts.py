@@ -19,7 +19,8 @@ def test_two_hosts_with_https_of_a_private_ca(
     workstation: Workstation,
     tmp_path: Path,
 ) -> None:
-    """Both are set up at once, and clients old and new install over HTTPS."""
+    """Both are set up at once, and clients old and new install over HTTPS; a certificate that is
+    made again reaches its host alone, by the play that a timer runs."""
     tls = {name: f"/etc/pyindex/tls/{name}.pem" for name in ("certificate", "key", "ca")}
     authority = {"pyindex_private_ca": True, "pyindex_private_ca_directory": str(tmp_path / "ca")}
     listed, urls = {}, []
@@ -39,6 +40,16 @@ def test_two_hosts_with_https_of_a_private_ca(
         assert all(again.counts(name) == (0, 0) for name in listed)
         for url in urls:
             _install_over_https(workstation, url, tmp_path / "ca")
+
+        (tmp_path / "ca" / "one.lab.example.pem").unlink()
+        renewal = control.play(one, two, variables=given, arguments=("--tags", "certificates"))
+        # On the control machine, the host's file, nginx.
+        assert (renewal.counts("one"), renewal.counts("two")) == ((3, 0), (0, 0))
+        for machine in (one, two):
+            name = f"{machine.name}.lab.example"
+            shown = f"import ssl; print(ssl.get_server_certificate(('{name}', 443)))"
+            served = workstation.environment("pip-newest-py3.13").run("-c", shown)
+            assert served.split() == (tmp_path / "ca" / f"{name}.pem").read_text().split()
 
 
 def _install_over_https(workstation: Workstation, url: str, authority: Path) -> None:

@@ -27,6 +27,8 @@ GONE = [
     f"catalog.sqlite.damaged-{OLD}-wal",
     f"catalog.sqlite.replaced-{OLD}.1",
     ".catalog.0123456789abcdef",
+    ".housekeeping.json.0123456789ab-0",
+    ".watcher.json.4711",
     f".catalog.sqlite.replaced-{OLD}.0123456789abcdef",
     f"backups/.catalog-01234567-{OLD}.sqlite.0123456789abcdef",
 ]
@@ -37,6 +39,8 @@ STAYS = [
     f"{OLD}-foo-1.0.tar.gz",
     f"catalog.sqlite.damaged-{NEW}",
     f"catalog.sqlite.mine-{OLD}",
+    "verify.json",
+    ".mine.json",
     f"catalog.sqlite-{OLD}",
     f"backups/catalog-01234567-{OLD}.sqlite",
     "www/.catalog.0123456789abcdef",
