@@ -70,11 +70,10 @@ def _run(name: str, program: Path, version: str) -> bool:
         return False
     if process.returncode:
         lines = (process.stderr or f"ended with {process.returncode}").strip().splitlines()
-        problem = "does not run" if process.stdout == "" else "lacks standard modules"
-        raise PyindexError(f"{name}: {problem}: {lines[-1]}; {_ADVICE}")
-    if process.stdout.strip() != version:
+        raise PyindexError(f"{name}: does not run: {lines[-1]}; {_ADVICE}")
+    if (actual := process.stdout.strip()) != version:
         raise PyindexError(
-            f"{name}: expected Python {version}, got {process.stdout.strip()}; {_ADVICE}, or"
+            f"{name}: expected Python {version} with all its modules, got {actual}; {_ADVICE}, or"
             " correct --python-version"
         )
     return True

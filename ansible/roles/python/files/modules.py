@@ -1,8 +1,8 @@
-"""Print the version (X.Y) of the Python that runs this; exit with the modules that it lacks.
+"""Print the version of the Python that runs this, and the modules that it lacks: "3.11 without _bz2".
 
-The modules are those of the standard library that need a C library, and that pyindex, its
-dependencies or pip import: a Python is often built without them. `pyindex appliance pack` runs this
-with a Python that it packs, the playbook with that of a host.
+They are modules of the standard library that require a C library, without which a Python is often
+built, and that pyindex, its dependencies or pip import. `pyindex appliance pack` runs this with the
+Python that it packs, the playbook with that of a host.
 """
 
 import importlib
@@ -10,18 +10,7 @@ import sys
 
 MODULES = (
     *("_bz2", "_ctypes", "_hashlib", "_lzma", "_multiprocessing", "_socket", "_sqlite3", "_ssl"),
-    *(
-        "fcntl",
-        "grp",
-        "mmap",
-        "pwd",
-        "pyexpat",
-        "resource",
-        "select",
-        "unicodedata",
-        "venv",
-        "zlib",
-    ),
+    *("fcntl", "grp", "mmap", "pwd", "pyexpat", "resource", "select", "unicodedata", "venv", "zlib"),
 )
 
 
@@ -33,7 +22,5 @@ def is_missing(name):
     return False
 
 
-print("%d.%d" % sys.version_info[:2])
-missing = [name for name in MODULES if is_missing(name)]
-if missing:
-    sys.exit(", ".join(missing))
+missing = ", ".join(filter(is_missing, MODULES))
+print("%d.%d" % sys.version_info[:2] + (" without " + missing if missing else ""))
