@@ -126,7 +126,7 @@ def _fetch(archive: str, target: Path) -> None:
 
 def _download(python: Python, directory: Path, downloads: Path) -> Path:
     """Have uv download the newest build that it knows of; uv has the digest of each."""
-    command = (find_uv_bin(), "python", "install", "--quiet", "--no-bin")
+    command = (find_uv_bin(), "python", "install", "--no-progress", "--no-bin")
     with tempfile.TemporaryDirectory() as work:
         mirror = ["--mirror", python.mirror] if python.mirror else []
         process = subprocess.run(
@@ -140,10 +140,10 @@ def _download(python: Python, directory: Path, downloads: Path) -> Path:
     archives = sorted(downloads.glob("*.tar.*"), key=lambda path: path.stat().st_mtime)
     if process.returncode or not archives:
         shutil.rmtree(downloads, ignore_errors=True)  # uv keeps an archive with a wrong digest, too
-        reason = re.sub(r"\s+", " ", process.stderr.strip()) or "uv kept no archive"
+        reason = " ".join(process.stderr.rpartition("error: ")[2].split()) or "no archive"
         raise PyindexError(
-            f"uv python install: {reason.removeprefix('error: ')}; name a mirror with"
-            " --python-mirror or UV_PYTHON_INSTALL_MIRROR, or pass an archive with --python"
+            f"uv python install: {reason}; name a mirror with --python-mirror or"
+            " UV_PYTHON_INSTALL_MIRROR, or pass an archive with --python"
         )
     _, _, name = archives[-1].name.partition("-")  # uv puts a part of the digest before it
     return Path(shutil.copyfile(archives[-1], directory / name))

@@ -92,11 +92,18 @@ async def _add_metadata(
     url, repo = repository.url, pool.add_repo(repository.url)
     (listed,) = await _fetch_all(upstreams, [_remote(url, "repodata/repomd.xml")], directory)
     if not repo.add_repomdxml(solv.xfopen(str(listed)), 0):
-        raise PyindexError(f"{url}repodata/repomd.xml: {pool.errstr}; check the URL")
+        raise PyindexError(f"{url}repodata/repomd.xml: {_reason(pool)}; check the URL")
     primary = _primary(solv, repo, url)
     (packages,) = await _fetch_all(upstreams, [primary], directory)
-    if not repo.add_rpmmd(solv.xfopen(str(packages)), None, 0):
-        raise PyindexError(f"{primary.url}: {pool.errstr}; check the repository")
+    file = solv.xfopen(str(packages))
+    if file is None:  # libsolv would crash
+        raise PyindexError(f"{primary.url}: unknown compression; use a mirror that has .gz or .xz")
+    if not repo.add_rpmmd(file, None, 0):
+        raise PyindexError(f"{primary.url}: {_reason(pool)}; check the repository")
+
+
+def _reason(pool: Any) -> str:
+    return " ".join(pool.errstr.split())
 
 
 def _primary(solv: Any, repo: Any, url: str) -> RemoteFile:
@@ -123,7 +130,8 @@ def _solve(solv: Any, pool: Any, names: Sequence[str]) -> list[Any]:
         selection = pool.select(name, solv.Selection.SELECTION_NAME)
         if selection.isempty():
             raise PyindexError(f"{name}: in none of {where}; add a repository that has it")
-        jobs += selection.jobs(solv.Job.SOLVER_INSTALL)
+        # Not an older version whose requirements can be met.
+        jobs += selection.jobs(solv.Job.SOLVER_INSTALL | solv.Job.SOLVER_FORCEBEST)
 
     solver = pool.Solver()
     solver.set_flag(solv.Solver.SOLVER_FLAG_IGNORE_RECOMMENDED, 1)

@@ -1,4 +1,4 @@
-"""Print the version of the Python that runs this, and the modules that it lacks: "3.11 without _bz2".
+"""Print the version of the Python that runs this, and which modules it lacks: "3.11 without _bz2".
 
 They are modules of the standard library that require a C library, without which a Python is often
 built, and that pyindex, its dependencies or pip import. `pyindex appliance pack` runs this with the
@@ -10,7 +10,18 @@ import sys
 
 MODULES = (
     *("_bz2", "_ctypes", "_hashlib", "_lzma", "_multiprocessing", "_socket", "_sqlite3", "_ssl"),
-    *("fcntl", "grp", "mmap", "pwd", "pyexpat", "resource", "select", "unicodedata", "venv", "zlib"),
+    *(
+        "fcntl",
+        "grp",
+        "mmap",
+        "pwd",
+        "pyexpat",
+        "resource",
+        "select",
+        "unicodedata",
+        "venv",
+        "zlib",
+    ),
 )
 
 
