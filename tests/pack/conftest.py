@@ -50,7 +50,7 @@ def programs() -> None:
     """Programs that make packages and repositories; skips the test without them."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with locked(CACHE / "packages.lock"):
-        command = [ROOT / "tests" / "system-packages", *PROGRAMS]
+        command = [str(ROOT / "tests" / "system-packages"), *PROGRAMS]
         process = subprocess.run(command, capture_output=True, text=True)
     if process.returncode:
         pytest.skip(f"no packages can be made here: {process.stderr.strip()}")

@@ -87,5 +87,5 @@ def _build(directory: Path, rpm: Rpm) -> None:
     macros = {"_topdir": top, "_rpmdir": directory, "_binary_payload": "w6.gzdio"}
     macros["_rpmfilename"] = f"%%{{NAME}}-%%{{VERSION}}-%%{{RELEASE}}.{rpm.arch}.rpm"
     defines = [word for name, value in macros.items() for word in ("--define", f"{name} {value}")]
-    command = ["rpmbuild", "-bb", "--quiet", "--target", rpm.arch, *defines, spec]
+    command = ["rpmbuild", "-bb", "--quiet", "--target", rpm.arch, *defines, str(spec)]
     subprocess.run(command, check=True, capture_output=True)
