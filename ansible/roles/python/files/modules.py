@@ -2,27 +2,32 @@
 
 They are modules of the standard library that require a C library, without which a Python is often
 built, and that pyindex, its dependencies or pip import. `pyindex appliance pack` runs this with the
-Python that it packs, the playbook with that of a host.
+Python that it packs, the playbook with that of a host, which may be as old as 2.7.
 """
 
 import importlib
 import sys
 
-MODULES = (
-    *("_bz2", "_ctypes", "_hashlib", "_lzma", "_multiprocessing", "_socket", "_sqlite3", "_ssl"),
-    *(
-        "fcntl",
-        "grp",
-        "mmap",
-        "pwd",
-        "pyexpat",
-        "resource",
-        "select",
-        "unicodedata",
-        "venv",
-        "zlib",
-    ),
-)
+MODULES = [
+    "_bz2",
+    "_ctypes",
+    "_hashlib",
+    "_lzma",
+    "_multiprocessing",
+    "_socket",
+    "_sqlite3",
+    "_ssl",
+    "fcntl",
+    "grp",
+    "mmap",
+    "pwd",
+    "pyexpat",
+    "resource",
+    "select",
+    "unicodedata",
+    "venv",
+    "zlib",
+]
 
 
 def is_missing(name):
