@@ -3,10 +3,8 @@
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 from pathlib import Path
 
@@ -17,53 +15,20 @@ from appliance.errors import PyindexError
 from appliance.pack import interpreter
 from appliance.pack.python import Python, add_archive, leading_directories
 from tests.pack.conftest import Server
+from tests.pack.pythons import PROGRAM, make_archive, make_tree, publish
 
 KEY = "cpython-3.11-linux-x86_64-gnu"
-# A build for glibc 2.17 cannot be made here: this runs the Python of the tests.
-PROGRAM = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
 RAN = (
     "#!/bin/sh\nexec " + sys.executable + " -I -c 'import sys\n"
     'sys.modules.update(_bz2=None, _lzma=None)\nexec(sys.argv[1])\' "$3"\n'
 )
 
 
-def make_tree(directory: Path, program: str = PROGRAM, version: str = "3.11") -> Path:
-    """A directory as python-build-standalone has it, with ``program`` as its Python."""
-    path = directory / "bin" / f"python{version}"
-    path.parent.mkdir(parents=True)
-    path.write_text(program)
-    path.chmod(0o755)
-    (path.parent / "python3").symlink_to(path.name)
-    library = directory / "lib" / f"python{version}"
-    library.mkdir(parents=True)
-    settings = Path(sysconfig.get_path("stdlib")).glob("_sysconfigdata__linux_*.py")
-    shutil.copy(next(settings), library)  # uv requires it
-    return directory
-
-
-def make_archive(path: Path, tree: Path) -> str:
-    """Write the archive of a tree, and return its SHA-256."""
-    with tarfile.open(path, "w:gz") as archive:
-        archive.add(tree, "python")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 @pytest.fixture
 def published(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A CPython 3.11.7 that uv can download; returns its digest."""
-    name = "cpython-3.11.7+20261110-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
-    sha256 = make_archive(server.root / name, make_tree(tmp_path / "tree"))
-    build: dict[str, object] = {
-        "name": "cpython",
-        "arch": {"family": "x86_64", "variant": None},
-        "os": "linux",
-    }
-    build |= {"libc": "gnu", "major": 3, "minor": 11, "patch": 7, "prerelease": "", "variant": None}
-    build |= {"build": "20261110", "url": f"{server.url}/{name}", "sha256": sha256}
-    downloads = {"cpython-3.11.7-linux-x86_64-gnu": build}
-    (server.root / "downloads.json").write_text(json.dumps(downloads))
+    """The digest of a CPython that uv can download."""
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", f"{server.url}/downloads.json")
-    return sha256
+    return publish(server, tmp_path)
 
 
 def test_uv_downloads_python_once(published: str, server: Server, tmp_path: Path) -> None:
