@@ -111,7 +111,8 @@ def _fill(workspace: Workspace, job: _Job, old: _Reusable) -> int | None:
         files = ospackages.collect(
             job.spec, job.system, job.packages, downloads / "packages", old.files
         )
-        ospackages.add(job.spec, job.system, files, new / "packages")
+        keys = ospackages.keys(job.spec, job.packages)
+        ospackages.add(files, new / "packages", job.system, keys)
     wheel = selfwheel.build(new / "wheels")
     wheels.add_dependencies(new / "wheels", wheel, job.python, old.wheels)
     (new / "requirements.txt").write_text(wheels.hashed_requirements(new / "wheels"))

@@ -56,16 +56,22 @@ def collect(
     return download(spec.host.repositories, names(spec, system), downloads, old)
 
 
-def add(spec: Spec, system: str, files: Sequence[Path], directory: Path) -> None:
+def keys(spec: Spec, given: Path | None) -> list[Path]:
+    """The files with the public keys of the packages, if they are those of the repositories."""
+    repositories = spec.host.repositories if given is None else ()
+    return list(dict.fromkeys(each.key for each in repositories if each.key))
+
+
+def add(files: Sequence[Path], directory: Path, system: str, keys: Sequence[Path]) -> None:
     """Copy ``files`` into ``directory``, which is new if there are any; for CentOS 7 it becomes a
-    repository for yum."""
+    repository for yum, which verifies them by ``keys`` if there are any."""
     if not files:
         return
     directory.mkdir(parents=True)
     for path in files:
         shutil.copyfile(path, directory / path.name)
     if system == "centos-7":
-        rpms.describe(directory, [each.key for each in spec.host.repositories if each.key])
+        rpms.describe(directory, keys)
 
 
 def _listed(directory: Path, system: str) -> list[Path]:

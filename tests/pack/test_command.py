@@ -16,7 +16,7 @@ SPEC = """\
 url: http://pypi.lab.example
 state: /var/lib/pyindex
 indexes: {{main: {{packages: /srv/pyindex/packages}}}}
-host: {{system: centos-7, repositories: ["{}/os/"]}}
+host: {{system: centos-7, repositories: [{{url: "{}/os/", key: key.asc}}]}}
 """
 SELINUX = ("libselinux-python", "libsemanage-python", "policycoreutils-python")
 
@@ -33,6 +33,7 @@ def test_one_command_collects_what_bare_host_needs(
     repository = make_repository(server.root / "os", (*CENTOS, *map(Rpm, SELINUX)))
     spec, out = tmp_path / "pyindex.yml", tmp_path / "pack"
     spec.write_text(SPEC.format(server.url))
+    (tmp_path / "key.asc").write_text("key\n")
     command = ["appliance", "pack", "--system=centos-7", f"--spec={spec}", f"--out={out}"]
 
     missing = next(repository.glob("bash-*.rpm"))
@@ -50,7 +51,7 @@ def test_one_command_collects_what_bare_host_needs(
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["python"]["sha256"] == sha256
     assert f"packages/{missing.name}" in manifest["files"]
-    assert "packages/repodata/repomd.xml" in manifest["files"]
+    assert {"packages/repodata/repomd.xml", "packages/keys/0.asc"} <= manifest["files"].keys()
 
     server.requested.clear()
     assert main(command) == 0
