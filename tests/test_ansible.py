@@ -12,6 +12,9 @@ import pytest
 import yaml
 from jinja2 import meta
 
+from appliance.pack import ospackages
+from appliance.spec import Server, for_directory
+
 ROOT = Path(__file__).parent.parent
 PLAYBOOKS = ROOT / "ansible"
 ROLES = sorted(path.name for path in (PLAYBOOKS / "roles").iterdir())
@@ -148,6 +151,21 @@ def test_git_ignores_what_an_inventory_carries(tmp_path: Path, name: str) -> Non
     ignored = ["git", "-C", str(tmp_path), "check-ignore", "-q"]
     assert subprocess.run([*ignored, f"lab/{name}"], check=False).returncode == 0
     assert subprocess.run([*ignored, "lab/hosts.yml"], check=False).returncode == 1
+
+
+def test_pack_has_os_packages_that_roles_install(tmp_path: Path) -> None:
+    """The OS packages of a pack are those that the role base requires."""
+    required = yaml_of("base", "vars/main.yml")
+    always, supervisor, centos = (
+        tuple(package["name"] for package in required[f"_base_{name}"])
+        for name in ("always", "supervisor", "centos")
+    )
+    cron = {kind: (each[0]["name"],) for kind, each in required["_base_cron"].items()}
+    spec = for_directory(tmp_path)
+    supervised = spec.model_copy(update={"server": Server(manager="supervisor")})
+    assert ospackages.names(spec, "debian-12") == always
+    assert ospackages.names(supervised, "debian-12") == always + supervisor + cron["deb"]
+    assert ospackages.names(supervised, "centos-7") == always + supervisor + cron["rpm"] + centos
 
 
 VERBS = (

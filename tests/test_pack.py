@@ -18,7 +18,8 @@ from appliance.cli import main
 from appliance.errors import PyindexError
 from appliance.pack import Pack, build_pack, check_pack, probe, wheels
 from appliance.pack.manifest import write_manifest
-from appliance.pack.python import Python, copy_archive
+from appliance.pack.python import Python, add_archive, leading_directories
+from appliance.pack.workspace import Workspace
 from appliance.spec import Host, Spec
 from tests.dist import make_wheel
 
@@ -106,12 +107,12 @@ STRIPPED = [
 
 
 @pytest.mark.parametrize(("members", "strip"), STRIPPED)
-def test_copied_archive_reports_leading_directories(
+def test_archive_has_leading_directories(
     tmp_path: Path, members: tuple[str, ...], strip: int
 ) -> None:
-    """Copying a Python archive returns the number of leading directories that tar must strip."""
-    python = archive(tmp_path / "python.tar.gz", *members)
-    assert copy_archive(python, tmp_path / "new", None) == strip
+    """The number of leading directories that tar must strip is read from the archive."""
+    archive(tmp_path / "python.tar.gz", *members)
+    assert leading_directories(tmp_path / "python.tar.gz", "3.11") == strip
 
 
 def rejections(tmp_path: Path) -> dict[str, tuple[Python, Path | None, str]]:
@@ -120,7 +121,12 @@ def rejections(tmp_path: Path) -> dict[str, tuple[Python, Path | None, str]]:
     good = archive(tmp_path / "good.tar.gz", "bin/python3.11")
     other = archive(tmp_path / "other.tar.gz", "bin/python3.12")
     return {
-        "digest": (Python("3.11", "x.tar.gz"), None, "x.tar.gz: no digest given; also pass"),
+        "digest": (
+            Python("3.11", "http://files.example/x.tar.gz"),
+            None,
+            "http://files.example/x.tar.gz: no digest given; also pass --python-sha256",
+        ),
+        "missing": (Python("3.11", "x.tar.gz"), None, "x.tar.gz: No such file or directory; cor"),
         "wrong": (
             Python("3.11", good.archive, "0" * 64),
             None,
@@ -132,7 +138,7 @@ def rejections(tmp_path: Path) -> dict[str, tuple[Python, Path | None, str]]:
     }
 
 
-@pytest.mark.parametrize("case", ["digest", "directory", "kind"])
+@pytest.mark.parametrize("case", ["digest", "missing", "directory", "kind"])
 def test_pack_rejects_invalid_input(tmp_path: Path, spec: Spec, case: str) -> None:
     """The pack command names an invalid input and writes nothing."""
     python, packages, sentence = rejections(tmp_path)[case]
@@ -155,8 +161,24 @@ def test_pack_rejects_wrong_archive(tmp_path: Path, case: str) -> None:
     """The pack rejects a Python archive with another digest or another Python version."""
     python, _, sentence = rejections(tmp_path)[case]
     with pytest.raises(PyindexError) as error:
-        copy_archive(python, tmp_path / "new", None)
+        leading_directories(add_archive(python, tmp_path / "new", tmp_path), python.version)
     assert str(error.value).startswith(sentence)
+
+
+def test_killed_build_is_repaired(tmp_path: Path) -> None:
+    """After a kill between two renames the old pack is restored, and downloads are kept."""
+    part = tmp_path / ".pack.part"
+    for name in ("old/manifest.json", "new/half", "downloads/packages/nginx.rpm"):
+        (part / name).parent.mkdir(parents=True)
+        (part / name).write_text(name)
+    with Workspace(tmp_path / "pack").locked():
+        assert contents(tmp_path / "pack") == {"manifest.json": b"old/manifest.json"}
+        with (
+            pytest.raises(PyindexError, match="pack: another command is writing it"),
+            Workspace(tmp_path / "pack").locked(),
+        ):
+            pass
+    assert set(contents(part)) == {"downloads/packages/nginx.rpm"}
 
 
 def test_pack_keeps_unrelated_directory(tmp_path: Path, spec: Spec) -> None:

@@ -83,8 +83,8 @@ REFUSED: list[tuple[Callable[[Path], object], dict[str, Any], str]] = [
     ),
     (
         Path.exists,
-        {"host": {"system": "centos-7"}},
-        "host.system: centos-7 has no Python 3.11; pass a relocatable CPython with --python",
+        {"host": {"system": "centos-7", "repositories": ["http://a.example/debian x main"]}},
+        "host.repositories: http://a.example/debian/ x main: expected URL for centos-7; correct it",
     ),
     (
         Path.exists,

@@ -34,16 +34,16 @@ def pack(
     as_json: bool,
 ) -> None:
     """Build the pack, a directory that ansible copies to a host: wheels of pyindex and its
-    dependencies for the host's Python and glibc 2.17, a pip to install them, and what the options
-    name. The same inputs keep an existing pack and its versions.
+    dependencies for the host's Python and glibc 2.17, a pip to install them, for CentOS 7 a Python,
+    and OS packages if the spec or an option says where they are. What it packs is verified. The
+    same inputs keep an existing pack and its versions.
     """
     from appliance.pack import build_pack
     from appliance.spec import load
 
     with Progress(f"building {out}"):
-        pack = build_pack(
-            load(path), out.absolute(), packing.python, packing.packages, packing.upgrade
-        )
+        spec = packing.applied(load(path))
+        pack = build_pack(spec, out.absolute(), packing.python, packing.packages, packing.upgrade)
     _print(out, pack, "built" if pack.changed else "unchanged", as_json)
 
 

@@ -159,7 +159,7 @@ class _Host:
                 "--with-appliance requires the spec of the host; pass --host-spec SPEC"
             )
         path = self.path or find_spec(self.source.spec)
-        spec = load(path)
+        spec = self.packing.applied(load(path))
         with naming_spec(path):
             yield spec
 

@@ -1,19 +1,28 @@
 """Building a pack: beside the old one, which it replaces only when it is complete."""
 
 import shutil
-import tempfile
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from appliance.errors import PyindexError
-from appliance.pack import digests, pip, probe, selfwheel, wheels
+from appliance.pack import interpreter, ospackages, pip, probe, selfwheel, wheels
 from appliance.pack.integrity import is_intact, unexpected_files
 from appliance.pack.manifest import Manifest, Pack, read_manifest, write_manifest
-from appliance.pack.python import Python, copy_archive
+from appliance.pack.python import Python, add_archive, leading_directories
+from appliance.pack.workspace import Workspace
 from appliance.spec import Spec
 
-_SUFFIXES = {"centos-7": ".rpm", "debian-12": ".deb"}
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What to build; with other ``inputs`` it is another pack, but downloads are not among them."""
+
+    spec: Spec
+    system: str
+    python: Python
+    packages: Path | None
+    inputs: dict[str, Any]
 
 
 def build_pack(
@@ -25,90 +34,102 @@ def build_pack(
 ) -> Pack:
     """Make ``out`` a pack for the spec's host; with ``upgrade``, of the newest dependencies.
 
-    ``packages`` is a directory of OS packages. Raises PyindexError, which says what to do, and then
-    ``out`` is as it was.
+    ``packages`` is a directory of OS packages, instead of the spec's repositories. What was
+    downloaded before an interruption is kept beside ``out`` and used by the next run. Raises
+    PyindexError, which says what to do, and then ``out`` is as it was.
     """
-    check_inputs(spec, python, packages)
-    os_packages = _os_packages(spec, packages)
-    inputs = _inputs(python, os_packages)
-    old = read_manifest(out)
-    if old and (unexpected := unexpected_files(out, old)):
-        problem = f"contains files that are not of the pack: {', '.join(unexpected)}"
-        raise PyindexError(f"{out}: {problem}; move them away")
-    if old and old["inputs"] == inputs and not upgrade and is_intact(out, old):
-        return Pack(old["release"], len(old["files"]), changed=False)
+    job = _job(spec, python, packages)
+    workspace = Workspace(out)
+    with workspace.locked():
+        old = read_manifest(out)
+        if old and (unexpected := unexpected_files(out, old)):
+            problem = f"contains files that are not of the pack: {', '.join(unexpected)}"
+            raise PyindexError(f"{out}: {problem}; move them away")
+        is_good = old is not None and is_intact(out, old)
+        if old and is_good and old["inputs"] == job.inputs and not upgrade:
+            return _pack(old, changed=False)
 
-    reusable = out if old and not upgrade and _is_reusable(out, old, python) else None
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
-        new = Path(work) / "pack"
-        strip = _fill(new, python, os_packages, reusable)
-        manifest = write_manifest(new, inputs, python, strip)
-        _swap(new, out, Path(work) / "old")
-
+        reusable = _Reusable(out, old if is_good else None, upgrade, job)
+        strip = _fill(workspace, job, reusable)
+        manifest = write_manifest(workspace.new, job.inputs, job.python, strip)
+        workspace.replace()
     is_same = old is not None and old["files"] == manifest["files"]
-    return Pack(manifest["release"], len(manifest["files"]), changed=not is_same)
+    return _pack(manifest, changed=not is_same)
 
 
 def check_inputs(spec: Spec, python: Python, packages: Path | None) -> None:
     """Raise PyindexError as :func:`build_pack` for its arguments."""
+    _job(spec, python, packages)
+
+
+def _job(spec: Spec, python: Python, packages: Path | None) -> _Job:
     pip.check_installed()
-    _inputs(python, _os_packages(spec, packages))
-
-
-def _os_packages(spec: Spec, directory: Path | None) -> list[Path]:
-    """The OS packages in ``directory`` that the spec's host can install."""
-    if directory is None:
-        return []
     system = spec.host.system or "debian-12"
-    suffix = _SUFFIXES[system]
-    if not directory.is_dir():
-        problem = f"no such directory; create it with the {suffix} files of the host"
-        raise PyindexError(f"{directory}: {problem}")
-    packages = sorted(directory.glob(f"*{suffix}"))
-    if not packages:
-        raise PyindexError(f"{directory}: no {suffix} files; copy those of {system} into it")
-    return packages
+    python = python.for_system(system)
+    inputs = {"pyindex": selfwheel.digest(), "python": [python.version, python.identity]}
+    inputs |= ospackages.inputs(spec, system, packages)
+    return _Job(spec, system, python, packages, inputs)
 
 
-def _inputs(python: Python, os_packages: Sequence[Path]) -> dict[str, Any]:
-    """The inputs that make it another pack when they change; downloads are not among them."""
-    if python.archive and not python.sha256:
-        raise PyindexError(f"{python.archive}: no digest given; also pass --python-sha256")
-    return {
-        "pyindex": selfwheel.digest(),
-        "python": [python.version, python.sha256 if python.archive else None],
-        "packages": {path.name: digests.of_file(path) for path in os_packages},
-    }
+def _pack(manifest: Manifest, changed: bool) -> Pack:
+    return Pack(manifest["release"], len(manifest["files"]), changed)
 
 
-def _is_reusable(out: Path, old: Manifest, python: Python) -> bool:
-    """Whether the old pack's downloads are undamaged and for the same Python."""
-    is_same_python: bool = old["python"]["version"] == python.version
-    return is_same_python and is_intact(out, old)
+class _Reusable:
+    """Parts of an intact older pack, each ``None`` if it is to be downloaded.
+
+    Attributes:
+        wheels: The pack whose wheels and tools are for the same Python.
+        archive: The tar file of the same Python.
+        packages: The directory of OS packages from the same repositories or the same files.
+        files: The directory of OS packages, of which those with the right digest can be used.
+    """
+
+    def __init__(self, out: Path, manifest: Manifest | None, upgrade: bool, job: _Job) -> None:
+        self.files = out / "packages" if manifest else None
+        self.wheels = self.archive = self.packages = None
+        if manifest is None or upgrade:
+            return
+        inputs, python = manifest["inputs"], manifest["python"]
+        if python["version"] == job.python.version:
+            self.wheels = out
+        if python["archive"] and inputs.get("python") == job.inputs["python"]:
+            self.archive = out / python["archive"]
+        is_same = all(inputs.get(key) == job.inputs.get(key) for key in ospackages.INPUTS)
+        self.packages = self.files if is_same else None
 
 
-def _fill(
-    new: Path, python: Python, os_packages: Sequence[Path], reusable: Path | None
-) -> int | None:
-    """Put everything but the manifest into ``new``; downloads are copied from the pack
-    ``reusable`` where that has them. Returns what :func:`copy_archive` does."""
+def _fill(workspace: Workspace, job: _Job, old: _Reusable) -> int | None:
+    """Build all but the manifest, of parts of the ``old`` pack where it can be. Returns how many
+    leading directories to strip when the Python's archive is unpacked."""
+    new, downloads = workspace.new, workspace.downloads
+    # First what is checked: a failure then costs the least.
+    strip = _add_python(job, new / "python", downloads / "python", old.archive)
+    if old.packages and old.packages.exists():
+        shutil.copytree(old.packages, new / "packages")
+    else:
+        files = ospackages.collect(
+            job.spec, job.system, job.packages, downloads / "packages", old.files
+        )
+        keys = ospackages.keys(job.spec, job.packages)
+        ospackages.add(files, new / "packages", job.system, keys)
     wheel = selfwheel.build(new / "wheels")
-    wheels.add_dependencies(new / "wheels", wheel, python, reusable)
+    wheels.add_dependencies(new / "wheels", wheel, job.python, old.wheels)
     (new / "requirements.txt").write_text(wheels.hashed_requirements(new / "wheels"))
-    wheels.add_tools(new / "tools", python, reusable)
+    wheels.add_tools(new / "tools", job.python, old.wheels)
     probe.write(new / "tools" / probe.PROBE)
-    strip = copy_archive(python, new, reusable) if python.archive else None
-
-    for path in os_packages:
-        (new / "packages").mkdir(exist_ok=True)
-        shutil.copyfile(path, new / "packages" / path.name)
     return strip
 
 
-def _swap(new: Path, out: Path, old: Path) -> None:
-    """Move ``new`` to ``out``, and what was there to ``old``."""
-    if out.exists():
-        out.rename(old)
-    new.chmod(0o755)
-    new.rename(out)
+def _add_python(job: _Job, directory: Path, downloads: Path, old: Path | None) -> int | None:
+    """Put the checked archive of a packed Python into ``directory``."""
+    if not job.python.is_packed:
+        return None
+    if old:
+        directory.mkdir(parents=True)
+        archive = Path(shutil.copyfile(old, directory / old.name))
+    else:
+        archive = add_archive(job.python, directory, downloads)
+    strip = leading_directories(archive, job.python.version)
+    interpreter.check(archive, strip, job.python.version, job.system)
+    return strip

@@ -70,6 +70,7 @@ def write_manifest(
     ``strip`` is how many leading directories tar omits when it unpacks the Python's archive.
     """
     files = digests.of_directory(pack)
+    archive = next((name for name in files if name.startswith("python/")), None)
     version = selfwheel.version()
     pips = [name for name in files if name.startswith("tools/pip-")]
     old_pip = next(name for name in pips if f"-{OLD_PIP}-" in name)
@@ -79,8 +80,8 @@ def write_manifest(
         "version": version,
         "python": {
             "version": python.version,
-            "archive": next((name for name in files if name.startswith("python/")), None),
-            "sha256": python.sha256 if python.archive else None,
+            "archive": archive,
+            "sha256": files[archive] if archive else None,
             "strip": strip,
         },
         "pip": next((name for name in pips if name != old_pip), old_pip),

@@ -57,11 +57,6 @@ def check_stick(
     of :func:`build_pack`."""
     render(spec)
     check_inputs(spec, python, packages)
-    if spec.host.system == "centos-7" and not python.archive:
-        raise PyindexError(
-            f"host.system: centos-7 has no Python {python.version}; pass a relocatable CPython"
-            " with --python"
-        )
     keys = [minisign.read_public(text) for text in spec.bundles.keys]
     if keys and (key is None or key.public not in keys):
         raise PyindexError(

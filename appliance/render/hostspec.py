@@ -36,12 +36,14 @@ def without_ipv6(spec: Spec) -> Spec:
 
 
 def normal_form(spec: Spec, templates: str | None = None) -> str:
-    """The spec as YAML for the host: every value written out, ``host.templates`` only as given.
+    """The spec as YAML for the host: every value written out, but what only the control machine
+    reads: ``host.repositories``, and ``host.templates`` only as given.
 
     To load it gives an equal spec.
     """
     data = spec.model_dump(mode="json", exclude_none=True)
-    data["host"].pop("templates", None)
+    for name in ("templates", "repositories"):
+        data["host"].pop(name, None)
     if templates:
         data["host"]["templates"] = templates
     return yaml.safe_dump(escaped(data), sort_keys=False, allow_unicode=True)

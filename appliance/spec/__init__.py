@@ -10,7 +10,7 @@ state directory; `starter.yml` shows all keys. :mod:`json_schema` is their JSON 
 """
 
 from appliance.spec.json_schema import reference, schema
-from appliance.spec.loading import for_directory, load, with_url
+from appliance.spec.loading import for_directory, load, with_host, with_url
 from appliance.spec.model import (
     Accounts,
     Backup,
@@ -18,6 +18,7 @@ from appliance.spec.model import (
     IndexSection,
     Keep,
     Nginx,
+    Repository,
     Server,
     Spec,
     Tls,
@@ -31,6 +32,7 @@ __all__ = [
     "IndexSection",
     "Keep",
     "Nginx",
+    "Repository",
     "Server",
     "Spec",
     "Tls",
@@ -39,5 +41,6 @@ __all__ = [
     "load",
     "reference",
     "schema",
+    "with_host",
     "with_url",
 ]

@@ -104,3 +104,11 @@ def upstream_url(text: str) -> str:
     if not is_url:
         raise ValueError(expectation)
     return text.rstrip("/") + "/"
+
+
+def repository(text: str) -> str:
+    """A repository of OS packages: a URL, for apt followed by suite and components."""
+    url, *words = text.split(" ")
+    if not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/+-]*", word) for word in words):
+        raise ValueError("a URL, for apt followed by suite and components, each after one space")
+    return " ".join([upstream_url(url), *words])

@@ -252,6 +252,7 @@ BundleKey = Annotated[
 ]
 Url = Annotated[str, Form(addresses.url, _url_schema), _variable]
 UpstreamUrl = Annotated[str, Form(addresses.upstream_url, _upstream_schema), _variable]
+RepositoryUrl = Annotated[str, Form(addresses.repository, _upstream_schema), _variable]
 Duration = Annotated[
     timedelta,
     Form(_duration, _duration_schema),

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,8 +51,17 @@ def for_directory(packages: Path, state: Path | None = None, must_exist: bool = 
 
 def with_url(spec: Spec, url: str) -> Spec:
     """``spec`` with another ``url``. Raises SpecError if that is not a URL."""
+    return _changed(spec, {"url": url})
+
+
+def with_host(spec: Spec, changes: Mapping[str, object]) -> Spec:
+    """``spec`` with other values for keys of ``host``. Raises SpecError if one is invalid."""
+    return _changed(spec, {"host": {**dict(spec.host), **changes}})
+
+
+def _changed(spec: Spec, changes: Mapping[str, object]) -> Spec:
     try:
-        return Spec.model_validate({**dict(spec), "url": url}, context={"directory": Path()})
+        return Spec.model_validate({**dict(spec), **changes}, context={"directory": Path()})
     except ValidationError as invalid:
         faults = [_fault(error) for error in invalid.errors(include_url=False)]
     raise SpecError([f"{dotted(fault.key)}: {fault.text}" for fault in faults])

@@ -25,6 +25,7 @@ from appliance.spec.forms import (
     Network,
     OrText,
     OrVariable,
+    RepositoryUrl,
     Size,
     SystemUser,
     Targets,
@@ -200,6 +201,21 @@ class Bundles(_Section):
     )
 
 
+class Repository(_Section):
+    """A repository of OS packages, for `pyindex appliance pack`."""
+
+    url: RepositoryUrl = Field(
+        description="For CentOS 7 the URL of the directory that has repodata/; for Debian 12 the"
+        " URL of the mirror, suite and components: http://mirror.example/debian bookworm main."
+    )
+    key: Location | None = Field(
+        None,
+        description="File with the public key (OpenPGP) of its packages on CentOS 7, or of its"
+        " Release file on Debian 12. Default: on CentOS 7 signatures are not verified, on Debian 12"
+        " by the keys of the control machine.",
+    )
+
+
 class Host(_Section):
     """The machine that runs the appliance."""
 
@@ -214,6 +230,11 @@ class Host(_Section):
         (),
         description="Users of the host who may put package files into the packages directories: a"
         " play makes them members of the group pyindex.",
+    )
+    repositories: tuple[Annotated[Repository, OrText("url")], ...] = Field(
+        (),
+        description="Where `pyindex appliance pack` takes nginx and the other OS packages from, for"
+        " a host that reaches no repository. Default: the pack has no OS packages.",
     )
 
 

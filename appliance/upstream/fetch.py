@@ -71,15 +71,18 @@ async def fetch(
     progress: OnProgress = lambda files, bytes_there: None,
     fetched: OnFetched = lambda outcome: None,
     parallel: int = 16,
+    check_name: Callable[[str], object] = names.parse,
 ) -> list[Outcome]:
     """Fetch ``files`` into ``directory``, each name once, and return an outcome for each name.
+
+    ``check_name`` raises Rejected for a name that must not be written there.
 
     Files of one name are alternatives: those with a digest of the first are tried in turn, in
     their order. A file that is there with the right size and digest is not fetched. The mtime of a
     file is its upload time, if that is stated.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    fetcher = _Fetcher(client, directory, progress, fetched, parallel)
+    fetcher = _Fetcher(client, directory, progress, fetched, parallel, check_name)
     groups = _alternatives(files)
     try:
         # The largest first: the last one to end is then a small one.
@@ -111,9 +114,11 @@ class _Fetcher:
         progress: OnProgress,
         fetched: OnFetched,
         parallel: int,
+        check_name: Callable[[str], object],
     ) -> None:
         self._connection, self._limits = client.connection, client.limits
         self._directory, self._progress, self._fetched = directory, progress, fetched
+        self._check_name = check_name
         self._slots = asyncio.Semaphore(parallel)
         self._files = self._bytes = 0
         self._disk_fault: str | None = None
@@ -149,7 +154,7 @@ class _Fetcher:
     async def _fetch(self, group: list[RemoteFile]) -> Outcome:
         file = group[0]
         try:
-            names.parse(file.filename)
+            self._check_name(file.filename)
         except Rejected as error:
             raise UpstreamError(f"{redacted(file.url)}: {error}; fetch another file") from None
         if self._disk_fault:

@@ -61,7 +61,10 @@ def debian_packages(debian: Path) -> Path:
 @pytest.fixture(scope="session")
 def variables(network: Network, debian_packages: Path) -> dict[str, object]:
     """What the plays are told beside the spec."""
-    return {"pyindex_debs": str(debian_packages), "pyindex_cache": str(network.folder / "cache")}
+    return {
+        "pyindex_os_packages": str(debian_packages),
+        "pyindex_cache": str(network.folder / "cache"),
+    }
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_a_bare_centos_7_becomes_an_index(
     variables = {
         "pyindex_spec": str(spec),
         "pyindex_cache": str(tmp_path / "cache"),
-        "pyindex_rpms": str(rpms or ""),
+        "pyindex_os_packages": str(rpms or ""),
         "pyindex_python_archive": str(python),
         "pyindex_python_sha256": hashlib.sha256(python.read_bytes()).hexdigest(),
     }

@@ -1,0 +1,86 @@
+""".deb files from Debian's repositories, by the control machine's apt with a state of its own."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from appliance.errors import PyindexError
+from appliance.spec import Repository
+
+_URI = re.compile(r"^'[^']*' (\S+\.deb) \d+ ", re.M)
+
+
+def download(
+    repositories: Sequence[Repository], names: Sequence[str], downloads: Path, old: Path | None
+) -> list[Path]:
+    """Download the newest packages ``names`` with all that they require, and return the files.
+
+    apt verifies the repository's signature, by its key or else by the keys of this machine, and the
+    digest of each file. It takes no package for installed. Arguments are those of
+    :func:`appliance.pack.rpms.download`. Raises PyindexError with apt's message.
+    """
+    if shutil.which("apt-get") is None:
+        raise PyindexError(
+            "apt-get: not found; build the pack on a Debian machine, or pass .deb files with"
+            " --packages"
+        )
+    archives = downloads / "archives"
+    for directory in (
+        archives / "partial",
+        downloads / "lists/partial",
+        downloads / "none/partial",
+    ):
+        directory.mkdir(parents=True, exist_ok=True)
+    (downloads / "sources.list").write_text("".join(map(_source, repositories)))
+    _run(downloads, archives, "update")
+
+    install = ("install", "--yes", "--no-install-recommends")
+    # Listed for an empty archive: apt leaves out what it has.
+    files = _URI.findall(_run(downloads, downloads / "none", *install, "--print-uris", *names))
+    for name in files:
+        if old and (old / name).exists() and not (archives / name).exists():
+            shutil.copyfile(old / name, archives / name)  # apt verifies it, too
+    _run(downloads, archives, *install, "--download-only", *names)
+    return [archives / name for name in sorted(files)]
+
+
+def _source(repository: Repository) -> str:
+    """The line of sources.list(5)."""
+    signed = f" signed-by={repository.key}" if repository.key else ""
+    return f"deb [arch=amd64{signed}] {repository.url}\n"
+
+
+def _run(state: Path, archives: Path, *arguments: str) -> str:
+    """Run apt-get with files below ``state`` only; return its output."""
+    settings = {
+        "Dir::Etc::SourceList": state / "sources.list",
+        "Dir::Etc::SourceParts": os.devnull,
+        "Dir::Etc::Preferences": os.devnull,
+        "Dir::Etc::PreferencesParts": os.devnull,
+        "Dir::State::Lists": state / "lists",
+        "Dir::State::Status": os.devnull,
+        "Dir::State::Extended_States": state / "extended_states",
+        "Dir::Cache": state,
+        "Dir::Cache::Archives": archives,
+        "APT::Architecture": "amd64",
+        "APT::Sandbox::User": "root",
+        "APT::Update::Error-Mode": "any",
+        "Debug::NoLocking": "true",
+        "Acquire::Retries": "3",
+    }
+    options = [f"-o{name}={value}" for name, value in settings.items()]
+    process = subprocess.run(
+        ["apt-get", "-qq", *options, *arguments],
+        env=os.environ | {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if process.returncode:
+        errors = [line for line in process.stderr.splitlines() if line.startswith(("E:", "W:"))]
+        reason = "; ".join(line[3:] for line in errors) or process.stderr.strip()
+        raise PyindexError(f"apt-get {arguments[0]}: {reason}; correct host.repositories")
+    return process.stdout
