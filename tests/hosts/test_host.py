@@ -318,15 +318,27 @@ def test_nobody_edits_what_is_rendered_unseen(host: Host) -> None:
     host.machine.run("sed", "-i", "s/server_tokens off/server_tokens on/", SITE)
     said = host.machine.run(*diff, code=1)
     assert "-Backlog=7" in said and "-    server_tokens on" in said
+    play = host.play(code=2)
+    for path in ("/etc/systemd/system/pyindex.socket", SITE):
+        text = f"host: {path}: edited on the host; move the change into the spec or a drop-in"
+        assert f"{text}, then run mv {path} /root/ there" in " ".join(play.output.split())
+        host.machine.run("mv", path, "/root/")
+    assert play.counts()[0] == 0
     stranger = "/etc/nginx/conf.d/stranger.conf"
     host.machine.put(b"garbage on;\n", stranger)
-    assert 'unknown directive "garbage"' in host.play(code=2).output
+    assert 'unknown directive "garbage"' in last_words(host.play(code=2))
     host.machine.run("rm", stranger)
     before = host.machine.run("pgrep", "-P", host.main_pid("nginx"))
     assert host.play().counts()[0] > 0
     assert host.machine.run(*diff) == ""
     # It was reloaded.
     eventually(lambda: host.machine.run("pgrep", "-P", host.main_pid("nginx")) != before)
+
+
+def last_words(play: Play) -> str:
+    """The last line of a play's last message, which precedes the recap."""
+    message = play.output.partition("PLAY RECAP")[0].partition("NO MORE HOSTS LEFT")[0]
+    return message.strip().splitlines()[-1].strip()
 
 
 def changed_pack(host: Host, version: str, module: str, source: str) -> tuple[Path, str]:
@@ -393,6 +405,39 @@ def test_a_release_that_does_not_work_is_taken_back(host: Host) -> None:
     assert host.play().counts() == (0, 0)
 
 
+# Takes the port of the next spec while a play switches to it, and keeps the way back from working.
+THIEF = f"""\
+until grep -q :8090 {SITE}; do sleep 0.05; done
+python3 -m http.server 8090 &
+while grep -q :8090 {SITE}; do sleep 0.05; done
+echo 'garbage on;' >/etc/nginx/conf.d/stranger.conf
+wait
+"""
+
+
+def test_the_first_failure_is_the_last_thing_said(host: Host) -> None:
+    """A port that is taken while a play upgrades is its last word, also if the way back fails."""
+    first = release(host)
+    pack, second = changed_pack(host, "0.1.3", "appliance/__init__.py", '"""A third."""\n')
+    settings(host.spec.parent, url=f"http://{NAME}:8090")
+    host.machine.run("systemd-run", "--quiet", "--unit=thief", "sh", "-c", THIEF)
+    play = host.play(pyindex_pack=str(pack), code=2)
+    taken = r"host: port 8090 is taken by python3 \(pid \d+\); stop it, or choose another port"
+    assert re.match(taken, last_words(play)), play.output
+    message = play.output[play.output.rindex(f"The release {second} failed.") :]
+    back, cause = f"{first} is linked again, but does not run", "bind() to 0.0.0.0:8090 failed"
+    assert message.index(back) < message.index('directive "garbage"') < message.index(cause)
+
+    # As long as it is taken, the look beforehand finds it.
+    again = host.play(code=2)
+    assert re.match(taken, last_words(again)) and again.counts()[0] == 0
+    host.machine.run("systemctl", "stop", "thief")
+    host.machine.run("rm", "/etc/nginx/conf.d/stranger.conf")
+    settings(host.spec.parent)
+    host.play()
+    assert host.play().counts() == (0, 0)
+
+
 def test_the_catalog_is_backed_up_and_restored(host: Host, tmp_path: Path) -> None:
     """`--tags backup` fetches a copy while it runs, `--tags restore` puts it back."""
     wheel = host.drop("decided", "1.0")
@@ -417,8 +462,11 @@ def test_the_daily_backup_runs(host: Host) -> None:
 
 
 def test_supervisor_takes_over_from_systemd(host: Host) -> None:
-    """Another manager in the spec: one more run, and the same index under supervisor."""
-    settings(host.spec.parent, server={"manager": "supervisor"})
+    """Another manager in the spec: one more run, and the same index under supervisor. The port that
+    systemd has for us, and then supervisor, is no problem."""
+    settings(host.spec.parent, server={"bind": "port"})
+    host.play()
+    settings(host.spec.parent, server={"manager": "supervisor", "bind": "port"})
     host.play()
     assert host.play().counts() == (0, 0)
     status = host.machine.run("supervisorctl", "status")

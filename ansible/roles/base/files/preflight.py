@@ -12,7 +12,7 @@ check; a key that it lacks leaves the check out:
 - space: a list of {path, mib, use}; with "unless", only if that path is missing
 - now: seconds since 1970 on the control machine; seconds: the difference that is allowed
 - certificates: a list of {key, path, role, remedy}; the role is certificate, key or ca
-- files: SHA-256 of the rendered files by path
+- files: {opt, digests}: directory of the releases, SHA-256 of the rendered files by path
 - selinux: whether the play configures SELinux on this system
 """
 
@@ -34,7 +34,6 @@ import tempfile
 import time
 from binascii import unhexlify
 
-OPT = "/opt/pyindex"
 MIB = 1 << 20
 
 
@@ -112,11 +111,11 @@ def is_of(file, package):
 def lacking_error(names, kind, output):
     program, variable = ("apt-get", "pyindex_debs") if kind == "deb" else ("yum", "pyindex_rpms")
     other = "" if kind == "deb" else ", or set pyindex_yum_repos"
-    reasons = re.findall("(?m)^(?:E:|Error:|Errors? during|.*(?:Errno|rror:)) *(.+)", output)
-    lines = reasons or output.strip().splitlines() or ["no output"]
-    return "%s: missing on the host, and %s cannot fetch %s: %s; repair its repositories%s, or supply" \
-        " files with %s" % (", ".join(names), program, "it" if len(names) == 1 else "them",
-                            lines[0].strip(), other, variable)
+    reasons = re.findall("(?m)^(?:E: | +(?=.* : Depends: )|Error: |.*Errno )(.+)", output)
+    reason = (reasons or output.strip().splitlines()[-1:] or ["no output"])[0].strip()
+    text = "%s: missing on the host, and %s cannot fetch %s: %s; repair its repositories%s, or supply"
+    pronoun = "it" if len(names) == 1 else "them"
+    return (text + " files with %s") % (", ".join(names), program, pronoun, reason, other, variable)
 
 
 def download(names, repositories, folder):
@@ -190,11 +189,12 @@ def is_ours(pid, address, port):
         return False
 
 
-def overlaps(one, other):
-    """Whether a program cannot listen at one address while another does at the other; a socket of
-    :: may have IPv4 too."""
-    wildcard = "::" if ":" in one else "0.0.0.0"
-    return one == other or other == "::" or wildcard in (one, other)
+def overlaps(wanted, taken):
+    """Whether no program can listen at an address while another does; a socket of :: may take IPv4
+    too."""
+    if (":" in wanted) != (":" in taken):
+        return taken == "::"
+    return wanted == taken or bool({"0.0.0.0", "::"} & {wanted, taken})
 
 
 def check_ports(listening):
@@ -279,8 +279,8 @@ def certificate_errors(path):
     try:
         # The only reader of certificate files that Python has; openssl may not be installed.
         decoded = ssl._ssl._test_decode_cert(path)
-    except (ssl.SSLError, EnvironmentError) as error:
-        return ["not readable as a PEM certificate (%s)" % error]
+    except (ssl.SSLError, EnvironmentError):
+        return ["not a certificate (PEM)"]
     first, last = [
         calendar.timegm(time.strptime(decoded[name], "%b %d %H:%M:%S %Y GMT"))
         for name in ("notBefore", "notAfter")
@@ -292,11 +292,11 @@ def certificate_errors(path):
     return []
 
 
-def check_files(digests):
+def check_files(opt, digests):
     """Problems of files that a play has placed and programs have loaded, and that another program
     or an operator has changed since: the play would replace them."""
-    state = json.loads(read(OPT + "/host.json") or "{}")
-    stored = read("%s/releases/%s/files.json" % (OPT, state.get("current") or "-"))
+    state = json.loads(read(opt + "/host.json") or "{}")
+    stored = read("%s/releases/%s/files.json" % (opt, state.get("current") or "-"))
     for file in json.loads(stored or "[]"):
         content = read_bytes(file["path"])
         if file["part"] not in state.get("loaded", {}) or content is None:
@@ -331,7 +331,7 @@ def main(text):
         check_space(request.get("space", [])),
         check_clock(float(request.get("now", time.time())), int(request.get("seconds", 60))),
         check_certificates(request.get("certificates", [])),
-        check_files(request.get("files", {})),
+        check_files(**request.get("files", {"opt": "", "digests": {}})),
         check_packages(missing, request),
     ]
     problems = [problem for check in checks for problem in check]

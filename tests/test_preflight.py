@@ -1,0 +1,242 @@
+"""What a play examines on a machine before it changes any, by the Pythons that hosts have."""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.certificates import pair
+from tests.integration.clients import interpreter
+
+SCRIPT = Path(__file__).parent.parent / "ansible/roles/base/files/preflight.py"
+MACHINE = {"machine": "the host", "remedy": "renew it"}
+
+
+@pytest.fixture(params=["3", "2.7"])
+def python(request: pytest.FixtureRequest) -> str:
+    """This Python, and that of CentOS 7."""
+    return sys.executable if request.param == "3" else str(interpreter(request.param))
+
+
+def report(python: str, **request: object) -> dict[str, Any]:
+    """What the script prints of a request; a play gives it to a Python by standard input, too."""
+    command = (python, "-", json.dumps(request))
+    with SCRIPT.open() as script:
+        done = subprocess.run(command, stdin=script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def problems(python: str, **request: object) -> list[str]:
+    listed: list[str] = report(python, **request)["problems"]
+    return listed
+
+
+def family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def is_free(address: str, port: int) -> bool:
+    """Whether the kernel lets a second program listen there, as nginx does."""
+    with socket.socket(family(address)) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if ":" in address:
+            other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            other.bind((address, port))
+        except OSError as error:
+            assert error.errno == errno.EADDRINUSE
+            return False
+        return True
+
+
+@pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+@pytest.mark.parametrize("wanted", ["127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::"])
+def test_program_at_a_port_is_named(python: str, bound: str, wanted: str) -> None:
+    """A program at a port is a problem where the kernel lets no second one listen."""
+    with socket.create_server((bound, 0), family=family(bound), dualstack_ipv6=bound == "::") as held:
+        port = held.getsockname()[1]
+        expected = is_free(wanted, port)
+        at = f"[{wanted}]" if ":" in wanted else wanted
+        listed = problems(python, listening=[f"{at}:{port}"])
+    name = Path("/proc/self/comm").read_text().strip()
+    taken = f"port {port} is taken by {name} (pid {os.getpid()}); stop it, or choose another port"
+    assert listed == ([] if expected else [f"{taken} in the spec"])
+
+
+def test_disk_without_space_is_named_with_what_needs_it(python: str, tmp_path: Path) -> None:
+    """The needs of one file system are added; what is installed needs nothing."""
+    free = shutil.disk_usage(tmp_path).free >> 20
+    release = {"path": str(tmp_path / "opt"), "mib": free, "use": "a release"}
+    state = {"path": str(tmp_path / "state"), "mib": 5, "use": "catalog"}
+    assert problems(python, space=[state]) == []
+    (text,) = problems(python, space=[release, state])
+    assert text.startswith(f"{tmp_path}/opt: only ")
+    uses = f"(a release {free} MiB in {tmp_path}/opt, catalog 5 MiB in {tmp_path}/state)"
+    assert text.endswith(f" MiB free, {free + 5} MiB required {uses}; free some disk space")
+    assert problems(python, space=[release | {"unless": str(tmp_path)}, state]) == []
+
+
+@pytest.mark.parametrize(("ahead", "word"), [(-900, "behind"), (900, "ahead of"), (0, "")])
+def test_clock_that_differs_is_named(python: str, ahead: int, word: str) -> None:
+    """A clock more than a minute apart from that of the control machine is a problem."""
+    listed = problems(python, now=time.time() - ahead, seconds=60)
+    assert [f" s {word} that of the control machine" in text for text in listed] == [True] * bool(word)
+
+
+CERTIFICATES = [
+    # (arguments of the pair, what is done to the key, problem)
+    ((100,), "", ""),
+    ((-1,), "", r"tls.certificate: .*/c.pem: expired on 20\d\d-\d\d-\d\d on the host; renew it"),
+    ((100, -5), "", r"tls.certificate: .*/c.pem: not valid before 20.* UTC on the host; renew it"),
+    ((100,), "other", r"tls.key: .*/k.pem: not the unencrypted key of .*/c.pem \(.*\); renew it"),
+    ((100, 1, "secret"), "", r"tls.key: .*/k.pem: not the unencrypted key of .*; renew it"),
+    ((100,), "missing", r"tls.key: .*/k.pem: not found on the host; renew it"),
+]
+
+
+@pytest.mark.parametrize(("days", "change", "problem"), CERTIFICATES)
+def test_certificate_that_nginx_cannot_use_is_named(
+    python: str, tmp_path: Path, days: tuple[Any, ...], change: str, problem: str
+) -> None:
+    """An expired certificate, and a key that is not its own or is encrypted, are problems."""
+    certificate, key = pair(*days)
+    (tmp_path / "c.pem").write_bytes(certificate)
+    if change != "missing":
+        (tmp_path / "k.pem").write_bytes(pair(1)[1] if change == "other" else key)
+    paths = {"certificate": tmp_path / "c.pem", "key": tmp_path / "k.pem"}
+    request = [
+        {"role": role, "key": f"tls.{role}", "path": str(path), **MACHINE}
+        for role, path in paths.items()
+    ]
+    listed = problems(python, certificates=request)
+    assert len(listed) == bool(problem)
+    assert all(re.fullmatch(problem, text) for text in listed)
+
+
+def test_file_that_is_no_certificate_is_named(python: str, tmp_path: Path) -> None:
+    """Any other file in place of a certificate is a problem."""
+    (tmp_path / "c.pem").write_text("garbage\n")
+    request = {"role": "ca", "key": "tls.ca", "path": str(tmp_path / "c.pem"), **MACHINE}
+    listed = problems(python, certificates=[request])
+    assert listed == [f"tls.ca: {tmp_path}/c.pem: not a certificate (PEM) on the host; renew it"]
+
+
+# (content on the host, parts that programs have loaded, whether it is a problem)
+EDITS = [
+    ("[Service]\n", ["service"], False),  # as placed
+    ("[Service]\nNice=7\n", ["service"], True),
+    ("[Service]\nNice=7\n", [], False),  # a play was interrupted
+    ("[Service]\nNice=1\n", ["service"], False),  # as the next play places it
+    (None, ["service"], False),
+]
+
+
+@pytest.mark.parametrize(("content", "loaded", "is_problem"), EDITS)
+def test_edited_file_is_named(
+    python: str, tmp_path: Path, content: str | None, loaded: list[str], is_problem: bool
+) -> None:
+    """A file that was edited on the host is a problem, unless the play would write the same."""
+    unit = tmp_path / "pyindex.service"
+    if content is not None:
+        unit.write_text(content)
+    release = tmp_path / "opt/releases/1"
+    release.mkdir(parents=True)
+    state = {"current": "1", "loaded": dict.fromkeys(loaded, "")}
+    (tmp_path / "opt/host.json").write_text(json.dumps(state))
+    placed = [{"path": str(unit), "content": "[Service]\n", "part": "service"}]
+    (release / "files.json").write_text(json.dumps(placed))
+    digest = hashlib.sha256(b"[Service]\nNice=1\n").hexdigest()
+    listed = problems(python, files={"opt": f"{tmp_path}/opt", "digests": {str(unit): digest}})
+    text = f"{unit}: edited on the host; move the change into the spec or a drop-in, then run"
+    assert listed == ([f"{text} mv {unit} /root/ there"] if is_problem else [])
+
+
+def test_bare_host_has_no_edited_files(python: str, tmp_path: Path) -> None:
+    """Without a record of a play, no file is a problem."""
+    assert problems(python, files={"opt": str(tmp_path / "opt"), "digests": {}}) == []
+
+
+def test_unknown_contributor_and_missing_package_are_named(python: str) -> None:
+    """A package is supplied by its name; one that only SELinux needs is not missing without it."""
+    packages = [{"name": name, "file": "/nowhere"} for name in ("nginx", "supervisor")]
+    packages += [{"name": "here", "file": "/"}, packages[0] | {"name": "bindings", "selinux": True}]
+    supplied = {"directory": "/debs", "names": ["nginx"]}
+    result = report(python, packages=packages, supplied=supplied, contributors=["root", "nobody-x"])
+    selinux = Path("/sys/fs/selinux/enforce").exists()
+    assert result["missing"] == ["nginx", "supervisor", *["bindings"] * selinux]
+    first, second = result["problems"][:2]
+    assert first.startswith("host.contributors: nobody-x: no such user on the host; create it")
+    assert second.startswith("supervisor: missing on the host, and not among the packages of /debs")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("dpkg-deb"), reason="needs root and apt")
+@pytest.mark.parametrize(
+    ("name", "is_mirror_complete", "reason"),
+    [
+        ("pyindex-carried", True, ""),
+        ("pyindex-carried", False, "No such file or directory"),
+        ("pyindex-unmet", True, "pyindex-unmet : Depends: pyindex-third but it is not installable"),
+        ("pyindex-nowhere", True, "Unable to locate package pyindex-nowhere"),
+    ],
+)
+def test_mirror_without_a_package_is_named(
+    python: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    is_mirror_complete: bool,
+    reason: str,
+) -> None:
+    """apt resolves and fetches what is missing, with what it requires, and keeps nothing of it."""
+    mirror = make_mirror(tmp_path)
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    subprocess.run(["apt-get", "-q", "update"], check=True, capture_output=True)
+    if not is_mirror_complete:
+        (mirror / "pyindex-carried.deb").unlink()
+    repositories = {"kind": "deb", "yum": [], "unused": []}
+    packages = [{"name": name, "file": "/nowhere"}]
+    listed = problems(python, packages=packages, repositories=repositories)
+    if reason:
+        (text,) = listed
+        assert text.startswith(f"{name}: missing on the host, and apt-get cannot fetch it: ")
+        assert reason in text and text.endswith("or supply files with pyindex_debs")
+    else:
+        assert listed == []
+    assert not list(Path(tempfile.gettempdir()).glob("pyindex-preflight-*"))
+
+
+def make_mirror(folder: Path) -> Path:
+    """A mirror of two packages, of which one needs a third, and the settings of apt for it."""
+    mirror, index = folder / "mirror", ""
+    (folder / "lists/partial").mkdir(parents=True)
+    for name, depends in (("pyindex-carried", "libc6"), ("pyindex-unmet", "pyindex-third")):
+        control = folder / name / "DEBIAN/control"
+        control.parent.mkdir(parents=True)
+        fields = f"Package: {name}\nVersion: 1\nArchitecture: all\nDepends: {depends}\n"
+        control.write_text(f"{fields}Maintainer: x <x@example.org>\nDescription: x\n")
+        mirror.mkdir(exist_ok=True)
+        deb = mirror / f"{name}.deb"
+        subprocess.run(["dpkg-deb", "-b", folder / name, deb], check=True, capture_output=True)
+        content = deb.read_bytes()
+        index += f"{fields}Filename: ./{deb.name}\nSize: {len(content)}\n"
+        index += f"SHA256: {hashlib.sha256(content).hexdigest()}\n\n"
+    (mirror / "Packages").write_text(index)
+    (folder / "sources.list").write_text(f"deb [trusted=yes] copy:{mirror} ./\n")
+    (folder / "apt.conf").write_text(
+        f'Dir::Etc::SourceList "{folder}/sources.list";\nDir::Etc::SourceParts "-";\n'
+        f'Dir::State::Lists "{folder}/lists";\nAPT::Sandbox::User "root";\n'
+    )
+    return mirror
