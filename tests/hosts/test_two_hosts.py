@@ -86,7 +86,17 @@ PROBLEMS = (
 # Files that a play without changes may write.
 CHANGED = (
     *("find", "/", "-xdev", "-newer", "/root/before", "-not", "-type", "d"),
-    *("-not", "-path", "/root/.ansible/*", "-not", "-path", "/var/log/*", "-not", "-path", "/root/.ssh/*"),
+    *(
+        "-not",
+        "-path",
+        "/root/.ansible/*",
+        "-not",
+        "-path",
+        "/var/log/*",
+        "-not",
+        "-path",
+        "/root/.ssh/*",
+    ),
 )
 
 
@@ -98,13 +108,13 @@ def _play_while_one_is_broken(
     two.put(pair(-1)[0], TLS["certificate"])
     two.put(pair(1)[1], TLS["key"])
     two.run("sh", "-c", BREAK)
-    apart = {"private": {"one": True, "two": False}}
-    apart |= {"debs": {"one": given["pyindex_debs"], "two": ""}}
-    own = {
+    own: dict[str, object] = {
+        "private": {"one": True, "two": False},
+        "debs": {"one": given["pyindex_debs"], "two": ""},
         "pyindex_private_ca": "{{ private[inventory_hostname] }}",
         "pyindex_debs": "{{ debs[inventory_hostname] }}",
     }
-    play = control.play(one, two, variables=given | apart | own, code=2)
+    play = control.play(one, two, variables=given | own, code=2)
     listed = play.output.partition("No host was changed.")[2].partition("PLAY RECAP")[0]
     missing = [text for text in PROBLEMS if not re.search(f"^ *two: {text}", listed, re.MULTILINE)]
     assert missing == [], listed

@@ -12,6 +12,7 @@ from appliance.spec.model import Nginx, Tls
 from tests.certificates import pair
 from tests.conftest import Lab
 
+
 def pem(days: float) -> bytes:
     """A certificate that has so many days left."""
     return pair(days)[0]
