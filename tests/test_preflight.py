@@ -20,6 +20,7 @@ from tests.certificates import pair
 from tests.integration.clients import interpreter
 
 SCRIPTS = Path(__file__).parent.parent / "ansible/roles/base/files"
+SYSTEM_PACKAGES = Path(__file__).parent / "system-packages"
 MACHINE = {"machine": "the host", "remedy": "renew it"}
 
 
@@ -259,3 +260,51 @@ def make_mirror(folder: Path) -> Path:
         f'Dir::State::Lists "{folder}/lists";\nAPT::Sandbox::User "root";\n'
     )
     return mirror
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("name", "has_mirror", "reason"),
+    [
+        ("pyindex-carried", True, ""),
+        ("pyindex-nowhere", True, "Unable to find a match: pyindex-nowhere"),
+        ("pyindex-carried", False, "Failed to download metadata for repo 'lab'"),
+    ],
+)
+def test_yum_mirror_without_a_package_is_named(
+    python: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    has_mirror: bool,
+    reason: str,
+) -> None:
+    """yum, here dnf, fetches what is missing from the repositories that a play would configure."""
+    mirror = make_yum_mirror(tmp_path)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/yum").symlink_to("/usr/bin/dnf")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    url = mirror.as_uri() if has_mirror else "http://127.0.0.1:9/"
+    lab = {"name": "lab", "baseurl": url, "gpgkey": "file:///nowhere"}
+    repositories = {"kind": "rpm", "yum": [lab], "unused": ["epel.repo"]}
+    package: dict[str, object] = {"name": name, "file": "/nowhere"}
+    listed = candidates(python, package, repositories=repositories)["problems"]
+    assert len(listed) == bool(reason)
+    for text in listed:
+        assert text.startswith(f"{name}: missing on the host, and yum cannot fetch it: {reason}")
+        assert text.endswith("set pyindex_yum_repos, or supply files with pyindex_rpms")
+
+
+def make_yum_mirror(folder: Path) -> Path:
+    """A mirror of one package; skips the test where the programs cannot be installed."""
+    programs = ("dnf", "createrepo-c:createrepo_c", "rpm:rpmbuild")
+    install = subprocess.run([SYSTEM_PACKAGES, *programs], capture_output=True, check=False)
+    if install.returncode:
+        pytest.skip("dnf, createrepo_c and rpmbuild are not installed here")
+    fields = "Name: pyindex-carried\nVersion: 1\nRelease: 1\nSummary: x\nLicense: MIT\n"
+    (folder / "x.spec").write_text(f"{fields}BuildArch: noarch\n%description\nx\n%files\n")
+    places = ("--define", f"_rpmdir {folder}/mirror", "--define", f"_topdir {folder}/top")
+    build = ("rpmbuild", "-bb", "--quiet", *places, str(folder / "x.spec"))
+    subprocess.run(build, check=True, capture_output=True)
+    subprocess.run(["createrepo_c", "-q", folder / "mirror"], check=True, capture_output=True)
+    return folder / "mirror"

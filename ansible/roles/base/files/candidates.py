@@ -51,8 +51,9 @@ def is_of(file, package):
 def lacking_error(names, kind, output):
     program, variable = ("apt-get", "pyindex_debs") if kind == "deb" else ("yum", "pyindex_rpms")
     other = "" if kind == "deb" else ", or set pyindex_yum_repos"
-    reasons = re.findall("(?m)^(?:E: | +(?=.* : Depends: )|Error: |.*Errno )(.+)", output)
-    reason = (reasons or output.strip().splitlines()[-1:] or ["no output"])[0].strip()
+    first = "E: |Error: |No package | .* : Depends: |.*\\[Errno "
+    reasons = [line.strip() for line in output.splitlines() if re.match(first, line)]
+    reason = re.sub("^(E|Error): ", "", (reasons or [output.strip()])[0])
     text = (
         "%s: missing on the host, and %s cannot fetch %s: %s; repair its repositories%s, or supply"
     )
