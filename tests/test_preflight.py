@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import runpy
 import shutil
 import socket
 import subprocess
@@ -87,6 +88,29 @@ def listening(address: str) -> socket.socket:
     """A socket at a free port; that of :: has IPv4, too."""
     is_both = address == "::"
     return socket.create_server((address, 0), family=family(address), dualstack_ipv6=is_both)
+
+
+# (what systemctl prints of our socket, address of a socket of process 1, whether it is ours)
+SOCKETS = [
+    ("Listen=127.0.0.1:8080 (Stream)", "127.0.0.1", True),  # systemd 252
+    ("ListenStream=127.0.0.1:8080", "127.0.0.1", True),  # systemd 219
+    ("Listen=[::1]:8080 (Stream)", "::1", True),
+    ("Listen=127.0.0.1:80801 (Stream)", "127.0.0.1", False),
+    ("Listen=1127.0.0.1:8080 (Stream)", "127.0.0.1", False),
+    ("", "127.0.0.1", False),  # no such unit
+]
+
+
+@pytest.mark.parametrize(("printed", "address", "is_ours"), SOCKETS)
+def test_socket_that_systemd_holds_for_pyindex_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, address: str, is_ours: bool
+) -> None:
+    """Process 1 holds the sockets of all units: that of pyindex.socket is no other program's."""
+    (tmp_path / "systemctl").write_text(f"#!/bin/sh\necho '{printed}'\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    script = runpy.run_path(str(SCRIPTS / "preflight.py"))
+    assert script["is_ours"](1, address, 8080) is is_ours
 
 
 def test_disk_without_space_is_named_with_what_needs_it(python: str, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def is_ours(pid, address, port):
     if pid == 1:
         command = ["systemctl", "show", "--property=Listen", "pyindex.socket"]
         output = subprocess.Popen(command, stdout=subprocess.PIPE).communicate()[0].decode()
-        return re.search(r"(?<![0-9])%s\]?:%d " % (re.escape(address), port), output) is not None
+        return re.search(r"[=[]%s\]?:%d\b" % (re.escape(address), port), output) is not None
     try:
         return pwd.getpwuid(os.stat("/proc/%d" % pid).st_uid).pw_name == "pyindex"
     except (KeyError, OSError):
