@@ -62,7 +62,7 @@ def test_role_variables_have_prefix_and_one_role() -> None:
 
 
 # What ansible itself defines.
-ANSIBLE = re.compile("ansible_.*|inventory_.*|item|hostvars|role_path|lookup|query")
+ANSIBLE = re.compile("ansible_.*|inventory_.*|item|hostvars|role_path|lookup|query|now")
 EXPRESSIONS = ("when", "that", "until", "changed_when", "failed_when")
 
 

@@ -4,9 +4,11 @@ A part is recorded after its programs have loaded the files: if loading fails or
 part stays pending, and the next play loads it again.
 """
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from appliance.errors import PyindexError
 from appliance.host import rendered
@@ -18,6 +20,7 @@ from appliance.render import HostFile
 Run = Callable[..., str]
 _PROGRAMS = ("supervisorctl", "status", "pyindex:*")
 _START_SECONDS = 20
+NGINX_LOG = Path("/var/log/nginx/error.log")  # of both distributions
 
 
 def run(*command: str, check: bool = True) -> str:
@@ -57,11 +60,50 @@ def _load_base(_state: HostState, _files: Sequence[HostFile], run: Run) -> None:
 def _load_nginx(_state: HostState, _files: Sequence[HostFile], run: Run) -> None:
     run("nginx", "-q", "-t")
     run("systemctl", "daemon-reload")
+    before, log_size = _nginx_workers(run), _size(NGINX_LOG)
     try:
         run("systemctl", "reload-or-restart", "nginx.service")
     except PyindexError as error:
         journal = ("journalctl", "--unit", "nginx.service", "--lines", "8", "--output", "cat")
         raise PyindexError(f"{error}\n{run(*journal, check=False)}") from None
+    if before:
+        _await_reload(before, log_size, run)
+
+
+def _await_reload(before: set[int], log_size: int, run: Run) -> None:
+    """Wait for new workers of nginx: with files that it cannot use, it keeps the old ones, and no
+    command says so."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not _nginx_workers(run) - before:
+        if time.monotonic() > deadline:
+            with NGINX_LOG.open(errors="replace") as log:
+                log.seek(log_size)
+                errors = [line.strip() for line in log if "[emerg]" in line]
+            text = "; ".join(dict.fromkeys(errors)) or f"no new workers; read {NGINX_LOG}"
+            raise PyindexError(f"nginx: not reloaded: {text}")
+        time.sleep(0.1)
+
+
+def _nginx_workers(run: Run) -> set[int]:
+    """The child processes of nginx's service; none if it does not run."""
+    output = run("systemctl", "show", "--property=MainPID", "nginx.service", check=False)
+    main = output.strip().removeprefix("MainPID=")
+    return _children(main) if main.isdigit() and main != "0" else set()
+
+
+def _children(parent: str) -> set[int]:
+    """The child processes of a process, as proc(5) has them."""
+    children = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended
+            fields = path.read_text(errors="replace").rpartition(") ")[2].split()
+            if fields[1] == parent:
+                children.add(int(path.parent.name))
+    return children
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _load_service(state: HostState, files: Sequence[HostFile], run: Run) -> None:

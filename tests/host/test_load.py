@@ -25,7 +25,8 @@ STOP = "systemctl stop pyindex.service pyindex.socket"
 UPDATE = ["supervisorctl reread", "supervisorctl update"]
 PROGRAMS = ["supervisorctl restart pyindex:*", "supervisorctl status pyindex:*"]
 TMPFILES = "systemd-tmpfiles --create /etc/tmpfiles.d/pyindex.conf"
-NGINX = ["nginx -q -t", RELOAD, "systemctl reload-or-restart nginx.service"]
+MAIN = "systemctl show --property=MainPID nginx.service"
+NGINX = ["nginx -q -t", RELOAD, MAIN, "systemctl reload-or-restart nginx.service"]
 
 
 @pytest.fixture

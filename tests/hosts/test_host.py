@@ -1,70 +1,23 @@
 """From a bare Debian 12 to a verified index, and what may happen to it afterwards."""
 
-import json
 import re
 import shutil
-import subprocess
-import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from appliance.pack import digests
 from appliance.render import escapes
 from tests.conftest import eventually
 from tests.dist import make_wheel
 from tests.hosts.control import Control, Play
-from tests.hosts.load import Load
-from tests.hosts.machines import Machine, Network, Workstation
+from tests.hosts.host import FILE, Host, changed_pack, last_words, release
+from tests.hosts.machines import Network, Workstation
 from tests.hosts.specs import NAME, settings
 
 pytestmark = pytest.mark.hosts
 
 SITE = "/etc/nginx/conf.d/pyindex.conf"
-PAGE, FILE = "/simple/pyindex-probe/", "/packages/pyindex_probe-1-py2.py3-none-any.whl"
-ASKED = (PAGE, FILE, "/pypi/pyindex-probe/json")  # nginx answers two, the application one
-
-
-@dataclass(frozen=True)
-class Host:
-    """A machine, and the plays that make it an index."""
-
-    machine: Machine
-    control: Control
-    spec: Path
-    variables: dict[str, object]
-
-    def play(self, *arguments: str, code: int | None = 0, **variables: object) -> Play:
-        return self.control.play(
-            self.machine,
-            arguments=arguments,
-            variables={"pyindex_spec": str(self.spec), **self.variables, **variables},
-            code=code,
-        )
-
-    def load(self) -> Load:
-        return Load(self.machine.address, NAME, ASKED)
-
-    def drop(self, name: str, version: str) -> str:
-        """Copy a wheel into the packages directory; returns its name when its page shows it."""
-        wheel = make_wheel(self.spec.parent, name, version)
-        self.machine.put(wheel, f"/srv/pyindex/packages/{wheel.name}")
-        eventually(lambda: wheel.name in self.get(f"/simple/{name}/"))
-        return wheel.name
-
-    def get(self, path: str) -> str:
-        """What the host answers, status line first; lines end in a newline alone."""
-        url = f"http://{NAME}{path}"
-        resolve = f"{NAME}:80:{self.machine.address}"
-        command = ("curl", "--silent", "--include", "--max-time", "30", "--resolve", resolve, url)
-        return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False
-        ).stdout
-
-    def main_pid(self, unit: str) -> str:
-        return self.machine.run("systemctl", "show", "-p", "MainPID", "--value", unit).strip()
 
 
 @pytest.fixture(scope="module")
@@ -318,45 +271,21 @@ def test_nobody_edits_what_is_rendered_unseen(host: Host) -> None:
     host.machine.run("sed", "-i", "s/server_tokens off/server_tokens on/", SITE)
     said = host.machine.run(*diff, code=1)
     assert "-Backlog=7" in said and "-    server_tokens on" in said
+    play = host.play(code=2)
+    for path in ("/etc/systemd/system/pyindex.socket", SITE):
+        text = f"host: {path}: edited on the host; move the change into the spec or a drop-in"
+        assert f"{text}, then run mv {path} /root/ there" in " ".join(play.output.split())
+        host.machine.run("mv", path, "/root/")
+    assert play.counts()[0] == 0
     stranger = "/etc/nginx/conf.d/stranger.conf"
     host.machine.put(b"garbage on;\n", stranger)
-    assert 'unknown directive "garbage"' in host.play(code=2).output
+    assert 'unknown directive "garbage"' in last_words(host.play(code=2), 2)
     host.machine.run("rm", stranger)
     before = host.machine.run("pgrep", "-P", host.main_pid("nginx"))
     assert host.play().counts()[0] > 0
     assert host.machine.run(*diff) == ""
     # It was reloaded.
     eventually(lambda: host.machine.run("pgrep", "-P", host.main_pid("nginx")) != before)
-
-
-def changed_pack(host: Host, version: str, module: str, source: str) -> tuple[Path, str]:
-    """The pack that was carried, with another release in it, and its name: one module of pyindex is
-    replaced."""
-    (old,) = Path(str(host.variables["pyindex_cache"])).glob("**/manifest.json")
-    pack = host.spec.parent / version
-    shutil.copytree(old.parent, pack)
-    manifest = json.loads((pack / "manifest.json").read_text())
-    (wheel,) = (pack / "wheels").glob("pyindex-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        members = {info.filename: archive.read(info) for info in archive.infolist()}
-    members[module] = source.encode()
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    name = str(wheel.relative_to(pack))
-    new, before = digests.of_file(wheel), manifest["files"][name]
-    requirements = (pack / "requirements.txt").read_text().replace(before, new)
-    (pack / "requirements.txt").write_text(requirements)
-    manifest["files"][name] = new
-    manifest["files"]["requirements.txt"] = digests.of_file(pack / "requirements.txt")
-    release = f"{version}-{digests.of_many(manifest['files'])[:12]}"
-    manifest |= {"version": version, "release": release}
-    (pack / "manifest.json").write_text(json.dumps(manifest))
-    return pack, release
-
-
-def release(host: Host) -> str:
-    return host.machine.run("readlink", "/opt/pyindex/current").strip().rpartition("/")[2]
 
 
 def test_an_upgrade_refuses_nobody_and_there_is_a_way_back(host: Host) -> None:
@@ -393,6 +322,39 @@ def test_a_release_that_does_not_work_is_taken_back(host: Host) -> None:
     assert host.play().counts() == (0, 0)
 
 
+# Takes the port of the next spec while a play switches to it, and keeps the way back from working.
+THIEF = f"""\
+until grep -q :8090 {SITE}; do sleep 0.05; done
+python3 -m http.server 8090 &
+while grep -q :8090 {SITE}; do sleep 0.05; done
+echo 'garbage on;' >/etc/nginx/conf.d/stranger.conf
+wait
+"""
+
+
+def test_the_first_failure_is_the_last_thing_said(host: Host) -> None:
+    """A port that is taken while a play upgrades is its last word, also if the way back fails."""
+    pack, second = changed_pack(host, "0.1.3", "appliance/__init__.py", '"""A third."""\n')
+    settings(host.spec.parent, url=f"http://{NAME}:8090")
+    host.machine.run("systemd-run", "--quiet", "--unit=thief", "sh", "-c", THIEF)
+    play = host.play(pyindex_pack=str(pack), code=2)
+    taken = r"host: port 8090 is taken by python3 \(pid \d+\); stop it, or choose another port"
+    assert re.match(taken, last_words(play)), play.output
+    message = play.output[
+        play.output.rindex(f"The release {second} failed, and so did the return") :
+    ]
+    assert message.index('directive "garbage"') < message.index("bind() to 0.0.0.0:8090 failed")
+
+    # As long as it is taken, the look beforehand finds it.
+    again = host.play(code=2)
+    assert re.match(taken, last_words(again)) and again.counts()[0] == 0
+    host.machine.run("systemctl", "stop", "thief")
+    host.machine.run("rm", "/etc/nginx/conf.d/stranger.conf")
+    settings(host.spec.parent)
+    host.play()
+    assert host.play().counts() == (0, 0)
+
+
 def test_the_catalog_is_backed_up_and_restored(host: Host, tmp_path: Path) -> None:
     """`--tags backup` fetches a copy while it runs, `--tags restore` puts it back."""
     wheel = host.drop("decided", "1.0")
@@ -417,8 +379,11 @@ def test_the_daily_backup_runs(host: Host) -> None:
 
 
 def test_supervisor_takes_over_from_systemd(host: Host) -> None:
-    """Another manager in the spec: one more run, and the same index under supervisor."""
-    settings(host.spec.parent, server={"manager": "supervisor"})
+    """Another manager in the spec: one more run, and the same index under supervisor. The port that
+    systemd has for us, and then supervisor, is no problem."""
+    settings(host.spec.parent, server={"bind": "port"})
+    host.play()
+    settings(host.spec.parent, server={"manager": "supervisor", "bind": "port"})
     host.play()
     assert host.play().counts() == (0, 0)
     status = host.machine.run("supervisorctl", "status")

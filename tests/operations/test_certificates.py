@@ -1,34 +1,21 @@
 """Certificates that expire soon are problems of the index."""
 
-import datetime
 import re
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from appliance.operations.certificates import expiring
 from appliance.operations.health import health
 from appliance.spec import Spec
 from appliance.spec.model import Nginx, Tls
+from tests.certificates import pair
 from tests.conftest import Lab
-
-NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pypi.lab.example")])
-NOW = datetime.datetime.now(datetime.UTC)
 
 
 def pem(days: float) -> bytes:
     """A certificate that has so many days left."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    return (
-        x509.CertificateBuilder(NAME, NAME, key.public_key(), x509.random_serial_number())
-        .not_valid_before(NOW - datetime.timedelta(days=900))
-        .not_valid_after(NOW + datetime.timedelta(days=days))
-        .sign(key, hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
-    )
+    return pair(days)[0]
 
 
 def of(lab: Lab, certificate: Path, ca: Path | None = None) -> Spec:

@@ -175,6 +175,18 @@ def test_supervisor_restarts_programs(client: Client, bind: str, tmp_path: Path)
     assert supervised.status() is None
 
 
+@pytest.mark.integration
+@both_versions
+def test_programs_that_cannot_start_are_tried_again(client: Client, tmp_path: Path) -> None:
+    """supervisor waits between the tries, and the programs run when the cause is gone."""
+    supervised = Supervised(client, tmp_path, "port")
+    (tmp_path / "pyindex.yml").rename(tmp_path / "away.yml")
+    with supervised.running():
+        eventually(lambda: "BACKOFF" in supervised.control("status"))
+        (tmp_path / "away.yml").rename(tmp_path / "pyindex.yml")
+        eventually(lambda: supervised.status() == 200 and len(supervised.pids()) == 2)
+
+
 def alive(group: int) -> bool:
     """Return whether the process group has a process."""
     try:
