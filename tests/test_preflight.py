@@ -225,7 +225,7 @@ def test_missing_package_that_is_not_supplied_is_named(python: str) -> None:
     has_selinux = Path("/sys/fs/selinux/enforce").exists()
     assert result["missing"] == ["nginx", "supervisor", *["bindings"] * has_selinux]
     (text,) = result["problems"]
-    assert text.startswith("supervisor: missing on the host, and not among the packages of /debs")
+    assert text.startswith("supervisor: missing on the host, and not in /debs, the packages of the")
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("dpkg-deb"), reason="needs root and apt")

@@ -88,7 +88,8 @@ def test_composed_index_is_installed_from(composed: Composed, workstation: Works
 
 def test_composed_index_writes_into_its_volume_only(composed: Composed, engine: Engine) -> None:
     """Nothing but the volume of the state and temporary directories can be written."""
-    assert engine.podman("diff", composed.name) == "C /etc\n"  # where podman mounts its own files
+    # Some versions of podman list where they mount their own files.
+    assert engine.podman("diff", composed.name) in ("", "C /etc\n")
     for folder in ("/", "/etc/pyindex", "/opt/pyindex", "/data", "/data/packages"):
         refused = composed.run("touch", f"{folder}/file", code=1)
         assert "Read-only file system" in refused

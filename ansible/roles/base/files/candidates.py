@@ -54,8 +54,8 @@ def lacking_error(names, kind, output):
     reasons = [line.strip() for line in output.splitlines() if re.match(first, line)]
     reason = re.sub("^(E|Error): ", "", (reasons or [output.strip()])[0])
     text = (
-        "%s: missing on the host, and %s cannot fetch %s: %s; repair its repositories%s, or name some"
-        " in host.repositories of the spec"
+        "%s: missing on the host, and %s cannot fetch %s: %s; repair its repositories%s, or name"
+        " some in host.repositories of the spec"
     )
     pronoun = "it" if len(names) == 1 else "them"
     return text % (", ".join(names), program, pronoun, reason, other)
