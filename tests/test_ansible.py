@@ -206,6 +206,24 @@ def test_roles_have_no_templates() -> None:
     assert "ansible.builtin.template" not in text
 
 
+def rescues(value: Any) -> Iterator[dict[str, Any]]:
+    """The tasks of every rescue in a value, however deep."""
+    if isinstance(value, list):
+        for inner in value:
+            yield from rescues(inner)
+    elif isinstance(value, dict):
+        yield from value.get("rescue", [])
+        for inner in value.values():
+            yield from rescues(inner)
+
+
+def test_rescues_of_the_play_run_with_any_tags() -> None:
+    """A rescue whose tasks a tag left out would hide the failure, and the play would succeed."""
+    tasks = list(rescues(yaml.safe_load((PLAYBOOKS / "site.yml").read_text())))
+    assert tasks
+    assert [task["tags"] for task in tasks] == [["always"]] * len(tasks)
+
+
 @pytest.mark.integration
 def test_ansible_lint_passes() -> None:
     """ansible-lint passes with the production profile and the pinned ansible."""
