@@ -56,6 +56,17 @@ def test_private_ca_rejects_other_names(tmp_path: Path, name: str) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("name", ["", "*.a.example", "a..example", "b\u00fc.example", "10.0.0.0/8"])
+@pytest.mark.parametrize("is_permitted", [False, True])
+def test_what_is_no_name_makes_no_authority(tmp_path: Path, name: str, is_permitted: bool) -> None:
+    """Before any file is made: a CA with such a name would be of no use to any host."""
+    text = f"{name!r}: expected an IP address or a host name such as pypi.lab; correct the name"
+    names = (["a.example"], [name]) if is_permitted else (["a.example", name], [])
+    with pytest.raises(PyindexError, match=re.escape(text)):
+        renew(tmp_path / "ca", *names)
+    assert not (tmp_path / "ca").exists()
+
+
 def test_certificates_have_constraints_and_lifetime(tmp_path: Path) -> None:
     """The CA permits only its names and no other CA for ten years; certificates last 800 days."""
     made(tmp_path, "a.example", "b.example", "--", "lab.example")

@@ -165,6 +165,17 @@ def test_pack_rejects_wrong_archive(tmp_path: Path, case: str) -> None:
     assert str(error.value).startswith(sentence)
 
 
+def test_pack_stays_if_another_cannot_take_its_place(tmp_path: Path) -> None:
+    """The old pack is at its path again after an error between its removal and the new one."""
+    workspace = Workspace(tmp_path / "pack")
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "manifest.json").touch()
+    with pytest.raises(FileNotFoundError), workspace.locked():
+        workspace.replace()  # there is no new one
+    assert [path.name for path in tmp_path.rglob("*")] == ["pack", "manifest.json"]
+
+
+
 def test_killed_build_is_repaired(tmp_path: Path) -> None:
     """After a kill between two renames the old pack is restored, and downloads are kept."""
     part = tmp_path / ".pack.part"

@@ -76,12 +76,18 @@ def _await_reload(before: set[int], log_size: int, run: Run) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not _nginx_workers(run) - before:
         if time.monotonic() > deadline:
-            with NGINX_LOG.open(errors="replace") as log:
-                log.seek(log_size)
-                errors = [line.strip() for line in log if "[emerg]" in line]
-            text = "; ".join(dict.fromkeys(errors)) or f"no new workers; read {NGINX_LOG}"
+            text = _nginx_errors(log_size) or f"no new workers; read {NGINX_LOG}"
             raise PyindexError(f"nginx: not reloaded: {text}")
         time.sleep(0.1)
+
+
+def _nginx_errors(start: int) -> str:
+    """The errors in nginx's log from a position on; none if another one is set."""
+    errors: dict[str, None] = {}
+    with contextlib.suppress(FileNotFoundError), NGINX_LOG.open(errors="replace") as log:
+        log.seek(start)
+        errors |= dict.fromkeys(line.strip() for line in log if "[emerg]" in line)
+    return "; ".join(errors)
 
 
 def _nginx_workers(run: Run) -> set[int]:

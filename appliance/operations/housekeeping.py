@@ -37,7 +37,7 @@ class _Record:
 def begin(spec: Spec) -> None:
     """Record the time of the first start, unless there is a record."""
     if not _path(spec).exists():
-        _write(spec, _Record(since=time.time()))
+        _write(spec, _Record())
 
 
 def record_backup(spec: Spec) -> None:
@@ -118,5 +118,6 @@ def _read(spec: Spec) -> _Record:
 
 def _write(spec: Spec, record: _Record) -> None:
     """Replace the record. Where that is not possible, health finds the old one."""
+    record = replace(record, since=record.since or time.time())
     with contextlib.suppress(OSError), Batch() as batch:
         batch.write(_path(spec), json.dumps(asdict(record)).encode())

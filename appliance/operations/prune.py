@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 
 from appliance.atomic import unlink
@@ -57,7 +58,7 @@ def prune(spec: Spec, dry_run: bool = False) -> Iterator[Removed]:
             unlink(path)
         yield Removed(str(path), size)
 
-    for directory in [*_staged(spec, now), *_built(spec, now)]:
+    for directory in chain(_staged(spec, now), _built(spec, now)):  # lazily: the latter holds a lock
         size = sum(each.lstat().st_size for each in directory.rglob("*"))
         if not dry_run:
             shutil.rmtree(directory, ignore_errors=True)
@@ -99,7 +100,7 @@ def _staged(spec: Spec, now: float) -> Iterator[Path]:
 
 def _built(spec: Spec, now: float) -> Iterator[Path]:
     """Yield the built wheels, and the cache of the builds, that no build has used for as long as
-    ``keep.builds``; nothing while a mirror runs."""
+    ``keep.builds``; nothing while a mirror runs, and none can begin before the last is used."""
     before = now - spec.keep.builds.total_seconds()
     directories = [path for path in (spec.state / BUILDS).glob("*") if _BUILD.fullmatch(path.name)]
     directories += [spec.state / UV_CACHE]

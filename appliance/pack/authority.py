@@ -52,15 +52,14 @@ def renew(
 
     ``names`` are host names and IP addresses, that of the host first. A new CA can sign for them,
     for ``permitted`` and for names below these, and for no others: its key is useless against other
-    hosts. Raises :class:`PyindexError` if the CA has expired or does not permit a name, or for a
-    file that is not what its name says, and ``OSError``.
+    hosts. Raises :class:`PyindexError` if the CA has expired or does not permit a name, for what is
+    no name, or for a file that is not what its name says, and ``OSError``.
     """
+    wanted, others = list(map(_name, names)), list(map(_name, permitted))
     with _locked(directory):
         path = directory / "ca.pem"
         is_new = not path.exists()
         if is_new:
-            wanted = [x509.name(each) for each in names]
-            others = [x509.name(each) for each in permitted]
             key = _key(directory / "ca.key", _CA_BITS)
             _write(path, x509.new_authority(names[0], wanted, others, key))
         authority = _authority(path)
@@ -85,7 +84,7 @@ def _renew_host(path: Path, names: Sequence[str], authority: _Authority, days: i
     if path == authority.path:
         raise PyindexError(f"{path}: the certificate of the CA; a host must have another name")
     key = _key(path.with_name(f"{names[0]}.key"), _HOST_BITS)
-    wanted = [x509.name(each) for each in dict.fromkeys(map(str.lower, names))]
+    wanted = list(dict.fromkeys(map(_name, names)))
     if path.exists():
         old = _read(path)
         end = old.not_valid_after_utc
@@ -98,6 +97,15 @@ def _renew_host(path: Path, names: Sequence[str], authority: _Authority, days: i
     _check_permitted(new, names, authority)
     _write(path, new)
     return Signed(path, new.not_valid_after_utc, True)
+
+
+def _name(text: str) -> x509.Name:
+    try:
+        return x509.name(text)
+    except ValueError as error:
+        raise PyindexError(
+            f"{text!r}: expected an IP address or {error}; correct the name"
+        ) from None
 
 
 def _check_permitted(new: Certificate, names: Sequence[str], authority: _Authority) -> None:

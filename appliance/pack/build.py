@@ -131,5 +131,5 @@ def _add_python(job: _Job, directory: Path, downloads: Path, old: Path | None) -
     else:
         archive = add_archive(job.python, directory, downloads)
     strip = leading_directories(archive, job.python.version)
-    interpreter.check(archive, strip, job.python.version, job.system)
+    interpreter.check(archive, job.python.version, job.system)
     return strip

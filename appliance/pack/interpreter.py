@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 
 from appliance.errors import PyindexError
@@ -18,7 +19,7 @@ _SYMBOL_VERSION = re.compile(rb"GLIBC_(\d+)\.(\d+)\b")
 _ADVICE = "pass another CPython with --python"
 
 
-def check(archive: Path, strip: int, version: str, system: str) -> bool:
+def check(archive: Path, version: str, system: str) -> bool:
     """Raise PyindexError if the Python in the tar file cannot run pyindex on a host with
     ``system``: it is of another version, lacks standard modules, or was built for a newer glibc.
 
@@ -30,8 +31,8 @@ def check(archive: Path, strip: int, version: str, system: str) -> bool:
                 members.extractall(work, filter="data")
         except (tarfile.TarError, OSError) as error:
             raise PyindexError(f"{archive.name}: {error}; {_ADVICE}") from None
-        pattern = "/".join([*["*"] * strip, "bin", f"python{version}"])
-        program = next(Path(work).glob(pattern), Path(work, "bin", f"python{version}"))
+        path = f"bin/python{version}"
+        program = next(chain(Path(work).glob(path), Path(work).glob(f"*/{path}")), Path(work, path))
         _check_glibc(archive.name, program.parent.parent, system)
         return _run(archive.name, program, version)
 

@@ -51,7 +51,7 @@ def download(
     archives.mkdir(parents=True, exist_ok=True)
     for file in files:
         name, sha256 = file.filename, file.sha256
-        if old and (old / name).exists() and digests.of_file(old / name) == sha256:
+        if old and (old / name).is_file() and digests.of_file(old / name) == sha256:
             shutil.copyfile(old / name, archives / name)
     return asyncio.run(_fetch_all(upstreams, files, archives))
 

@@ -31,13 +31,11 @@ class Workspace:
                 raise PyindexError(
                     f"{self._out}: another command is writing it; wait until it has ended"
                 )
-            if self._old.exists() and not self._out.exists():
-                self._old.rename(self._out)
-            self._delete(self.new, self._old)
+            self._repair()
             try:
                 yield
             finally:
-                self._delete(self.new, self._old)
+                self._repair()
                 for directory in (self.downloads, self._directory):
                     with contextlib.suppress(OSError):  # not empty
                         directory.rmdir()
@@ -51,6 +49,12 @@ class Workspace:
         self.new.chmod(0o755)
         self.new.rename(self._out)
         self._delete(self.downloads)
+
+    def _repair(self) -> None:
+        """Put the old pack back if the new one did not take its place; delete what is left over."""
+        if self._old.exists() and not self._out.exists():
+            self._old.rename(self._out)
+        self._delete(self.new, self._old)
 
     def _is_at_path(self, descriptor: int) -> bool:
         """Whether the directory was not deleted by the process that had it."""

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from appliance.spec.addresses import host_name
+
 Key = RSAPrivateKey | EllipticCurvePrivateKey  # what clients with Python 2.7 know
 Name = x509.DNSName | x509.IPAddress
 
@@ -111,11 +113,12 @@ def check_permitted(certificate: x509.Certificate, authority: x509.Certificate) 
 
 
 def name(text: str) -> Name:
-    """Return a host name or an IP address as certificates have it."""
+    """Return a host name or an IP address as certificates have it. Raises ValueError, with what was
+    expected, for anything else."""
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
-        return x509.DNSName(text.lower())
+        return x509.DNSName(host_name(text).lower())
 
 
 def _builder(

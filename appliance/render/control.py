@@ -41,7 +41,9 @@ def units(inventory: Path, playbook: Path) -> dict[str, str]:
         raise PyindexError("ansible-playbook: not found; run this with the PATH of your plays")
 
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-    settings = (f"PATH={path}", f"ANSIBLE_CONFIG={playbook.absolute().parent / 'ansible.cfg'}")
+    config = playbook.absolute().parent / "ansible.cfg"
+    # systemd sets no HOME for services of root.
+    settings = (f"PATH={path}", f"HOME={Path.home()}", f"ANSIBLE_CONFIG={config}")
     play = ("-i", str(inventory.absolute()), str(playbook.absolute()), "--tags", "certificates")
     head = "Written by `pyindex certificates timer`; run it again to change it."
     values = ControlValues(head, ("/usr/bin/env", *settings, program, *play))

@@ -94,3 +94,15 @@ def test_port_of_another_program_fails_the_reload(
         with pytest.raises(PyindexError, match=failed):
             reload()
     assert reload()
+
+
+def test_reload_without_effect_and_without_a_log_is_noticed(
+    nginx: Nginx, reload: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An nginx that logs elsewhere has no error to show; the error says where one may be."""
+    monkeypatch.setattr(loading, "_START_SECONDS", 1)
+    monkeypatch.setattr(loading, "NGINX_LOG", nginx.directory / "elsewhere.log")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nginx.listen(taken.getsockname()[1])
+        with pytest.raises(PyindexError, match=r"not reloaded: no new workers; read .*elsewhere"):
+            reload()

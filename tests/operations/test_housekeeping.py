@@ -39,6 +39,14 @@ def record(lab: Lab, **fields: object) -> None:
     (lab.spec.state / "housekeeping.json").write_text(text)
 
 
+def test_first_gc_begins_the_record(lab: Lab) -> None:
+    """A host whose first recorded job is gc, as after an update, has no overdue backup."""
+    spec = on_host(lab)
+    lab.once()
+    list(prune(spec))
+    assert list(housekeeping_problems(spec)) == []
+
+
 JOBS: dict[str, tuple[dict[str, float], list[str]]] = {
     "a new host": ({"since": 1}, []),
     "both last night": ({"since": 900, "backup": 0.5, "gc": 0.5}, []),

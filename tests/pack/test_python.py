@@ -38,8 +38,8 @@ def test_uv_downloads_python_once(published: str, server: Server, tmp_path: Path
         archive = add_archive(python, tmp_path / name, tmp_path / "downloads")
         assert hashlib.sha256(archive.read_bytes()).hexdigest() == published
         assert archive.name.startswith("cpython-3.11.7")
-        strip = leading_directories(archive, "3.11")
-        assert interpreter.check(archive, strip, "3.11", "centos-7")
+        assert leading_directories(archive, "3.11") == 1
+        assert interpreter.check(archive, "3.11", "centos-7")
     assert len([path for path in server.requested if path.endswith(".gz")]) == 1
 
 
@@ -72,7 +72,7 @@ def test_directory_is_packed_reproducibly(tmp_path: Path) -> None:
     one, two = archives
     assert one.read_bytes() == two.read_bytes()
     assert leading_directories(one, "3.11") == 1
-    assert interpreter.check(one, 1, "3.11", "centos-7")
+    assert interpreter.check(one, "3.11", "centos-7")
 
 
 UNUSABLE = [
@@ -84,12 +84,24 @@ UNUSABLE = [
 ]
 
 
+@pytest.mark.parametrize(("top", "strip"), [("", 0), (".", 1), ("python", 1), ("./python", 2)])
+def test_python_is_run_wherever_it_is(tmp_path: Path, top: str, strip: int) -> None:
+    """The Python is run, be it below a directory or not, also if names of members begin with ./"""
+    with tarfile.open(tmp_path / "python.tar.gz", "w:gz") as archive:
+        for path in make_tree(tmp_path / "tree").rglob("*"):
+            member = archive.gettarinfo(path)
+            member.name = "/".join(filter(None, (top, str(path.relative_to(tmp_path / "tree")))))
+            archive.addfile(member, path.open("rb") if member.isfile() else None)
+    assert leading_directories(tmp_path / "python.tar.gz", "3.11") == strip
+    assert interpreter.check(tmp_path / "python.tar.gz", "3.11", "centos-7")
+
+
 @pytest.mark.parametrize(("program", "message"), UNUSABLE)
 def test_unusable_python_is_rejected(tmp_path: Path, program: str, message: str) -> None:
     """A Python is rejected that lacks modules, is another one, or does not run on the host."""
     make_archive(tmp_path / "python.tar.gz", make_tree(tmp_path / "tree", program))
     with pytest.raises(PyindexError) as error:
-        interpreter.check(tmp_path / "python.tar.gz", 1, "3.11", "centos-7")
+        interpreter.check(tmp_path / "python.tar.gz", "3.11", "centos-7")
     text = str(error.value)
     assert text.startswith(f"python.tar.gz: {message}")
     assert "pass another CPython with --python" in text
@@ -100,7 +112,7 @@ def test_archive_cannot_write_elsewhere(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "python.tar.gz", "w:gz") as archive:
         archive.addfile(tarfile.TarInfo("../../outside"))
     with pytest.raises(PyindexError, match="outside"):
-        interpreter.check(tmp_path / "python.tar.gz", 0, "3.11", "centos-7")
+        interpreter.check(tmp_path / "python.tar.gz", "3.11", "centos-7")
 
 
 CHOICES = [

@@ -25,7 +25,7 @@ def plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (directory / "site.yml").touch()
     (directory / "hosts.yml").touch()
     program = directory / "ansible-playbook"
-    program.write_text('#!/bin/sh\nprintf "%s\\n" "$ANSIBLE_CONFIG" "$@"\n')
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$HOME" "$ANSIBLE_CONFIG" "$@"\n')
     program.chmod(0o755)
     monkeypatch.chdir(directory)
     monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
@@ -44,13 +44,17 @@ def test_systemd_accepts_units(plays: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_service_runs_the_play_from_anywhere(plays: Path) -> None:
-    """The service names all files by their paths, and the configuration beside the playbook."""
+    """The service names all files by their paths, the home directory, which systemd does not set
+    for root, and the configuration beside the playbook."""
     assert main(["certificates", "timer", "hosts.yml", "--out", "units"]) == 0
     text = (plays / "units" / UNITS[0]).read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
     words = shlex.split(line.removeprefix("ExecStart=").replace("$$", "$").replace("%%", "%"))
-    printed = subprocess.run(words, cwd="/", capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        words, cwd="/", env={}, capture_output=True, text=True, check=True
+    ).stdout
     assert printed.splitlines() == [
+        str(Path.home()),
         f"{plays}/ansible.cfg",
         *("-i", f"{plays}/hosts.yml", f"{plays}/site.yml", "--tags", "certificates"),
     ]
