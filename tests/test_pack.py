@@ -175,7 +175,6 @@ def test_pack_stays_if_another_cannot_take_its_place(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["pack", "manifest.json"]
 
 
-
 def test_killed_build_is_repaired(tmp_path: Path) -> None:
     """After a kill between two renames the old pack is restored, and downloads are kept."""
     part = tmp_path / ".pack.part"

@@ -58,7 +58,8 @@ def prune(spec: Spec, dry_run: bool = False) -> Iterator[Removed]:
             unlink(path)
         yield Removed(str(path), size)
 
-    for directory in chain(_staged(spec, now), _built(spec, now)):  # lazily: the latter holds a lock
+    # One by one: _built holds a lock meanwhile.
+    for directory in chain(_staged(spec, now), _built(spec, now)):
         size = sum(each.lstat().st_size for each in directory.rglob("*"))
         if not dry_run:
             shutil.rmtree(directory, ignore_errors=True)
