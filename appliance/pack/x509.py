@@ -3,7 +3,9 @@
 The extensions are those of RFC 5280 that the strict verification of Python 3.13 requires.
 """
 
+import contextlib
 import ipaddress
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -15,8 +17,14 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from appliance.errors import PyindexError
+
 Key = RSAPrivateKey | EllipticCurvePrivateKey  # what clients with Python 2.7 know
 Name = x509.DNSName | x509.IPAddress
+
+# RFC 1123, 2.1. An empty name would permit all names.
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 
 _HOST_DAYS, _CA_DAYS = 800, 3650
 _LATEST = datetime.max.replace(tzinfo=UTC)
@@ -111,11 +119,15 @@ def check_permitted(certificate: x509.Certificate, authority: x509.Certificate) 
 
 
 def name(text: str) -> Name:
-    """Return a host name or an IP address as certificates have it."""
-    try:
-        return x509.IPAddress(ipaddress.ip_address(text))
-    except ValueError:
+    """Return a host name or an IP address as certificates have it. Raises :class:`PyindexError`."""
+    with contextlib.suppress(ValueError):
+        return x509.IPAddress(ipaddress.ip_address(text.replace("%", "/")))  # without a scope
+    if _HOST.fullmatch(text.lower()):
         return x509.DNSName(text.lower())
+    raise PyindexError(
+        f"{text!r}: no certificate can be for it; expected a host name of letters, digits and"
+        " hyphens (IDN as xn--...), or an IP address"
+    )
 
 
 def _builder(
