@@ -58,8 +58,18 @@ def test_private_ca_rejects_other_names(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", ".lab.example", "a b", "*.lab.example", "b\u00fccher.example", "under_score.example"]
-    + ["a..b", "a.example.", "-x", "10.0.0.0/8", "fe80::1%eth0", "a\nb", "http://x", "a" * 64],
+    [
+        *(
+            "",
+            ".",
+            ".lab.example",
+            "a b",
+            "*.lab.example",
+            "b\u00fccher.example",
+            "under_score.example",
+        ),
+        *("a..b", "a.example.", "-x", "10.0.0.0/8", "fe80::1%eth0", "a\nb", "http://x", "a" * 64),
+    ],
 )
 def test_what_is_no_name_makes_no_ca(tmp_path: Path, name: str) -> None:
     """Nothing is made for what is no name: the CA that an empty one gives could sign for all."""

@@ -1,11 +1,13 @@
 """The Python of a pack, checked on the control machine: its modules and its glibc."""
 
+import lzma
 import platform
 import re
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -14,6 +16,8 @@ from appliance.errors import PyindexError
 
 # The glibc of each `host.system`.
 _GLIBC = {"centos-7": (2, 17), "debian-12": (2, 36)}
+# Of a damaged file: tarfile does not translate all of them.
+TAR_ERRORS = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error)
 _SYMBOL_VERSION = re.compile(rb"GLIBC_(\d+)\.(\d+)\b")
 _ADVICE = "pass another CPython with --python"
 
@@ -28,7 +32,7 @@ def check(archive: Path, strip: int, version: str, system: str) -> bool:
         try:
             with tarfile.open(archive) as members:
                 members.extractall(work, filter="data")
-        except (tarfile.TarError, OSError) as error:
+        except (*TAR_ERRORS, OSError) as error:
             raise PyindexError(f"{archive.name}: {error}; {_ADVICE}") from None
         pattern = "/".join([*["*"] * strip, "bin", f"python{version}"])
         program = next(Path(work).glob(pattern), Path(work, "bin", f"python{version}"))
