@@ -56,7 +56,13 @@ def test_private_ca_rejects_other_names(tmp_path: Path, name: str) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("name", ["", "*.a.example", "a..example", "b\u00fc.example", "10.0.0.0/8"])
+NO_NAMES = (
+    *("", ".", ".lab.example", "a b", "*.lab.example", "b\u00fccher.example", "a..b", "-x"),
+    *("10.0.0.0/8", "fe80::1%eth0", "a\nb", "http://x", "a" * 64),
+)
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
 @pytest.mark.parametrize("is_permitted", [False, True])
 def test_what_is_no_name_makes_no_authority(tmp_path: Path, name: str, is_permitted: bool) -> None:
     """Before any file is made: a CA with such a name would be of no use to any host."""
@@ -65,6 +71,16 @@ def test_what_is_no_name_makes_no_authority(tmp_path: Path, name: str, is_permit
     with pytest.raises(PyindexError, match=re.escape(text)):
         renew(tmp_path / "ca", *names)
     assert not (tmp_path / "ca").exists()
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "ca.key"])
+def test_broken_link_is_not_replaced(tmp_path: Path, name: str) -> None:
+    """A file of the CA on a disk that is not mounted is an error, and no reason for another CA."""
+    (tmp_path / name).symlink_to(tmp_path / "unmounted" / name)
+    with pytest.raises(FileNotFoundError):
+        made(tmp_path, "a.example")
+    assert [path.name for path in tmp_path.iterdir() if not path.is_symlink()] in ([], ["ca.key"])
+    assert (tmp_path / name).is_symlink()
 
 
 def test_certificates_have_constraints_and_lifetime(tmp_path: Path) -> None:
@@ -213,6 +229,20 @@ def test_certificates_in_years(tmp_path: Path) -> None:
     assert "ca.pem: made; " in at(3651, tmp_path, "extend", "ca")
     assert f"{file}: made; " in at(3651, tmp_path, *renewal)
     assert read(file).not_valid_after_utc - last > datetime.timedelta(days=700)
+
+
+@needs_faketime
+def test_clock_that_was_ahead(tmp_path: Path) -> None:
+    """What was made while the clock was ahead is not valid yet: a certificate is made again, and
+    the CA is extended."""
+    (tmp_path / "pyindex.yml").write_text(SPEC)
+    renewal = ("renew", "ca", "-c", "pyindex.yml")
+    file = tmp_path / "ca" / "pypi.lab.example.pem"
+    at(400, tmp_path, *renewal)
+    assert "ca.pem is not valid before " in at(0, tmp_path, *renewal)
+    at(0, tmp_path, "extend", "ca")
+    assert f"{file}: made; " in at(0, tmp_path, *renewal)
+    assert f"{file}: unchanged; " in at(0, tmp_path, *renewal)
 
 
 def test_clients_of_either_ca_accept_the_host(tmp_path: Path) -> None:

@@ -1,7 +1,13 @@
 """Files of deploy/container agree with each other; tests/hosts/test_container.py runs them."""
 
+import json
+import os
 import re
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
@@ -37,6 +43,23 @@ def test_files_name_the_same_port_and_directories(monkeypatch: pytest.MonkeyPatc
     assert service["ports"] == [f"{port}:{port}"]
     targets = [re.findall(r":(/[^:]*)", volume) for volume in service["volumes"]]
     assert targets == [[str(packages)], [str(image.state)]]
+
+
+class _Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+
+
+def test_health_check_asks_no_proxy() -> None:
+    """The health check asks the index itself, also where docker gives containers a proxy."""
+    (argv,) = re.findall(r"^    CMD (\[.*\])$", CONTAINERFILE, re.M)
+    _, option, script = json.loads(argv)
+    with HTTPServer(("127.0.0.1", 0), _Healthy) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        program = script.replace(":8080/", f":{server.server_port}/")
+        environment = os.environ | {"http_proxy": "http://127.0.0.1:9"}
+        subprocess.run([sys.executable, option, program], env=environment, check=True, timeout=60)
 
 
 def test_image_copies_all_that_is_installed() -> None:

@@ -203,6 +203,17 @@ def test_edited_file_is_named(
     assert listed == ([f"{text} mv {unit} /root/ there"] if is_problem else [])
 
 
+@pytest.mark.parametrize("text", ['{"current": "1', "[]", "null"])
+def test_damaged_record_is_named(python: str, tmp_path: Path, text: str) -> None:
+    """A record that cannot be read is a problem, and the other checks run."""
+    (tmp_path / "host.json").write_text(text)
+    listed = problems(
+        python, contributors=["nobody-x"], files={"opt": str(tmp_path), "digests": {}}
+    )
+    assert len(listed) == 2
+    assert listed[1] == f"{tmp_path}/host.json: damaged; delete it and run the whole play"
+
+
 def test_bare_host_has_no_edited_files(python: str, tmp_path: Path) -> None:
     """Without a record of a play, no file is a problem."""
     assert problems(python, files={"opt": str(tmp_path / "opt"), "digests": {}}) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.entries import Entry
-from appliance.incoming.examine import examine_ahead
+from appliance.incoming.examine import Stopped, examine_ahead
 from appliance.incoming.outcomes import Accepted
 from appliance.incoming.protocol import Answer
 
@@ -20,12 +20,17 @@ class Ahead:
     def __init__(self) -> None:
         self._answers: dict[Entry, Answer] = {}
         self._metadata = 0
+        self._is_stopped = False
 
     def examine(self, staging: Path, names: Iterable[str]) -> None:
         """Examine files of a directory. What is not accepted is left to intake, which says why."""
         directory = PackagesDirectory(staging)
         entries = [entry for name in names if (entry := directory.entry(name)) is not None]
-        examine_ahead(directory, entries, self._keep)
+        examine_ahead(directory, entries, self._keep, self._check)
+
+    def stop(self) -> None:
+        """End the examination that another thread has begun, within a second."""
+        self._is_stopped = True
 
     def take(self, entry: Entry) -> Answer | None:
         """Return the answer for a file in the packages directory, once; ``None`` if there is none
@@ -36,7 +41,12 @@ class Ahead:
         """Add the answers of another one."""
         self._answers |= other._answers
 
+    def _check(self) -> None:
+        if self._is_stopped:
+            raise Stopped
+
     def _keep(self, entry: Entry, answer: Answer) -> None:
+        self._check()
         self._metadata += len(answer.metadata or b"")
         if isinstance(answer.outcome, Accepted) and self._metadata <= _MOST_METADATA:
             self._answers[entry] = answer

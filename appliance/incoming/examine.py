@@ -80,15 +80,25 @@ def examine_all(
         run.close()
 
 
+class Stopped(Exception):
+    """Nobody waits for the answers any more."""
+
+
 def examine_ahead(
-    directory: PackagesDirectory, entries: Sequence[Entry], keep: _KeepAnswer
+    directory: PackagesDirectory,
+    entries: Sequence[Entry],
+    keep: _KeepAnswer,
+    check: Callable[[], None],
 ) -> None:
     """Examine ``entries``, and call ``keep`` with the answer for each; nothing is logged. Raises
-    :class:`PyindexError` if no process can be started."""
+    :class:`PyindexError` if no process can be started. ``check`` is called twice a second while a
+    file takes long; it and ``keep`` may raise :class:`Stopped`, which ends the examination."""
     run = _Run(directory, entries, LIMITS, keep_answer=keep)
     try:
         for _ in run.outcomes():
-            pass
+            check()
+    except Stopped:
+        pass
     finally:
         run.close()
 

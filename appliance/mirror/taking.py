@@ -178,12 +178,15 @@ async def _fetch(
 
 async def _examine(directory: Path, waiting: "asyncio.Queue[str]", ahead: Ahead) -> None:
     names: list[str] = []
-    while _END not in names:
-        names = [await waiting.get()]
-        while not waiting.empty():
-            names.append(waiting.get_nowait())
-        complete = [name for name in names if name != _END]
-        await asyncio.to_thread(ahead.examine, directory, complete)
+    try:
+        while _END not in names:
+            names = [await waiting.get()]
+            while not waiting.empty():
+                names.append(waiting.get_nowait())
+            complete = [name for name in names if name != _END]
+            await asyncio.to_thread(ahead.examine, directory, complete)
+    finally:
+        ahead.stop()  # for the thread, which is not canceled with this
 
 
 def _of_build(conflict: Failed, origins: Mapping[str, str]) -> Failed:

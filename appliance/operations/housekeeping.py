@@ -111,8 +111,12 @@ def _read(spec: Spec) -> _Record:
             if samples
         }
         since, backup, gc = (float(fields[name]) for name in ("since", "backup", "gc"))
+        for at in (since, backup, gc, *(at for samples in free.values() for at, _ in samples)):
+            time.localtime(at)  # raises for what is no time
         return _Record(since, backup, gc, free)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _Record()
+    except (OverflowError, RecursionError):  # numbers or nesting without limit
         return _Record()
 
 

@@ -58,7 +58,7 @@ def renew(
     wanted, others = list(map(_name, names)), list(map(_name, permitted))
     with _locked(directory):
         path = directory / "ca.pem"
-        is_new = not path.exists()
+        is_new = not os.path.lexists(path)  # a broken link is an error
         if is_new:
             key = _key(directory / "ca.key", _CA_BITS)
             _write(path, x509.new_authority(names[0], wanted, others, key))
@@ -74,7 +74,7 @@ def extend(directory: Path) -> Signed:
     :class:`PyindexError` if there is no CA, and ``OSError``.
     """
     with _locked(directory):
-        old = _authority(directory / "ca.pem", also_expired=True)
+        old = _authority(directory / "ca.pem", at_any_time=True)
         new = x509.extended(old.certificate, old.key)
         _write(old.path, new)
     return Signed(old.path, new.not_valid_after_utc, True)
@@ -89,7 +89,10 @@ def _renew_host(path: Path, names: Sequence[str], authority: _Authority, days: i
         old = _read(path)
         end = old.not_valid_after_utc
         is_last = end == authority.certificate.not_valid_after_utc  # a new one ends no later
-        is_fresh = is_last or end - datetime.now(UTC) >= timedelta(days=days)
+        now = datetime.now(UTC)
+        # The clock may have been ahead when it was made.
+        is_valid = old.not_valid_before_utc <= now
+        is_fresh = is_valid and (is_last or end - now >= timedelta(days=days))
         if is_fresh and x509.fits(old, key, wanted, authority.certificate):
             return Signed(path, end, False)
 
@@ -132,13 +135,18 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _authority(path: Path, also_expired: bool = False) -> _Authority:
+def _authority(path: Path, at_any_time: bool = False) -> _Authority:
     certificate, key = _read(path), _load_key(path.with_suffix(".key"))
-    end = certificate.not_valid_after_utc
-    if end < datetime.now(UTC) and not also_expired:
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    now, problem = datetime.now(UTC), ""
+    if end < now:
+        problem = f"has expired on {end:%Y-%m-%d};"
+    elif start > now:
+        problem = f"is not valid before {start:%Y-%m-%d}; correct this machine's clock, or"
+    if problem and not at_any_time:
         raise PyindexError(
-            f"{path}: ca.pem has expired on {end:%Y-%m-%d}; run `pyindex certificates extend"
-            f" {path.parent}`, run this again, and give clients the new ca.pem"
+            f"{path}: ca.pem {problem} run `pyindex certificates extend {path.parent}`, run this"
+            " again, and give clients the new ca.pem"
         )
     if certificate.public_key() != key.public_key():
         raise PyindexError(f"{path}: not the certificate of ca.key; restore both from one backup")
@@ -158,7 +166,7 @@ def _write(path: Path, certificate: Certificate) -> None:
 
 def _key(path: Path, bits: int) -> Key:
     """Return the key in a file, which is made if it is missing."""
-    if not path.exists():
+    if not os.path.lexists(path):
         pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
         key = rsa.generate_private_key(65537, bits)
         replace_private(path, key.private_bytes(*pem, serialization.NoEncryption()))

@@ -1,11 +1,13 @@
 """The Python of a pack, checked on the control machine: its modules and its glibc."""
 
+import lzma
 import platform
 import re
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from importlib import resources
 from itertools import chain
@@ -15,6 +17,8 @@ from appliance.errors import PyindexError
 
 # The glibc of each `host.system`.
 _GLIBC = {"centos-7": (2, 17), "debian-12": (2, 36)}
+# Of a damaged file: tarfile does not translate all of them.
+TAR_ERRORS = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error)
 _SYMBOL_VERSION = re.compile(rb"GLIBC_(\d+)\.(\d+)\b")
 _ADVICE = "pass another CPython with --python"
 
@@ -29,7 +33,7 @@ def check(archive: Path, version: str, system: str) -> bool:
         try:
             with tarfile.open(archive) as members:
                 members.extractall(work, filter="data")
-        except (tarfile.TarError, OSError) as error:
+        except (*TAR_ERRORS, OSError) as error:
             raise PyindexError(f"{archive.name}: {error}; {_ADVICE}") from None
         path = f"bin/python{version}"
         program = next(chain(Path(work).glob(path), Path(work).glob(f"*/{path}")), Path(work, path))

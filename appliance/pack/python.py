@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 import urllib.request
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -17,9 +18,11 @@ from uv import find_uv_bin
 
 from appliance.errors import PyindexError
 from appliance.pack import digests
+from appliance.pack.interpreter import TAR_ERRORS
 
 HOST = "host"
 _BUILD = "cpython-{}-linux-x86_64-gnu"  # of python-build-standalone, for glibc 2.17
+_SECONDS = 60.0  # a server may be silent
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def leading_directories(archive: Path, version: str) -> int:
             for name in members.getnames():
                 if program.match(name):
                     return name.removesuffix(f"bin/python{version}").count("/")
-    except tarfile.TarError as error:
+    except TAR_ERRORS as error:
         raise PyindexError(f"{archive.name}: {error}; expected a .tar.gz or .tar.xz") from None
     raise PyindexError(
         f"{archive.name}: no bin/python{version} in it;"
@@ -118,10 +121,12 @@ def _fetch(archive: str, target: Path) -> None:
         shutil.copyfile(archive, target)
         return
     try:
-        with urllib.request.urlopen(archive) as source, target.open("wb") as file:  # noqa: S310
+        with urllib.request.urlopen(archive, timeout=_SECONDS) as source, target.open("wb") as file:  # noqa: S310
             shutil.copyfileobj(source, file)
     except URLError as error:
         raise PyindexError(f"{archive}: {error.reason}") from None
+    except (HTTPException, ValueError) as error:
+        raise PyindexError(f"{archive}: {error}; correct --python") from None
 
 
 def _download(python: Python, directory: Path, downloads: Path) -> Path:

@@ -4,6 +4,7 @@ The extensions are those of RFC 5280 that the strict verification of Python 3.13
 """
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +20,10 @@ from appliance.spec.addresses import host_name
 
 Key = RSAPrivateKey | EllipticCurvePrivateKey  # what clients with Python 2.7 know
 Name = x509.DNSName | x509.IPAddress
+
+# RFC 1123, 2.1. An empty name would permit all names.
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 
 _HOST_DAYS, _CA_DAYS = 800, 3650
 _LATEST = datetime.max.replace(tzinfo=UTC)
@@ -116,7 +121,8 @@ def name(text: str) -> Name:
     """Return a host name or an IP address as certificates have it. Raises ValueError, with what was
     expected, for anything else."""
     try:
-        return x509.IPAddress(ipaddress.ip_address(text))
+        # The scope of an address is dropped in a certificate, so it must not have one.
+        return x509.IPAddress(ipaddress.ip_address(text.replace("%", "/")))
     except ValueError:
         return x509.DNSName(host_name(text).lower())
 

@@ -20,7 +20,7 @@ Data = None | str | list["Data"] | dict[str, "Data"]
 _TAG = "tag:yaml.org,2002:"
 # What YAML takes a scalar for by its looks, without a tag in the text.
 _PLAIN_TAGS = {"str", "int", "float", "bool", "null", "timestamp", "merge", "value"}
-_VARIABLE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
+_VARIABLE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\})?")
 
 
 @dataclass

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.incoming.ahead import Ahead
+from appliance.incoming.directory import PackagesDirectory
 from appliance.operations.update import update
 from tests.conftest import Lab
 from tests.dist import make_wheel
@@ -82,3 +83,13 @@ def test_note_is_logged_once_with_the_place(
         arrive(lab, WHEEL)
     (line,) = [each for each in caplog.messages if WHEEL in each]
     assert line.startswith(f"{lab.packages / WHEEL}: invalid Requires-Python")
+
+
+def test_stopped_examination_ends_at_once(lab: Lab, staging: Path) -> None:
+    """A thread that examines ends soon after an interrupt, with most files unexamined."""
+    names = [make_wheel(staging, f"foo{number}", "1.0").name for number in range(4)]
+    ahead = Ahead()
+    ahead.stop()
+    ahead.examine(staging, names)
+    entries = [PackagesDirectory(staging).entry(name) for name in names]
+    assert [ahead.take(entry) for entry in entries if entry] == [None] * 4

@@ -131,7 +131,12 @@ def test_samples_are_limited_and_forget_the_future(lab: Lab) -> None:
     assert samples[-1][0] <= time.time()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"free": 3}', '{"since": "x", "free": {}}'])
+DAMAGED = ["", "[]", "{}", '{"free": 3}', '{"since": "x", "free": {}}', "[" * 100_000]
+DAMAGED += ['{"since": 1, "backup": 1e300, "gc": 1, "free": {}}']
+DAMAGED += ['{"since": 1, "backup": 1, "gc": 1, "free": {"/": [[1, 1e999]]}}']
+
+
+@pytest.mark.parametrize("text", DAMAGED)
 def test_unreadable_record_starts_again(lab: Lab, text: str) -> None:
     """A record that was damaged is no problem, and the next job replaces it."""
     lab.once()

@@ -1,8 +1,10 @@
 """The Python of a pack: from uv, an archive or a directory, and checked before it is packed."""
 
 import hashlib
+import io
 import json
 import os
+import random
 import subprocess
 import sys
 import tarfile
@@ -105,6 +107,24 @@ def test_unusable_python_is_rejected(tmp_path: Path, program: str, message: str)
     text = str(error.value)
     assert text.startswith(f"python.tar.gz: {message}")
     assert "pass another CPython with --python" in text
+
+
+@pytest.mark.parametrize("kind", ["gz", "xz"])
+def test_archive_that_ends_early_is_rejected(tmp_path: Path, kind: str) -> None:
+    """Half of an archive, as an interrupted download leaves, is an error that names it."""
+    path = tmp_path / f"python.tar.{kind}"
+    with tarfile.open(path, f"w:{kind}") as archive:  # type: ignore[call-overload]
+        for name in ("bin/python3.11", "lib/python3.11/more"):
+            member = tarfile.TarInfo(f"python/{name}")
+            member.size = 100_000
+            archive.addfile(member, io.BytesIO(random.Random(0).randbytes(member.size)))
+    path.write_bytes(path.read_bytes()[:150_000])
+    for check in (
+        lambda: leading_directories(path, "3.11"),
+        lambda: interpreter.check(path, 1, "3.11", "centos-7"),
+    ):
+        with pytest.raises(PyindexError, match=f"python.tar.{kind}: .*end"):
+            check()
 
 
 def test_archive_cannot_write_elsewhere(tmp_path: Path) -> None:

@@ -223,6 +223,7 @@ REFUSED = [
     ("accounts.htpasswd", '"/a\\0"', rf"{PATH}, got '/a\x00'", False),
     ("accounts.htpasswd", "~nobody-at-all/x", f"{USER}, got '~nobody-at-all/x'", False),
     ("accounts.htpasswd", "${UNSET}/x", UNSET, False),
+    ("accounts.htpasswd", "/${UNSET:-${B}}", f"{VARIABLE}, got '/${{UNSET:-${{B}}}}'", False),
     ("accounts.htpasswd", "/${UN-SET}", f"{VARIABLE}, got '/${{UN-SET}}'", False),
     ("accounts.htpasswd", "${EMPTY}", f"{PATH}, got ''", False),
     ("accounts.htpasswd", "!!binary aGk=", f"{TAG} 'tag:yaml.org,2002:binary'", True),

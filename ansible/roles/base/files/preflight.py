@@ -200,9 +200,9 @@ def certificate_errors(path):
 def check_files(opt, digests):
     """Problems of files that a play has placed and programs have loaded, and that another program
     or an operator has changed since: the play would replace them."""
-    state = json.loads(read(opt + "/host.json") or "{}")
-    stored = read("%s/releases/%s/files.json" % (opt, state.get("current") or "-"))
-    for file in json.loads(stored or "[]"):
+    state = read_json(opt + "/host.json", {})
+    release = "%s/releases/%s" % (opt, state.get("current") or "-")
+    for file in read_json(release + "/files.json", []):
         content = read_bytes(file["path"])
         if file["part"] not in state.get("loaded", {}) or content is None:
             continue
@@ -216,6 +216,17 @@ def check_files(opt, digests):
             "%s: edited on the host; move the change into the spec or a drop-in, then run"
             " mv %s /root/ there" % (file["path"], file["path"])
         )
+
+
+def read_json(path, default):
+    """The content of a file, the default if there is none."""
+    try:
+        content = json.loads(read(path) or json.dumps(default))
+    except ValueError:
+        content = None
+    if not isinstance(content, type(default)):
+        raise EnvironmentError(errno.EINVAL, "damaged; delete it and run the whole play", path)
+    return content
 
 
 def read_bytes(path):
