@@ -140,7 +140,8 @@ def _download(python: Python, directory: Path, downloads: Path) -> Path:
     archives = sorted(downloads.glob("*.tar.*"), key=lambda path: path.stat().st_mtime)
     if process.returncode or not archives:
         shutil.rmtree(downloads, ignore_errors=True)  # uv keeps an archive with a wrong digest, too
-        reason = " ".join(process.stderr.rpartition("error: ")[2].split()) or "no archive"
+        lines = process.stderr.rpartition("error: ")[2].strip().splitlines()
+        reason = ": ".join(line.strip().removeprefix("cause: ") for line in lines) or "no archive"
         raise PyindexError(
             f"uv python install: {reason}; name a mirror with --python-mirror or"
             " UV_PYTHON_INSTALL_MIRROR, or pass an archive with --python"

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import tarfile
 from pathlib import Path
 
@@ -55,7 +56,9 @@ def test_other_bytes_from_mirror_are_rejected(
     make_archive(tmp_path / "mirror" / release / name, make_tree(tmp_path / "tree"))
     python = Python(mirror=(tmp_path / "mirror").as_uri()).for_system("centos-7")
     downloads = tmp_path / "downloads"
-    with pytest.raises(PyindexError, match=r"^uv python install: .*Hash mismatch.*--python-mirror"):
+    with pytest.raises(
+        PyindexError, match=r"^uv python install: .*: Hash mismatch.*--python-mirror"
+    ):
         add_archive(python, tmp_path / "new", downloads)
     assert not downloads.exists()
 
@@ -101,6 +104,22 @@ def test_archive_cannot_write_elsewhere(tmp_path: Path) -> None:
         archive.addfile(tarfile.TarInfo("../../outside"))
     with pytest.raises(PyindexError, match="outside"):
         interpreter.check(tmp_path / "python.tar.gz", 0, "3.11", "centos-7")
+
+
+SYSTEM_PYTHON = Path("/usr/bin", f"python3.{sys.version_info.minor}")
+
+
+@pytest.mark.skipif(not SYSTEM_PYTHON.exists(), reason="the system has another Python")
+def test_system_python_checks_archive(tmp_path: Path) -> None:
+    """A control machine may run pyindex by the Python of its distribution, such as 3.11.2."""
+    make_archive(tmp_path / "python.tar.gz", make_tree(tmp_path / "tree"))
+    script = (
+        f"import site; site.addsitedir({sysconfig.get_path('purelib')!r});"
+        " from pathlib import Path; from appliance.pack import interpreter;"
+        " print(interpreter.check(Path('python.tar.gz'), 1, '3.11', 'centos-7'))"
+    )
+    command = (SYSTEM_PYTHON, "-c", script)
+    assert subprocess.check_output(command, cwd=tmp_path) == b"True\n"
 
 
 CHOICES = [
