@@ -1,6 +1,7 @@
 """The Python of a host that has none: a relocatable CPython in a tar archive."""
 
 import gzip
+import lzma
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import tarfile
 import tempfile
 import urllib.request
+import zlib
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
@@ -18,7 +20,9 @@ from uv import find_uv_bin
 
 from appliance.errors import PyindexError
 from appliance.pack import digests
-from appliance.pack.interpreter import TAR_ERRORS
+
+# Of a damaged file: tarfile does not translate all of them.
+_TAR_ERRORS = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error)
 
 HOST = "host"
 _BUILD = "cpython-{}-linux-x86_64-gnu"  # of python-build-standalone, for glibc 2.17
@@ -104,7 +108,7 @@ def leading_directories(archive: Path, version: str) -> int:
             for name in members.getnames():
                 if program.match(name):
                     return name.removesuffix(f"bin/python{version}").count("/")
-    except TAR_ERRORS as error:
+    except _TAR_ERRORS as error:
         raise PyindexError(f"{archive.name}: {error}; expected a .tar.gz or .tar.xz") from None
     raise PyindexError(
         f"{archive.name}: no bin/python{version} in it;"
@@ -145,7 +149,8 @@ def _download(python: Python, directory: Path, downloads: Path) -> Path:
     archives = sorted(downloads.glob("*.tar.*"), key=lambda path: path.stat().st_mtime)
     if process.returncode or not archives:
         shutil.rmtree(downloads, ignore_errors=True)  # uv keeps an archive with a wrong digest, too
-        reason = " ".join(process.stderr.rpartition("error: ")[2].split()) or "no archive"
+        lines = process.stderr.rpartition("error: ")[2].strip().splitlines()
+        reason = ": ".join(line.strip().removeprefix("cause: ") for line in lines) or "no archive"
         raise PyindexError(
             f"uv python install: {reason}; name a mirror with --python-mirror or"
             " UV_PYTHON_INSTALL_MIRROR, or pass an archive with --python"

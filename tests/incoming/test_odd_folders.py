@@ -249,7 +249,6 @@ OTHERS = {
 
 
 CHANGING = [
-    ["serve"],
     ["watch", "--once"],
     ["yank", "foo==1"],
     ["unyank", "foo==1"],
@@ -276,7 +275,11 @@ def test_state_directory_has_one_layout(
     with watching(one):
         with pytest.raises(PyindexError, match=differs), watching(other):
             pass
+        command = [sys.executable, "-m", "appliance", "serve", "-c", str(tmp_path / "other.yml")]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.returncode == 1
         in_use = f"^pyindex: state directory .*: in use by .*{differs}"
+        assert re.search(in_use, ended.stderr, re.MULTILINE)
         for words in CHANGING:
             assert main([*words, "-c", str(tmp_path / "other.yml")]) == 1
             assert re.search(in_use, capsys.readouterr().err, re.MULTILINE)
