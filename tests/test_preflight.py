@@ -328,7 +328,11 @@ YUM = [
         0,
         "No package nginx available.",
     ),
-    ("Package nginx-1-1.el7.x86_64.rpm is not signed", 0, "Package nginx-1-1.el7.x86_64.rpm is not"),
+    (
+        "Package nginx-1-1.el7.x86_64.rpm is not signed",
+        0,
+        "Package nginx-1-1.el7.x86_64.rpm is not",
+    ),
     (
         " One of the configured repositories failed (Unknown),\n\n"
         "Cannot find a valid baseurl for repo: base/7/x86_64\n"
