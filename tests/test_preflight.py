@@ -330,6 +330,47 @@ def test_yum_mirror_without_a_package_is_named(
         assert text.endswith("set pyindex_yum_repos, or name some in host.repositories of the spec")
 
 
+# What yum 3.4.3 of CentOS 7 printed, as far as it matters: (lines, exit code, the reason named).
+YUM = [
+    # Packages of a file:// repository stay where they are.
+    ('exiting because "Download Only" specified', 0, ""),
+    (
+        'No package nginx available.\nexiting because "Download Only" specified',
+        0,
+        "No package nginx available.",
+    ),
+    (
+        "Package nginx-1-1.el7.x86_64.rpm is not signed",
+        0,
+        "Package nginx-1-1.el7.x86_64.rpm is not",
+    ),
+    (
+        " One of the configured repositories failed (Unknown),\n\n"
+        "Cannot find a valid baseurl for repo: base/7/x86_64\n"
+        "Could not retrieve mirrorlist http://mirrorlist.example/ error was",
+        1,
+        "Cannot find a valid baseurl for repo: base/7/x86_64; repair",
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "code", "reason"), YUM)
+def test_answer_of_yum_of_centos_7_is_understood(
+    python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, code: int, reason: str
+) -> None:
+    """What yum printed there is a problem only if it could not install the package."""
+    (tmp_path / "said").write_text(f"Loaded plugins: fastestmirror, ovl\n{said}\n")
+    (tmp_path / "yum").write_text(f"#!/bin/sh\ncat {tmp_path}/said\nexit {code}\n")
+    (tmp_path / "yum").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    repositories = {"kind": "rpm", "yum": [], "unused": []}
+    package: dict[str, object] = {"name": "nginx", "file": "/nowhere"}
+    listed = candidates(python, package, repositories=repositories)["problems"]
+    assert len(listed) == bool(reason)
+    for text in listed:
+        assert text.startswith(f"nginx: missing on the host, and yum cannot fetch it: {reason}")
+
+
 def make_yum_mirror(folder: Path) -> Path:
     """A mirror of one package; skips the test where the programs cannot be installed."""
     programs = ("dnf", "createrepo-c:createrepo_c", "rpm:rpmbuild")

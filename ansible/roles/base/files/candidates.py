@@ -17,6 +17,9 @@ import subprocess
 import sys
 import tempfile
 
+# Of yum, about one of several packages.
+REFUSED = "(No package .* available|Package .* is not signed)"
+
 
 def missing_packages(packages):
     is_enabled = os.path.exists("/sys/fs/selinux/enforce")
@@ -34,12 +37,15 @@ def unsupplied(missing, directory, names):
 def unobtainable(missing, repositories):
     folder = tempfile.mkdtemp(prefix="pyindex-candidates-")
     try:
-        output = download(missing, repositories, folder)
+        code, output = download(missing, repositories, folder)
         files = os.listdir(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    # yum exits with 0 then, too. Packages of a file:// repository are not copied to the folder.
+    if code == 0 and not re.search("(?m)^" + REFUSED, output):
+        return []
     lacking = [name for name in missing if not any(is_of(file, name) for file in files)]
-    return [lacking_error(lacking, repositories["kind"], output)] if lacking else []
+    return [lacking_error(lacking or missing, repositories["kind"], output)]
 
 
 def is_of(file, package):
@@ -50,9 +56,10 @@ def is_of(file, package):
 def lacking_error(names, kind, output):
     program = "apt-get" if kind == "deb" else "yum"
     other = "" if kind == "deb" else ", or set pyindex_yum_repos"
-    first = "E: |Error: |No package | .* : Depends: |.*\\[Errno "
-    reasons = [line.strip() for line in output.splitlines() if re.match(first, line)]
-    reason = re.sub("^(E|Error): ", "", (reasons or [output.strip()])[0])
+    first = "E: |Error: |" + REFUSED + "| .* : Depends: |.*\\[Errno |Cannot find a valid baseurl "
+    lines = output.strip().splitlines() or ["no output"]
+    reasons = [line.strip() for line in lines if re.match(first, line)]
+    reason = re.sub("^(E|Error): ", "", (reasons or lines[-1:])[0])
     text = (
         "%s: missing on the host, and %s cannot fetch %s: %s; repair its repositories%s, or name"
         " some in host.repositories of the spec"
@@ -63,7 +70,7 @@ def lacking_error(names, kind, output):
 
 def download(names, repositories, folder):
     """Have the package manager fetch packages, with what they need, into a folder that is then
-    deleted: only this shows that its repositories answer. Returns the output."""
+    deleted: only this shows that its repositories answer. Returns exit code and output."""
     os.mkdir(os.path.join(folder, "partial"))
     if repositories["kind"] == "deb":
         settings = ["Dir::Cache::archives=" + folder, "Debug::NoLocking=1", "Acquire::Retries=0"]
@@ -79,7 +86,8 @@ def download(names, repositories, folder):
     process = subprocess.Popen(
         command + names, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    return process.communicate()[0].decode("utf-8", "replace")
+    output = process.communicate()[0].decode("utf-8", "replace")
+    return process.returncode, output
 
 
 def yum_repositories(repositories, folder):
