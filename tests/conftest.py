@@ -1,5 +1,6 @@
 """Fixtures and helpers shared by many tests: an index in a temporary directory."""
 
+import gc
 import json
 import subprocess
 import threading
@@ -40,6 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name in ("attacks", "faults", "nginx"):
             item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(autouse=True)
+def _garbage_is_collected() -> Iterator[None]:
+    """`pyindex mirror` collects garbage seldom: in the process of the tests, catalogs that nothing
+    uses would stay open until there is no descriptor below 1024."""
+    threshold = gc.get_threshold()
+    yield
+    gc.set_threshold(*threshold)
 
 
 @pytest.fixture(scope="session", autouse=True)
