@@ -184,7 +184,9 @@ async def _examine(directory: Path, waiting: "asyncio.Queue[str]", ahead: Ahead)
             while not waiting.empty():
                 names.append(waiting.get_nowait())
             complete = [name for name in names if name != _END]
-            await asyncio.to_thread(ahead.examine, directory, complete)
+            # Intake examines what is left, and says why if it cannot.
+            with contextlib.suppress(PyindexError, OSError):
+                await asyncio.to_thread(ahead.examine, directory, complete)
     finally:
         ahead.stop()  # for the thread, which is not canceled with this
 

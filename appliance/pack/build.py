@@ -16,7 +16,7 @@ from appliance.spec import Spec
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What to build; with other ``inputs`` it is another pack, but downloads are not among them."""
+    """A pack to build; it is another one with other ``inputs``. Downloads are not among them."""
 
     spec: Spec
     system: str

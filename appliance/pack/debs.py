@@ -55,7 +55,24 @@ def _source(repository: Repository) -> str:
 
 def _run(state: Path, archives: Path, *arguments: str) -> str:
     """Run apt-get with files below ``state`` only; return its output."""
-    settings = {
+    options = [f"-o{name}={value}" for name, value in _settings(state, archives).items()]
+    process = subprocess.run(
+        ["apt-get", "-qq", *options, *arguments],
+        env=os.environ | {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if process.returncode:
+        errors = [line for line in process.stderr.splitlines() if line.startswith(("E:", "W:"))]
+        reason = "; ".join(line[3:] for line in errors) or process.stderr.strip()
+        raise PyindexError(f"apt-get {arguments[0]}: {reason}; correct host.repositories")
+    return process.stdout
+
+
+def _settings(state: Path, archives: Path) -> dict[str, object]:
+    """Settings of apt.conf(5), so that it reads and writes nothing of this machine but keys."""
+    return {
         "Dir::Etc::SourceList": state / "sources.list",
         "Dir::Etc::SourceParts": os.devnull,
         "Dir::Etc::Preferences": os.devnull,
@@ -71,16 +88,3 @@ def _run(state: Path, archives: Path, *arguments: str) -> str:
         "Debug::NoLocking": "true",
         "Acquire::Retries": "3",
     }
-    options = [f"-o{name}={value}" for name, value in settings.items()]
-    process = subprocess.run(
-        ["apt-get", "-qq", *options, *arguments],
-        env=os.environ | {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    if process.returncode:
-        errors = [line for line in process.stderr.splitlines() if line.startswith(("E:", "W:"))]
-        reason = "; ".join(line[3:] for line in errors) or process.stderr.strip()
-        raise PyindexError(f"apt-get {arguments[0]}: {reason}; correct host.repositories")
-    return process.stdout

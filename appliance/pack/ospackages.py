@@ -25,9 +25,9 @@ def names(spec: Spec, system: str) -> tuple[str, ...]:
 
 
 def inputs(spec: Spec, system: str, directory: Path | None) -> dict[str, Any]:
-    """What makes other OS packages when it changes: the files of ``directory`` if that is given,
-    or the repositories with the names of what is taken from them. Raises PyindexError for a
-    directory without packages, or repositories that are not for the system."""
+    """The inputs of the OS packages, which are others when these change: the files of ``directory``
+    if that is given, or the repositories with the names of what is taken from them. Raises
+    PyindexError for a directory without packages, or repositories that are not for the system."""
     if directory is not None:
         files = {path.name: digests.of_file(path) for path in _listed(directory, system)}
         return {"packages": files}

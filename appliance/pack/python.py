@@ -61,8 +61,8 @@ class Python:
 
     @property
     def identity(self) -> str | None:
-        """What makes it another one: the digest of an archive or directory, or that uv chooses.
-        Raises PyindexError for an archive that is missing, or a URL without a digest."""
+        """The digest of an archive or directory, or ``uv`` if that chooses one; ``None`` if the
+        host has it. Raises PyindexError for a missing archive, or a URL without a digest."""
         if self.archive is None:
             return "uv" if self.is_downloaded else None
         if self.sha256:

@@ -73,7 +73,7 @@ class _Search:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What would stand in the way if every project without a file had one."""
+        """The conflicts that would be left if every project without a file had one."""
         return () if self._conflict.is_undecided else self._conflict.problems
 
     def smallest(self, reasons: Mapping[str, str]) -> tuple[Missing, ...]:

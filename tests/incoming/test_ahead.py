@@ -1,15 +1,18 @@
 """Examination ahead of intake: what was examined while it was staged is not read again in its
 place, unless it has changed."""
 
+import asyncio
+import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from appliance.incoming.ahead import Ahead
 from appliance.incoming.directory import PackagesDirectory
+from appliance.mirror import taking
 from appliance.operations.update import update
 from tests.conftest import Lab
 from tests.dist import make_wheel
@@ -93,3 +96,19 @@ def test_stopped_examination_ends_at_once(lab: Lab, staging: Path) -> None:
     ahead.examine(staging, names)
     entries = [PackagesDirectory(staging).entry(name) for name in names]
     assert [ahead.take(entry) for entry in entries if entry] == [None] * 4
+
+
+def test_failure_ahead_costs_only_the_lead(tmp_path: Path) -> None:
+    """An examination that cannot be made ends nothing else: intake makes it, or says why not."""
+
+    class Failing(Ahead):
+        def examine(self, staging: Path, names: Iterable[str]) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    async def run() -> None:
+        waiting: asyncio.Queue[str] = asyncio.Queue()
+        for name in (WHEEL, ""):  # the end
+            waiting.put_nowait(name)
+        await taking._examine(tmp_path, waiting, Failing())
+
+    asyncio.run(run())
