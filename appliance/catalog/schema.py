@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same form
 from appliance.catalog.sqlite import Connection
 from appliance.index.model import Code
 
-VERSION = 4  # of the tables, as PRAGMA user_version; 0: before versions were numbered
+VERSION = 5  # of the tables, as PRAGMA user_version; 0: before versions were numbered
 # A page's mtime carries its serial, whose digits fit into it below this number.
 SERIALS = 80_000_000
 _BUSY_SECONDS = 60
@@ -83,6 +83,15 @@ origin = sa.Table(
     sa.Column("upstream", sa.Text),
     sa.Column("yanked", sa.Text),
     sa.Column("provenance", sa.Text),
+)
+# A project belongs to the account, or the token without one (``token:NAME``), that uploads its first
+# file. Like yanks, owners outlive files.
+owner = sa.Table(
+    "owner",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Column("account", sa.Text, nullable=False),
 )
 journal = sa.Table(
     "journal",
