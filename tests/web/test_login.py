@@ -52,8 +52,8 @@ def outcome(login: Login, header: str | None, right: Right, project: str | None 
         return error.status[:3]
 
 
-PRIVATE = {"read": ["members"], "upload": ["alice"]}
-BY_PROJECT = {
+PRIVATE: dict[str, object] = {"read": ["members"], "upload": ["alice"]}
+BY_PROJECT: dict[str, object] = {
     "upload": ["alice", "bob"],
     "projects": {"secret-*": ProjectRights(read=("alice",), upload=("bob",))},
 }
