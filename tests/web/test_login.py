@@ -49,7 +49,7 @@ def outcome(login: Login, header: str | None, right: Right, project: str | None 
         assert error.headers == {"WWW-Authenticate": REALM}
         return "401"
     except falcon.HTTPError as error:
-        return error.status[:3]
+        return str(error.status_code)
 
 
 PRIVATE: dict[str, object] = {"read": ["members"], "upload": ["alice"]}
