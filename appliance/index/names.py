@@ -22,6 +22,8 @@ SDIST_ENDINGS = (".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz")
 ENDINGS = (".whl", *SDIST_ENDINGS, ".egg", ".exe", ".msi")
 SIGNATURE = ".asc"
 METADATA = ".metadata"
+PROVENANCE = ".provenance"
+COMPANIONS = (SIGNATURE, METADATA, PROVENANCE)  # endings of files that belong to a package file
 
 # Of 255 bytes; ".metadata" and the suffix of a temporary name must fit, too.
 _LONGEST = 220
@@ -99,6 +101,13 @@ def _parse(filename: str, suffix: str, metadata_name: str | None) -> Distributio
     if suffix in (".exe", ".msi"):
         return _installer(filename, stem, metadata_name, suffix)
     return _sdist(filename, stem, metadata_name)
+
+
+def without_companion(path: str) -> str:
+    """The path of the package file that ``path`` is, or is a companion of."""
+    for suffix in COMPANIONS:
+        path = path.removesuffix(suffix)
+    return path
 
 
 def distribution(path: str) -> Distribution | None:

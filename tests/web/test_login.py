@@ -27,14 +27,18 @@ def basic(user: str, password: str) -> str:
 ALICE, BOB, WRONG = basic("alice", "geheim"), basic("bob", "größe"), basic("alice", "x")
 
 
+def write_accounts(path: Path) -> None:
+    """Write an htpasswd file of alice and bob, with hashes that are cheap to verify."""
+    lines = [
+        f"{name}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()}\n"
+        for name, password in (("alice", "geheim"), ("bob", "größe"))
+    ]
+    path.write_text("".join(lines))
+
+
 def with_accounts(lab: Lab, htpasswd: Path, **section: object) -> Spec:
     """Return the spec of the lab with accounts, and with other keys of its index."""
-    if not htpasswd.exists():
-        lines = [
-            f"{name}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()}\n"
-            for name, password in (("alice", "geheim"), ("bob", "größe"))
-        ]
-        htpasswd.write_text("".join(lines))
+    write_accounts(htpasswd)
     index = IndexSection.model_validate({"packages": lab.packages, **section})
     update = {"indexes": {"main": index}, "accounts": Accounts(htpasswd=htpasswd)}
     return lab.spec.model_copy(update=update)
