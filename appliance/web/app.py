@@ -85,7 +85,8 @@ class Secure:
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
     ) -> None:
-        resp.set_headers(headers.SECURITY)
+        if not isinstance(resource, Authorize):  # nginx reads its answer for each file it sends
+            resp.set_headers(headers.SECURITY)
 
 
 class NoUploads:

@@ -12,7 +12,7 @@ files."""
 
 
 class Authorize:
-    """200 if the client may read what nginx asks about in ``X-Asked``: ``simple/PROJECT`` or
+    """204 if the client may read what nginx asks about in ``X-Asked``: ``simple/PROJECT`` or
     ``packages/PATH``, nothing in an index whose projects have no rights of their own. Otherwise
     403, and nginx lets the application answer the request itself."""
 
@@ -23,7 +23,7 @@ class Authorize:
         index = self._indexes.get(name)
         if index is None or not _is_readable(req, index):
             raise falcon.HTTPForbidden
-        resp.text = ""
+        resp.status = falcon.HTTP_204
         resp.set_header("X-Accel-Expires", str(_SECONDS))
 
     on_head = on_get
