@@ -83,6 +83,12 @@ class ProjectQueries(Queries):
         files = sa.select(sa.func.count()).where(schema.file.c.index == index)
         return Counts(self._connection.scalar(projects) or 0, self._connection.scalar(files) or 0)
 
+    def filenames(self, index: str, project: str) -> list[str]:
+        """Return the names of the files of a project, without reading all of each."""
+        file = schema.file.c
+        query = sa.select(file.filename).where(file.index == index, file.project == project)
+        return list(self._connection.scalars(query))
+
     def file(self, index: str, filename: str) -> File | None:
         files = self._files(schema.file.c.index == index, schema.file.c.filename == filename)
         return files[0] if files else None
