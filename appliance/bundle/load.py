@@ -21,6 +21,7 @@ from appliance.errors import PyindexError, Unscanned
 from appliance.incoming.directory import PackagesDirectory
 from appliance.index.names import SIGNATURE
 from appliance.operations import arrival
+from appliance.operations.actor import operator
 from appliance.operations.arrival import Arrival
 from appliance.operations.update import Update, prepare, update
 from appliance.operations.watchlock import is_watched
@@ -176,7 +177,7 @@ class _Load:
             self._add(changes, path, receipt)
             return path
 
-        with self._catalog.change() as change:
+        with self._catalog.change(operator()) as change:
             changes.decide(change, self._index)
             change.publish_together()
         arrival.write_receipt(path, receipt.dump())

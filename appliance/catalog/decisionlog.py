@@ -135,7 +135,10 @@ def _text(change: Change, reader: Reader) -> dict[str, Any]:
 
 
 def _line(change: Change) -> dict[str, Any]:
-    names = ("serial", "time", "index", "project", "action", "filename", "version", "detail")
+    names = (
+        *("serial", "time", "index", "project", "action", "filename", "version", "detail"),
+        *("actor", "address"),
+    )
     return {name: getattr(change, name) for name in names}
 
 

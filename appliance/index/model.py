@@ -130,7 +130,8 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An entry of the journal; ``time`` is whole microseconds since the epoch."""
+    """An entry of the journal; ``time`` is whole microseconds since the epoch. ``actor`` and
+    ``address`` are those of an :class:`Actor`, ``None`` if not known."""
 
     serial: int
     time: int
@@ -141,6 +142,16 @@ class Change:
     filename: str | None = None
     version: str | None = None
     detail: str | None = None
+    actor: str | None = None
+    address: str | None = None
+
+
+class Actor(NamedTuple):
+    """Who makes a change: the name of an account or of a user of the host, and the address of the
+    client; ``None`` if not known."""
+
+    name: str | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import File
 from appliance.index.names import SIGNATURE
 from appliance.locks import try_lock
+from appliance.operations.actor import operator
 from appliance.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ def _add(
 ) -> None:
     """Add the files to the catalog, all or none."""
     names = [file.filename for file in files]
-    with catalog.change() as change:
+    with catalog.change(operator()) as change:
         for name, path in change.unreachable_named(arrival.index, names).items():
             raise PyindexError(
                 f"{path}: {name} may be there, and cannot be read now; mount its disk, then load"

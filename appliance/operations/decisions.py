@@ -18,6 +18,7 @@ from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.scan import Scanner
 from appliance.index.model import File, Project
 from appliance.index.names import SIGNATURE, normalize
+from appliance.operations.actor import operator
 from appliance.operations.opening import open_catalog
 from appliance.operations.trash import discard
 from appliance.operations.update import Update
@@ -35,7 +36,7 @@ def yank(spec: Spec, index: str, name: str, reason: str | None) -> list[str]:
     """
     _check(reason)
     catalog = _open(spec)
-    with catalog.change() as change:
+    with catalog.change(operator()) as change:
         names = [file.filename for file in matching(change, spec, index, name)]
         changed = [each for each in names if change.yank(index, each, reason)]
     _publish(spec, catalog)
@@ -45,7 +46,7 @@ def yank(spec: Spec, index: str, name: str, reason: str | None) -> list[str]:
 def decide(spec: Spec, changes: Callable[[Writer], None]) -> None:
     """Make several decisions in one transaction, also about files that are not there yet."""
     catalog = _open(spec)
-    with catalog.change() as change:
+    with catalog.change(operator()) as change:
         changes(change)
     _publish(spec, catalog)
 
@@ -97,7 +98,7 @@ def _advice(directory: Path) -> str:
 
 def _forget_files(spec: Spec, catalog: Catalog, index: str, files: list[File]) -> None:
     """Remove moved files from the index, and accept duplicates that were rejected for them."""
-    with catalog.change() as change:
+    with catalog.change(operator()) as change:
         change.remove(index, [file.path for file in files])
         duplicates = change.release_duplicates(index, {file.filename for file in files})
     scan = Scanner(spec, catalog, index).scan_paths(frozenset(duplicates))
@@ -126,7 +127,7 @@ def set_status(spec: Spec, index: str, project: str, status: str, reason: str | 
     :class:`PyindexError` for a reason with control characters."""
     _check(reason)
     catalog = _open(spec)
-    with catalog.change() as change:
+    with catalog.change(operator()) as change:
         if not change.last_serials([index], [normalize(project)]):  # also of a deleted one
             _project(change, spec, index, project)
         change.set_status(index, normalize(project), status, reason or None)
