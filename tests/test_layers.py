@@ -18,7 +18,7 @@ ORDER = (
     *("errors", "text", "atomic", "locks", "headers"),
     *("spec", "index", "catalog", "incoming", "site", "operations"),
     *("targets", "inputs", "upstream", "resolution", "mirror", "bundle", "doctor"),
-    *("render", "host", "pack", "web", "cli", "wsgi", "__main__"),
+    *("render", "host", "pack", "uploads", "web", "cli", "wsgi", "__main__"),
 )
 
 

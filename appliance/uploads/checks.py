@@ -14,7 +14,7 @@ from appliance.uploads.form import Form
 from appliance.uploads.refused import Refused
 
 _DIGESTS = {"sha256_digest": "sha256", "blake2_256_digest": "blake2b_256", "md5_digest": "md5"}
-# What a client may call the kind that a file name states: names of sdists and dumb archives overlap.
+# Kinds that a file name may state, by filetype: names of sdists and of dumb archives overlap.
 _KINDS = {
     "sdist": ("sdist", "bdist_dumb"),
     "bdist_dumb": ("sdist", "bdist_dumb"),
@@ -80,7 +80,9 @@ def filename(form: Form, stated: Release) -> Distribution:
         )
     kind = form.get("filetype")
     if named.kind not in _KINDS.get(kind or "", ()):
-        raise Refused(400, f"The form says {kind}, the file name {named.filename} says {named.kind}")
+        raise Refused(
+            400, f"The form says {kind}, the file name {named.filename} says {named.kind}"
+        )
     return named
 
 

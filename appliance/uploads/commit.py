@@ -10,7 +10,7 @@ leaves placed files with their spool, and :func:`recover` takes them away; scans
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from appliance.atomic import Batch, sync_paths
@@ -32,6 +32,14 @@ log = logging.getLogger(__name__)
 _BUG = "The server failed; its log says why"
 
 
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends an upload: as the journal names it, and as the owner of a project."""
+
+    actor: Actor
+    owner: str
+
+
 @dataclass
 class Ready:
     """An examined upload.
@@ -41,7 +49,7 @@ class Ready:
         spool: Its files; not placed yet.
         file: The package file, as it will be in the catalog.
         metadata: The core metadata in it.
-        actor: Who uploads it.
+        sender: Who uploads it.
         serial: The serial of the published pages that have it, afterwards.
         error: Why it was not stored, afterwards.
     """
@@ -50,7 +58,7 @@ class Ready:
     spool: Spool
     file: File
     metadata: bytes | None
-    actor: Actor
+    sender: Sender
     serial: int = 0
     error: Refused | None = None
     is_placed: bool = False
@@ -159,10 +167,11 @@ class Committer:
 
     def _insert(self, change: Writer, upload: Ready, batch: Batch) -> None:
         """Add a placed file to the catalog, with its metadata."""
-        change.by = upload.actor
+        change.by = upload.sender.actor
         for rejection in change.add(upload.index, [upload.file]):
             change.remove(upload.index, [rejection.path])
-            raise Refused(400, f"File already exists ({upload.file.filename!r}): {rejection.reason}")
+            name = upload.file.filename
+            raise Refused(400, f"File already exists ({name!r}): {rejection.reason}")
         if upload.metadata is not None:
             self._kept.write(batch, upload.index, upload.file.path, upload.metadata)
 
@@ -173,9 +182,7 @@ class Committer:
             upload.is_placed = False
 
     def _changed_directories(self, uploads: Sequence[Ready]) -> set[str]:
-        return {
-            str(self._spec.indexes[each.index].packages) for each in uploads if each.is_placed
-        }
+        return {str(self._spec.indexes[each.index].packages) for each in uploads if each.is_placed}
 
     # --- publication ---------------------------------------------------------------------------
 
@@ -196,8 +203,8 @@ def exists(known: File) -> Refused:
     words."""
     return Refused(
         400,
-        f"File already exists ({known.filename!r}, with blake2_256 hash {known.blake2b_256!r}); give"
-        " changed files another version or build number",
+        f"File already exists ({known.filename!r}, with blake2_256 hash {known.blake2b_256!r});"
+        " give changed files another version or build number",
     )
 
 
@@ -214,7 +221,10 @@ def recover(spec: Spec, catalog: Catalog) -> None:
     are logged: without write access nothing is left, and a missing disk comes back."""
     for name, index in spec.indexes.items():
         if index.upload:
-            _logged(lambda: _recover(spec, catalog, name), f"{index.packages}: unfinished uploads")
+            try:
+                _recover(spec, catalog, name)
+            except (OSError, PyindexError) as error:
+                log.warning("%s: unfinished uploads: %s", index.packages, error)
 
 
 def _recover(spec: Spec, catalog: Catalog, index: str) -> None:
@@ -232,10 +242,3 @@ def _is_added(catalog: Catalog, index: str, upload: Spool) -> bool:
     with catalog.read() as reader:
         file = reader.file_at(index, upload.names[0])
     return file is not None and upload.is_file(file.path, file.inode)
-
-
-def _logged(action: Callable[[], None], what: str) -> None:
-    try:
-        action()
-    except (OSError, PyindexError) as error:
-        log.warning("%s: %s", what, error)

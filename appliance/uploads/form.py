@@ -43,7 +43,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A complete form: its ``fields`` without empty ones, and the name of its file if it has one."""
+    """A complete form: its ``fields`` without empty ones, and the name of its file, if any."""
 
     fields: dict[str, str] = field(default_factory=dict)
     filename: str | None = None
@@ -168,9 +168,11 @@ def _with_line_ends(data: bytes) -> bytes:
 
 
 def _text(name: str, raw: bytearray) -> str:
-    """Return a field as text. Signature and attestations are files or JSON, checked elsewhere."""
+    """Return a field as text; a signature with a character for each byte, as it is kept."""
+    if name == "gpg_signature":
+        return raw.decode("latin-1")
     text = raw.decode("utf-8", "replace").strip()
-    return text if name in ("attestations", "gpg_signature") else printable(text)
+    return text if name == "attestations" else printable(text)
 
 
 def _malformed(error: MultipartError) -> Refused:

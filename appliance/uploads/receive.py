@@ -8,12 +8,12 @@ from appliance.catalog.readiness import unscanned
 from appliance.errors import PyindexError, Unscanned
 from appliance.incoming.deletions import Deletions
 from appliance.incoming.directory import PackagesDirectory
-from appliance.index.model import Actor
 from appliance.index.names import SIGNATURE
+from appliance.operations import decisions
 from appliance.spec import Spec
 from appliance.uploads import checks, spool
 from appliance.uploads.checks import Release
-from appliance.uploads.commit import Committer, Ready, exists
+from appliance.uploads.commit import Committer, Ready, Sender, exists
 from appliance.uploads.examination import examine
 from appliance.uploads.form import Form, FormReader
 from appliance.uploads.refused import Refused, full_disk, is_full
@@ -21,7 +21,8 @@ from appliance.uploads.spool import Spool
 
 log = logging.getLogger(__name__)
 
-Allow = Callable[[Release], Actor]
+_ARMOR = "-----BEGIN PGP SIGNATURE-----"
+Allow = Callable[[Release], Sender]
 """Function that returns who uploads a release, or raises an error that the client gets."""
 
 
@@ -96,7 +97,7 @@ class Upload:
         """
         checks.protocol(form)
         stated = checks.release(form)
-        actor = allow(stated)
+        sender = allow(stated)
         checks.file_fields(form)
         filename = checks.filename(form, stated).filename
         if self._spool is None:
@@ -106,10 +107,17 @@ class Upload:
             return self._uploads.committer.publish()
 
         try:
-            ready = self._examined(form, stated, actor, filename, self._spool)
+            ready = self._examined(form, stated, sender, filename, self._spool)
         except OSError as error:
             raise self._unwritable(error) from error
         return self._uploads.committer.commit(ready)
+
+    def remove(self, release: Release, sender: Sender) -> list[str]:
+        """Remove the files of a release; return their names. Raises :class:`NotFound`, and
+        :class:`PyindexError` for a file that cannot be moved to the trash."""
+        what = f"{release.name}=={release.version}"
+        removed = decisions.remove(self._uploads.spec, self._index, what)
+        return [file.filename for file, _ in removed]
 
     def close(self) -> None:
         """Remove what is left of the upload but a stored file."""
@@ -133,7 +141,7 @@ class Upload:
         return known is not None
 
     def _examined(
-        self, form: Form, stated: Release, actor: Actor, filename: str, files: Spool
+        self, form: Form, stated: Release, sender: Sender, filename: str, files: Spool
     ) -> Ready:
         """Complete the spool and examine the file."""
         entry = files.complete(filename, _companions(form))
@@ -141,7 +149,7 @@ class Upload:
         if file.sha256 != files.sha256:
             raise PyindexError(f"{filename}: the examiner has read other bytes than were written")
         checks.content(form, stated, file)
-        return Ready(self._index, files, file, metadata, actor)
+        return Ready(self._index, files, file, metadata, sender)
 
     def _unwritable(self, error: OSError) -> Refused:
         if is_full(error):
@@ -156,6 +164,10 @@ def too_large(limit: int) -> Refused:
 
 
 def _companions(form: Form) -> dict[str, bytes]:
-    """Return the contents of files to keep beside the package file, by the ending of their names."""
+    """Return the contents of files to keep beside the package file, by their endings."""
     signature = form.get("gpg_signature")
-    return {} if signature is None else {SIGNATURE: signature.encode()}
+    if signature is None:
+        return {}
+    if not signature.startswith(_ARMOR):
+        raise Refused(400, f"The signature does not begin with {_ARMOR!r} (OpenPGP, RFC 9580)")
+    return {SIGNATURE: signature.encode("latin-1")}

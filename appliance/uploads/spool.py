@@ -187,8 +187,8 @@ def unfinished(packages: PackagesDirectory) -> Iterator[Spool]:
 
 
 def _check_own(uploads: Path) -> None:
-    """Raise ``OSError`` for a symbolic link: other users may write to a packages directory, and this
-    process writes nowhere for them."""
+    """Raise ``OSError`` for a symbolic link: other users may write to a packages directory, and
+    this process writes nowhere for them."""
     if uploads.is_symlink():
         raise NotADirectoryError(f"{uploads}: symbolic link")
 
