@@ -157,7 +157,7 @@ class FormReader:
 
 def _boundary(content_type: str) -> bytes:
     kind, options = parse_options_header(content_type)
-    boundary = options.get("boundary", "").encode("latin-1", "replace")
+    boundary: bytes = options.get("boundary", "").encode("latin-1", "replace")
     if kind != FORM or not 0 < len(boundary) <= _LONGEST_BOUNDARY or b"\n" in boundary:
         raise Refused(400, f"Expected a form ({FORM}) with a boundary, as upload clients send it")
     return boundary

@@ -8,7 +8,7 @@ from appliance.catalog.readiness import unscanned
 from appliance.errors import PyindexError, Unscanned
 from appliance.incoming.deletions import Deletions
 from appliance.incoming.directory import PackagesDirectory
-from appliance.index.names import SIGNATURE
+from appliance.index.names import PROVENANCE, SIGNATURE
 from appliance.operations import decisions
 from appliance.spec import Spec
 from appliance.uploads import checks, spool
@@ -16,6 +16,7 @@ from appliance.uploads.checks import Release
 from appliance.uploads.commit import Committer, Ready, Sender, exists
 from appliance.uploads.examination import examine
 from appliance.uploads.form import Form, FormReader
+from appliance.uploads.provenance import provenance
 from appliance.uploads.refused import Refused, full_disk, is_full
 from appliance.uploads.spool import Spool
 
@@ -116,7 +117,7 @@ class Upload:
         """Remove the files of a release; return their names. Raises :class:`NotFound`, and
         :class:`PyindexError` for a file that cannot be moved to the trash."""
         what = f"{release.name}=={release.version}"
-        removed = decisions.remove(self._uploads.spec, self._index, what)
+        removed = decisions.remove(self._uploads.spec, self._index, what, sender.actor)
         return [file.filename for file, _ in removed]
 
     def close(self) -> None:
@@ -144,7 +145,7 @@ class Upload:
         self, form: Form, stated: Release, sender: Sender, filename: str, files: Spool
     ) -> Ready:
         """Complete the spool and examine the file."""
-        entry = files.complete(filename, _companions(form))
+        entry = files.complete(filename, _companions(form, filename, files.sha256))
         file, metadata = examine(files.directory, entry)
         if file.sha256 != files.sha256:
             raise PyindexError(f"{filename}: the examiner has read other bytes than were written")
@@ -163,11 +164,13 @@ def too_large(limit: int) -> Refused:
     return Refused(413, f"File too large: the limit is {limit} bytes (`nginx.max_upload`)")
 
 
-def _companions(form: Form) -> dict[str, bytes]:
+def _companions(form: Form, filename: str, sha256: str) -> dict[str, bytes]:
     """Return the contents of files to keep beside the package file, by their endings."""
-    signature = form.get("gpg_signature")
-    if signature is None:
-        return {}
-    if not signature.startswith(_ARMOR):
-        raise Refused(400, f"The signature does not begin with {_ARMOR!r} (OpenPGP, RFC 9580)")
-    return {SIGNATURE: signature.encode("latin-1")}
+    companions: dict[str, bytes] = {}
+    if (signature := form.get("gpg_signature")) is not None:
+        if not signature.startswith(_ARMOR):
+            raise Refused(400, f"The signature does not begin with {_ARMOR!r} (RFC 9580)")
+        companions[SIGNATURE] = signature.encode("latin-1")
+    if (attestations := form.get("attestations")) is not None:
+        companions[PROVENANCE] = provenance(attestations, filename, sha256)
+    return companions

@@ -90,7 +90,7 @@ def _add_index(
         app.add_route(url_path, Redirect(f"{spec.path}{url_path}/"))
     _add_simple(app, index, url_path, stand_in)
     _add_files(app, index, url_path, stand_in)
-    _add_apis(app, index, url_path, UploadForm(index, uploads))
+    _add_apis(app, index, url_path, UploadForm(index, uploads, login))
 
 
 def _add_simple(app: App, index: ServedIndex, url_path: str, stand_in: StandIn | None) -> None:

@@ -4,11 +4,13 @@ A form is received as it arrives, without a thread that waits for it: see
 :data:`appliance.web.connection.RECEIVER`.
 """
 
+import contextlib
 import shutil
 from functools import lru_cache
 
 import falcon
 
+from appliance.accounts.principal import Principal
 from appliance.index.model import Actor
 from appliance.spec import IndexSection
 from appliance.uploads import actions
@@ -20,7 +22,7 @@ from appliance.uploads.receive import Upload, Uploads, too_large
 from appliance.uploads.refused import Refused, full_disk
 from appliance.web import address
 from appliance.web.connection import RECEIVER, STREAMS
-from appliance.web.login import authorize
+from appliance.web.login import Login
 from appliance.web.served import ServedIndex
 
 _CHUNK = 1 << 18
@@ -35,8 +37,8 @@ Uploads are posted here, for example by
 class UploadForm:
     """The upload endpoint of one index."""
 
-    def __init__(self, index: ServedIndex, uploads: Uploads) -> None:
-        self._index, self._uploads = index, uploads
+    def __init__(self, index: ServedIndex, uploads: Uploads, login: Login) -> None:
+        self._index, self._uploads, self._login = index, uploads, login
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type = falcon.MEDIA_TEXT
@@ -92,14 +94,32 @@ class UploadForm:
                 " of the spec names no account",
             )
         try:
-            authorize(req, self._index.name, "upload", None)
-        except falcon.HTTPForbidden:  # one may remove what others upload
-            authorize(req, self._index.name, "remove", None)
+            self._authorize(req, "upload", None)
+        except falcon.HTTPForbidden:
+            if not self._may_remove(req):
+                raise
 
     def _sender(self, req: falcon.Request, right: Right, release: Release) -> Sender:
         """Return who sends a form. Raises an error without the ``right`` for the release."""
-        principal = authorize(req, self._index.name, right, release.project)
+        principal = self._authorize(req, right, release.project)
         return Sender(Actor(str(principal), address.client(req)), principal.owner)
+
+    def _may_remove(self, req: falcon.Request) -> bool:
+        """Return whether the sender may remove files, perhaps those that others upload."""
+        with contextlib.suppress(falcon.HTTPForbidden):
+            self._authorize(req, "remove", None)
+            return True
+        return False
+
+    def _authorize(self, req: falcon.Request, right: Right, project: str | None) -> Principal:
+        """Return who sends a request. Raises an error with the reason in its status line, which is
+        all that most clients show."""
+        try:
+            return self._login.authorize(req, self._index.name, right, project)
+        except falcon.HTTPError as error:
+            error.status = f"{error.status_code} {error.description}"
+            error.title, error.description = error.status, None
+            raise
 
     @property
     def _section(self) -> IndexSection:
