@@ -18,6 +18,7 @@ from appliance.web.client import ClientFile
 from appliance.web.files import Files, FilesByDigest
 from appliance.web.health import Health
 from appliance.web.legacy import ProjectJson
+from appliance.web.login import Login
 from appliance.web.monitor import Metrics, Ready
 from appliance.web.served import ServedIndex, served_index
 from appliance.web.simple import Simple
@@ -42,10 +43,10 @@ def create_app(spec: Spec) -> App:
 
     catalog = Catalog(spec.catalog)
     recover(spec, catalog)
-    uploads = Uploads(spec, catalog)
+    uploads, login = Uploads(spec, catalog), Login(spec, catalog)
     for name in spec.indexes:
-        _add_index(app, spec, catalog, uploads, name, f"/{name}")
-    _add_index(app, spec, catalog, uploads, spec.root, "", StandIn(spec, catalog))
+        _add_index(app, spec, catalog, uploads, login, name, f"/{name}")
+    _add_index(app, spec, catalog, uploads, login, spec.root, "", StandIn(spec, catalog))
 
     app.add_route("/health", Health(spec, catalog))
     app.add_route("/ready", Ready(spec, catalog))
@@ -80,6 +81,7 @@ def _add_index(
     spec: Spec,
     catalog: Catalog,
     uploads: Uploads,
+    login: Login,
     name: str,
     url_path: str,
     stand_in: StandIn | None = None,

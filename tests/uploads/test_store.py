@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Unscanned
-from appliance.operations.opening import open_catalog
 from appliance.incoming import processes
+from appliance.operations.opening import open_catalog
 from appliance.uploads.receive import Uploads
 from appliance.uploads.refused import Refused
 from tests.conftest import Lab
