@@ -85,6 +85,15 @@ origin = sa.Table(
     sa.Column("yanked", sa.Text),
     sa.Column("provenance", sa.Text),
 )
+# A project belongs to the account, or the token without one (``token:NAME``), that uploads its first
+# file. Like yanks, owners outlive files.
+owner = sa.Table(
+    "owner",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Column("account", sa.Text, nullable=False),
+)
 journal = sa.Table(
     "journal",
     metadata,
