@@ -48,6 +48,7 @@ file = sa.Table(
     sa.Column("signature", sa.Boolean, nullable=False),
     # Set if the file is to be examined again whatever its stat, and may have another content.
     sa.Column("doubted", sa.Boolean),
+    sa.Column("provenance", sa.Boolean, server_default=sa.false()),
     sa.UniqueConstraint("index", "filename"),
     sa.Index("file_by_project", "index", "project"),
 )
@@ -83,6 +84,15 @@ origin = sa.Table(
     sa.Column("upstream", sa.Text),
     sa.Column("yanked", sa.Text),
     sa.Column("provenance", sa.Text),
+)
+# A project belongs to the account, or the token without one (``token:NAME``), that uploads its first
+# file. Like yanks, owners outlive files.
+owner = sa.Table(
+    "owner",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Column("account", sa.Text, nullable=False),
 )
 journal = sa.Table(
     "journal",

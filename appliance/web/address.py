@@ -24,3 +24,13 @@ def base(spec: Spec, req: falcon.Request) -> str:
             description=f"the header Host is not an address: {error}"
         ) from None
     return url
+
+
+def client(req: falcon.Request) -> str | None:
+    """The address of the client; of one behind nginx, the address that nginx has seen. ``None`` for
+    a client at a Unix socket."""
+    forwarded = req.get_header("X-Forwarded-For")
+    peer = req.env.get("REMOTE_ADDR", "")
+    if forwarded and (not peer or peer in ("127.0.0.1", "::1")):
+        return forwarded.rpartition(",")[2].strip()
+    return peer or None

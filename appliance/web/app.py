@@ -10,39 +10,43 @@ from appliance import headers
 from appliance.catalog.database import Catalog
 from appliance.errors import STATUSES, NotFound, PyindexError, Unscanned
 from appliance.spec import Spec
+from appliance.uploads.commit import recover
+from appliance.uploads.receive import Uploads
+from appliance.uploads.refused import Refused
 from appliance.web.browse import Home, Packages
 from appliance.web.client import ClientFile
 from appliance.web.files import Files, FilesByDigest
 from appliance.web.health import Health
 from appliance.web.legacy import ProjectJson
+from appliance.web.login import Login
 from appliance.web.monitor import Metrics, Ready
 from appliance.web.served import ServedIndex, served_index
 from appliance.web.simple import Simple
 from appliance.web.standin import StandIn
+from appliance.web.uploads import UploadForm
 from appliance.web.xmlrpc import XmlRpc
 
 log = logging.getLogger(__name__)
 
 App = falcon.App[falcon.Request, falcon.Response]
 
-_FORM = "multipart/form-data"
-_NO_UPLOADS = "405 This version accepts no uploads; copy files into the packages directory"
-
 
 def create_app(spec: Spec) -> App:
     """The application of ``spec``. It expects paths without the prefix of the spec's url, as behind
     a proxy that strips it."""
     app = falcon.App(falcon.MEDIA_TEXT, middleware=Secure())
-    app.add_middleware(NoUploads())
     app.set_error_serializer(_as_text)
     for error_class, status in STATUSES.items():
         app.add_error_handler(error_class, _handler(status))
     app.add_error_handler(OSError, _unreadable)
+    app.add_error_handler(Refused, _refuse)
 
     catalog = Catalog(spec.catalog)
+    recover(spec, catalog)
+    uploads, login = Uploads(spec, catalog), Login(spec, catalog)
     for name in spec.indexes:
-        _add_index(app, spec, catalog, name, f"/{name}")
-    _add_index(app, spec, catalog, spec.root, "", StandIn(spec, catalog))
+        _add_index(app, spec, catalog, uploads, login, name, f"/{name}")
+    _add_index(app, spec, catalog, uploads, login, spec.root, "", StandIn(spec, catalog))
 
     app.add_route("/health", Health(spec, catalog))
     app.add_route("/ready", Ready(spec, catalog))
@@ -57,20 +61,6 @@ class Secure:
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
     ) -> None:
         resp.set_headers(headers.SECURITY)
-
-
-class NoUploads:
-    """Rejects the forms that upload clients, and no others, post.
-
-    The body is not read here. Most clients read no answer before they have sent all of it: the
-    worker reads and drops it (:func:`appliance.web.connection.linger`).
-    """
-
-    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        if req.method != "POST" or not (req.content_type or "").lower().startswith(_FORM):
-            return
-        # twine shows the reason phrase alone, uv the body.
-        raise falcon.HTTPError(_NO_UPLOADS, headers={"Allow": "GET, HEAD, OPTIONS"})
 
 
 class Redirect:
@@ -90,6 +80,8 @@ def _add_index(
     app: App,
     spec: Spec,
     catalog: Catalog,
+    uploads: Uploads,
+    login: Login,
     name: str,
     url_path: str,
     stand_in: StandIn | None = None,
@@ -100,7 +92,7 @@ def _add_index(
         app.add_route(url_path, Redirect(f"{spec.path}{url_path}/"))
     _add_simple(app, index, url_path, stand_in)
     _add_files(app, index, url_path, stand_in)
-    _add_apis(app, index, url_path)
+    _add_apis(app, index, url_path, UploadForm(index, uploads, login))
 
 
 def _add_simple(app: App, index: ServedIndex, url_path: str, stand_in: StandIn | None) -> None:
@@ -126,11 +118,13 @@ def _add_files(app: App, index: ServedIndex, url_path: str, stand_in: StandIn | 
     app.add_route(f"{url_path}/-/{{name}}", ClientFile(index, url_path))
 
 
-def _add_apis(app: App, index: ServedIndex, url_path: str) -> None:
+def _add_apis(app: App, index: ServedIndex, url_path: str, form: UploadForm) -> None:
     search = XmlRpc(index)
     for path in ("/pypi", "/pypi/", "/RPC2"):
         app.add_route(f"{url_path}{path}", search)
-    app.add_route(f"{url_path}/", Home(index, search))
+    app.add_route(f"{url_path}/", Home(index, search, form))
+    for path in ("/legacy", "/legacy/"):  # clients follow no redirect of an upload
+        app.add_route(f"{url_path}{path}", form)
 
     api = ProjectJson(index)
     for path in ("/pypi/{name}/json", "/pypi/{name}/{version}/json", "/{name}/json"):
@@ -173,6 +167,13 @@ def _unreadable(
     raise falcon.HTTPServiceUnavailable(
         description=f"the server cannot read this: {error.strerror}"
     ) from error
+
+
+def _refuse(
+    req: falcon.Request, resp: falcon.Response, error: Refused, params: dict[str, str]
+) -> None:
+    """Answer for a refused upload: twine and setuptools show the reason phrase, uv the body."""
+    raise falcon.HTTPError(f"{error.status} {error.reason}") from error
 
 
 def _as_text(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:
