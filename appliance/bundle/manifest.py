@@ -24,6 +24,7 @@ LARGEST_MANIFEST = 128 * 1024 * 1024
 LATEST = 253_402_300_799_000_000
 """The latest upload time in microseconds: the end of the year 9999."""
 
+_NOUNS = {names.SIGNATURE: "signature", names.PROVENANCE: "provenance"}
 _LARGEST = (1 << 63) - 1
 _LONGEST_TEXT = 10_000
 _Number = Annotated[int, Field(ge=0, le=_LARGEST)]
@@ -229,11 +230,11 @@ def problem_of(file: BundledFile) -> str | None:
         return "text with control characters"
     for ending, text in file.encoded.items():
         if len(text) > LARGEST[ending] * 4 // 3 + 4:
-            return f"{ending} larger than {LARGEST[ending] // 1024} KiB"
+            return f"{_NOUNS[ending]} larger than {LARGEST[ending] // 1024} KiB"
         try:
             base64.b64decode(text, validate=True)
         except (ValueError, binascii.Error):
-            return f"{ending} not in base64"
+            return f"{_NOUNS[ending]} not in base64"
     return None
 
 
