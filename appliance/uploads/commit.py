@@ -50,6 +50,7 @@ class Ready:
         file: The package file, as it will be in the catalog.
         metadata: The core metadata in it.
         sender: Who uploads it.
+        owner: The owner of the project when the sender's rights were checked, if it had one.
         serial: The serial of the published pages that have it, afterwards.
         error: Why it was not stored, afterwards.
     """
@@ -59,6 +60,7 @@ class Ready:
     file: File
     metadata: bytes | None
     sender: Sender
+    owner: str | None
     serial: int = 0
     error: Refused | None = None
     is_placed: bool = False
@@ -166,8 +168,11 @@ class Committer:
         upload.is_placed = True
 
     def _insert(self, change: Writer, upload: Ready, batch: Batch) -> None:
-        """Add a placed file to the catalog, with its metadata."""
+        """Add a placed file to the catalog, with its metadata. The first sender owns a project."""
         change.by = upload.sender.actor
+        owner = change.take_ownership(upload.index, upload.file.project, upload.sender.owner)
+        if owner not in (upload.owner, upload.sender.owner):
+            raise Refused(503, f"The project {upload.file.project} has a new owner; send it again")
         for rejection in change.add(upload.index, [upload.file]):
             change.remove(upload.index, [rejection.path])
             name = upload.file.filename
@@ -220,7 +225,7 @@ def recover(spec: Spec, catalog: Catalog) -> None:
     """Take away what uploads of killed processes have left in the packages directories. Problems
     are logged: without write access nothing is left, and a missing disk comes back."""
     for name, index in spec.indexes.items():
-        if index.upload:
+        if index.accepts_uploads:
             try:
                 _recover(spec, catalog, name)
             except (OSError, PyindexError) as error:

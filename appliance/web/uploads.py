@@ -87,7 +87,7 @@ class UploadForm:
         # A browser sends stored passwords with a form of any site; no upload client has an Origin.
         if req.get_header("Origin") is not None:
             raise Refused(403, "Uploads from browsers are not accepted")
-        if not self._section.upload:
+        if not self._section.accepts_uploads:
             raise Refused(
                 403,
                 f"Index {self._index.name} accepts no uploads: `indexes.{self._index.name}.upload`"
