@@ -215,9 +215,9 @@ def test_larger_file_than_limit_is_refused(inbox: Inbox) -> None:
     inbox.uploads.spec = inbox.spec.model_copy(update={"nginx": nginx})
     upload = inbox.uploads.begin(inbox.index, "multipart/form-data; boundary=0f7e1b")
     upload.feed(encode({}, WHEEL, bytes(99))[:-20])
-    assert not upload.has_failed
+    states = [upload.has_failed]
     upload.feed(bytes(200))
-    assert upload.has_failed
+    assert [*states, upload.has_failed] == [False, True]
     with pytest.raises(Refused, match=r"^File too large: the limit is 100 bytes") as raised:
         upload.form()
     upload.close()

@@ -1,22 +1,15 @@
 """Uploads that are cut off, that meet, or whose process is killed."""
 
-import hashlib
 import os
-import signal
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
-from appliance.uploads import commit, spool
-from appliance.uploads.form import Form
+from appliance.uploads import commit
 from appliance.uploads.receive import Upload
 from appliance.uploads.refused import Refused
-from tests.conftest import scanned
-from tests.uploads.conftest import ALICE, Inbox
-from tests.uploads.forms import CONTENT_TYPE, encode, fields_of, of_file
+from tests.uploads.conftest import Inbox
+from tests.uploads.forms import CONTENT_TYPE, encode, of_file
 
 WHEEL = "foo-1.0-py2.py3-none-any.whl"
 
@@ -139,9 +132,7 @@ def test_file_is_moved_where_there_are_no_links(
     assert inbox.contents() == []
 
 
-def test_failed_transaction_leaves_nothing(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_transaction_leaves_nothing(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """An upload whose transaction fails is not stored, and leaves nothing."""
 
     def fail(_paths: object) -> None:
@@ -160,7 +151,9 @@ def test_stored_file_that_is_not_published_is_sent_again(
     body = of_file(inbox.wheel("foo", "1.0"), "foo", "1.0")
     with monkeypatch.context() as patch:
         patch.setattr(
-            inbox.uploads.committer._publisher, "publish_lists", lambda: (_ for _ in ()).throw(OSError(5, "x"))
+            inbox.uploads.committer._publisher,
+            "publish_lists",
+            lambda: (_ for _ in ()).throw(OSError(5, "x")),
         )
         with pytest.raises(Refused, match=r"^The file is stored and not published yet") as raised:
             inbox.send(body)
