@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from appliance.atomic import Batch, sync_paths
+from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog
 from appliance.catalog.metadata import KeptMetadata
 from appliance.catalog.writer import Writer
@@ -194,6 +195,8 @@ class Committer:
     def _publish(self, has_new_projects: bool) -> int:
         try:
             if has_new_projects:
+                with self._catalog.read() as reader:
+                    decisionlog.append_new(self._spec.state, reader)  # their owners
                 self._publisher.publish_lists()
             return self._publisher.publish()
         except (OSError, PyindexError) as error:

@@ -24,10 +24,12 @@ from appliance.web.monitor import Metrics, Ready
 from appliance.web.served import ServedIndex, served_index
 from appliance.web.simple import Simple
 from appliance.web.standin import StandIn
-from appliance.web.uploads import UploadForm
+from appliance.web.uploads import UploadForm, is_form
 from appliance.web.xmlrpc import XmlRpc
 
 log = logging.getLogger(__name__)
+
+_WRONG_URL = "405 No uploads at this URL; upload to /legacy/ of the index"
 
 App = falcon.App[falcon.Request, falcon.Response]
 
@@ -36,6 +38,7 @@ def create_app(spec: Spec) -> App:
     """The application of ``spec``. It expects paths without the prefix of the spec's url, as behind
     a proxy that strips it."""
     app = falcon.App(falcon.MEDIA_TEXT, middleware=Secure())
+    app.add_middleware(WrongUrl())
     app.set_error_serializer(_as_text)
     for error_class, status in STATUSES.items():
         app.add_error_handler(error_class, _handler(status))
@@ -63,6 +66,16 @@ class Secure:
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
     ) -> None:
         resp.set_headers(headers.SECURITY)
+
+
+class WrongUrl:
+    """Names the right URL to upload clients that post to another, such as that of the simple API."""
+
+    def process_resource(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, params: object
+    ) -> None:
+        if req.method == "POST" and is_form(req) and not isinstance(resource, Home | UploadForm):
+            raise falcon.HTTPError(_WRONG_URL, headers={"Allow": "GET, HEAD, OPTIONS"})
 
 
 class Redirect:
