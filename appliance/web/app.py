@@ -69,7 +69,7 @@ class Secure:
 
 
 class WrongUrl:
-    """Names the right URL to upload clients that post to another, such as that of the simple API."""
+    """Names the right URL to upload clients that post elsewhere, as to the simple API."""
 
     def process_resource(
         self, req: falcon.Request, resp: falcon.Response, resource: object, params: object
