@@ -40,6 +40,10 @@ _SCHEMES: tuple[tuple[re.Pattern[str], Callable[[bytes, str], bool]], ...] = (
 )
 
 
+class AccountsError(PyindexError):
+    """The file of the accounts cannot be read."""
+
+
 class Accounts(NamedTuple):
     """The hash of each account, and a message for each line that cannot be used."""
 
@@ -50,15 +54,15 @@ class Accounts(NamedTuple):
 def read(path: Path) -> Accounts:
     """Read an htpasswd file. The first line of an account counts, as in Apache.
 
-    Raises :class:`PyindexError` for a file that cannot be read.
+    Raises :class:`AccountsError` for a file that cannot be read.
     """
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST_FILE + 1)
     except OSError as error:
-        raise PyindexError(f"{path}: {error.strerror}") from None
+        raise AccountsError(f"{path}: {error.strerror}") from None
     if len(data) > _LARGEST_FILE:
-        raise PyindexError(f"{path}: larger than {_LARGEST_FILE >> 20} MiB; not an htpasswd file")
+        raise AccountsError(f"{path}: larger than {_LARGEST_FILE >> 20} MiB; not an htpasswd file")
 
     accounts = Accounts({}, [])
     for number, line in enumerate(data.decode(errors="replace").splitlines(), 1):

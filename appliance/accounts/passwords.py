@@ -80,14 +80,14 @@ class Passwords:
     def has(self, account: str) -> bool:
         """Whether there is such an account; any, without a file.
 
-        Raises :class:`PyindexError` if the file cannot be read.
+        Raises :class:`AccountsError` if the file cannot be read.
         """
         return self._path is None or account in self._current(self._path).accounts.hashes
 
     def check(self, account: str, password: str, address: str) -> bool:
         """Whether the account has this password, which a client at ``address`` sent.
 
-        Raises :class:`TooManyFailures`, and :class:`PyindexError` if the file cannot be read.
+        Raises :class:`TooManyFailures`, and :class:`AccountsError` if the file cannot be read.
         """
         if self._path is None:
             return False
@@ -128,7 +128,7 @@ class Passwords:
         try:
             status = path.stat()
         except OSError as error:
-            raise PyindexError(f"{path}: {error.strerror}") from None
+            raise htpasswd.AccountsError(f"{path}: {error.strerror}") from None
         version = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if version != self._generation.version:
             before, self._generation = self._generation, _Generation(version, path)

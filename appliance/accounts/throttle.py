@@ -14,6 +14,7 @@ import os
 import secrets
 import struct
 import time
+from functools import cached_property
 from pathlib import Path
 
 from appliance.locks import lock
@@ -29,9 +30,11 @@ class Throttle:
     cannot be written."""
 
     def __init__(self, path: Path, clock: int = time.CLOCK_BOOTTIME) -> None:
-        self._clock = clock
-        self._map = _mapped(path)
-        self._key = self._map[:_KEY_BYTES]
+        self._path, self._clock = path, clock
+
+    @cached_property
+    def _map(self) -> mmap.mmap:
+        return _mapped(self._path)
 
     def wait_seconds(self, name: str, burst: int, interval: float) -> float:
         """Seconds until an attempt for ``name`` is allowed; 0 if it is now."""
@@ -51,7 +54,9 @@ class Throttle:
         return level if 0 < level <= full else 0.0
 
     def _offset(self, name: str) -> int:
-        digest = hashlib.blake2b(name.encode(errors="replace"), key=self._key, digest_size=8)
+        digest = hashlib.blake2b(
+            name.encode(errors="replace"), key=self._map[:_KEY_BYTES], digest_size=8
+        )
         return _KEY_BYTES + int.from_bytes(digest.digest()) % _BUCKETS * _BUCKET.size
 
     def _now(self) -> float:

@@ -113,9 +113,7 @@ def _names(accounts: tuple[str, ...], principal: Principal, owner: Owner = _no_o
     account = principal.account
     if account is None:
         return False
-    return (
-        account in accounts or MEMBERS in accounts or (OWNER in accounts and owner() == account)
-    )
+    return account in accounts or MEMBERS in accounts or (OWNER in accounts and owner() == account)
 
 
 def matches(patterns: tuple[str, ...], project: str) -> bool:

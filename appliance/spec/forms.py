@@ -118,7 +118,7 @@ def _pattern(title: str, pattern: str, expectation: str) -> Form:
 def _account_but(words: str, others: str) -> Form:
     """An account in a list of rights, where each of ``words`` would be a mistake: no client changes
     anything without an account, for example."""
-    expectation = f"an account such as alice, or {others}"
+    expectation = f"an account, or {others}"
 
     def parse(text: str) -> str:
         if text in words.split():

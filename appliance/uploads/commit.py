@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from appliance.atomic import Batch, sync_paths
+from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog
 from appliance.catalog.metadata import KeptMetadata
 from appliance.catalog.writer import Writer
@@ -50,6 +51,7 @@ class Ready:
         file: The package file, as it will be in the catalog.
         metadata: The core metadata in it.
         sender: Who uploads it.
+        owner: The owner of the project when the sender's rights were checked, if it had one.
         serial: The serial of the published pages that have it, afterwards.
         error: Why it was not stored, afterwards.
     """
@@ -59,6 +61,7 @@ class Ready:
     file: File
     metadata: bytes | None
     sender: Sender
+    owner: str | None
     serial: int = 0
     error: Refused | None = None
     is_placed: bool = False
@@ -166,8 +169,11 @@ class Committer:
         upload.is_placed = True
 
     def _insert(self, change: Writer, upload: Ready, batch: Batch) -> None:
-        """Add a placed file to the catalog, with its metadata."""
+        """Add a placed file to the catalog, with its metadata. The first sender owns a project."""
         change.by = upload.sender.actor
+        owner = change.take_ownership(upload.index, upload.file.project, upload.sender.owner)
+        if owner not in (upload.owner, upload.sender.owner):
+            raise Refused(503, f"The project {upload.file.project} has a new owner; send it again")
         for rejection in change.add(upload.index, [upload.file]):
             change.remove(upload.index, [rejection.path])
             name = upload.file.filename
@@ -189,6 +195,8 @@ class Committer:
     def _publish(self, has_new_projects: bool) -> int:
         try:
             if has_new_projects:
+                with self._catalog.read() as reader:
+                    decisionlog.append_new(self._spec.state, reader)  # their owners
                 self._publisher.publish_lists()
             return self._publisher.publish()
         except (OSError, PyindexError) as error:
@@ -220,7 +228,7 @@ def recover(spec: Spec, catalog: Catalog) -> None:
     """Take away what uploads of killed processes have left in the packages directories. Problems
     are logged: without write access nothing is left, and a missing disk comes back."""
     for name, index in spec.indexes.items():
-        if index.upload:
+        if index.accepts_uploads:
             try:
                 _recover(spec, catalog, name)
             except (OSError, PyindexError) as error:

@@ -8,6 +8,7 @@ from appliance.catalog.readiness import unscanned
 from appliance.errors import PyindexError, Unscanned
 from appliance.incoming.deletions import Deletions
 from appliance.incoming.directory import PackagesDirectory
+from appliance.index.model import File
 from appliance.index.names import PROVENANCE, SIGNATURE
 from appliance.operations import decisions
 from appliance.spec import Spec
@@ -98,6 +99,8 @@ class Upload:
         """
         checks.protocol(form)
         stated = checks.release(form)
+        with self._uploads.catalog.read() as reader:
+            owner = reader.owner(self._index, stated.project)
         sender = allow(stated)
         checks.file_fields(form)
         filename = checks.filename(form, stated).filename
@@ -108,9 +111,10 @@ class Upload:
             return self._uploads.committer.publish()
 
         try:
-            ready = self._examined(form, stated, sender, filename, self._spool)
+            file, metadata = self._examined(form, stated, filename, self._spool)
         except OSError as error:
             raise self._unwritable(error) from error
+        ready = Ready(self._index, self._spool, file, metadata, sender, owner)
         return self._uploads.committer.commit(ready)
 
     def remove(self, release: Release, sender: Sender) -> list[str]:
@@ -142,15 +146,15 @@ class Upload:
         return known is not None
 
     def _examined(
-        self, form: Form, stated: Release, sender: Sender, filename: str, files: Spool
-    ) -> Ready:
-        """Complete the spool and examine the file."""
+        self, form: Form, stated: Release, filename: str, files: Spool
+    ) -> tuple[File, bytes | None]:
+        """Complete the spool and examine the file; return it and its core metadata."""
         entry = files.complete(filename, _companions(form, filename, files.sha256))
         file, metadata = examine(files.directory, entry)
         if file.sha256 != files.sha256:
             raise PyindexError(f"{filename}: the examiner has read other bytes than were written")
         checks.content(form, stated, file)
-        return Ready(self._index, files, file, metadata, sender)
+        return file, metadata
 
     def _unwritable(self, error: OSError) -> Refused:
         if is_full(error):

@@ -7,6 +7,7 @@ from functools import lru_cache
 import falcon
 
 from appliance import headers
+from appliance.accounts.htpasswd import AccountsError
 from appliance.catalog.database import Catalog
 from appliance.errors import STATUSES, NotFound, PyindexError, Unscanned
 from appliance.spec import Spec
@@ -23,10 +24,12 @@ from appliance.web.monitor import Metrics, Ready
 from appliance.web.served import ServedIndex, served_index
 from appliance.web.simple import Simple
 from appliance.web.standin import StandIn
-from appliance.web.uploads import UploadForm
+from appliance.web.uploads import UploadForm, is_form
 from appliance.web.xmlrpc import XmlRpc
 
 log = logging.getLogger(__name__)
+
+_WRONG_URL = "405 No uploads at this URL; upload to /legacy/ of the index"
 
 App = falcon.App[falcon.Request, falcon.Response]
 
@@ -35,6 +38,7 @@ def create_app(spec: Spec) -> App:
     """The application of ``spec``. It expects paths without the prefix of the spec's url, as behind
     a proxy that strips it."""
     app = falcon.App(falcon.MEDIA_TEXT, middleware=Secure())
+    app.add_middleware(WrongUrl())
     app.set_error_serializer(_as_text)
     for error_class, status in STATUSES.items():
         app.add_error_handler(error_class, _handler(status))
@@ -43,10 +47,11 @@ def create_app(spec: Spec) -> App:
 
     catalog = Catalog(spec.catalog)
     recover(spec, catalog)
-    uploads, login = Uploads(spec, catalog), Login(spec, catalog)
-    for name in spec.indexes:
-        _add_index(app, spec, catalog, uploads, login, name, f"/{name}")
-    _add_index(app, spec, catalog, uploads, login, spec.root, "", StandIn(spec, catalog))
+    login, uploads = Login(spec, catalog), Uploads(spec, catalog)
+    indexes = {name: served_index(spec, catalog, login, name) for name in spec.indexes}
+    for name, index in indexes.items():
+        _add_index(app, index, uploads, f"/{name}")
+    _add_index(app, indexes[spec.root], uploads, "", StandIn(spec, catalog, login))
 
     app.add_route("/health", Health(spec, catalog))
     app.add_route("/ready", Ready(spec, catalog))
@@ -61,6 +66,16 @@ class Secure:
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
     ) -> None:
         resp.set_headers(headers.SECURITY)
+
+
+class WrongUrl:
+    """Names the right URL to upload clients that post elsewhere, as to the simple API."""
+
+    def process_resource(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, params: object
+    ) -> None:
+        if req.method == "POST" and is_form(req) and not isinstance(resource, Home | UploadForm):
+            raise falcon.HTTPError(_WRONG_URL, headers={"Allow": "GET, HEAD, OPTIONS"})
 
 
 class Redirect:
@@ -78,21 +93,17 @@ class Redirect:
 
 def _add_index(
     app: App,
-    spec: Spec,
-    catalog: Catalog,
+    index: ServedIndex,
     uploads: Uploads,
-    login: Login,
-    name: str,
     url_path: str,
     stand_in: StandIn | None = None,
 ) -> None:
-    """Add the routes of the index ``name`` below ``url_path``: "" or "/NAME"."""
-    index = served_index(spec, catalog, name)
+    """Add the routes of the index below ``url_path``: "" or "/NAME"."""
     if url_path:
-        app.add_route(url_path, Redirect(f"{spec.path}{url_path}/"))
+        app.add_route(url_path, Redirect(f"{index.spec.path}{url_path}/"))
     _add_simple(app, index, url_path, stand_in)
     _add_files(app, index, url_path, stand_in)
-    _add_apis(app, index, url_path, UploadForm(index, uploads, login))
+    _add_apis(app, index, url_path, UploadForm(index, uploads))
 
 
 def _add_simple(app: App, index: ServedIndex, url_path: str, stand_in: StandIn | None) -> None:
@@ -152,7 +163,10 @@ def _description(error: PyindexError) -> str:
     if isinstance(error, NotFound | Unscanned):
         return str(error)
     _log_once(str(error))
-    return "the catalog cannot be used; the log says why"
+    what = (
+        "accounts cannot be read" if isinstance(error, AccountsError) else "catalog cannot be used"
+    )
+    return f"the {what}; the log says why"
 
 
 @lru_cache(maxsize=16)

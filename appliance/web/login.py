@@ -17,7 +17,6 @@ from appliance.accounts.principal import ANONYMOUS, Principal
 from appliance.accounts.throttle import Throttle
 from appliance.accounts.tokens import Tokens, has_valid_checksum, is_token
 from appliance.catalog.database import Catalog
-from appliance.errors import PyindexError
 from appliance.policy.rights import Right, Rights
 from appliance.spec import Spec
 from appliance.web import address, static

@@ -22,7 +22,6 @@ from appliance.uploads.receive import Upload, Uploads, too_large
 from appliance.uploads.refused import Refused, full_disk
 from appliance.web import address
 from appliance.web.connection import RECEIVER, STREAMS
-from appliance.web.login import Login
 from appliance.web.served import ServedIndex
 
 _CHUNK = 1 << 18
@@ -37,8 +36,8 @@ Uploads are posted here, for example by
 class UploadForm:
     """The upload endpoint of one index."""
 
-    def __init__(self, index: ServedIndex, uploads: Uploads, login: Login) -> None:
-        self._index, self._uploads, self._login = index, uploads, login
+    def __init__(self, index: ServedIndex, uploads: Uploads) -> None:
+        self._index, self._uploads = index, uploads
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type = falcon.MEDIA_TEXT
@@ -87,7 +86,7 @@ class UploadForm:
         # A browser sends stored passwords with a form of any site; no upload client has an Origin.
         if req.get_header("Origin") is not None:
             raise Refused(403, "Uploads from browsers are not accepted")
-        if not self._section.upload:
+        if not self._section.accepts_uploads:
             raise Refused(
                 403,
                 f"Index {self._index.name} accepts no uploads: `indexes.{self._index.name}.upload`"
@@ -115,7 +114,7 @@ class UploadForm:
         """Return who sends a request. Raises an error with the reason in its status line, which is
         all that most clients show."""
         try:
-            return self._login.authorize(req, self._index.name, right, project)
+            return self._index.authorize(req, right, project)
         except falcon.HTTPError as error:
             error.status = f"{error.status_code} {error.description}"
             error.title, error.description = error.status, None
