@@ -19,7 +19,6 @@ from appliance.catalog.database import Catalog, unwritable
 from appliance.catalog.readiness import unscanned
 from appliance.errors import PyindexError, Unscanned
 from appliance.incoming.directory import PackagesDirectory
-from appliance.index.names import SIGNATURE
 from appliance.operations import arrival
 from appliance.operations.actor import operator
 from appliance.operations.arrival import Arrival
@@ -197,12 +196,12 @@ class _Load:
                 raise PyindexError(problem)
 
             self._report("adding files")
-            signed = [f"{f.path}{SIGNATURE}" for f in changes.new if f.signature is not None]
+            companions = [f"{f.path}{ending}" for f in changes.new for ending in f.encoded]
             placed = Arrival(
                 index=self._index,
                 packages=str(self._directory.root),
                 staging=str(self._staging.path),
-                paths=[*(file.path for file in changes.new), *signed],
+                paths=[*(file.path for file in changes.new), *companions],
                 receipt=str(path),
                 text=receipt.dump(),
             )

@@ -78,8 +78,8 @@ REQUESTS: list[tuple[dict[str, object], str | None, Right, str | None, str]] = [
     (PRIVATE, ALICE, "upload", "foo", "alice"),
     (PRIVATE, BOB, "upload", "foo", "403"),
     (BY_PROJECT, None, "read", "foo", "anonymous"),
-    (BY_PROJECT, None, "read", "secret-x", "404"),
-    (BY_PROJECT, BOB, "read", "secret-x", "404"),
+    (BY_PROJECT, None, "read", "secret-x", "401"),
+    (BY_PROJECT, BOB, "read", "secret-x", "403"),
     (BY_PROJECT, ALICE, "read", "secret-x", "alice"),
     (BY_PROJECT, WRONG, "read", "foo", "401"),
     (BY_PROJECT, WRONG, "read", "secret-x", "401"),
@@ -98,7 +98,7 @@ def test_request_is_authorized_by_rights(
     project: str | None,
     expected: str,
 ) -> None:
-    """A request gets its principal, or 401, 403 or 404."""
+    """A request gets its principal, or 401 or 403."""
     catalog = Catalog(lab.spec.catalog, create=True)
     login = Login(with_accounts(lab, tmp_path / "htpasswd", **keys), catalog)
     assert outcome(login, header, right, project) == expected
