@@ -24,6 +24,12 @@ def lock(file: Lockable) -> None:
     fcntl.flock(file, fcntl.LOCK_EX)
 
 
+def unlock(file: Lockable) -> None:
+    """End a lock on a file before it is closed. What keeps the file open elsewhere, such as a map of
+    it in memory, would keep the lock."""
+    fcntl.flock(file, fcntl.LOCK_UN)
+
+
 def share_lock(file: Lockable) -> None:
     """Wait for a shared lock on a file."""
     fcntl.flock(file, fcntl.LOCK_SH)
