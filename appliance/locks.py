@@ -25,8 +25,8 @@ def lock(file: Lockable) -> None:
 
 
 def unlock(file: Lockable) -> None:
-    """End a lock on a file before it is closed. What keeps the file open elsewhere, such as a map of
-    it in memory, would keep the lock."""
+    """End a lock on a file before it is closed. A map of the file in memory, which keeps it open,
+    would keep the lock."""
     fcntl.flock(file, fcntl.LOCK_UN)
 
 
