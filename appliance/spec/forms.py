@@ -136,8 +136,9 @@ def _index_name(text: str) -> str:
     return _match(text, NAME, _NAME_EXPECTED)[0]
 
 
-def _project_pattern(text: str) -> str:
-    """A pattern as normalized names of projects are (PEP 503)."""
+def project_pattern(text: str) -> str:
+    """A pattern of projects, normalized as their names are (PEP 503). Raises ValueError with what
+    was expected."""
     expectation = "the name of a project, in which * stands for any letters, such as acme-*"
     _match(text, _PROJECT_PATTERN, expectation)
     return re.sub("[-_.]+", "-", text).lower()
@@ -201,7 +202,8 @@ def _duration_text(duration: timedelta) -> str:
     return f"{seconds}s" if seconds < 100_000 else f"{duration.days}d{duration.seconds}s"
 
 
-def _duration(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
+    """A duration such as 14d. Raises ValueError with what was expected."""
     expectation = "a duration such as 90s, 5m, 1h30m or 14d"
     counts = (int(count or 0) for count in _match(text, _DURATION, expectation).groups())
     days, hours, minutes, seconds = counts
@@ -263,7 +265,7 @@ Name = Annotated[str, _name, _variable]
 Account = Annotated[
     str, _pattern("account", _ACCOUNT, "an account such as alice or ci-2"), _variable
 ]
-ProjectPattern = Annotated[str, Form(_project_pattern, {"type": "string"})]  # a key, too
+ProjectPattern = Annotated[str, Form(project_pattern, {"type": "string"})]  # a key, too
 Reader = Annotated[str, _account_but("owner", "members or everyone"), _variable]
 Uploader = Annotated[str, _account_but("owner everyone", "members or tokens"), _variable]
 Changer = Annotated[str, _account_but("everyone", "members or owner"), _variable]
@@ -282,7 +284,7 @@ UpstreamUrl = Annotated[str, Form(addresses.upstream_url, _upstream_schema), _va
 RepositoryUrl = Annotated[str, Form(addresses.repository, _upstream_schema), _variable]
 Duration = Annotated[
     timedelta,
-    Form(_duration, _duration_schema),
+    Form(parse_duration, _duration_schema),
     _variable,
     PlainSerializer(_duration_text, when_used="json"),
 ]
