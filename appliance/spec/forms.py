@@ -38,6 +38,7 @@ PUBLIC_KEY = r"RW[A-Za-z0-9+/]{54}"
 
 _NAME_EXPECTED = "a name of small letters, digits and '-', at most 63, not beginning with '-'"
 _ACCOUNT = r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,127}"
+_PROJECT_PATTERN = r"[A-Za-z0-9*](?:[A-Za-z0-9*._-]{0,126}[A-Za-z0-9*])?"
 _SYSTEM_USER = r"[a-z_][a-z0-9_-]{0,31}"  # as shadow-utils accept it
 _DURATION = r"(?=.)(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,5})s)?"
 _LONGEST = timedelta(days=3650)
@@ -118,6 +119,13 @@ def _index_name(text: str) -> str:
     if text in RESERVED:
         raise ValueError(f"a name that is not a path of pyindex ({', '.join(RESERVED)})")
     return _match(text, NAME, _NAME_EXPECTED)[0]
+
+
+def _project_pattern(text: str) -> str:
+    """A pattern as normalized names of projects are (PEP 503)."""
+    expectation = "the name of a project, in which * stands for any letters, such as acme-*"
+    _match(text, _PROJECT_PATTERN, expectation)
+    return re.sub("[-_.]+", "-", text).lower()
 
 
 def absolute(text: str, directory: Path) -> Path:
@@ -240,6 +248,9 @@ Name = Annotated[str, _name, _variable]
 Account = Annotated[
     str, _pattern("account", _ACCOUNT, "an account such as alice or ci-2"), _variable
 ]
+ProjectPattern = Annotated[
+    str, Form(_project_pattern, {"type": "string", "title": "pattern"})
+]  # a key, too
 SystemUser = Annotated[
     str, _pattern("user", _SYSTEM_USER, "a user of the host such as alice"), _variable
 ]
