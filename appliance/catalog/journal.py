@@ -22,6 +22,30 @@ class Touched:
     projects: set[tuple[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which lines of the journal to return: those that agree with each value that is not ``None``.
+
+    Attributes:
+        since: The earliest time, in microseconds since the epoch.
+        actions: Any of them.
+        project: A normalized name.
+    """
+
+    since: int | None = None
+    index: str | None = None
+    project: str | None = None
+    actions: tuple[str, ...] = ()
+    actor: str | None = None
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        line = schema.journal.c
+        names = ("index", "project", "actor")
+        same = [line[n] == getattr(self, n) for n in names if getattr(self, n) is not None]
+        later = [] if self.since is None else [line.time >= self.since]
+        return same + later + ([line.action.in_(self.actions)] if self.actions else [])
+
+
 class JournalQueries(Queries):
     """Changes by serial."""
 
@@ -41,6 +65,19 @@ class JournalQueries(Queries):
         query = sa.select(schema.journal).where(
             line.serial > since, line.index.in_(indexes), line.project != ""
         )
+        rows = self._connection.execute(query.order_by(line.serial).limit(limit))
+        return [Change(**row._mapping) for row in rows]
+
+    def last_changes(self, chosen: Filter, limit: int) -> list[Change]:
+        """Return the last ``limit`` lines that a filter chooses, oldest first."""
+        query = sa.select(schema.journal).where(*chosen.conditions())
+        rows = self._connection.execute(query.order_by(schema.journal.c.serial.desc()).limit(limit))
+        return [Change(**row._mapping) for row in rows][::-1]
+
+    def chosen_changes(self, chosen: Filter, after: int, limit: int) -> list[Change]:
+        """Return the first ``limit`` lines that a filter chooses after the serial ``after``."""
+        line = schema.journal.c
+        query = sa.select(schema.journal).where(line.serial > after, *chosen.conditions())
         rows = self._connection.execute(query.order_by(line.serial).limit(limit))
         return [Change(**row._mapping) for row in rows]
 

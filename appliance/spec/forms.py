@@ -186,7 +186,8 @@ def _duration_text(duration: timedelta) -> str:
     return f"{seconds}s" if seconds < 100_000 else f"{duration.days}d{duration.seconds}s"
 
 
-def _duration(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
+    """The duration of a text such as 14d. Raises ValueError with what was expected."""
     expectation = "a duration such as 90s, 5m, 1h30m or 14d"
     counts = (int(count or 0) for count in _match(text, _DURATION, expectation).groups())
     days, hours, minutes, seconds = counts
@@ -266,7 +267,7 @@ UpstreamUrl = Annotated[str, Form(addresses.upstream_url, _upstream_schema), _va
 RepositoryUrl = Annotated[str, Form(addresses.repository, _upstream_schema), _variable]
 Duration = Annotated[
     timedelta,
-    Form(_duration, _duration_schema),
+    Form(parse_duration, _duration_schema),
     _variable,
     PlainSerializer(_duration_text, when_used="json"),
 ]
