@@ -35,6 +35,7 @@ _VERBS = {
     "bundle-key": ("bundle:bundle_key", "make a key that signs bundles"),
     "load": ("load:load", "load a bundle, or a directory of files, into an index"),
     "state": ("load:state", "print what an index has, for the next bundle to leave it out"),
+    "promote": ("promote:promote", "copy a release with its history to another index"),
     "receipts": ("load:receipts", "list the receipts of loads"),
     "yank": ("decide:yank", "yank files: installers skip them unless pinned (PEP 592)"),
     "unyank": ("decide:unyank", "undo a yank"),

@@ -42,6 +42,7 @@ class Known:
         used: The SHA-256 of the last content under its name, also of a removed file.
         status: The status of its project (PEP 792).
         release: The files of its release.
+        together: Files of the same release that enter the index with it, before it.
         now: The time in microseconds since the epoch.
     """
 
@@ -49,6 +50,7 @@ class Known:
     status: str
     release: Sequence[File]
     now: int
+    together: Sequence[File] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def _closed_after(policy: Policy, candidate: Candidate, known: Known) -> str | N
 def _sdists(policy: Policy, candidate: Candidate, known: Known) -> str | None:
     if policy.sdists == "any" or candidate.file.kind != "sdist":
         return None
-    others = [file.filename for file in known.release if file.kind == "sdist"]
+    others = [file.filename for file in (*known.release, *known.together) if file.kind == "sdist"]
     if not others or candidate.file.filename in others:
         return None
     return f"release {candidate.file.version} has an sdist already: {others[0]}"
