@@ -36,7 +36,8 @@ class IndexSource:
     """
 
     def __init__(self, spec: Spec, index: str, files: list[File]) -> None:
-        self.name, self.key = index, None
+        self.name = index
+        self.key: str | None = None
         self._directory = PackagesDirectory(spec.indexes[index].packages)
         chosen = select(spec, index, files, frozenset())
         self.manifest = make(index, chosen.serial, chosen.time, 1, chosen.files, {})

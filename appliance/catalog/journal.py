@@ -10,7 +10,7 @@ from appliance.catalog.queries import Queries
 from appliance.index.model import Change
 
 # The actions that are decisions, and the one that replaces all of them.
-DECIDING = ("yanked", "unyanked", "status", "restored")
+DECIDING = ("yanked", "unyanked", "status", "owned", "restored")
 
 
 @dataclass(frozen=True, slots=True)

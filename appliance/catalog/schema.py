@@ -84,6 +84,15 @@ origin = sa.Table(
     sa.Column("yanked", sa.Text),
     sa.Column("provenance", sa.Text),
 )
+# A project belongs to the account that uploads its first file, or to the token without an account
+# (``token:NAME``). Like yanks, owners outlive files.
+owner = sa.Table(
+    "owner",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Column("account", sa.Text, nullable=False, server_default=""),
+)
 journal = sa.Table(
     "journal",
     metadata,

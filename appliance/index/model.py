@@ -157,15 +157,16 @@ class Actor(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Decisions:
     """Decisions of operators. ``yanks`` has the reason by index and file name, ``None`` where the
-    yank was undone; ``statuses`` status and reason by index and project. If ``whole``, there are no
-    other decisions."""
+    yank was undone; ``statuses`` status and reason by index and project, ``owners`` the account. If
+    ``whole``, there are no other decisions."""
 
     whole: bool = False
     yanks: dict[tuple[str, str], str | None] = field(default_factory=dict)
     statuses: dict[tuple[str, str], tuple[str, str | None]] = field(default_factory=dict)
+    owners: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.yanks) + len(self.statuses)
+        return len(self.yanks) + len(self.statuses) + len(self.owners)
 
     def holding(self) -> "Decisions":
         """The decisions that hold, without those that were undone."""
@@ -173,7 +174,7 @@ class Decisions:
             key: reason for key, reason in self.yanks.items() if reason is not None
         }
         statuses = {key: status for key, status in self.statuses.items() if status[0] != "active"}
-        return Decisions(True, yanks, statuses)
+        return Decisions(True, yanks, statuses, dict(self.owners))
 
 
 class Code(StrEnum):

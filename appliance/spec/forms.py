@@ -115,6 +115,21 @@ def _pattern(title: str, pattern: str, expectation: str) -> Form:
     return Form(parse, {"type": "string", "title": title, "pattern": f"^(?:{pattern})$"})
 
 
+def _account_but(words: str, others: str) -> Form:
+    """An account in a list of rights, where each of ``words`` would be a mistake: no client changes
+    anything without an account, for example."""
+    expectation = f"an account, or {others}"
+
+    def parse(text: str) -> str:
+        if text in words.split():
+            raise ValueError(expectation)
+        return _match(text, _ACCOUNT, expectation)[0]
+
+    excluded = "|".join(words.split())
+    pattern = f"^(?!(?:{excluded})$)(?:{_ACCOUNT})$"
+    return Form(parse, {"type": "string", "title": "account", "pattern": pattern})
+
+
 def _index_name(text: str) -> str:
     if text in RESERVED:
         raise ValueError(f"a name that is not a path of pyindex ({', '.join(RESERVED)})")
@@ -252,6 +267,9 @@ Account = Annotated[
 ProjectPattern = Annotated[
     str, Form(_project_pattern, {"type": "string", "title": "pattern"})
 ]  # a key, too
+Reader = Annotated[str, _account_but("owner", "members or everyone"), _variable]
+Uploader = Annotated[str, _account_but("owner everyone", "members or tokens"), _variable]
+Changer = Annotated[str, _account_but("everyone", "members or owner"), _variable]
 SystemUser = Annotated[
     str, _pattern("user", _SYSTEM_USER, "a user of the host such as alice"), _variable
 ]

@@ -17,6 +17,7 @@ from appliance.spec.forms import (
     Account,
     Address,
     BundleKey,
+    Changer,
     Duration,
     HostName,
     IndexName,
@@ -25,10 +26,13 @@ from appliance.spec.forms import (
     Network,
     OrText,
     OrVariable,
+    ProjectPattern,
+    Reader,
     RepositoryUrl,
     Size,
     SystemUser,
     Targets,
+    Uploader,
     UpstreamUrl,
     Url,
     whole_number,
@@ -36,6 +40,17 @@ from appliance.spec.forms import (
 from appliance.spec.policy import Policy
 from appliance.spec.section import Section as _Section
 from appliance.spec.section import as_written as _as_written
+
+
+class ProjectRights(_Section):
+    """Rights in the projects of one pattern. A list that is left out is that of the index."""
+
+    read: tuple[Reader, ...] | None = Field(None, description="Accounts that may read them.")
+    upload: tuple[Uploader, ...] | None = Field(
+        None, description="Accounts that may upload files of them, whoever uploaded the first."
+    )
+    yank: tuple[Changer, ...] | None = Field(None, description="Accounts that may yank files.")
+    remove: tuple[Changer, ...] | None = Field(None, description="Accounts that may remove files.")
 
 
 class IndexSection(_Section):
@@ -50,10 +65,34 @@ class IndexSection(_Section):
         description="Indexes to ask in turn for a project that this one lacks. The first that has"
         " it answers alone; nothing is merged.",
     )
-    upload: tuple[Account, ...] = Field(
-        (), description="Accounts that may upload here. This version accepts no uploads yet."
+    read: tuple[Reader, ...] = Field(
+        ("everyone",),
+        description="Accounts that may read: `everyone` needs no account, `members` are all"
+        " accounts. What an index takes from a base requires the right to read that, too.",
+    )
+    upload: tuple[Uploader, ...] = Field(
+        (),
+        description="Accounts that may upload; `tokens` for tokens without an account. A project"
+        " belongs to the account that uploads its first file, unless `projects` says who may upload"
+        " it. Default: the index accepts no uploads.",
+    )
+    yank: tuple[Changer, ...] = Field(
+        (), description="Accounts that may yank files; `owner` is the account of the first upload."
+    )
+    remove: tuple[Changer, ...] = Field(
+        (), description="Accounts that may remove files; `owner` as above."
+    )
+    projects: Mapping[ProjectPattern, ProjectRights] = Field(
+        default_factory=dict,
+        description="Rights by project. A pattern such as `acme-*` is compared with normalized"
+        " names; the first that matches and has a list for the right decides.",
     )
     policy: Policy = Field(default_factory=Policy)
+
+    @property
+    def accepts_uploads(self) -> bool:
+        """Whether any account or token may upload."""
+        return bool(self.upload) or any(rule.upload for rule in self.projects.values())
 
 
 class Upstream(_Section):
@@ -78,8 +117,8 @@ class Accounts(_Section):
 
     htpasswd: Location | None = Field(
         None,
-        description="File of accounts and password hashes, as htpasswd writes it. They are for"
-        " uploads, which this version does not accept yet. Every client may read.",
+        description="File of accounts and password hashes, as `htpasswd -B` writes it: bcrypt,"
+        " SHA-512, SHA-256 or apr1. The server reads it again when it changes.",
     )
 
 
@@ -287,6 +326,11 @@ class Spec(_Section):
     def trash(self) -> Path:
         """The directory of removed files, until ``keep.trash`` has passed."""
         return self.state / "trash"
+
+    @property
+    def tokens(self) -> Path:
+        """The directory of tokens."""
+        return self.state / "tokens"
 
     @property
     def path(self) -> str:

@@ -25,6 +25,9 @@ class Limits:
         metadata_bytes: Of the core metadata of a file.
         directory_bytes: Of a wheel's zip directory that is read by ranges.
         file_bytes: Of a file whose size is not stated.
+        piece_bytes: Of the pieces that a file of more than two of them is requested in.
+        pieces_ahead: Of one file, besides the one that is being written.
+        pieces: Of all files, that are received or wait for earlier ones in memory.
     """
 
     connections: int = 16
@@ -42,3 +45,6 @@ class Limits:
     metadata_bytes: int = MAX_METADATA
     directory_bytes: int = 8 * _MIB
     file_bytes: int = 16 * _GIB
+    piece_bytes: int = 4 * _MIB
+    pieces_ahead: int = 4
+    pieces: int = 8

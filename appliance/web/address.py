@@ -1,5 +1,6 @@
-"""The URL of the appliance, as a client sees it."""
+"""The URL of the appliance, as a client sees it, and the address of a client."""
 
+import ipaddress
 from urllib.parse import urlsplit
 
 import falcon
@@ -24,3 +25,27 @@ def base(spec: Spec, req: falcon.Request) -> str:
             description=f"the header Host is not an address: {error}"
         ) from None
     return url
+
+
+def client(req: falcon.Request) -> str:
+    """The address of the client, for logs and limits. A proxy on this machine adds the address that
+    it saw to X-Forwarded-For; what other clients write there does not count."""
+    seen = [req.remote_addr, *reversed(req.get_header("X-Forwarded-For", default="").split(","))]
+    for text in seen:
+        if not _is_local(text.strip()):
+            return text.strip()[:64]
+    return "127.0.0.1"
+
+
+def _is_local(text: str) -> bool:
+    """Whether it is this machine: a Unix socket has no address. What is no address at all was not
+    written by a proxy of ours, and is passed over."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return True
+    return address.is_loopback or bool(
+        isinstance(address, ipaddress.IPv6Address)
+        and address.ipv4_mapped
+        and address.ipv4_mapped.is_loopback
+    )

@@ -7,6 +7,7 @@ from functools import lru_cache
 import falcon
 
 from appliance import headers
+from appliance.accounts.htpasswd import AccountsError
 from appliance.catalog.database import Catalog
 from appliance.errors import STATUSES, NotFound, PyindexError, Unscanned
 from appliance.spec import Spec
@@ -15,6 +16,7 @@ from appliance.web.client import ClientFile
 from appliance.web.files import Files, FilesByDigest
 from appliance.web.health import Health
 from appliance.web.legacy import ProjectJson
+from appliance.web.login import Login
 from appliance.web.monitor import Metrics, Ready
 from appliance.web.served import ServedIndex, served_index
 from appliance.web.simple import Simple
@@ -40,9 +42,11 @@ def create_app(spec: Spec) -> App:
     app.add_error_handler(OSError, _unreadable)
 
     catalog = Catalog(spec.catalog)
-    for name in spec.indexes:
-        _add_index(app, spec, catalog, name, f"/{name}")
-    _add_index(app, spec, catalog, spec.root, "", StandIn(spec, catalog))
+    login = Login(spec, catalog)
+    indexes = {name: served_index(spec, catalog, login, name) for name in spec.indexes}
+    for name, index in indexes.items():
+        _add_index(app, index, f"/{name}")
+    _add_index(app, indexes[spec.root], "", StandIn(spec, catalog, login))
 
     app.add_route("/health", Health(spec, catalog))
     app.add_route("/ready", Ready(spec, catalog))
@@ -87,17 +91,11 @@ class Redirect:
 
 
 def _add_index(
-    app: App,
-    spec: Spec,
-    catalog: Catalog,
-    name: str,
-    url_path: str,
-    stand_in: StandIn | None = None,
+    app: App, index: ServedIndex, url_path: str, stand_in: StandIn | None = None
 ) -> None:
-    """Add the routes of the index ``name`` below ``url_path``: "" or "/NAME"."""
-    index = served_index(spec, catalog, name)
+    """Add the routes of the index below ``url_path``: "" or "/NAME"."""
     if url_path:
-        app.add_route(url_path, Redirect(f"{spec.path}{url_path}/"))
+        app.add_route(url_path, Redirect(f"{index.spec.path}{url_path}/"))
     _add_simple(app, index, url_path, stand_in)
     _add_files(app, index, url_path, stand_in)
     _add_apis(app, index, url_path)
@@ -158,7 +156,10 @@ def _description(error: PyindexError) -> str:
     if isinstance(error, NotFound | Unscanned):
         return str(error)
     _log_once(str(error))
-    return "the catalog cannot be used; the log says why"
+    what = (
+        "accounts cannot be read" if isinstance(error, AccountsError) else "catalog cannot be used"
+    )
+    return f"the {what}; the log says why"
 
 
 @lru_cache(maxsize=16)

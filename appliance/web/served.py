@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 
+import falcon
+
+from appliance.accounts.principal import Principal
 from appliance.catalog.database import Catalog
 from appliance.catalog.indexes import open_index, ready_index
 from appliance.catalog.reader import Reader
 from appliance.index.index import Index
+from appliance.policy.rights import Right
 from appliance.spec import Spec
 from appliance.web.completeness import Completeness
+from appliance.web.login import Login
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,7 @@ class ServedIndex:
     catalog: Catalog
     name: str
     completeness: Completeness
+    login: Login
 
     @property
     def prefix(self) -> str:
@@ -37,7 +43,11 @@ class ServedIndex:
         """As :meth:`open`. Raises :class:`Unscanned` until it has been scanned in full."""
         return ready_index(reader, self.spec, self.name)
 
+    def authorize(self, req: falcon.Request, right: Right, project: str | None = None) -> Principal:
+        """As :meth:`Login.authorize`, for this index."""
+        return self.login.authorize(req, self.name, right, project)
 
-def served_index(spec: Spec, catalog: Catalog, name: str) -> ServedIndex:
+
+def served_index(spec: Spec, catalog: Catalog, login: Login, name: str) -> ServedIndex:
     """The index ``name`` of ``spec`` with its own :class:`Completeness`."""
-    return ServedIndex(spec, catalog, name, Completeness(spec, catalog, name))
+    return ServedIndex(spec, catalog, name, Completeness(spec, catalog, name), login)
