@@ -2,7 +2,7 @@
 spec: all its files, or none.
 
 It is a load whose source is an index: files are copied, so that no file is in two packages
-directories; upload times, yanks, signatures and origins come with them.
+directories; upload times, yanks, signatures, origins and the owner of a new project come with them.
 """
 
 from collections.abc import Callable, Sequence
@@ -100,6 +100,8 @@ def _apply(spec: Spec, source: str, target: str, placement: Placement, changes: 
     def record(change: Writer) -> None:
         for file in changes.new:
             change.record_promotion(target, file.path, source)
+            if owner := change.owner(source, file.project):
+                change.take_ownership(target, file.project, owner)
 
     if changes.new:
         placement.add(changes, check=check, record=record)

@@ -145,7 +145,8 @@ def _private_classifiers(policy: Policy, candidate: Candidate, known: Known) -> 
 
 
 def _closed_after(policy: Policy, candidate: Candidate, known: Known) -> str | None:
-    if policy.closed_after is None or not known.release:
+    returns = known.used == candidate.file.sha256
+    if policy.closed_after is None or not known.release or returns:
         return None
     end = min(file.upload_time for file in known.release) + policy.closed_after // _MICROSECONDS
     if known.now < end:

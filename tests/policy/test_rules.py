@@ -146,6 +146,11 @@ TABLE = {
         },
         "closed_after: release 1.0 is closed since 1970-01-16; make another release",
     ),
+    "a file of a closed release that returns": (
+        {"closed_after": timedelta(days=14)},
+        {"release": [file(SDIST)], "now": 50 * DAY, "used": "a" * 64},
+        None,
+    ),
     "a second sdist": ({}, {"new": file("foo-1.0.zip"), "release": [file(SDIST)]}, None),
     "a second sdist, refused": (
         {"sdists": "one"},
