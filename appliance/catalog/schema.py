@@ -48,6 +48,7 @@ file = sa.Table(
     sa.Column("signature", sa.Boolean, nullable=False),
     # Set if the file is to be examined again whatever its stat, and may have another content.
     sa.Column("doubted", sa.Boolean),
+    sa.Column("provenance", sa.Boolean, server_default=sa.false()),
     sa.UniqueConstraint("index", "filename"),
     sa.Index("file_by_project", "index", "project"),
 )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from appliance.index.names import PROVENANCE, SIGNATURE
 from appliance.index.versions import normalize_version, version_key
 
 STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
@@ -23,7 +24,8 @@ class File:
 
     ``path`` is relative to the packages directory, with ``/``; ``upload_time`` and the mtime are
     whole microseconds and nanoseconds since the epoch; the digests are hex; ``core_metadata`` is
-    the sha256 of the published ``.metadata`` file, ``None`` if there is none; ``yanked`` is
+    the sha256 of the published ``.metadata`` file, ``None`` if there is none; ``signature`` and
+    ``provenance`` (PEP 740) say whether there is a file of its name and that ending; ``yanked`` is
     ``None``, or the reason, which may be empty (PEP 592).
     """
 
@@ -45,7 +47,14 @@ class File:
     summary: str | None = None
     core_metadata: str | None = None
     signature: bool = False
+    provenance: bool = False
     yanked: str | None = None
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """The endings of the files beside it, which clients may download with it."""
+        known = {SIGNATURE: self.signature, PROVENANCE: self.provenance}
+        return tuple(ending for ending, exists in known.items() if exists)
 
     @property
     def digest_path(self) -> str:

@@ -21,7 +21,11 @@ SDIST_ENDINGS = (".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz")
 # are sdists in a tar archive.
 ENDINGS = (".whl", *SDIST_ENDINGS, ".egg", ".exe", ".msi")
 SIGNATURE = ".asc"
+PROVENANCE = ".provenance"
+"""Ending of the provenance of a file (PEP 740)."""
 METADATA = ".metadata"
+COMPANIONS = (SIGNATURE, PROVENANCE)
+"""Endings of files that are kept beside a package file."""
 
 # Of 255 bytes; ".metadata" and the suffix of a temporary name must fit, too.
 _LONGEST = 220
@@ -70,6 +74,12 @@ def ending(filename: str) -> str:
         if lower.endswith(suffix):
             return suffix
     raise Rejected(f"not a package file: expected a name ending in {', '.join(ENDINGS)}")
+
+
+def split_companion(path: str) -> tuple[str, str]:
+    """Split the ending of a companion off a path; ``""`` if it has none."""
+    ending = next((each for each in COMPANIONS if path.endswith(each)), "")
+    return path.removesuffix(ending), ending
 
 
 def parse(filename: str, metadata_name: str | None = None) -> Distribution:

@@ -16,8 +16,8 @@ from appliance.catalog.writer import Writer
 from appliance.errors import NotFound, PyindexError
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.scan import Scanner
-from appliance.index.model import File, Project
-from appliance.index.names import SIGNATURE, normalize
+from appliance.index.model import Actor, File, Project
+from appliance.index.names import normalize
 from appliance.operations.actor import operator
 from appliance.operations.opening import open_catalog
 from appliance.operations.trash import discard
@@ -51,8 +51,9 @@ def decide(spec: Spec, changes: Callable[[Writer], None]) -> None:
     _publish(spec, catalog)
 
 
-def remove(spec: Spec, index: str, name: str) -> list[tuple[File, str]]:
-    """Move files to the trash by their name or release; return them with their paths there.
+def remove(spec: Spec, index: str, name: str, by: Actor | None = None) -> list[tuple[File, str]]:
+    """Move files to the trash by their name or release; return them with their paths there. The
+    journal has ``by`` as who did it, or else the user of this process.
 
     Raises :class:`PyindexError` for a file that cannot be moved. It is not in the trash then; files
     that were moved before it are removed from the index.
@@ -70,20 +71,20 @@ def remove(spec: Spec, index: str, name: str) -> list[tuple[File, str]]:
         raise PyindexError(f"{error}{done}") from None
     finally:
         if moved:
-            _forget_files(spec, catalog, index, [file for file, _ in moved])
+            _forget_files(spec, catalog, index, [file for file, _ in moved], by or operator())
     return moved
 
 
 def _move(spec: Spec, index: str, file: File) -> str:
-    """Move a file and its signature to the trash; return the path of the file there."""
+    """Move a file and its companions to the trash; return the path of the file there."""
     path = PackagesDirectory(spec.indexes[index].packages).locate(file.path)
     try:
         target = discard(path, spec.trash)
     except OSError as error:
         raise PyindexError(f"{path}: {error.strerror}; {_advice(path.parent)}") from None
-    if file.signature:
-        with contextlib.suppress(OSError):  # it is rejected as a signature without its file
-            discard(path.with_name(path.name + SIGNATURE), spec.trash)
+    for ending in file.companions:
+        with contextlib.suppress(OSError):  # a signature is rejected as one without its file
+            discard(path.with_name(path.name + ending), spec.trash)
     return str(target)
 
 
@@ -96,9 +97,9 @@ def _advice(directory: Path) -> str:
     )
 
 
-def _forget_files(spec: Spec, catalog: Catalog, index: str, files: list[File]) -> None:
+def _forget_files(spec: Spec, catalog: Catalog, index: str, files: list[File], by: Actor) -> None:
     """Remove moved files from the index, and accept duplicates that were rejected for them."""
-    with catalog.change(operator()) as change:
+    with catalog.change(by) as change:
         change.remove(index, [file.path for file in files])
         duplicates = change.release_duplicates(index, {file.filename for file in files})
     scan = Scanner(spec, catalog, index).scan_paths(frozenset(duplicates))

@@ -50,5 +50,5 @@ def layout(spec: Spec) -> LayoutValues:
         logs=LOGS,
         user=USER,
         socket=SOCKET if system.uses_socket(spec) else None,
-        writable=[index.packages for index in spec.indexes.values() if index.upload],
+        writable=[index.packages for index in spec.indexes.values() if index.accepts_uploads],
     )

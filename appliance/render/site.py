@@ -14,6 +14,7 @@ from appliance.render.layout import SOCKET, layout
 from appliance.render.templates import render
 from appliance.spec import Spec
 from appliance.spec.addresses import bracketed
+from appliance.uploads.form import LARGEST_FIELDS
 
 ANY_URL = "http://_"
 
@@ -96,6 +97,8 @@ class SiteValues:
     page_headers: Headers = headers.PAGE
     file_headers: Headers = headers.PACKAGE_FILE
     client_file_headers: Headers = headers.CLIENT_FILE
+    provenance_type: str = headers.PROVENANCE
+    form_bytes: int = LARGEST_FIELDS
 
 
 def nginx(spec: Spec, address: str = "") -> str:

@@ -1,6 +1,6 @@
 """Rendering of a project or a list of projects as HTML and JSON; pure functions.
 
-Simple repository API 1.4: PEP 503, 592, 629, 658 with 714, 691, 700, 792. Both forms are
+Simple repository API 1.4: PEP 503, 592, 629, 658 with 714, 691, 700, 740, 792. Both forms are
 rendered from one value and carry the same facts, as far as HTML has attributes for them.
 """
 
@@ -15,6 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from appliance.index.model import File, Project
+from appliance.index.names import PROVENANCE
 from appliance.site.tree import PAGES, STAND_IN_PAGES
 
 API_VERSION = "1.4"
@@ -123,6 +124,8 @@ def _link(file: File, url: str, signed: bool) -> str:
         marks += f' data-yanked="{_escape(file.yanked)}"'
     if signed:
         marks += f' data-gpg-sig="{"true" if file.signature else "false"}"'
+    if file.provenance:
+        marks += f' data-provenance="{_escape(url + PROVENANCE)}"'
     link = f"{_escape(url)}#sha256={_escape(file.sha256)}"
     return f'<a href="{link}"{marks}>{_escape(file.filename)}</a><br>\n'
 
@@ -162,6 +165,8 @@ def _file_json(file: File, url: str) -> dict[str, Any]:
         entry["core-metadata"] = {"sha256": file.core_metadata}
     if file.signature:
         entry["gpg-sig"] = True
+    if file.provenance:
+        entry["provenance"] = url + PROVENANCE
     return entry
 
 

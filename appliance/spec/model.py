@@ -57,8 +57,8 @@ class IndexSection(_Section):
     """One index: its packages directory and its bases."""
 
     packages: Location = Field(
-        description="Directory of the package files. `pyindex load` adds package files to it;"
-        " nothing else is ever written into it."
+        description="Directory of the package files. `pyindex mirror`, `pyindex load` and"
+        " uploads add package files to it; nothing else is ever written into it."
     )
     bases: tuple[Name, ...] = Field(
         (),

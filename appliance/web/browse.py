@@ -13,6 +13,7 @@ from appliance.render.clients import CLIENT, is_secure, of_one_index, settings
 from appliance.site.pages import file_url
 from appliance.web import address
 from appliance.web.served import ServedIndex
+from appliance.web.uploads import UploadForm, is_form
 from appliance.web.xmlrpc import XmlRpc
 
 _FILES_A_PAGE = 5_000
@@ -30,13 +31,19 @@ _templates = jinja2.Environment(
 class Home:
     """The home page of an index: its counts, and settings for clients."""
 
-    def __init__(self, index: ServedIndex, search: XmlRpc) -> None:
-        self._index = index
+    def __init__(self, index: ServedIndex, search: XmlRpc, form: UploadForm) -> None:
+        self._index, self._search, self._form = index, search, form
         self._client_spec = of_one_index(index.spec, index.name) if index.prefix else index.spec
         self._counted: tuple[int, Counts] | None = None
-        self.on_post = search.on_post  # pip search posts to an index URL without a path
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """`pip search` and upload clients post to an index URL without a path."""
+        (self._form if is_form(req) else self._search).on_post(req, resp)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        if req.get_param(":action") is not None:  # flit asks for the classifiers
+            self._form.on_get(req, resp)
+            return
         spec, counts = self._index.spec, self._counts()
         base = f"{address.base(spec, req)}/{self._index.prefix}"
         url = base.removesuffix("/")

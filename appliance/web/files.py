@@ -90,6 +90,8 @@ def _send(req: falcon.Request, resp: falcon.Response, file: static.OpenFile) -> 
 def _content_type(path: str) -> str:
     if path.endswith(names.SIGNATURE):
         return falcon.MEDIA_TEXT
+    if path.endswith(names.PROVENANCE):
+        return headers.PROVENANCE
     return "application/octet-stream"
 
 

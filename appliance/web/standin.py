@@ -4,7 +4,7 @@
 import falcon
 
 from appliance.catalog.database import Catalog
-from appliance.index.names import METADATA, SIGNATURE
+from appliance.index.names import COMPANIONS, METADATA
 from appliance.site.digests import digest_links
 from appliance.site.tree import Site
 from appliance.spec import Spec
@@ -28,7 +28,7 @@ class StandIn:
     def find(self, path: str) -> tuple[str, str] | None:
         """The index and the path of the file that the other index has at ``path``, or of its
         metadata or signature; ``None`` without one. It may be withdrawn: check its marker."""
-        suffix = next((each for each in (METADATA, SIGNATURE) if path.endswith(each)), "")
+        suffix = next((each for each in (METADATA, *COMPANIONS) if path.endswith(each)), "")
         for index, links in self._links.items():
             found = links.resolve(path.removesuffix(suffix))
             if found is not None:
