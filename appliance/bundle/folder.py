@@ -38,6 +38,10 @@ class Folder:
             raise PyindexError(f"{path}: no package files in it; pass the files of a bundle")
         self.manifest = make("", 0, 0, 1, files, {})
 
+    def companions(self, file: BundledFile) -> dict[str, bytes]:
+        """Return the signature of a file."""
+        return file.companions
+
     def copy(self, file: BundledFile, descriptor: int) -> str:
         """Write the content of a file to a descriptor; return its SHA-256."""
         return self._read(file.path, descriptor)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from appliance.errors import PyindexError, Rejected
 from appliance.incoming.entries import invalid_path, is_entered
 from appliance.index import names
+from appliance.index.names import SIGNATURE
 from appliance.spec.forms import NAME
 from appliance.text import has_controls
 
@@ -70,8 +71,9 @@ class BundledFile(_Value):
         return names.parse(self.filename).project
 
     @property
-    def signature_bytes(self) -> bytes | None:
-        return None if self.signature is None else base64.b64decode(self.signature)
+    def companions(self) -> dict[str, bytes]:
+        """The contents of the files beside it, by the ending of their names."""
+        return {} if self.signature is None else {SIGNATURE: base64.b64decode(self.signature)}
 
 
 class BundledStatus(_Value):

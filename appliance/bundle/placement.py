@@ -17,7 +17,6 @@ from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError, Unscanned
 from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import File
-from appliance.index.names import SIGNATURE
 from appliance.operations import arrival
 from appliance.operations.actor import operator
 from appliance.operations.arrival import Arrival
@@ -93,12 +92,16 @@ class Placement:
                 raise PyindexError(problem)
 
             self._report("adding files")
-            signed = [f"{f.path}{SIGNATURE}" for f in changes.new if f.signature is not None]
+            companions = [
+                f"{file.path}{ending}"
+                for file in changes.new
+                for ending in self._source.companions(file)
+            ]
             placed = Arrival(
                 index=self._index,
                 packages=str(self._directory.root),
                 staging=str(self._staging.path),
-                paths=[*(file.path for file in changes.new), *signed],
+                paths=[*(file.path for file in changes.new), *companions],
                 receipt=receipt,
                 text=text,
             )

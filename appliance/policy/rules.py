@@ -75,8 +75,8 @@ def _status(policy: Policy, candidate: Candidate, known: Known) -> str | None:
     return f"project {candidate.file.project} is {known.status}, and takes no files"
 
 
-def _overwrite(policy: Policy, candidate: Candidate, known: Known) -> str | None:
-    if policy.overwrite == "accept" or known.used in (None, candidate.file.sha256):
+def _reuse(policy: Policy, candidate: Candidate, known: Known) -> str | None:
+    if policy.reuse == "accept" or known.used in (None, candidate.file.sha256):
         return None
     # Clients look for the first words, to skip existing files.
     return (
@@ -167,7 +167,7 @@ def _sdists(policy: Policy, candidate: Candidate, known: Known) -> str | None:
 _Rule = Callable[[Policy, Candidate, Known], str | None]
 _RULES: dict[str, _Rule] = {
     "status": _status,
-    "overwrite": _overwrite,
+    "reuse": _reuse,
     "types": _types,
     "max_size": _max_size,
     "required": _required,

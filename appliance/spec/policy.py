@@ -25,10 +25,10 @@ _Choice = Annotated[Literal["accept", "refuse"], OrVariable()]
 class Policy(Section):
     """Which files may be uploaded or promoted; `private` and used names bind mirrored files too."""
 
-    overwrite: _Choice = Field(
+    reuse: _Choice = Field(
         "refuse",
-        description="Whether an upload may replace a file by one with other content. A file name"
-        " stays used after its file was removed.",
+        description="Whether the name of a removed file may be used again for other content. No"
+        " upload ever replaces a file.",
     )
     types: tuple[Annotated[FileType, OrVariable()], ...] = Field(
         (),

@@ -40,6 +40,7 @@ def staged(tmp_path: Path) -> Spec:
     (packages / "sub").mkdir()
     uploaded(make_sdist(packages / "sub", "foo", "1.0"), TIME)
     (packages / "sub" / f"{SDIST}.asc").write_text("-----BEGIN PGP SIGNATURE-----\n")
+    (packages / f"{WHEEL}.provenance").write_text('{"version": 1, "attestation_bundles": []}')
     make_wheel(packages, "foo", "2.0")
     given = spec.load(path)
     update(given)
@@ -73,7 +74,9 @@ def test_release_is_promoted_with_its_history(staged: Spec) -> None:
     assert {file["upload-time"] for file in files.values()} == {TIME}
     assert (files[WHEEL]["yanked"], files[SDIST]["yanked"]) == ("bad", False)
     assert files[SDIST]["gpg-sig"] is True
-    assert tree(staged) == {WHEEL, f"sub/{SDIST}", f"sub/{SDIST}.asc"}
+    assert files[WHEEL]["provenance"]
+    companions = {f"{WHEEL}.provenance", f"sub/{SDIST}.asc"}
+    assert tree(staged) == {WHEEL, f"sub/{SDIST}"} | companions
     with Catalog(staged.catalog).read() as reader:
         assert reader.last_origins("main", [SDIST])[SDIST].url == "https://files.example/x"
         actions = [(each.action, each.detail) for each in reader.changes(0) if each.index == "main"]

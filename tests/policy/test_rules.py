@@ -56,7 +56,7 @@ def asked(
 
 
 LOCAL = file(WHEEL.replace("1.0", "1.0+lab"), version="1.0+lab")
-USED = "overwrite: This filename has already been used, use a different version: "
+USED = "reuse: This filename has already been used, use a different version: "
 # (policy, what is asked, answer)
 TABLE = {
     "nothing": ({}, {}, None),
@@ -77,7 +77,7 @@ TABLE = {
         f"{USED}{WHEEL} had other content (sha256 {'d' * 64})",
     ),
     "the same content": ({}, {"used": "a" * 64}, None),
-    "other content, allowed": ({"overwrite": "accept"}, {"used": "d" * 64}, None),
+    "other content, allowed": ({"reuse": "accept"}, {"used": "d" * 64}, None),
     "an accepted type": ({"types": ("wheel",)}, {}, None),
     "another type": (
         {"types": ("wheel", "egg")},
@@ -179,10 +179,10 @@ def test_refusal_names_the_key(foo: Lab) -> None:
         check(reader, foo.spec, foo.index, known, HEAD)
         with pytest.raises(PolicyError) as caught:
             check(reader, foo.spec, foo.index, other, HEAD)
-    assert caught.value.rule == "overwrite"
+    assert caught.value.rule == "reuse"
     assert str(caught.value) == (
         f"This filename has already been used, use a different version: {known.filename} had other"
-        f" content (sha256 {known.sha256}) (`indexes.main.policy.overwrite` in the spec)"
+        f" content (sha256 {known.sha256}) (`indexes.main.policy.reuse` in the spec)"
     )
 
 
