@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from appliance.catalog import schema
-from appliance.catalog.queries import Queries
+from appliance.catalog.queries import Queries, portions
 from appliance.index.model import Change
 
 # The actions that are decisions, and the one that replaces all of them.
@@ -80,6 +80,17 @@ class JournalQueries(Queries):
         query = sa.select(schema.journal).where(line.serial > after, *chosen.conditions())
         rows = self._connection.execute(query.order_by(line.serial).limit(limit))
         return [Change(**row._mapping) for row in rows]
+
+    def removals(self, filenames: Sequence[str]) -> list[Change]:
+        """Return the removals of files of these names that the journal has, oldest first."""
+        line = schema.journal.c
+        query = sa.select(schema.journal).where(line.action == "removed")
+        changes = [
+            Change(**row._mapping)
+            for portion in portions(filenames)
+            for row in self._connection.execute(query.where(line.filename.in_(portion)))
+        ]
+        return sorted(changes, key=lambda change: change.serial)
 
     def decisions_since(self, since: int) -> list[Change]:
         """Return the decisions after serial ``since``, and changes that replaced all decisions."""

@@ -40,6 +40,7 @@ _VERBS = {
     "yank": ("decide:yank", "yank files: installers skip them unless pinned (PEP 592)"),
     "unyank": ("decide:unyank", "undo a yank"),
     "remove": ("decide:remove", "move files from the packages directory to the trash"),
+    "trash": ("trash:trash", "list removed files, or return them to their index"),
     "confirm-deletions": ("confirm:confirm_deletions", "confirm that missing files were deleted"),
     "status-set": ("decide:status_set", "set the status of a project (PEP 792)"),
     "mirror": ("mirror:mirror", "fetch what requirements need on given Pythons and platforms"),
