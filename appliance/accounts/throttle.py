@@ -17,7 +17,7 @@ import time
 from functools import cached_property
 from pathlib import Path
 
-from appliance.locks import lock
+from appliance.locks import lock, unlock
 
 _KEY_BYTES = 32
 _BUCKETS = 1 << 15
@@ -72,6 +72,7 @@ def _mapped(path: Path) -> mmap.mmap:
     try:
         lock(descriptor)
         _fill(descriptor)
+        unlock(descriptor)
         return mmap.mmap(descriptor, _SIZE)
     except OSError:
         return _in_memory()

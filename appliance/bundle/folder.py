@@ -7,14 +7,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from appliance.bundle.manifest import LARGEST_SIGNATURE, BundledFile, make, problem_of
+from appliance.bundle import companions
+from appliance.bundle.manifest import BundledFile, make, problem_of
 from appliance.errors import PyindexError
 from appliance.incoming.beneath import open_beneath
 from appliance.incoming.comparison import is_package
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.entries import Entry
 from appliance.incoming.protocol import upload_time
-from appliance.index.names import SIGNATURE
+from appliance.index.names import PROVENANCE, SIGNATURE
 
 _CHUNK = 1024 * 1024
 
@@ -37,10 +38,6 @@ class Folder:
         if not files:
             raise PyindexError(f"{path}: no package files in it; pass the files of a bundle")
         self.manifest = make("", 0, 0, 1, files, {})
-
-    def companions(self, file: BundledFile) -> dict[str, bytes]:
-        """Return the signature of a file."""
-        return file.companions
 
     def copy(self, file: BundledFile, descriptor: int) -> str:
         """Write the content of a file to a descriptor; return its SHA-256."""
@@ -72,14 +69,13 @@ class Folder:
             size=entry.size,
             upload_time=upload_time(entry),
             volume=1,
-            signature=self._signature(entry.path + SIGNATURE),
+            signature=self._companion(entry.path, SIGNATURE),
+            attested=self._companion(entry.path, PROVENANCE),
         )
 
-    def _signature(self, path: str) -> str | None:
-        if self._directory.entry(path) is None:
-            return None
-        with os.fdopen(open_beneath(str(self._directory.root), path), "rb") as file:
-            return base64.b64encode(file.read(LARGEST_SIGNATURE + 1)).decode()
+    def _companion(self, path: str, ending: str) -> str | None:
+        content = companions.read(self._directory, path, ending)
+        return None if content is None else base64.b64encode(content).decode()
 
     def _read(self, path: str, target: int | None) -> str:
         """Return the SHA-256 of a file, and write its content to ``target``."""

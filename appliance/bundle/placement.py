@@ -92,11 +92,7 @@ class Placement:
                 raise PyindexError(problem)
 
             self._report("adding files")
-            companions = [
-                f"{file.path}{ending}"
-                for file in changes.new
-                for ending in self._source.companions(file)
-            ]
+            companions = [f"{f.path}{ending}" for f in changes.new for ending in f.encoded]
             placed = Arrival(
                 index=self._index,
                 packages=str(self._directory.root),

@@ -5,7 +5,6 @@ It is a load whose source is an index: files are copied, so that no file is in t
 directories; upload times, yanks, signatures, origins and the owner of a new project come with them.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,6 @@ from appliance.catalog.database import Catalog
 from appliance.catalog.metadata import KeptMetadata
 from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
-from appliance.incoming.beneath import open_beneath
 from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import File
 from appliance.operations import arrival
@@ -41,23 +39,8 @@ class IndexSource:
         self.name = index
         self.key: str | None = None
         self._directory = PackagesDirectory(spec.indexes[index].packages)
-        self._files = {file.path: file for file in files}
         chosen = select(spec, index, files, frozenset())
         self.manifest = make(index, chosen.serial, chosen.time, 1, chosen.files, {})
-
-    def companions(self, file: BundledFile) -> dict[str, bytes]:
-        """Return the signature and the provenance of a file."""
-        return {
-            ending: self._read(file.path + ending) for ending in self._files[file.path].companions
-        }
-
-    def _read(self, path: str) -> bytes:
-        where = self._directory.root / path
-        try:
-            with os.fdopen(open_beneath(str(self._directory.root), path), "rb") as opened:
-                return opened.read()
-        except OSError as error:
-            raise PyindexError(f"{where}: {error.strerror}; restore or delete it") from None
 
     def copy(self, file: BundledFile, descriptor: int) -> str:
         """Write the content of a file to a descriptor; return its SHA-256."""

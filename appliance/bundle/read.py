@@ -53,10 +53,6 @@ class Bundle:
             member.file.path: (part, member) for part in parts for member in _members(part)
         }
 
-    def companions(self, file: BundledFile) -> dict[str, bytes]:
-        """Return the signature of a file."""
-        return file.companions
-
     def copy(self, file: BundledFile, descriptor: int) -> str:
         """Write the content of a file to a descriptor; return its SHA-256."""
         part, member = self._members[file.path]

@@ -18,9 +18,6 @@ class Source(Protocol):
     manifest: Manifest
     key: str | None
 
-    def companions(self, file: BundledFile) -> dict[str, bytes]:
-        """Return the contents of the files beside a file, by the ending of their names."""
-
     def copy(self, file: BundledFile, descriptor: int) -> str:
         """Write the content of a file to a descriptor; return the SHA-256 of what was written.
         Raises :class:`PyindexError` if it cannot be read."""

@@ -42,7 +42,7 @@ class Staging:
             atomic.make_directory(target.parent)
             if not _is_complete(target, file):
                 self._stage(source, file, target)
-            for ending, content in source.companions(file).items():
+            for ending, content in file.companions.items():
                 Path(f"{target}{ending}").write_bytes(content)
             done += file.size
             yield done

@@ -4,11 +4,13 @@ The journal says which file was removed from where, and its digest; a file that 
 know any more can be copied from the trash.
 """
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.atomic import unlink
+from appliance.bundle import companions
 from appliance.bundle.folder import copy
 from appliance.bundle.manifest import BundledFile, make
 from appliance.bundle.placement import Placement, bring_up_to_date
@@ -17,7 +19,7 @@ from appliance.errors import NotFound, PyindexError
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.protocol import upload_time
 from appliance.index.model import Change
-from appliance.index.names import COMPANIONS, distribution, normalize
+from appliance.index.names import COMPANIONS, PROVENANCE, SIGNATURE, distribution, normalize
 from appliance.index.versions import normalize_version, version_key
 from appliance.operations import arrival
 from appliance.operations.trash import Discarded, contents
@@ -112,12 +114,13 @@ class TrashSource:
             size=entry.size,
             upload_time=upload_time(entry),
             volume=1,
+            signature=self._companion(trashed, SIGNATURE),
+            attested=self._companion(trashed, PROVENANCE),
         )
 
-    def companions(self, file: BundledFile) -> dict[str, bytes]:
-        """Return the contents of the files that were beside a file."""
-        paths = self._files[file.path].companions
-        return {ending: path.read_bytes() for ending, path in paths.items()}
+    def _companion(self, trashed: Trashed, ending: str) -> str | None:
+        content = companions.read(self._directory, trashed.file.path.name, ending)
+        return None if content is None else base64.b64encode(content).decode()
 
     def copy(self, file: BundledFile, descriptor: int) -> str:
         """Write the content of a file to a descriptor; return its SHA-256."""

@@ -37,7 +37,7 @@ class Arriving:
         return Arrivals(self._loaded(), dict(_uploaded(self._uploads)))
 
     def _loaded(self) -> Set[str]:
-        """Return the paths of files of a load, and of their signatures."""
+        """Return the paths of files of a load, and of their companions."""
         try:
             status = self._path.stat()
         except FileNotFoundError:

@@ -114,6 +114,7 @@ async def _run(job: Job, memory: Memory, report: Report) -> Mirrored:
             _merge(plan, part)
     except* (PyindexError, OSError) as group:
         raise _first(group) from None
+    plan.notes |= dict.fromkeys(taken.notes)
     for name in sorted(job.builds - built.projects):
         why = "no target needs it, the upstream has a wheel, or it failed"
         plan.notes[f"--build {name}: nothing built: {why}"] = None
@@ -205,7 +206,8 @@ async def _take(job: Job, plan: Plan, client: Client, built: Builds, report: Rep
 
 def _joined(first: Taken, second: Taken) -> Taken:
     first.ahead.add(second.ahead)
-    return Taken(first.new + second.new, first.failed + second.failed, first.ahead)
+    notes = first.notes + second.notes
+    return Taken(first.new + second.new, first.failed + second.failed, first.ahead, notes)
 
 
 def _merge(plan: Plan, part: Plan) -> None:

@@ -20,16 +20,25 @@ from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
 from appliance.incoming.ahead import Ahead
 from appliance.index.model import File, Origin
-from appliance.index.names import possible
+from appliance.index.names import PROVENANCE, possible
 from appliance.index.patterns import matches
 from appliance.locks import try_lock
+from appliance.mirror.provenance import fetch_provenance
 from appliance.operations import decisions
 from appliance.operations.arrival import HIDDEN, link_or_move
 from appliance.operations.prune import MIRROR_LOCK
 from appliance.operations.update import update
 from appliance.spec import Spec
 from appliance.text import has_controls
-from appliance.upstream import Client, Failed, Fetched, RemoteFile, digests, fetch, urls
+from appliance.upstream import (
+    Client,
+    Failed,
+    Fetched,
+    RemoteFile,
+    digests,
+    fetch,
+    urls,
+)
 from appliance.upstream.fetch import OnProgress, Outcome
 from appliance.upstream.urls import without_secrets
 
@@ -42,11 +51,12 @@ _UNKNOWN = "not examined yet; see `pyindex status`"
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The outcome: names of new files, what failed, and the examinations of new files."""
+    """The outcome: names of new files, what failed, the examinations of new files, and notes."""
 
     new: tuple[str, ...] = ()
     failed: tuple[Failed, ...] = ()
     ahead: Ahead = field(default_factory=Ahead)
+    notes: tuple[str, ...] = ()
 
     def without(self, rejected: Sequence[Failed]) -> "Taken":
         """Return the outcome with new files that were rejected as failed ones."""
@@ -149,6 +159,8 @@ async def take(
     new, conflicts = absent(spec, index, files)
     directory = staging(spec, index)
     ahead = Ahead()
+    # It is there before the file, so that the examination finds both.
+    notes = await fetch_provenance(client, new, directory)
     outcomes = await _fetch(client, new, directory, progress, ahead) if new else []
 
     packages = spec.indexes[index].packages
@@ -167,7 +179,7 @@ async def take(
     sync_paths([str(packages)])
     if not failed:
         shutil.rmtree(directory, ignore_errors=True)
-    return Taken(tuple(placed), tuple(failed), ahead)
+    return Taken(tuple(placed), tuple(failed), ahead, tuple(notes))
 
 
 async def _fetch(
@@ -215,9 +227,13 @@ def _of_build(conflict: Failed, origins: Mapping[str, str]) -> Failed:
 
 
 def _place(fetched: Fetched, packages: Path) -> Failed | None:
-    """Move a complete file to its name in the packages directory, which must be free."""
+    """Move a complete file to its name in the packages directory, which must be free, after its
+    provenance."""
     target = packages / fetched.file.filename
     try:
+        if not os.path.lexists(target):  # else the provenance there is of another file
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{fetched.path}{PROVENANCE}").replace(f"{target}{PROVENANCE}")
         link_or_move(str(fetched.path), str(target))
     except FileExistsError:
         text = f"{target}: exists, and is not in the index; see `pyindex status`"

@@ -24,7 +24,7 @@ from appliance.errors import PyindexError
 from appliance.incoming.arriving import NAME
 from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import File
-from appliance.index.names import SIGNATURE
+from appliance.index.names import COMPANIONS
 from appliance.locks import try_lock
 from appliance.operations.actor import operator
 from appliance.spec import Spec
@@ -45,7 +45,7 @@ class Arrival:
         index: The name of the index.
         packages: Its packages directory, without symbolic links.
         staging: The directory in it that has the files, at their paths.
-        paths: The paths of the files, and of their signatures.
+        paths: The paths of the files, and of their companions.
         receipt: The path of the receipt, which is written at the end; "" for none.
         text: Its content.
     """
@@ -217,7 +217,7 @@ def _is_added(spec: Spec, arrival: Arrival) -> bool:
     that an operator has copied to their paths."""
     if arrival.receipt and Path(arrival.receipt).exists():
         return True
-    path = next(path for path in arrival.paths if not path.endswith(SIGNATURE))
+    path = next(path for path in arrival.paths if not path.endswith(COMPANIONS))
     with Catalog(spec.catalog).read() as reader:
         file = reader.file_at(arrival.index, path)
     return file is not None and file.inode in _inodes(arrival, path)

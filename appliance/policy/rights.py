@@ -25,6 +25,8 @@ class Rights:
     def __init__(self, spec: Spec) -> None:
         self._indexes = spec.indexes
         self._lineages = {name: spec.lineage(name) for name in spec.indexes}
+        self._open = frozenset(filter(self._is_open, self._indexes))
+        self._by_project = frozenset(filter(self._is_by_project, self._indexes))
 
     def has(
         self,
@@ -90,14 +92,25 @@ class Rights:
 
     def is_open(self, index: str) -> bool:
         """Whether every client may read all of the index."""
+        return index in self._open
+
+    def is_by_project(self, index: str) -> bool:
+        """Whether some clients may read a part of the index."""
+        return index in self._by_project
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether any index has something that not every client may read."""
+        return len(self._open) < len(self._indexes)
+
+    def _is_open(self, index: str) -> bool:
         return all(
             EVERYONE in accounts
             for each in self._lineages[index]
             for accounts in self._lists(each, "read")
         )
 
-    def is_by_project(self, index: str) -> bool:
-        """Whether some may read a part of the index."""
+    def _is_by_project(self, index: str) -> bool:
         return any(
             rule.read is not None
             for each in self._lineages[index]

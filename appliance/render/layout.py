@@ -8,6 +8,7 @@ from appliance.spec import Spec
 
 RELEASE = "/opt/pyindex/current"
 SETTINGS = "/etc/pyindex"
+ANSWERS = "/run/nginx"  # SELinux knows all paths that begin so as nginx's
 SOCKET = "/run/pyindex/pyindex.sock"
 LOGS = "/var/log/pyindex"
 USER = "pyindex"

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from itertools import chain
@@ -88,6 +89,18 @@ class Client:
         whose server has no ranges.
         """
         return await self._metadata(file)
+
+    async def provenance(self, file: RemoteFile) -> bytes | None:
+        """The provenance of a file (PEP 740), which is not verified; ``None`` if its page states
+        none, or the server has none. It is asked for once."""
+        if file.provenance is None or urls.path(file.provenance) is not None:
+            return None
+        content = await self._small(file.provenance, self.limits.provenance_bytes)
+        if content is not None and not _is_object(content):
+            raise UpstreamError(
+                f"{redacted(file.provenance)}: expected a JSON object; check the server and proxy"
+            )
+        return content
 
     # --- projects --------------------------------------------------------------------------------
 
@@ -199,17 +212,15 @@ class Client:
     async def _fetch_metadata(self, file: RemoteFile) -> bytes | None:
         """The separate file of PEP 658; ``None`` if it is missing though the page states it."""
         url = f"{file.url}.metadata"
-
-        async def attempt() -> bytes | None:
-            async with self.connection.open(url, {"Accept-Encoding": "identity"}) as response:
-                if response.status != 200:
-                    return None
-                return await response.read(self.limits.metadata_bytes)
-
-        content = await retried(self.limits, attempt)
+        content = await retried(self.limits, lambda: self._small(url, self.limits.metadata_bytes))
         if content is not None:
             digests.check(content, file.metadata_hashes, url)
         return content
+
+    async def _small(self, url: str, limit: int) -> bytes | None:
+        """The file at ``url``, of at most ``limit`` bytes; ``None`` if it is missing."""
+        async with self.connection.open(url, {"Accept-Encoding": "identity"}) as response:
+            return await response.read(limit) if response.status == 200 else None
 
     def _local_metadata(self, file: RemoteFile) -> bytes | None:
         path = urls.path(file.url)
@@ -225,6 +236,13 @@ def _limits(upstreams: Upstreams) -> Limits:
     """The default limits, with the time limit of pip's configuration if there is one."""
     seconds = upstreams.network.timeout_seconds
     return Limits() if seconds is None else Limits(connect_seconds=seconds, idle_seconds=seconds)
+
+
+def _is_object(content: bytes) -> bool:
+    try:
+        return isinstance(json.loads(content), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _sha256(content: bytes) -> str:
