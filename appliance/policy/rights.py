@@ -1,11 +1,10 @@
 """Rights: which principal may read, upload, yank or remove, in which index and project."""
 
-import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Literal
 
 from appliance.accounts.principal import ANONYMOUS, EVERYONE, MEMBERS, OWNER, Principal
+from appliance.index.patterns import matches
 from appliance.spec import Spec
 
 Right = Literal["read", "upload", "yank", "remove"]
@@ -127,13 +126,3 @@ def _names(accounts: tuple[str, ...], principal: Principal, owner: Owner = _no_o
     if account is None:
         return False
     return account in accounts or MEMBERS in accounts or (OWNER in accounts and owner() == account)
-
-
-def matches(patterns: tuple[str, ...], project: str) -> bool:
-    """Whether a normalized name matches one of the patterns."""
-    return _compiled(patterns).fullmatch(project) is not None
-
-
-@lru_cache(maxsize=1024)
-def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(re.escape(each).replace(r"\*", ".*") for each in patterns))

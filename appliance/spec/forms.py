@@ -203,7 +203,7 @@ def _duration_text(duration: timedelta) -> str:
 
 
 def parse_duration(text: str) -> timedelta:
-    """A duration such as 14d. Raises ValueError with what was expected."""
+    """The duration of a text such as 14d. Raises ValueError with what was expected."""
     expectation = "a duration such as 90s, 5m, 1h30m or 14d"
     counts = (int(count or 0) for count in _match(text, _DURATION, expectation).groups())
     days, hours, minutes, seconds = counts
@@ -265,7 +265,9 @@ Name = Annotated[str, _name, _variable]
 Account = Annotated[
     str, _pattern("account", _ACCOUNT, "an account such as alice or ci-2"), _variable
 ]
-ProjectPattern = Annotated[str, Form(project_pattern, {"type": "string"})]  # a key, too
+ProjectPattern = Annotated[
+    str, Form(project_pattern, {"type": "string", "title": "pattern"})
+]  # a key, too
 Reader = Annotated[str, _account_but("owner", "members or everyone"), _variable]
 Uploader = Annotated[str, _account_but("owner everyone", "members or tokens"), _variable]
 Changer = Annotated[str, _account_but("everyone", "members or owner"), _variable]
