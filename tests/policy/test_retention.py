@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,16 +22,18 @@ NOW = 1000 * DAY
 RELEASES = {"1.0": 900, "1.1": 500, "2.0": 300, "2.1rc1": 200, "2.1": 100, "3.0b1": 95, "3.0b2": 50}
 
 
-def removed(keep: dict[str, object], releases: dict[str, int], status: str = "active") -> list[str]:
+def removed(
+    keep: Mapping[str, object], releases: dict[str, int], status: str = "active"
+) -> list[str]:
     files = [
         file(f"foo-{version}.tar.gz", version=version, upload_time=NOW - age * DAY)
         for version, age in releases.items()
     ]
     project = Project("main", "foo", "foo", 1, status, None, tuple(files))
-    return [f"{each.version} {each.rule}" for each in outdated(Retention(**keep), project, NOW)]  # type: ignore[arg-type]
+    return [f"{each.version} {each.rule}" for each in outdated(Retention(**keep), project, NOW)]
 
 
-CASES = {
+CASES: dict[str, tuple[dict[str, object], dict[str, int], list[str]]] = {
     "nothing": ({}, RELEASES, []),
     "as many as there are": ({"versions": 7}, RELEASES, []),
     "too many": ({"versions": 5}, RELEASES, ["1.1 versions", "1.0 versions"]),
