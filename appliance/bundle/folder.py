@@ -79,15 +79,20 @@ class Folder:
 
     def _read(self, path: str, target: int | None) -> str:
         """Return the SHA-256 of a file, and write its content to ``target``."""
-        digest = hashlib.sha256()
         try:
-            descriptor = open_beneath(str(self._directory.root), path)
+            return copy(self._directory, path, target)
         except OSError as error:
             raise PyindexError(f"{self.name}/{path}: {error.strerror}; load again") from None
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-                rest = memoryview(chunk if target is not None else b"")
-                while rest and target is not None:
-                    rest = rest[os.write(target, rest) :]
-        return digest.hexdigest()
+
+
+def copy(directory: PackagesDirectory, path: str, target: int | None) -> str:
+    """Return the SHA-256 of a file, and write its content to the descriptor ``target``. Raises
+    ``OSError``."""
+    digest = hashlib.sha256()
+    with os.fdopen(open_beneath(str(directory.root), path), "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            rest = memoryview(chunk if target is not None else b"")
+            while rest and target is not None:
+                rest = rest[os.write(target, rest) :]
+    return digest.hexdigest()

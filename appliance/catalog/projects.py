@@ -44,6 +44,12 @@ class ProjectQueries(Queries):
                 files[file.project].append(file)
         return {row.name: _to_project(row, files[row.name]) for row in rows}
 
+    def status(self, index: str, name: str) -> str:
+        """Return the status of a project (PEP 792), ``active`` for an unknown one."""
+        table = schema.project.c
+        query = sa.select(table.status).where(table.index == index, table.name == name)
+        return self._connection.scalar(query) or "active"
+
     def _project_rows(self, index: str, names: Sequence[str]) -> Sequence[sa.Row[Any]]:
         where = schema.project.c.index == index, schema.project.c.name.in_(names), has_page()
         return self._connection.execute(sa.select(schema.project).where(*where)).all()

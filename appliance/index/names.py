@@ -111,6 +111,13 @@ def _parse(filename: str, suffix: str, metadata_name: str | None) -> Distributio
     return _sdist(filename, stem, metadata_name)
 
 
+def without_companion(path: str) -> str:
+    """The path of the package file that ``path`` is, or is a companion of."""
+    for suffix in (*COMPANIONS, METADATA):
+        path = path.removesuffix(suffix)
+    return path
+
+
 def distribution(path: str) -> Distribution | None:
     """The meaning of the name of the file at ``path``; ``None`` if it has none."""
     try:

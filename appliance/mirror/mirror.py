@@ -10,6 +10,7 @@ from appliance.errors import PyindexError
 from appliance.incoming import processes
 from appliance.index.model import File
 from appliance.index.names import distribution
+from appliance.index.patterns import matches
 from appliance.inputs.demand import Demand, Options
 from appliance.mirror import plan as planning
 from appliance.mirror import taking, wheels
@@ -144,6 +145,7 @@ async def _part(
         plan = known.value
     else:
         plan = await _plan(job, demands, client, built, report)
+    plan.notes |= dict.fromkeys(_private(job, client))
 
     new, _ = taking.absent(job.spec, job.index, list(plan.files.values()))
     await planning.complete(plan, client, () if job.dry_run else new)
@@ -158,6 +160,14 @@ async def _part(
     if versions is not None and not job.builds:
         memory.keep_plan(client.upstreams, demands, Answer(versions, plan))
     return replace(plan, notes=plan.notes | dict.fromkeys(lines)), taken
+
+
+def _private(job: Job, client: Client) -> list[str]:
+    return [
+        f"{name}: private (`policy.private` in the spec): no upstream was asked for it"
+        for name in sorted(client.asked)
+        if matches(job.spec.private, name)
+    ]
 
 
 async def _versions(client: Client, projects: Iterable[str]) -> dict[str, str] | None:

@@ -21,6 +21,7 @@ from appliance.errors import PyindexError
 from appliance.incoming.ahead import Ahead
 from appliance.index.model import File, Origin
 from appliance.index.names import PROVENANCE, possible
+from appliance.index.patterns import matches
 from appliance.locks import try_lock
 from appliance.mirror.provenance import fetch_provenance
 from appliance.operations import decisions
@@ -36,6 +37,7 @@ from appliance.upstream import (
     RemoteFile,
     digests,
     fetch,
+    urls,
 )
 from appliance.upstream.fetch import OnProgress, Outcome
 from appliance.upstream.urls import without_secrets
@@ -86,17 +88,32 @@ def locked(spec: Spec) -> Iterator[None]:
 def absent(
     spec: Spec, index: str, files: Sequence[RemoteFile]
 ) -> tuple[list[RemoteFile], list[Failed]]:
-    """Return the files that the index lacks, and those of which it has another content."""
+    """Return the files that the index lacks, and those that it must not get: it has another content
+    of them, had one before, or they are of a private project."""
     new, conflicts = [], []
     there = _files(spec, index, files)
+    with Catalog(spec.catalog).read() as reader:
+        used = reader.used(index, [file.filename for file in files])
     for file in files:
         known = there.get(file.filename)
-        if known is None:
+        if known is None and (problem := _forbidden(spec, file, used.get(file.filename))):
+            conflicts.append(Failed(file, f"{file.filename}: {problem}"))
+        elif known is None:
             new.append(file)
         elif _differs(file, known, spec.indexes[index].packages):
             text = f"{file.filename}: the index has other content at {known.path}"
             conflicts.append(Failed(file, text))
     return new, conflicts
+
+
+def _forbidden(spec: Spec, file: RemoteFile, used: str | None) -> str | None:
+    """Return why the policy of the spec forbids to fetch a file, if it does."""
+    is_remote = urls.path(file.url) is None  # a wheel that was built here is not
+    if is_remote and any(matches(spec.private, project) for project in possible(file.filename)):
+        return "its project is private (`policy.private` in the spec): it is not fetched"
+    if used is not None and file.sha256 not in (None, used):
+        return f"was removed, and had other content (sha256 {used})"
+    return None
 
 
 def _files(spec: Spec, index: str, files: Iterable[RemoteFile]) -> dict[str, File]:

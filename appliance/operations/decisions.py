@@ -5,7 +5,7 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from appliance.catalog import decisionlog
@@ -61,30 +61,51 @@ def remove(spec: Spec, index: str, name: str, by: Actor | None = None) -> list[t
     catalog = _open(spec)
     with catalog.read() as reader:
         files = matching(reader, spec, index, name)
+    return _remove(spec, catalog, index, files, by or operator())
 
+
+def remove_files(
+    spec: Spec, index: str, files: Sequence[File], by: Actor
+) -> list[tuple[File, str]]:
+    """As :func:`remove`, of these files."""
+    return _remove(spec, _open(spec), index, files, by)
+
+
+def _remove(
+    spec: Spec, catalog: Catalog, index: str, files: Sequence[File], by: Actor
+) -> list[tuple[File, str]]:
     moved: list[tuple[File, str]] = []
     try:
         for file in files:
-            moved.append((file, _move(spec, index, file)))
+            moved.append((file, _move(spec, catalog, index, file, by)))
     except PyindexError as error:
         done = f"; already moved: {', '.join(file.path for file, _ in moved)}" if moved else ""
         raise PyindexError(f"{error}{done}") from None
     finally:
         if moved:
-            _forget_files(spec, catalog, index, [file for file, _ in moved], by or operator())
+            _accept_duplicates(spec, catalog, index, {file.filename for file, _ in moved})
     return moved
 
 
-def _move(spec: Spec, index: str, file: File) -> str:
-    """Move a file and its companions to the trash; return the path of the file there."""
+def _move(spec: Spec, catalog: Catalog, index: str, file: File, by: Actor) -> str:
+    """Move a file and its companions to the trash, and remove it from the index; return the path of
+    the file there."""
     path = PackagesDirectory(spec.indexes[index].packages).locate(file.path)
+
+    def within(move: Callable[[], None]) -> None:
+        # The watcher, which sees the file disappear, waits for this transaction.
+        with catalog.change(by) as change:
+            move()
+            change.remove(index, [file.path])
+
     try:
-        target = discard(path, spec.trash)
+        target = discard(path, spec.trash, within)
     except OSError as error:
         raise PyindexError(f"{path}: {error.strerror}; {_advice(path.parent)}") from None
     for ending in file.companions:
         with contextlib.suppress(OSError):  # a signature is rejected as one without its file
-            discard(path.with_name(path.name + ending), spec.trash)
+            beside = target.with_name(target.name + ending)
+            discard(path.with_name(path.name + ending), spec.trash, target=beside)
     return str(target)
 
 
@@ -97,11 +118,10 @@ def _advice(directory: Path) -> str:
     )
 
 
-def _forget_files(spec: Spec, catalog: Catalog, index: str, files: list[File], by: Actor) -> None:
-    """Remove moved files from the index, and accept duplicates that were rejected for them."""
-    with catalog.change(by) as change:
-        change.remove(index, [file.path for file in files])
-        duplicates = change.release_duplicates(index, {file.filename for file in files})
+def _accept_duplicates(spec: Spec, catalog: Catalog, index: str, filenames: set[str]) -> None:
+    """Accept duplicates that were rejected for removed files, and publish the removal."""
+    with catalog.change() as change:
+        duplicates = change.release_duplicates(index, filenames)
     scan = Scanner(spec, catalog, index).scan_paths(frozenset(duplicates))
     Update(spec, catalog).publish_steps(scan)
     _publish(spec, catalog)

@@ -1,11 +1,10 @@
 """Rights: which principal may read, upload, yank or remove, in which index and project."""
 
-import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Literal
 
 from appliance.accounts.principal import ANONYMOUS, EVERYONE, MEMBERS, OWNER, Principal
+from appliance.index.patterns import matches
 from appliance.spec import Spec
 
 Right = Literal["read", "upload", "yank", "remove"]
@@ -26,6 +25,8 @@ class Rights:
     def __init__(self, spec: Spec) -> None:
         self._indexes = spec.indexes
         self._lineages = {name: spec.lineage(name) for name in spec.indexes}
+        self._open = frozenset(filter(self._is_open, self._indexes))
+        self._by_project = frozenset(filter(self._is_by_project, self._indexes))
 
     def has(
         self,
@@ -91,14 +92,25 @@ class Rights:
 
     def is_open(self, index: str) -> bool:
         """Whether every client may read all of the index."""
+        return index in self._open
+
+    def is_by_project(self, index: str) -> bool:
+        """Whether some clients may read a part of the index."""
+        return index in self._by_project
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether any index has something that not every client may read."""
+        return len(self._open) < len(self._indexes)
+
+    def _is_open(self, index: str) -> bool:
         return all(
             EVERYONE in accounts
             for each in self._lineages[index]
             for accounts in self._lists(each, "read")
         )
 
-    def is_by_project(self, index: str) -> bool:
-        """Whether some may read a part of the index."""
+    def _is_by_project(self, index: str) -> bool:
         return any(
             rule.read is not None
             for each in self._lineages[index]
@@ -114,13 +126,3 @@ def _names(accounts: tuple[str, ...], principal: Principal, owner: Owner = _no_o
     if account is None:
         return False
     return account in accounts or MEMBERS in accounts or (OWNER in accounts and owner() == account)
-
-
-def matches(patterns: tuple[str, ...], project: str) -> bool:
-    """Whether a normalized name matches one of the patterns."""
-    return _compiled(patterns).fullmatch(project) is not None
-
-
-@lru_cache(maxsize=1024)
-def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(re.escape(each).replace(r"\*", ".*") for each in patterns))

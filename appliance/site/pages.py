@@ -6,7 +6,7 @@ rendered from one value and carry the same facts, as far as HTML has attributes 
 
 import gzip
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from appliance.index.model import File, Project
-from appliance.index.names import PROVENANCE
+from appliance.index.names import PROVENANCE, normalize
 from appliance.site.tree import PAGES, STAND_IN_PAGES
 
 API_VERSION = "1.4"
@@ -88,12 +88,29 @@ def stand_in_pages(project: Project, files: str) -> dict[str, bytes]:
 def list_pages(projects: Iterable[tuple[str, str, int]], serial: int) -> dict[str, bytes]:
     """Return the four files of the project list, from name, display name and serial of each."""
     rows = list(projects)
-    html = _LIST.render(projects=rows, serial=serial, version=API_VERSION)
+    return _variants(_list_html(rows, serial), _list_json(rows, serial))
+
+
+def part_of_list(page: bytes, included: Callable[[str], bool], is_json: bool) -> bytes:
+    """Return the project list whose JSON is ``page`` with the included projects alone (by their
+    normalized names), as JSON or HTML."""
+    body = json.loads(page)
+    listed = ((project["name"], project["_last-serial"]) for project in body["projects"])
+    rows = [(normalize(display), display, last) for display, last in listed]
+    rows = [row for row in rows if included(row[0])]
+    return (_list_json if is_json else _list_html)(rows, body["meta"]["_last-serial"])
+
+
+def _list_html(rows: list[tuple[str, str, int]], serial: int) -> bytes:
+    return _LIST.render(projects=rows, serial=serial, version=API_VERSION).encode()
+
+
+def _list_json(rows: list[tuple[str, str, int]], serial: int) -> bytes:
     body = {
         "meta": {"api-version": API_VERSION, "_last-serial": serial},
         "projects": [{"name": display, "_last-serial": last} for _, display, last in rows],
     }
-    return _variants(html.encode(), _dump(body))
+    return _dump(body)
 
 
 def upload_time(file: File) -> str:

@@ -6,10 +6,10 @@ are absolute and no directory is inside another.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from appliance.spec.forms import (
     NAME,
@@ -37,15 +37,9 @@ from appliance.spec.forms import (
     Url,
     whole_number,
 )
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)
-
-
-def _as_written(default: str) -> Any:
-    """A default in the form of a spec file, which validation turns into the field's type."""
-    return default
+from appliance.spec.policy import Policy, Retention
+from appliance.spec.section import Section as _Section
+from appliance.spec.section import as_written as _as_written
 
 
 class ProjectRights(_Section):
@@ -93,6 +87,8 @@ class IndexSection(_Section):
         description="Rights by project. A pattern such as `acme-*` is compared with normalized"
         " names; the first that matches and has a list for the right decides.",
     )
+    policy: Policy = Field(default_factory=Policy)
+    keep: Retention = Field(default_factory=Retention)
 
     @property
     def accepts_uploads(self) -> bool:
@@ -341,6 +337,18 @@ class Spec(_Section):
     def path(self) -> str:
         """The path prefix of all URLs: "" or "/prefix"."""
         return urlsplit(self.url or "").path
+
+    def foreign(self, view: str, index: str) -> tuple[str, ...]:
+        """The patterns of projects that ``index`` may not answer for in the lineage of ``view``:
+        those private to others there which it does not build on."""
+        own = self.lineage(index)
+        others = [name for name in self.lineage(view) if name not in own]
+        return tuple(pattern for name in others for pattern in self.indexes[name].policy.private)
+
+    @property
+    def private(self) -> tuple[str, ...]:
+        """The patterns of projects that are private to any index: no upstream is asked for them."""
+        return tuple(pattern for index in self.indexes.values() for pattern in index.policy.private)
 
     def prefix(self, index: str) -> str:
         """The path before ``simple/`` in an index's URLs and below ``www``: "" or "<index>/"."""

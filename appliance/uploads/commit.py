@@ -22,6 +22,7 @@ from appliance.errors import PyindexError
 from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import Actor, File
 from appliance.index.names import normalize
+from appliance.policy.decision import PolicyError, check
 from appliance.site.publish import Publisher
 from appliance.spec import Spec
 from appliance.uploads import spool
@@ -134,6 +135,7 @@ class Committer:
         """Add one file, unless there is a reason to refuse it, which is noted."""
         try:
             if not self._is_known(change, upload):
+                self._ask(change, upload)
                 self._place(change, upload)
                 self._insert(change, upload, batch)
         except Refused as error:
@@ -147,6 +149,13 @@ class Committer:
         if known is not None and known.sha256 != upload.file.sha256:
             raise exists(known)
         return known is not None
+
+    def _ask(self, change: Writer, upload: Ready) -> None:
+        """Ask the policy of the index. Raises :class:`Refused`."""
+        try:
+            check(change, self._spec, upload.index, upload.file, upload.metadata)
+        except PolicyError as error:
+            raise Refused(400, str(error)) from None
 
     def _place(self, change: Writer, upload: Ready) -> None:
         index, name = upload.index, upload.file.filename

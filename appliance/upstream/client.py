@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from appliance.index.names import is_name, normalize
+from appliance.index.patterns import matches
 from appliance.upstream import digests, findlinks, pages, urls, wheelend
 from appliance.upstream.cache import Cache, Page
 from appliance.upstream.connection import Connection
@@ -105,7 +106,7 @@ class Client:
 
     async def _ask_answers(self, name: str) -> tuple[tuple[str, Page], ...]:
         """The indexes that answer for a project, and their pages."""
-        indexes = self.upstreams.indexes
+        indexes = () if self._is_private(name) else self.upstreams.indexes
         if self.upstreams.is_merged:
             found = await asyncio.gather(*(self._page(index, name) for index in indexes))
             return tuple((index, page) for index, page in zip(indexes, found, strict=True) if page)
@@ -127,8 +128,12 @@ class Client:
 
     async def _links(self, name: str) -> tuple[RemoteFile, ...]:
         """The files of a project in find-links."""
-        listed = [await self._listed(url) for url in self.upstreams.find_links]
+        urls = () if self._is_private(name) else self.upstreams.find_links
+        listed = [await self._listed(url) for url in urls]
         return findlinks.of_project(tuple(chain.from_iterable(listed)), name)
+
+    def _is_private(self, name: str) -> bool:
+        return matches(self.upstreams.private, name)
 
     async def _list_links(self, url: str) -> tuple[RemoteFile, ...]:
         """The files of one entry of find-links."""

@@ -30,22 +30,18 @@ def base(spec: Spec, req: falcon.Request) -> str:
 def client(req: falcon.Request) -> str:
     """The address of the client, for logs and limits. A proxy on this machine adds the address that
     it saw to X-Forwarded-For; what other clients write there does not count."""
-    seen = [req.remote_addr, *reversed(req.get_header("X-Forwarded-For", default="").split(","))]
-    for text in seen:
-        if not _is_local(text.strip()):
-            return text.strip()[:64]
+    forwarded = req.get_header("X-Forwarded-For", default="").split(",")
+    for text in (req.remote_addr, *reversed(forwarded)):
+        address = _parse(text)
+        if address is not None and not address.is_loopback:
+            return str(address)
     return "127.0.0.1"
 
 
-def _is_local(text: str) -> bool:
-    """Whether it is this machine: a Unix socket has no address. What is no address at all was not
-    written by a proxy of ours, and is passed over."""
+def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address, as IPv4 if it stands for one; ``None`` for what is none, as of a Unix socket."""
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text.strip())
     except ValueError:
-        return True
-    return address.is_loopback or bool(
-        isinstance(address, ipaddress.IPv6Address)
-        and address.ipv4_mapped
-        and address.ipv4_mapped.is_loopback
-    )
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

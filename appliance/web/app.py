@@ -1,7 +1,8 @@
 """The web application: middleware, error handlers, and the route of each resource."""
 
+import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 
 import falcon
@@ -14,6 +15,8 @@ from appliance.spec import Spec
 from appliance.uploads.commit import recover
 from appliance.uploads.receive import Uploads
 from appliance.uploads.refused import Refused
+from appliance.web import address
+from appliance.web.authorize import Authorize
 from appliance.web.browse import Home, Packages
 from appliance.web.client import ClientFile
 from appliance.web.files import Files, FilesByDigest
@@ -53,10 +56,32 @@ def create_app(spec: Spec) -> App:
         _add_index(app, index, uploads, f"/{name}")
     _add_index(app, indexes[spec.root], uploads, "", StandIn(spec, catalog, login))
 
-    app.add_route("/health", Health(spec, catalog))
-    app.add_route("/ready", Ready(spec, catalog))
-    app.add_route("/metrics", Metrics(spec, catalog))
+    app.add_route("/-/authorize/{name}", Authorize(indexes))
+    monitoring = {
+        "/health": Health(spec, catalog),
+        "/ready": Ready(spec, catalog),
+        "/metrics": Metrics(spec, catalog),
+    }
+    for path, resource in monitoring.items():
+        app.add_route(path, resource)
+    if login.rights.has_secrets:
+        app.add_middleware(InternalOnly(spec, monitoring))
     return app
+
+
+class InternalOnly:
+    """Answers the ``paths`` to ``nginx.internal`` alone, as nginx does: monitoring counts what not
+    every client may read."""
+
+    def __init__(self, spec: Spec, paths: Collection[str]) -> None:
+        self._networks = [ipaddress.ip_network(each, strict=False) for each in spec.nginx.internal]
+        self._paths = frozenset(paths)
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        if req.path in self._paths:
+            client = ipaddress.ip_address(address.client(req))
+            if not any(client in network for network in self._networks):
+                raise falcon.HTTPForbidden(description="nginx.internal lists who may see this")
 
 
 class Secure:
@@ -65,7 +90,8 @@ class Secure:
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
     ) -> None:
-        resp.set_headers(headers.SECURITY)
+        if not isinstance(resource, Authorize):  # nginx reads its answer for each file it sends
+            resp.set_headers(headers.SECURITY)
 
 
 class WrongUrl:

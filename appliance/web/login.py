@@ -8,6 +8,7 @@ import base64
 import binascii
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 import falcon
@@ -19,11 +20,19 @@ from appliance.accounts.tokens import Tokens, has_valid_checksum, is_token
 from appliance.catalog.database import Catalog
 from appliance.policy.rights import Right, Rights
 from appliance.spec import Spec
-from appliance.web import address, static
+from appliance.web import address
 
 log = logging.getLogger(__name__)
 
 _CHALLENGE = 'Basic realm="pypi"'
+
+
+Readable = Callable[[str], bool]
+"""Whether a client may read a project, by its normalized name."""
+
+
+def _every(project: str) -> bool:
+    return True
 
 
 class _Credentials(NamedTuple):
@@ -49,9 +58,9 @@ class Login:
         """Who sends the request, if that has the right in ``project`` (normalized), or in any
         project of the index for ``None``.
 
-        Raises HTTPUnauthorized without valid credentials, HTTPForbidden without the right, and
-        HTTPNotFound for a project that the client may not know of. Where all clients may read all
-        projects, no credentials are checked.
+        Raises HTTPUnauthorized without valid credentials, and HTTPForbidden without the right.
+        Where all clients may read all projects, no credentials are checked. To read a project, use
+        :meth:`readable`: one that the client may not read is absent.
         """
         if right == "read" and self.rights.is_open(index):
             return ANONYMOUS
@@ -59,13 +68,17 @@ class Login:
         if self.has(principal, right, index, project):
             return principal
 
-        if right == "read" and project is not None and self.has(principal, right, index):
-            raise static.not_found()
         if principal.is_anonymous:
             raise _unauthorized("log in with an account or a token")
-        what = f"index {index}" if project is None or right == "read" else f"project {project}"
-        text = f"{principal} may not {right} {'in' if right != 'read' else ''} {what}"
-        raise falcon.HTTPForbidden(description=" ".join(text.split()))
+        where = f"index {index}" if project is None else f"project {project} of index {index}"
+        raise falcon.HTTPForbidden(description=f"{principal} has no right to {right} in {where}")
+
+    def readable(self, req: falcon.Request, index: str) -> Readable:
+        """Which projects of the index the client may read. Raises as :meth:`authorize` does."""
+        principal = self.authorize(req, index, "read")
+        if not self.rights.is_by_project(index):
+            return _every
+        return lambda project: self.has(principal, "read", index, project)
 
     def has(
         self, principal: Principal, right: Right, index: str, project: str | None = None

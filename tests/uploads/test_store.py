@@ -11,6 +11,7 @@ import pytest
 
 from appliance.errors import Unscanned
 from appliance.incoming import processes
+from appliance.operations import decisions
 from appliance.operations.opening import open_catalog
 from appliance.uploads.receive import Uploads
 from appliance.uploads.refused import Refused
@@ -84,6 +85,27 @@ def test_file_that_operator_dropped_is_kept(inbox: Inbox) -> None:
     with pytest.raises(Refused, match="which the index has not accepted"):
         inbox.send(of_file(inbox.wheel("foo", "1.0"), "foo", "1.0"))
     assert (inbox.packages / WHEEL).read_text() == "dropped"
+
+
+def test_policy_refuses_upload(inbox: Inbox) -> None:
+    """A file that the policy refuses is not stored; the text names the rule. So is other content
+    under the name of a removed file, while the same content returns."""
+    first = of_file(inbox.wheel("foo", "1.0"), "foo", "1.0")
+    inbox.send(first)
+    decisions.remove(inbox.spec, inbox.index, WHEEL)
+    other = of_file(inbox.wheel("foo", "1.0", summary="other"), "foo", "1.0")
+    with pytest.raises(
+        Refused, match=r"already been used.*`indexes\.main\.policy\.reuse`"
+    ) as caught:
+        inbox.send(other)
+    assert (caught.value.status, inbox.contents()) == (400, [])
+    inbox.send(first)
+    assert inbox.contents() == [WHEEL]
+
+    decisions.set_status(inbox.spec, inbox.index, "foo", "archived", None)
+    inbox.send(first)
+    with pytest.raises(Refused, match="project foo is archived"):
+        inbox.send(of_file(inbox.wheel("foo", "2.0"), "foo", "2.0"))
 
 
 def test_signature_is_served_beside_file(inbox: Inbox) -> None:

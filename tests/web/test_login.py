@@ -27,14 +27,18 @@ def basic(user: str, password: str) -> str:
 ALICE, BOB, WRONG = basic("alice", "geheim"), basic("bob", "größe"), basic("alice", "x")
 
 
+def write_accounts(path: Path) -> None:
+    """Write an htpasswd file of alice and bob, with hashes that are cheap to verify."""
+    lines = [
+        f"{name}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()}\n"
+        for name, password in (("alice", "geheim"), ("bob", "größe"))
+    ]
+    path.write_text("".join(lines))
+
+
 def with_accounts(lab: Lab, htpasswd: Path, **section: object) -> Spec:
     """Return the spec of the lab with accounts, and with other keys of its index."""
-    if not htpasswd.exists():
-        lines = [
-            f"{name}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()}\n"
-            for name, password in (("alice", "geheim"), ("bob", "größe"))
-        ]
-        htpasswd.write_text("".join(lines))
+    write_accounts(htpasswd)
     index = IndexSection.model_validate({"packages": lab.packages, **section})
     update = {"indexes": {"main": index}, "accounts": Accounts(htpasswd=htpasswd)}
     return lab.spec.model_copy(update=update)
@@ -74,8 +78,8 @@ REQUESTS: list[tuple[dict[str, object], str | None, Right, str | None, str]] = [
     (PRIVATE, ALICE, "upload", "foo", "alice"),
     (PRIVATE, BOB, "upload", "foo", "403"),
     (BY_PROJECT, None, "read", "foo", "anonymous"),
-    (BY_PROJECT, None, "read", "secret-x", "404"),
-    (BY_PROJECT, BOB, "read", "secret-x", "404"),
+    (BY_PROJECT, None, "read", "secret-x", "401"),
+    (BY_PROJECT, BOB, "read", "secret-x", "403"),
     (BY_PROJECT, ALICE, "read", "secret-x", "alice"),
     (BY_PROJECT, WRONG, "read", "foo", "401"),
     (BY_PROJECT, WRONG, "read", "secret-x", "401"),
@@ -94,7 +98,7 @@ def test_request_is_authorized_by_rights(
     project: str | None,
     expected: str,
 ) -> None:
-    """A request gets its principal, or 401, 403 or 404."""
+    """A request gets its principal, or 401 or 403."""
     catalog = Catalog(lab.spec.catalog, create=True)
     login = Login(with_accounts(lab, tmp_path / "htpasswd", **keys), catalog)
     assert outcome(login, header, right, project) == expected
