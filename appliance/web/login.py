@@ -5,7 +5,6 @@ a token as Bearer (RFC 6750).
 """
 
 import base64
-import binascii
 import contextlib
 import logging
 from collections.abc import Callable
@@ -136,12 +135,19 @@ def _credentials(header: str) -> _Credentials | None:
     if scheme.lower() == "bearer" and is_token(value):
         return _Credentials("__token__", value)
     if scheme.lower() == "basic":
-        with contextlib.suppress(binascii.Error, UnicodeError):
-            # A client that does not know UTF-8 sends Latin-1, and means a password of the file.
-            text = base64.b64decode(value, validate=True).decode()
+        with contextlib.suppress(ValueError):  # not base64, or not even ASCII
+            text = _decoded(base64.b64decode(value, validate=True))
             user, colon, password = text.partition(":")
             return _Credentials(user, password) if colon else None
     return None
+
+
+def _decoded(raw: bytes) -> str:
+    """Credentials as text: in UTF-8, or else in Latin-1, as pip sends them."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def _unauthorized(text: str) -> falcon.HTTPUnauthorized:
