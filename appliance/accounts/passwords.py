@@ -154,7 +154,9 @@ class Passwords:
 
 def _limits(account: str, address: str) -> dict[str, Limit]:
     """The limits of a guess. IPv6 networks get 2^64 addresses each, and count as one."""
-    network = str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
+    network = (
+        str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
+    )
     return {
         f"pair {network} {account}": _PAIR,
         f"address {network}": _ADDRESS,
