@@ -93,6 +93,11 @@ class Login:
     def principal(self, req: falcon.Request) -> Principal:
         """Who sends the request. Raises HTTPUnauthorized for wrong credentials, and
         HTTPTooManyRequests after too many."""
+        principal = self._principal(req)
+        req.context.principal = principal
+        return principal
+
+    def _principal(self, req: falcon.Request) -> Principal:
         header = req.env.get("HTTP_AUTHORIZATION")
         if header is None:
             return ANONYMOUS
