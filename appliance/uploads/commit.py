@@ -25,7 +25,7 @@ from appliance.policy.decision import PolicyError, check
 from appliance.site.publish import Publisher
 from appliance.spec import Spec
 from appliance.uploads import spool
-from appliance.uploads.refused import Refused, full_disk, is_full
+from appliance.uploads.refused import EXISTS, Refused, full_disk, is_full
 from appliance.uploads.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class Committer:
         try:
             check(change, self._spec, upload.index, upload.file, upload.metadata)
         except PolicyError as error:
-            raise Refused(400, str(error)) from None
+            raise Refused(400, str(error), error.rule) from None
 
     def _place(self, change: Writer, upload: Ready) -> None:
         index, name = upload.index, upload.file.filename
@@ -228,6 +228,7 @@ def exists(known: File) -> Refused:
         400,
         f"File already exists ({known.filename!r}, with blake2_256 hash {known.blake2b_256!r});"
         " give changed files another version or build number",
+        EXISTS,
     )
 
 
