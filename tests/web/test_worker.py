@@ -42,6 +42,7 @@ def test_each_worker_has_a_cpu(tmp_path: Path) -> None:
     assert first != second
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("limit", [40, 64, 300])
 def test_idle_clients_do_not_block_files(tmp_path: Path, limit: int) -> None:
     """The worker closes the connections that are idle longest, so files and pages can be opened."""
@@ -65,6 +66,7 @@ def alone(directory: Path) -> Iterator[Server]:
         yield Server(port)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("way", [embedded, alone])
 def test_worker_ignores_headers_of_proxies(
     tmp_path: Path, way: Callable[[Path], AbstractContextManager[Server]]
@@ -78,6 +80,7 @@ def test_worker_ignores_headers_of_proxies(
                 assert (answer.status, answer.body) == (200, page.body)
 
 
+@pytest.mark.integration
 def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
     """The worker answers pipelined requests in order, however they are split (RFC 9112, 9.3)."""
     call = b"<methodCall><methodName>changelog_last_serial</methodName></methodCall>"
