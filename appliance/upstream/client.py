@@ -88,6 +88,18 @@ class Client:
         """
         return await self._metadata(file)
 
+    async def content(self, url: str) -> bytes | None:
+        """The content of a small file, uncompressed; ``None`` if there is none."""
+        if (path := urls.path(url)) is not None:
+            try:
+                return await asyncio.to_thread(path.read_bytes)
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                raise UpstreamError(f"{path}: {error.strerror}; check the URL") from None
+        page = await self._fetch_page(url, "*/*")
+        return None if page is None else page.content
+
     # --- projects --------------------------------------------------------------------------------
 
     async def _ask_answers(self, name: str) -> tuple[tuple[str, Page], ...]:

@@ -27,6 +27,26 @@ def test_worker_refuses_tls() -> None:
         Worker.check_config(config, logging.getLogger())
 
 
+# (the order in which workers end, the one that replaces each included)
+ENDS = [(), (0,), (1,), (1, 2), (0, 1, 2), (1, 0)]
+
+
+@pytest.mark.parametrize("ends", ENDS)
+def test_replaced_worker_has_a_cpu(ends: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However workers end and are replaced, each CPU has one of them."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5})
+
+    def started(age: int) -> Worker:
+        return Worker(age, 17, [], None, 30.0, Config(), logging.getLogger())
+
+    workers = {age: started(age) for age in range(2)}
+    for number, end in enumerate(ends):
+        workers.pop(end).tmp.close()
+        workers[2 + number] = started(2 + number)
+        assert {worker.cpu for worker in workers.values()} == {3, 5}
+    assert {worker.cpu for worker in workers.values()} == {3, 5}
+
+
 @pytest.mark.integration
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU")
 def test_each_worker_has_a_cpu(tmp_path: Path) -> None:
