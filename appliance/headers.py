@@ -17,4 +17,10 @@ PAGE: Headers = (
     ("Access-Control-Expose-Headers", "X-PyPI-Last-Serial"),
 )
 PACKAGE_FILE: Headers = (("Cache-Control", "max-age=365000000, immutable, public"),)
+# Of what not every client may read.
+PRIVATE: Headers = (("Cache-Control", "private, no-cache"),)
+PRIVATE_PAGE: Headers = PRIVATE + PAGE[1:]
+PRIVATE_FILE: Headers = (("Cache-Control", "max-age=365000000, immutable, private"),)
+PROVENANCE = "application/vnd.pypi.integrity.v1+json"
+"""Media type of the provenance of a file (PEP 740)."""
 CLIENT_FILE: Headers = (("Cache-Control", "no-cache"),)

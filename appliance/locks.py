@@ -24,6 +24,12 @@ def lock(file: Lockable) -> None:
     fcntl.flock(file, fcntl.LOCK_EX)
 
 
+def unlock(file: Lockable) -> None:
+    """End a lock on a file before it is closed. A map of the file in memory, which keeps it open,
+    would keep the lock."""
+    fcntl.flock(file, fcntl.LOCK_UN)
+
+
 def share_lock(file: Lockable) -> None:
     """Wait for a shared lock on a file."""
     fcntl.flock(file, fcntl.LOCK_SH)

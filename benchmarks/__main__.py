@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import collecting, corpus, reading, servers, tools, writing
+from benchmarks import collecting, corpus, reading, servers, tools, uploads, writing
 from benchmarks.load import LoadError, Wrk
 from benchmarks.report import Figure, Goal, Report, growth, row
 from benchmarks.servers import Server
@@ -20,7 +20,7 @@ from benchmarks.tools import Tools
 
 CACHE = Path(".cache/bench").absolute()
 RESULTS = Path("benchmarks/results")
-PARTS = ("serving", "collecting")
+PARTS = ("serving", "collecting", "uploads")
 # What may not grow with the number of files, but for the noise of the measurement.
 _STEADY = {
     (reading.EMBEDDED_GROUP, reading.WORKER): Goal("at most", 1.1),
@@ -57,6 +57,10 @@ def measure(found: Tools, sizes: Sequence[int], only: str | None) -> Iterator[Fi
             yield from collecting.measure(found, collecting.mirrored(found, CACHE), work)
         if only in (None, "serving"):
             yield from _serving(found, work, sizes)
+        if only in (None, "uploads"):
+            packages = corpus.small(CACHE, sizes[-1])
+            (folder := work / "uploads").mkdir()
+            yield from uploads.measure(found, packages, folder, sizes[-1])
 
 
 def _serving(found: Tools, work: Path, sizes: Sequence[int]) -> Iterator[Figure]:
@@ -157,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only",
         choices=PARTS,
-        help="measure this part alone: servers and intake, or `pyindex mirror` (default: both)",
+        help="measure one part: servers and intake, `pyindex mirror`, or uploads (default: all)",
     )
     parser.add_argument(
         "--out",

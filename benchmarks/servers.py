@@ -8,6 +8,7 @@ import string
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -65,7 +66,18 @@ _INDEX = """\
 """
 
 
-_UPLOADER = "bench"
+USER = "bench"
+"""User and password of uploads."""
+DEVPI_INDEX = f"{USER}/dev"
+_SPEC = """\
+state: {state}
+indexes: {{main: {{packages: {packages}, upload: [{user}]}}}}
+accounts: {{htpasswd: {htpasswd}}}
+"""
+_HASH = (
+    "$6$benchmark$y0CkWA0J2pzb8USYMvKPCm7OHypZ/pStC36PsMnDL"
+    ".TnC7yDGUvjGpNzcuAFINyNmm1gY73Assvg2OG0cfgUA."
+)
 
 
 class ServerError(Exception):
@@ -222,8 +234,8 @@ def pypiron(program: Path, folder: Path) -> Iterator[Server]:
         "--data-dir": str(folder / "data"),
         "--spool-dir": str(folder),
         "--bind-addr": f"{HOST}:{port}",
-        "--uploader-user": _UPLOADER,
-        "--uploader-pass": _UPLOADER,
+        "--uploader-user": USER,
+        "--uploader-pass": USER,
         "--private-pattern": ",".join(f"{letter}*" for letter in string.ascii_lowercase),
         "--advisory-feed": "",
         "--malware-block": "false",
@@ -235,28 +247,70 @@ def pypiron(program: Path, folder: Path) -> Iterator[Server]:
 
 def upload(server: Server, files: Iterable[Path]) -> None:
     """Upload wheels as upload clients do; raise ServerError when one is not taken."""
-    for file in files:
-        name, version, *_ = file.name.split("-")
-        content = file.read_bytes()
-        fields = {
-            ":action": "file_upload",
-            "protocol_version": "1",
-            "metadata_version": "2.1",
-            "filetype": "bdist_wheel",
-            "pyversion": "py3",
-            "name": name,
-            "version": version,
-            "sha256_digest": hashlib.sha256(content).hexdigest(),
-        }
-        answer = requests.post(
-            f"http://{HOST}:{server.port}/legacy/",
-            data=fields,
-            files={"content": (file.name, content)},
-            auth=(_UPLOADER, _UPLOADER),
-            timeout=60,
-        )
-        if answer.status_code != HTTPStatus.OK:
-            raise ServerError(f"{file.name}: {answer.status_code} {answer.text[:500]}")
+    with requests.Session() as session:
+        for file in files:
+            content = file.read_bytes()
+            answer = session.post(
+                f"http://{HOST}:{server.port}/legacy/",
+                data=upload_fields(file.name, content),
+                files={"content": (file.name, content)},
+                auth=(USER, USER),
+                timeout=60,
+            )
+            if answer.status_code != HTTPStatus.OK:
+                raise ServerError(f"{file.name}: {answer.status_code} {answer.text[:500]}")
+
+
+def upload_fields(filename: str, content: bytes) -> dict[str, str]:
+    """Return the fields of the form that uploads a wheel, but the file itself."""
+    name, version, *_ = filename.split("-")
+    return {
+        ":action": "file_upload",
+        "protocol_version": "1",
+        "metadata_version": "2.1",
+        "filetype": "bdist_wheel",
+        "pyversion": "py3",
+        "name": name,
+        "version": version,
+        "sha256_digest": hashlib.sha256(content).hexdigest(),
+    }
+
+
+@contextmanager
+def devpi(program: Path, folder: Path) -> Iterator[Server]:
+    """Run devpi-server with one empty index that takes uploads, without any way out."""
+    port = free_port()
+    place: Command = ["--serverdir", folder]
+    subprocess.run(
+        [program.with_name("devpi-init"), *place, "--no-root-pypi"],
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    command: Command = [program, *place, "--host", HOST, "--port", str(port), "--offline-mode"]
+    with running(command, port, "/+api", folder.with_suffix(".log")) as server:
+        url = f"http://{HOST}:{port}"
+        user = requests.put(f"{url}/{USER}", json={"password": USER}, timeout=60)
+        login = requests.post(f"{url}/+login", json={"user": USER, "password": USER}, timeout=60)
+        token = f"{USER}:{login.json()['result']['password']}"
+        header = {"X-Devpi-Auth": b64encode(token.encode()).decode()}
+        index = requests.put(f"{url}/{DEVPI_INDEX}", json={"bases": []}, headers=header, timeout=60)
+        for answer in (user, index):
+            answer.raise_for_status()
+        yield server
+
+
+@contextmanager
+def pyindex_uploads(program: Path, packages: Path, state: Path) -> Iterator[Server]:
+    """Run ``pyindex serve``, without nginx, on an index that takes uploads."""
+    port, folder = free_port(), state.parent
+    (folder / "htpasswd").write_text(f"{USER}:{_HASH}\n")
+    text = _SPEC.format(state=state, packages=packages, user=USER, htpasswd=folder / "htpasswd")
+    (folder / "pyindex.yml").write_text(text)
+    command: Command = [program, "serve", "--spec", folder / "pyindex.yml", "--no-nginx"]
+    command += ["--host", HOST, "--port", str(port), "--workers", WORKERS, "--threads", THREADS]
+    with running(command, port, "/simple/", state.with_suffix(".log")) as server:
+        yield server
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 PEERS = ("pypiserver[passlib,cache]", "waitress", "pypiron")
+DEVPI = ("devpi-server",)
 # It pins libraries that others use, too. It needs click, and does not say so.
 COLLECTORS = ("mirror-mirror-on-the-wall", "click")
 _PACKAGES = {"wrk": "wrk", "nginx": "nginx-light", "sha256sum": "coreutils"}
@@ -32,6 +33,7 @@ class Tools:
     pyindex: Path
     pypiserver: Path
     pypiron: Path
+    devpi: Path
     mmw: Path
     versions: dict[str, str]
 
@@ -40,6 +42,7 @@ def prepare(cache: Path) -> Tools:
     """Find or install everything; raise ToolError saying what to do when that fails."""
     wrk, nginx, sha256sum = (_program(name) for name in _PACKAGES)
     peers = _installed(cache / "peers", PEERS)
+    devpi = _installed(cache / "devpi", DEVPI) / "devpi-server"
     mmw = _installed(cache / "collectors", COLLECTORS) / "python"
     pyindex = Path(sys.executable).with_name("pyindex")
     if not pyindex.exists():
@@ -49,9 +52,10 @@ def prepare(cache: Path) -> Tools:
         "wrk": _output(wrk, "-v").splitlines()[0].split(" [")[0],
         "pypiserver": _output(peers / "pypi-server", "--version").split()[-1],
         "pypiron": _output(peers / "pypiron", "--version").split()[-1],
+        "devpi": _output(devpi, "--version").split()[-1],
         "mmw": _output(mmw.with_name("mmw"), "--version").split()[-1],
     } | {name: metadata.version(name) for name in ("gunicorn", "falcon", "pip", "uv")}
-    theirs = peers / "pypi-server", peers / "pypiron", mmw
+    theirs = peers / "pypi-server", peers / "pypiron", devpi, mmw
     return Tools(wrk, nginx, sha256sum, pyindex, *theirs, versions)
 
 

@@ -16,7 +16,8 @@ ROOT = Path(appliance.__file__).parent
 # Packages, and modules outside of packages, from the lowest layer up.
 ORDER = (
     *("errors", "text", "atomic", "locks", "headers"),
-    *("spec", "index", "catalog", "incoming", "site", "operations"),
+    *("spec", "accounts", "index", "catalog", "policy", "incoming", "site"),
+    *("operations", "uploads"),
     *("targets", "inputs", "upstream", "resolution", "mirror", "bundle", "doctor"),
     *("render", "host", "pack", "web", "cli", "wsgi", "__main__"),
 )

@@ -8,5 +8,8 @@ Not here: which files a demand needs (`resolution`, `mirror`); making files visi
 or a bare :mod:`folder`, and leaves a receipt (:mod:`receipts`). :mod:`tokens` says what an index
 has, so that the next bundle can leave that out (:mod:`since`).
 
+:mod:`placement` is the part of a load that :mod:`promotion` of a release from another index and the
+return of :mod:`trashed` files share.
+
 docs/reference/bundle-format.md describes the format.
 """

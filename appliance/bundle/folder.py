@@ -7,14 +7,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from appliance.bundle.manifest import LARGEST_SIGNATURE, BundledFile, make, problem_of
+from appliance.bundle import companions
+from appliance.bundle.manifest import BundledFile, make, problem_of
 from appliance.errors import PyindexError
 from appliance.incoming.beneath import open_beneath
 from appliance.incoming.comparison import is_package
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.entries import Entry
 from appliance.incoming.protocol import upload_time
-from appliance.index.names import SIGNATURE
+from appliance.index.names import PROVENANCE, SIGNATURE
 
 _CHUNK = 1024 * 1024
 
@@ -68,26 +69,30 @@ class Folder:
             size=entry.size,
             upload_time=upload_time(entry),
             volume=1,
-            signature=self._signature(entry.path + SIGNATURE),
+            signature=self._companion(entry.path, SIGNATURE),
+            attested=self._companion(entry.path, PROVENANCE),
         )
 
-    def _signature(self, path: str) -> str | None:
-        if self._directory.entry(path) is None:
-            return None
-        with os.fdopen(open_beneath(str(self._directory.root), path), "rb") as file:
-            return base64.b64encode(file.read(LARGEST_SIGNATURE + 1)).decode()
+    def _companion(self, path: str, ending: str) -> str | None:
+        content = companions.read(self._directory, path, ending)
+        return None if content is None else base64.b64encode(content).decode()
 
     def _read(self, path: str, target: int | None) -> str:
         """Return the SHA-256 of a file, and write its content to ``target``."""
-        digest = hashlib.sha256()
         try:
-            descriptor = open_beneath(str(self._directory.root), path)
+            return copy(self._directory, path, target)
         except OSError as error:
             raise PyindexError(f"{self.name}/{path}: {error.strerror}; load again") from None
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-                rest = memoryview(chunk if target is not None else b"")
-                while rest and target is not None:
-                    rest = rest[os.write(target, rest) :]
-        return digest.hexdigest()
+
+
+def copy(directory: PackagesDirectory, path: str, target: int | None) -> str:
+    """Return the SHA-256 of a file, and write its content to the descriptor ``target``. Raises
+    ``OSError``."""
+    digest = hashlib.sha256()
+    with os.fdopen(open_beneath(str(directory.root), path), "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            rest = memoryview(chunk if target is not None else b"")
+            while rest and target is not None:
+                rest = rest[os.write(target, rest) :]
+    return digest.hexdigest()

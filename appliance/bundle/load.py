@@ -6,24 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.bundle import merge, read, receipts
+from appliance.bundle import read, receipts
 from appliance.bundle.folder import Folder
-from appliance.bundle.manifest import BundledFile
 from appliance.bundle.merge import Changes
 from appliance.bundle.minisign import SUFFIX, PublicKey, read_public
+from appliance.bundle.placement import Placement, bring_up_to_date
 from appliance.bundle.receipts import Receipt
 from appliance.bundle.source import Source
-from appliance.bundle.staging import Staging
-from appliance.catalog import decisionlog
-from appliance.catalog.database import Catalog, unwritable
-from appliance.catalog.readiness import unscanned
-from appliance.errors import PyindexError, Unscanned
-from appliance.incoming.directory import PackagesDirectory
-from appliance.index.names import SIGNATURE
+from appliance.errors import PyindexError
 from appliance.operations import arrival
-from appliance.operations.arrival import Arrival
-from appliance.operations.update import Update, prepare, update
-from appliance.operations.watchlock import is_watched
 from appliance.spec import Spec
 
 
@@ -67,7 +58,7 @@ def load(
     """
     report("verifying the bundle")
     with _opened(spec, paths, options) as source:
-        _bring_up_to_date(spec, index)
+        bring_up_to_date(spec, index)
         with arrival.locked(spec):
             return _Load(spec, index, source, report).run(options)
 
@@ -99,40 +90,26 @@ def _folder(paths: Sequence[Path], keys: Sequence[PublicKey], options: Options) 
     return Folder(paths[0])
 
 
-def _bring_up_to_date(spec: Spec, index: str) -> None:
-    """Scan the packages directories unless a watcher does, so that the catalog has all files."""
-    if not is_watched(spec):
-        update(spec)
-    with Catalog(spec.catalog).read() as reader:
-        if index in unscanned(reader, spec, index):
-            raise Unscanned(f"index {index}: not scanned in full yet; load again when it is")
-
-
 class _Load:
     """One load, under its lock."""
 
     def __init__(
         self, spec: Spec, index: str, source: Source, report: Callable[[str], None]
     ) -> None:
-        self._spec, self._index, self._source, self._report = spec, index, source, report
-        self._catalog = prepare(spec)
-        self._directory = PackagesDirectory(spec.indexes[index].packages)
-        self._staging = Staging(self._directory, source.manifest.id)
+        self._spec, self._index, self._source = spec, index, source
+        self._placement = Placement(spec, index, source, report)
 
     def run(self, options: Options) -> Loaded:
         """Load, and publish."""
         known = receipts.of_index(self._spec.state, self._index)
-        with self._catalog.read() as reader:
-            changes = merge.compare(
-                reader, self._index, self._directory, self._source.manifest, known
-            )
+        changes = self._placement.compare(known)
         if changes and not options.allow_older:
             self._check_newer(known)
 
         receipt = None
         if not options.dry_run:
             receipt = self._apply(changes, known)
-            self._publish()
+            self._placement.publish()
         return Loaded(
             bundle=self._source.manifest.id,
             key=self._source.key,
@@ -162,8 +139,6 @@ class _Load:
                 " or pass --allow-older"
             )
 
-    # --- changes -------------------------------------------------------------------------------
-
     def _apply(self, changes: Changes, known: Sequence[Receipt]) -> Path | None:
         """Make the changes; return the path of the receipt."""
         manifest = self._source.manifest
@@ -173,77 +148,9 @@ class _Load:
         receipt = receipts.make(manifest, self._index, self._source.key, new)
         path = receipts.new_path(self._spec.state, manifest.id)
         if changes.new:
-            self._add(changes, path, receipt)
+            self._placement.add(changes, receipt=str(path), text=receipt.dump())
             return path
 
-        with self._catalog.change() as change:
-            changes.decide(change, self._index)
-            change.publish_together()
+        self._placement.decide(changes)
         arrival.write_receipt(path, receipt.dump())
         return path
-
-    def _add(self, changes: Changes, path: Path, receipt: Receipt) -> None:
-        """Stage and examine the new files, and let them arrive. After an interruption the staged
-        files remain for the next load of this bundle."""
-        with self._explaining(changes.new):
-            for done in self._staging.fill(self._source, changes.new):
-                self._report(f"copying files, {done / 1e6:.0f} MB")
-            self._report("examining files")
-            files = self._staging.examine(
-                self._index, self._spec.state, changes.new, self._source.name
-            )
-            for problem in merge.unexpected(files, changes.new):
-                raise PyindexError(problem)
-
-            self._report("adding files")
-            signed = [f"{f.path}{SIGNATURE}" for f in changes.new if f.signature is not None]
-            placed = Arrival(
-                index=self._index,
-                packages=str(self._directory.root),
-                staging=str(self._staging.path),
-                paths=[*(file.path for file in changes.new), *signed],
-                receipt=str(path),
-                text=receipt.dump(),
-            )
-            arrival.arrive(
-                self._spec,
-                self._catalog,
-                placed,
-                files,
-                lambda change: changes.decide(change, self._index),
-            )
-
-    @contextlib.contextmanager
-    def _explaining(self, files: Sequence[BundledFile]) -> Iterator[None]:
-        """Remove the staged files after an error, and say where and why it was."""
-        try:
-            yield
-        except PyindexError:
-            self._remove_staged(files)
-            raise
-        except OSError as error:
-            self._remove_staged(files)
-            root = self._directory.root
-            why = unwritable(root) or unwritable(self._spec.state)
-            raise PyindexError(
-                f"{error.filename or root}: {error.strerror}; nothing was loaded"
-                + (f"; {why}" if why else "")
-            ) from error
-
-    def _remove_staged(self, files: Sequence[BundledFile]) -> None:
-        """Remove the staging directory, unless the next load has to undo this one with it."""
-        if not arrival.is_recorded(self._spec):
-            self._staging.remove()
-            self._staging.forget(self._index, self._spec.state, files)
-
-    def _publish(self) -> None:
-        try:
-            with self._catalog.read() as reader:
-                decisionlog.append_new(self._spec.state, reader)
-            Update(self._spec, self._catalog).finish()
-        except OSError as error:
-            where = error.filename or self._spec.state
-            raise PyindexError(
-                f"{where}: {error.strerror}; loaded, but not published yet: correct that, then load"
-                " again"
-            ) from error

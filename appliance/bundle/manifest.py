@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from appliance.bundle.companions import LARGEST
 from appliance.errors import PyindexError, Rejected
 from appliance.incoming.entries import invalid_path, is_entered
 from appliance.index import names
@@ -20,10 +21,10 @@ FORMAT, VERSION = "pyindex-bundle", 1
 MOST_VOLUMES = 999
 LARGEST_MANIFEST = 128 * 1024 * 1024
 """Limit in bytes: for some 300,000 files."""
-LARGEST_SIGNATURE = 64 * 1024
 LATEST = 253_402_300_799_000_000
 """The latest upload time in microseconds: the end of the year 9999."""
 
+_NOUNS = {names.SIGNATURE: "signature", names.PROVENANCE: "provenance"}
 _LARGEST = (1 << 63) - 1
 _LONGEST_TEXT = 10_000
 _Number = Annotated[int, Field(ge=0, le=_LARGEST)]
@@ -48,6 +49,7 @@ class BundledFile(_Value):
         origin: The URL that it was fetched from, if known.
         provenance: The URL of its provenance, if known (PEP 740).
         signature: The detached signature beside it, in base64.
+        attested: The provenance beside it, in base64.
     """
 
     path: Annotated[str, Field(max_length=1024)]
@@ -59,6 +61,7 @@ class BundledFile(_Value):
     origin: _Text | None = None
     provenance: _Text | None = None
     signature: str | None = None
+    attested: str | None = None
 
     @property
     def filename(self) -> str:
@@ -70,8 +73,15 @@ class BundledFile(_Value):
         return names.parse(self.filename).project
 
     @property
-    def signature_bytes(self) -> bytes | None:
-        return None if self.signature is None else base64.b64decode(self.signature)
+    def encoded(self) -> dict[str, str]:
+        """The files beside it in base64, by their endings."""
+        both = {names.SIGNATURE: self.signature, names.PROVENANCE: self.attested}
+        return {ending: text for ending, text in both.items() if text is not None}
+
+    @property
+    def companions(self) -> dict[str, bytes]:
+        """The files beside it, by their endings."""
+        return {ending: base64.b64decode(text) for ending, text in self.encoded.items()}
 
 
 class BundledStatus(_Value):
@@ -218,13 +228,13 @@ def problem_of(file: BundledFile) -> str | None:
         return problem
     if any(has_controls(each or "") for each in (file.yanked, file.origin, file.provenance)):
         return "text with control characters"
-    if file.signature is not None:
-        if len(file.signature) > LARGEST_SIGNATURE * 4 // 3 + 4:
-            return f"signature larger than {LARGEST_SIGNATURE // 1024} KiB"
+    for ending, text in file.encoded.items():
+        if len(text) > LARGEST[ending] * 4 // 3 + 4:
+            return f"{_NOUNS[ending]} larger than {LARGEST[ending] // 1024} KiB"
         try:
-            base64.b64decode(file.signature, validate=True)
+            base64.b64decode(text, validate=True)
         except (ValueError, binascii.Error):
-            return "signature not in base64"
+            return f"{_NOUNS[ending]} not in base64"
     return None
 
 

@@ -17,7 +17,6 @@ from appliance.errors import PyindexError
 from appliance.incoming.directory import PackagesDirectory
 from appliance.index import names
 from appliance.index.model import File, Origin
-from appliance.index.names import SIGNATURE
 from appliance.text import printable
 
 _SHOWN = 10
@@ -106,11 +105,9 @@ def _is_same(file: BundledFile, known: dict[str, str]) -> bool:
 
 
 def _is_blocked(directory: PackagesDirectory, file: BundledFile) -> bool:
-    """Return whether something is at the path of a new file, or of its signature."""
+    """Return whether something is at the path of a new file, or of a companion."""
     path = directory.locate(file.path)
-    return os.path.lexists(path) or (
-        file.signature is not None and os.path.lexists(f"{path}{SIGNATURE}")
-    )
+    return any(os.path.lexists(f"{path}{ending}") for ending in ("", *file.encoded))
 
 
 def _listed(files: Sequence[BundledFile]) -> str:

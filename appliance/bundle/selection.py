@@ -1,19 +1,18 @@
 """The content of a bundle, from the catalog of an index."""
 
 import base64
-import os
 from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass
 
-from appliance.bundle.manifest import LARGEST_SIGNATURE, BundledFile, BundledStatus
+from appliance.bundle import companions
+from appliance.bundle.manifest import BundledFile, BundledStatus
 from appliance.catalog.database import Catalog
 from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import unscanned
 from appliance.errors import PyindexError, Unscanned
-from appliance.incoming.beneath import open_beneath
 from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import File, Origin
-from appliance.index.names import SIGNATURE
+from appliance.index.names import PROVENANCE, SIGNATURE
 from appliance.spec import Spec
 
 _PORTION = 1000
@@ -89,19 +88,17 @@ def _bundled(
         yanked=file.yanked,
         origin=(origin.url or None) if origin else None,
         provenance=origin.provenance if origin else None,
-        signature=_signature(directory, file) if file.signature else None,
+        signature=_companion(directory, file, SIGNATURE),
+        attested=_companion(directory, file, PROVENANCE),
     )
 
 
-def _signature(directory: PackagesDirectory, file: File) -> str:
-    """Return the detached signature of a file in base64."""
-    path = file.path + SIGNATURE
-    where = f"{directory.root}/{path}"
-    try:
-        with os.fdopen(open_beneath(str(directory.root), path), "rb") as opened:
-            content = opened.read(LARGEST_SIGNATURE + 1)
-    except OSError as error:
-        raise PyindexError(f"{where}: {error.strerror}; restore or delete it") from None
-    if len(content) > LARGEST_SIGNATURE:
-        raise PyindexError(f"{where}: larger than {LARGEST_SIGNATURE // 1024} KiB; delete it")
+def _companion(directory: PackagesDirectory, file: File, ending: str) -> str | None:
+    """Return the companion with this ending in base64; ``None`` if the index has none."""
+    if ending not in file.companions:
+        return None
+    content = companions.read(directory, file.path, ending)
+    if content is None:
+        where = f"{directory.root}/{file.path}{ending}"
+        raise PyindexError(f"{where}: disappeared; run the command again")
     return base64.b64encode(content).decode()

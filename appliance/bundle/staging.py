@@ -17,7 +17,6 @@ from appliance.incoming.entries import Entry
 from appliance.incoming.examine import examine_all
 from appliance.incoming.outcomes import Accepted
 from appliance.index.model import File, Rejection
-from appliance.index.names import SIGNATURE
 from appliance.operations.arrival import STAGING
 
 _NANOSECONDS_PER_MICROSECOND = 1000
@@ -43,8 +42,8 @@ class Staging:
             atomic.make_directory(target.parent)
             if not _is_complete(target, file):
                 self._stage(source, file, target)
-            if (signature := file.signature_bytes) is not None:
-                Path(f"{target}{SIGNATURE}").write_bytes(signature)
+            for ending, content in file.companions.items():
+                Path(f"{target}{ending}").write_bytes(content)
             done += file.size
             yield done
         if files:

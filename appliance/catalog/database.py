@@ -19,8 +19,10 @@ import sqlalchemy as sa
 from appliance.atomic import make_directory, sync_paths, unlink
 from appliance.catalog import schema
 from appliance.catalog.reader import Reader
+from appliance.catalog.recorder import UNKNOWN
 from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
+from appliance.index.model import Actor
 from appliance.locks import locked
 
 
@@ -66,10 +68,11 @@ class Catalog:
     # --- writing -------------------------------------------------------------------------------
 
     @contextmanager
-    def change(self) -> Iterator[Writer]:
-        """One transaction; the journal and the projects' serials are written at its end."""
+    def change(self, by: Actor = UNKNOWN) -> Iterator[Writer]:
+        """One transaction; the journal and the projects' serials are written at its end. The
+        journal has ``by`` as who made the changes."""
         with self._connect("BEGIN IMMEDIATE") as connection:
-            writer = Writer(connection)
+            writer = Writer(connection, by)
             yield writer
             writer.finish()
 
@@ -106,10 +109,11 @@ class Catalog:
 
             for table in schema.metadata.sorted_tables:
                 columns = ", ".join(f'"{name}"' for name in _columns(connection, table.name))
-                connection.execute(sa.delete(table))
+                if table is not schema.used:  # names that were used since stay so
+                    connection.execute(sa.delete(table))
                 if columns:
                     connection.exec_driver_sql(
-                        f'INSERT INTO main."{table.name}" ({columns})'  # noqa: S608 - of the schema
+                        f'INSERT OR IGNORE INTO main."{table.name}" ({columns})'  # noqa: S608 - of the schema
                         f' SELECT {columns} FROM other."{table.name}"'
                     )
             if number:  # backups of this catalog carry it, backups of the other catalog do not

@@ -100,6 +100,8 @@ def replay(lines: Iterable[dict[str, Any]]) -> Decisions:
         elif line["action"] == "status":
             status, _, reason = line["detail"].partition(": ")
             decided.statuses[index, project] = (status, reason or None)
+        elif line["action"] == "owned":
+            decided.owners[index, project] = line["detail"]
         else:
             yanked = line["action"] == "yanked"
             decided.yanks[index, line["filename"]] = line["detail"] if yanked else None
@@ -112,6 +114,7 @@ def _snapshot_of(line: dict[str, Any]) -> Decisions:
         True,
         {(index, filename): reason for index, filename, reason in line["yanks"]},
         {(index, name): (status, reason) for index, name, status, reason in line["statuses"]},
+        {(index, name): account for index, name, account in line.get("owners", [])},
     )
 
 
@@ -135,7 +138,10 @@ def _text(change: Change, reader: Reader) -> dict[str, Any]:
 
 
 def _line(change: Change) -> dict[str, Any]:
-    names = ("serial", "time", "index", "project", "action", "filename", "version", "detail")
+    names = (
+        *("serial", "time", "index", "project", "action", "filename", "version", "detail"),
+        *("actor", "address"),
+    )
     return {name: getattr(change, name) for name in names}
 
 
@@ -151,6 +157,7 @@ def _snapshot(reader: Reader, serial: int, time: int, action: str) -> dict[str, 
         "action": action,
         "yanks": [[*key, reason] for key, reason in sorted(now.yanks.items())],
         "statuses": [[*key, *status] for key, status in sorted(now.statuses.items())],
+        "owners": [[*key, account] for key, account in sorted(now.owners.items())],
     }
 
 
@@ -266,8 +273,11 @@ def _is_sound(line: Any) -> bool:
         case "status":
             detail = line.get("detail")
             return isinstance(detail, str) and detail.partition(": ")[0] in STATUSES
-        case _:
-            return _are(line.get("yanks"), 3) and _are(line.get("statuses"), 4)
+        case "owned":
+            return isinstance(line.get("detail"), str)
+        case _:  # a snapshot; older ones have no owners
+            is_snapshot = _are(line.get("yanks"), 3) and _are(line.get("statuses"), 4)
+            return is_snapshot and _are(line.get("owners", []), 3)
 
 
 _TEXTS = ("index", "project", "action")

@@ -14,7 +14,7 @@ from appliance.index.model import Decisions, Origin
 
 
 class DecisionWriter(Recorder):
-    """Yanks (PEP 592) and project statuses (PEP 792)."""
+    """Yanks (PEP 592), project statuses (PEP 792) and owners."""
 
     def yank(self, index: str, filename: str, reason: str | None) -> bool:
         """Yank a file for ``reason`` (may be empty), or unyank it with ``None`` (PEP 592). Returns
@@ -56,6 +56,24 @@ class DecisionWriter(Recorder):
                 query.where(table.filename.in_(portion))
             )
         }
+
+    def take_ownership(self, index: str, project: str, account: str) -> str:
+        """Return the owner of a project (a normalized name), which becomes ``account`` if it has
+        none. Call it in the transaction that adds the first file."""
+        owner = self.owner(index, project)
+        if owner is None:
+            self.set_owner(index, project, account)
+        return owner or account
+
+    def set_owner(self, index: str, project: str, account: str) -> bool:
+        """Set the owner of a project, also of one without files. Returns whether it changed."""
+        if self.owner(index, project) == account:
+            return False
+        row = {"index": index, "project": project, "account": account}
+        schema.upsert(self._connection, schema.owner, [row])
+        display = self._displayed(index, project) or project
+        self._journal(index, project, display, "owned", detail=account)
+        return True
 
     def set_origins(self, index: str, origins: Iterable[Origin]) -> None:
         """Record where files came from, also of files that the index does not have yet. No page
@@ -103,6 +121,12 @@ class DecisionWriter(Recorder):
         ]
         schema.upsert(self._connection, schema.project, statuses, ("status", "status_reason"))
 
+        owners = [
+            {"index": index, "project": project, "account": account}
+            for (index, project), account in decisions.owners.items()
+        ]
+        schema.upsert(self._connection, schema.owner, owners)
+
     def _write_yank(self, index: str, filename: str, reason: str | None) -> None:
         where = (schema.yank.c.index == index, schema.yank.c.filename == filename)
         self._connection.execute(sa.delete(schema.yank).where(*where))
@@ -112,6 +136,7 @@ class DecisionWriter(Recorder):
 
     def _undo_all(self) -> None:
         self._connection.execute(sa.delete(schema.yank))
+        self._connection.execute(sa.delete(schema.owner))
         active = sa.update(schema.project).values(status="active", status_reason=None)
         self._connection.execute(active)
 

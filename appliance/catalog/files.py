@@ -164,6 +164,11 @@ class FileWriter(RejectionWriter):
         self._record(index, file, "signed" if signature else "unsigned")
         return True
 
+    def record_promotion(self, index: str, path: str, source: str) -> None:
+        """Record that the file at ``path`` was promoted from the index ``source``."""
+        if (file := self.file_at(index, path)) is not None:
+            self._record(index, file, "promoted", source)
+
     def invalidate_stats(self) -> None:
         """Invalidate the stat of every file: each is examined again, and its content accepted."""
         self._connection.execute(sa.update(schema.file).values(doubted=True))

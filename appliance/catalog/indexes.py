@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import unscanned
 from appliance.errors import Unscanned
-from appliance.index.index import Counts, Index, Listed, WithBases
+from appliance.index.index import Counts, Index, Listed, WithBases, Without
 from appliance.index.model import File, Project
 from appliance.spec import Spec
 
@@ -38,8 +38,15 @@ class CatalogIndex:
 
 def open_index(reader: Reader, spec: Spec, name: str) -> Index:
     """Return the index ``name`` with its bases, as far as they are scanned."""
-    index, *bases = (CatalogIndex(reader, each) for each in spec.lineage(name))
+    index, *bases = (_in_view(reader, spec, name, each) for each in spec.lineage(name))
     return WithBases(index, bases) if bases else index
+
+
+def _in_view(reader: Reader, spec: Spec, view: str, name: str) -> Index:
+    """Return an index of the lineage of ``view``, without projects private to others."""
+    index = CatalogIndex(reader, name)
+    foreign = spec.foreign(view, name)
+    return Without(index, foreign) if foreign else index
 
 
 def ready_index(reader: Reader, spec: Spec, name: str) -> Index:

@@ -109,6 +109,20 @@ class InventoryQueries(Queries):
             )
         }
 
+    def used(self, index: str, filenames: Sequence[str]) -> dict[str, str]:
+        """Return the SHA-256 of the last content under each of these names, by name, also of files
+        that were removed."""
+        present, removed = schema.file.c, schema.used.c
+        digests: dict[str, str] = {}
+        for portion in portions(filenames):
+            for table in (removed, present):  # the present file comes last
+                where = table.index == index, table.filename.in_(portion)
+                rows = self._connection.execute(
+                    sa.select(table.filename, table.sha256).where(*where)
+                )
+                digests.update((name, sha256) for name, sha256 in rows)
+        return digests
+
     def rejections(self, index: str) -> list[Rejection]:
         """Return the rejected files, ordered by path."""
         table = schema.refused.c

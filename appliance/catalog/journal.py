@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from appliance.catalog import schema
-from appliance.catalog.queries import Queries
+from appliance.catalog.queries import Queries, portions
 from appliance.index.model import Change
 
 # The actions that are decisions, and the one that replaces all of them.
-DECIDING = ("yanked", "unyanked", "status", "restored")
+DECIDING = ("yanked", "unyanked", "status", "owned", "restored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,30 @@ class Touched:
 
     files: dict[tuple[str, str], str]
     projects: set[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which lines of the journal to return: those that agree with each value that is not ``None``.
+
+    Attributes:
+        since: The earliest time, in microseconds since the epoch.
+        actions: Any of them.
+        project: A normalized name.
+    """
+
+    since: int | None = None
+    index: str | None = None
+    project: str | None = None
+    actions: tuple[str, ...] = ()
+    actor: str | None = None
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        line = schema.journal.c
+        names = ("index", "project", "actor")
+        same = [line[n] == getattr(self, n) for n in names if getattr(self, n) is not None]
+        later = [] if self.since is None else [line.time >= self.since]
+        return same + later + ([line.action.in_(self.actions)] if self.actions else [])
 
 
 class JournalQueries(Queries):
@@ -43,6 +67,30 @@ class JournalQueries(Queries):
         )
         rows = self._connection.execute(query.order_by(line.serial).limit(limit))
         return [Change(**row._mapping) for row in rows]
+
+    def last_changes(self, chosen: Filter, limit: int) -> list[Change]:
+        """Return the last ``limit`` lines that a filter chooses, oldest first."""
+        query = sa.select(schema.journal).where(*chosen.conditions())
+        rows = self._connection.execute(query.order_by(schema.journal.c.serial.desc()).limit(limit))
+        return [Change(**row._mapping) for row in rows][::-1]
+
+    def chosen_changes(self, chosen: Filter, after: int, limit: int) -> list[Change]:
+        """Return the first ``limit`` lines that a filter chooses after the serial ``after``."""
+        line = schema.journal.c
+        query = sa.select(schema.journal).where(line.serial > after, *chosen.conditions())
+        rows = self._connection.execute(query.order_by(line.serial).limit(limit))
+        return [Change(**row._mapping) for row in rows]
+
+    def removals(self, filenames: Sequence[str]) -> list[Change]:
+        """Return the removals of files of these names that the journal has, oldest first."""
+        line = schema.journal.c
+        query = sa.select(schema.journal).where(line.action == "removed")
+        changes = [
+            Change(**row._mapping)
+            for portion in portions(filenames)
+            for row in self._connection.execute(query.where(line.filename.in_(portion)))
+        ]
+        return sorted(changes, key=lambda change: change.serial)
 
     def decisions_since(self, since: int) -> list[Change]:
         """Return the decisions after serial ``since``, and changes that replaced all decisions."""

@@ -1,6 +1,7 @@
 """Queries for projects and accepted files of an index."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from operator import itemgetter
 from typing import Any
 
@@ -18,6 +19,7 @@ from appliance.catalog.queries import (
 )
 from appliance.index.index import Counts, Listed
 from appliance.index.model import File, Project
+from appliance.index.names import COMPANIONS
 from appliance.index.versions import version_key
 
 
@@ -41,6 +43,12 @@ class ProjectQueries(Queries):
             for file in self._files(*where):
                 files[file.project].append(file)
         return {row.name: _to_project(row, files[row.name]) for row in rows}
+
+    def status(self, index: str, name: str) -> str:
+        """Return the status of a project (PEP 792), ``active`` for an unknown one."""
+        table = schema.project.c
+        query = sa.select(table.status).where(table.index == index, table.name == name)
+        return self._connection.scalar(query) or "active"
 
     def _project_rows(self, index: str, names: Sequence[str]) -> Sequence[sa.Row[Any]]:
         where = schema.project.c.index == index, schema.project.c.name.in_(names), has_page()
@@ -83,6 +91,12 @@ class ProjectQueries(Queries):
         files = sa.select(sa.func.count()).where(schema.file.c.index == index)
         return Counts(self._connection.scalar(projects) or 0, self._connection.scalar(files) or 0)
 
+    def filenames(self, index: str, project: str) -> list[str]:
+        """Return the names of the files of a project, without reading all of each."""
+        file = schema.file.c
+        query = sa.select(file.filename).where(file.index == index, file.project == project)
+        return list(self._connection.scalars(query))
+
     def file(self, index: str, filename: str) -> File | None:
         files = self._files(schema.file.c.index == index, schema.file.c.filename == filename)
         return files[0] if files else None
@@ -122,13 +136,14 @@ class ProjectQueries(Queries):
             for file in self._files(*at_paths(schema.file, index, portion), ~quarantined())
         ]
 
-    def accepted(self, index: str) -> Iterator[tuple[str, bool, bool]]:
-        """Yield the path of each file that may be downloaded, whether it has a signature and
-        whether metadata, without files of quarantined projects (PEP 792)."""
+    def accepted(self, index: str) -> Iterator[tuple[str, tuple[str, ...], bool]]:
+        """Yield the path of each file that may be downloaded, the endings of its companions, and
+        whether it has metadata, without files of quarantined projects (PEP 792)."""
         file = schema.file.c
-        query = sa.select(file.path, file.signature, file.core_metadata.is_not(None))
-        for row in self._connection.execute(query.where(file.index == index, ~quarantined())):
-            yield row[0], row[1], row[2]
+        columns = (file.path, file.core_metadata.is_not(None), file.signature, file.provenance)
+        query = sa.select(*columns).where(file.index == index, ~quarantined())
+        for path, has_metadata, *has in self._connection.execute(query):
+            yield path, tuple(compress(COMPANIONS, has)), has_metadata
 
 
 def _to_project(row: sa.Row[Any], files: list[File]) -> Project:

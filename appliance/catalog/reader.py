@@ -6,12 +6,20 @@ from appliance.catalog import schema
 from appliance.catalog.inventory import InventoryQueries
 from appliance.catalog.journal import JournalQueries
 from appliance.catalog.origins import OriginQueries
+from appliance.catalog.owners import OwnerQueries
 from appliance.catalog.projects import ProjectQueries
 from appliance.catalog.search import SearchQueries
 from appliance.index.model import Decisions
 
 
-class Reader(ProjectQueries, SearchQueries, InventoryQueries, JournalQueries, OriginQueries):
+class Reader(
+    ProjectQueries,
+    SearchQueries,
+    InventoryQueries,
+    JournalQueries,
+    OriginQueries,
+    OwnerQueries,
+):
     """All queries to one consistent view of the catalog."""
 
     def mark(self, name: str) -> int:
@@ -28,6 +36,7 @@ class Reader(ProjectQueries, SearchQueries, InventoryQueries, JournalQueries, Or
         """Return every decision in force."""
         project = schema.project
         yanks = self._connection.execute(sa.select(schema.yank))
+        owners = self._connection.execute(sa.select(schema.owner))
         decided = self._connection.execute(sa.select(project).where(project.c.status != "active"))
         return Decisions(
             whole=True,
@@ -36,4 +45,5 @@ class Reader(ProjectQueries, SearchQueries, InventoryQueries, JournalQueries, Or
                 (row._mapping["index"], row.name): (row.status, row.status_reason)
                 for row in decided
             },
+            owners={(index, project): account for index, project, account in owners},
         )

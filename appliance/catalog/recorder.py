@@ -1,23 +1,30 @@
 """Recorder: collects the changes of a transaction and writes the journal."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
 
 from appliance.catalog import schema
 from appliance.catalog.reader import Reader
-from appliance.index.model import Change, File, Rejection
+from appliance.index.model import Actor, Change, File, Rejection
 
 _NANOSECONDS_PER_MICROSECOND = 1000
 CLAIMS = (schema.claim, schema.further_claim)
+UNKNOWN = Actor()
 
 
 class Recorder(Reader):
-    """Collector of changes in their order; each gets the next serial."""
+    """Collector of changes in their order; each gets the next serial.
 
-    def __init__(self, connection: sa.Connection) -> None:
+    Attributes:
+        by: Who makes the changes that are recorded from now on.
+    """
+
+    def __init__(self, connection: sa.Connection, by: Actor = UNKNOWN) -> None:
         super().__init__(connection)
+        self.by = by
         self._last = self.serial()
         self._time = now()
         self._changes: list[Change] = []
@@ -101,6 +108,11 @@ class Recorder(Reader):
         )
         return self._display.get((index, project)) or self._connection.scalar(query)
 
+    def _record_used(self, index: str, files: Iterable[File]) -> None:
+        """Record names and digests of removed files."""
+        rows = [{"index": index, "filename": f.filename, "sha256": f.sha256} for f in files]
+        schema.upsert(self._connection, schema.used, rows)
+
     def _record(self, index: str, file: File, action: str, detail: str | None = None) -> None:
         self._journal(
             index, file.project, file.name, action, file.path, file.filename, file.version, detail
@@ -118,7 +130,8 @@ class Recorder(Reader):
         detail: str | None = None,
     ) -> None:
         serial = self._last + len(self._changes) + 1
-        change = Change(serial, self._time, index, project, action, path, filename, version, detail)
+        what = (index, project, action, path, filename, version, detail)
+        change = Change(serial, self._time, *what, actor=self.by.name, address=self.by.address)
         self._changes.append(change)
         self._display[index, project] = display
 

@@ -10,8 +10,8 @@ from sqlalchemy.dialects import sqlite
 
 from appliance.catalog import schema
 from appliance.catalog.queries import at_paths, portions
-from appliance.catalog.recorder import CLAIMS, Recorder, to_row
-from appliance.index.model import Code, File, Rejection
+from appliance.catalog.recorder import CLAIMS, UNKNOWN, Recorder, to_row
+from appliance.index.model import Actor, Code, File, Rejection
 from appliance.index.names import possible
 
 # Tables with rows for files that no page lists.
@@ -25,8 +25,8 @@ class RejectionWriter(Recorder):
         freed: Paths of duplicates of files that were rejected since; to be examined again.
     """
 
-    def __init__(self, connection: sa.Connection) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: sa.Connection, by: Actor = UNKNOWN) -> None:
+        super().__init__(connection, by)
         self.freed: list[str] = []
 
     def remove(self, index: str, paths: Iterable[str]) -> list[File]:
@@ -48,6 +48,7 @@ class RejectionWriter(Recorder):
             )
         for file in removed:
             self._record(index, file, "removed", file.sha256)
+        self._record_used(index, removed)
         return removed
 
     def reject(self, index: str, rejections: Sequence[Rejection]) -> None:

@@ -156,6 +156,14 @@ def yanks(rows: list[Row]) -> list[Row]:
     ]
 
 
+def used(rows: list[Row]) -> list[Row]:
+    return [
+        row
+        for row in rows
+        if distribution(row["filename"]) is not None and re.fullmatch("[0-9a-f]{64}", row["sha256"])
+    ]
+
+
 def origins(rows: list[Row]) -> list[Row]:
     texts = ("url", "upstream", "yanked", "provenance")
     return [

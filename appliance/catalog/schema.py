@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same form
 from appliance.catalog.sqlite import Connection
 from appliance.index.model import Code
 
-VERSION = 4  # of the tables, as PRAGMA user_version; 0: before versions were numbered
+VERSION = 5  # of the tables, as PRAGMA user_version; 0: before versions were numbered
 # A page's mtime carries its serial, whose digits fit into it below this number.
 SERIALS = 80_000_000
 _BUSY_SECONDS = 60
@@ -48,6 +48,7 @@ file = sa.Table(
     sa.Column("signature", sa.Boolean, nullable=False),
     # Set if the file is to be examined again whatever its stat, and may have another content.
     sa.Column("doubted", sa.Boolean),
+    sa.Column("provenance", sa.Boolean, server_default=sa.false()),
     sa.UniqueConstraint("index", "filename"),
     sa.Index("file_by_project", "index", "project"),
 )
@@ -84,6 +85,15 @@ origin = sa.Table(
     sa.Column("yanked", sa.Text),
     sa.Column("provenance", sa.Text),
 )
+# A project belongs to the account that uploads its first file, or to the token without an account
+# (``token:NAME``). Like yanks, owners outlive files.
+owner = sa.Table(
+    "owner",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Column("account", sa.Text, nullable=False, server_default=""),
+)
 journal = sa.Table(
     "journal",
     metadata,
@@ -96,6 +106,18 @@ journal = sa.Table(
     sa.Column("filename", sa.Text),
     sa.Column("version", sa.Text),
     sa.Column("detail", sa.Text),
+    # Who made the change, and from which address; NULL if not known, as of a dropped file.
+    sa.Column("actor", sa.Text),
+    sa.Column("address", sa.Text),
+)
+# Names of removed files, with the digest of their last content: other content under such a name
+# would break the locks of clients.
+used = sa.Table(
+    "used",
+    metadata,
+    sa.Column("index", sa.Text, primary_key=True),
+    sa.Column("filename", sa.Text, primary_key=True),
+    sa.Column("sha256", sa.Text, nullable=False),
 )
 refused = sa.Table(
     "refused",
@@ -159,13 +181,26 @@ _CODE = sa.case(
     else_=Code.INVALID.value,
 )
 
-# Updates of rows written before a version, by that version.
-_RENEW: dict[int, list[sa.Update]] = {
+_last_removals = (
+    sa.select(sa.func.max(journal.c.serial))
+    .where(journal.c.action == "removed", journal.c.filename.is_not(None))
+    .where(journal.c.detail.is_not(None))
+    .group_by(journal.c.index, journal.c.filename)
+)
+_REMOVED = sa.select(journal.c.index, journal.c.filename, journal.c.detail).where(
+    journal.c.serial.in_(_last_removals)
+)
+
+# Changes of rows written before a version, by that version.
+_RENEW: dict[int, list[sa.Update | sa.Insert]] = {
     # Rejected files are examined once more, for their claims.
     2: [sa.update(refused).where(refused.c.sha256.is_(None)).values(inode=_DOUBTED)],
     3: [
         sa.update(refused).values(code=_CODE, retry=refused.c.inode < 0),
         sa.update(file).where(file.c.inode < 0).values(doubted=True),
+    ],
+    5: [
+        insert(used).from_select(["index", "filename", "sha256"], _REMOVED).on_conflict_do_nothing()
     ],
 }
 

@@ -26,7 +26,8 @@ class Writer(FileWriter, DecisionWriter):
         """
         assert not self._changes, "record_replacement() needs a transaction of its own"
         self._last = max(self._last, at_least) + 1
-        note = Change(self._last, self._time, "", "", action)
+        by = {"actor": self.by.name, "address": self.by.address}
+        note = Change(self._last, self._time, "", "", action, **by)
         self._connection.execute(sa.insert(schema.journal), [to_row("", note)])
         self._connection.execute(sa.update(schema.project).values(serial=self._last))
         for kind in ("scanned:", "view:"):

@@ -6,6 +6,8 @@ Not here: the work itself: each verb calls one function of a package below.
 :mod:`owner` lets root act as another user, :mod:`output` and :mod:`progress` print.
 """
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +27,7 @@ _VERBS = {
     "serve": ("serve:serve", "serve an index and watch its packages directories"),
     "watch": ("watch:watch", "watch the packages directories and publish changes"),
     "status": ("status:status", "show projects, rejected files and problems"),
+    "log": ("log:log", "show who changed what and when"),
     "rebuild": ("rebuild:rebuild", "rebuild the catalog and all pages from the package files"),
     "backup": ("backup:backup", "copy the catalog into the backup directory"),
     "restore": ("backup:restore", "replace the catalog with a backup"),
@@ -34,10 +37,12 @@ _VERBS = {
     "bundle-key": ("bundle:bundle_key", "make a key that signs bundles"),
     "load": ("load:load", "load a bundle, or a directory of files, into an index"),
     "state": ("load:state", "print what an index has, for the next bundle to leave it out"),
+    "promote": ("promote:promote", "copy a release with its history to another index"),
     "receipts": ("load:receipts", "list the receipts of loads"),
     "yank": ("decide:yank", "yank files: installers skip them unless pinned (PEP 592)"),
     "unyank": ("decide:unyank", "undo a yank"),
     "remove": ("decide:remove", "move files from the packages directory to the trash"),
+    "trash": ("trash:trash", "list removed files, or return them to their index"),
     "confirm-deletions": ("confirm:confirm_deletions", "confirm that missing files were deleted"),
     "status-set": ("decide:status_set", "set the status of a project (PEP 792)"),
     "mirror": ("mirror:mirror", "fetch what requirements need on given Pythons and platforms"),
@@ -98,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv = sys.argv[1:]
         # No process that this one starts imports modules from the current directory.
         os.environ["PYTHONSAFEPATH"] = "1"
+        # Python would collect the garbage of all modules at its end, for a fifth of a second.
+        atexit.register(gc.freeze)
 
     try:
         return _run(argv)

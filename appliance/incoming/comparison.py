@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from appliance.catalog.database import Catalog
-from appliance.incoming.arriving import Arriving
+from appliance.incoming.arriving import Arrivals, Arriving
 from appliance.incoming.directory import PackagesDirectory, Walked
 from appliance.incoming.entries import PARTIAL_ENDINGS, Entry, unfinished
 from appliance.index.model import Stat
@@ -87,7 +87,7 @@ class Comparison:
     ) -> Section:
         """Return the section of paths after ``after``, up to and including ``upto``, or to the end
         for ``None``."""
-        arriving = self._arriving.paths()
+        arriving = self._arriving.read()
         with self._catalog.read() as reader:
             known = reader.stats_between(self._index, after, upto)
             signed = reader.signed_between(self._index, after, upto)
@@ -99,7 +99,7 @@ class Comparison:
         entries = {
             entry.path: entry for path in sorted(paths) for entry in self._directory.entries(path)
         }
-        arriving = self._arriving.paths()
+        arriving = self._arriving.read()
         known = self._known(paths, entries)
         entries = _without_arriving(entries.values(), arriving, known)
         return Section(entries, known, lambda path: covers(paths, path))
@@ -208,14 +208,14 @@ class Comparison:
 
 
 def _without_arriving(
-    entries: Iterable[Entry], arriving: Set[str], known: Mapping[str, Stat | None]
+    entries: Iterable[Entry], arriving: Arrivals, known: Mapping[str, Stat | None]
 ) -> dict[str, Entry]:
     """Return by path the entries that are not ``arriving``, or that the catalog has since. The
     arguments were read in their order: a file that has arrived meanwhile is known."""
     return {
         entry.path: entry
         for entry in entries
-        if entry.path not in arriving or signed_by(entry.path) in known
+        if not arriving.has(entry) or signed_by(entry.path) in known
     }
 
 

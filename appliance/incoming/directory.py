@@ -18,6 +18,7 @@ from appliance.incoming.entries import (
     invalid,
     invalid_directory,
     invalid_path,
+    is_hidden,
     is_ignored,
     unreadable,
 )
@@ -109,7 +110,7 @@ class PackagesDirectory:
                 yield unreadable(current, error)
                 return
 
-            if name.startswith(".") or is_ignored(name, is_directory):
+            if is_hidden(name) or is_ignored(name, is_directory):
                 return
             if is_last or not is_directory or invalid_directory(current):
                 yield from self._entries_at(current, is_directory)
@@ -221,7 +222,7 @@ class PackagesDirectory:
         with os.scandir(directory) as entries:
             for entry in entries:
                 name, is_directory = entry.name, False
-                if name.startswith("."):
+                if is_hidden(name):
                     continue
                 with contextlib.suppress(OSError):  # :meth:`_entry` reports the error
                     is_directory = entry.is_dir(follow_symlinks=False)

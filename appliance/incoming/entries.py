@@ -78,6 +78,15 @@ def unfinished(path: str) -> Entry:
     return Entry(path, problem=Problem(Code.UNFINISHED, reason))
 
 
+def is_hidden(name: str) -> bool:
+    """Return whether a name is never examined nor reported: a hidden one, or one beside a package
+    file that is noted with it."""
+    return name.startswith(".") or (
+        name.endswith(names.PROVENANCE)
+        and name.removesuffix(names.PROVENANCE).endswith(names.ENDINGS)
+    )
+
+
 def is_ignored(name: str, is_directory: bool) -> bool:
     """Return whether a name is one that systems and tools write beside package files."""
     if is_directory:
@@ -88,7 +97,7 @@ def is_ignored(name: str, is_directory: bool) -> bool:
 def is_entered(path: str) -> bool:
     """Return whether a walk enters the directory at a path, given that it enters those above it."""
     name = path.rpartition("/")[2]
-    return not (name.startswith(".") or is_ignored(name, True) or invalid_directory(path))
+    return not (is_hidden(name) or is_ignored(name, True) or invalid_directory(path))
 
 
 def complete_name(name: str) -> str:

@@ -28,7 +28,7 @@ from appliance.incoming.entries import Entry
 from appliance.incoming.outcomes import Accepted, Changing, Deleted, MetadataRead
 from appliance.incoming.protocol import Answer, Limits, Work, encode, rejection, upload_time
 from appliance.index.model import Code, File
-from appliance.index.names import SIGNATURE
+from appliance.index.names import PROVENANCE, SIGNATURE
 
 _UNLIMITED = resource.RLIM_INFINITY
 # Answers are sent when they have so many bytes, and at the end of a chunk of work: waking the
@@ -163,8 +163,8 @@ def _explain(error: OSError) -> str:
     return f"cannot be read: {error.strerror}"
 
 
-def _is_signed(root: str, entry: Entry) -> bool:
-    path = entry.path + SIGNATURE
+def _has_companion(root: str, entry: Entry, ending: str) -> bool:
+    path = entry.path + ending
     try:
         if not os.path.lexists(f"{root}/{path}"):
             return False
@@ -195,5 +195,6 @@ def _file(root: str, entry: Entry, inspected: inspection.Inspection) -> File:
         requires_python=inspected.requires_python,
         summary=inspected.summary,
         core_metadata=core_metadata,
-        signature=_is_signed(root, entry),
+        signature=_has_companion(root, entry, SIGNATURE),
+        provenance=_has_companion(root, entry, PROVENANCE),
     )

@@ -145,8 +145,9 @@ _OUTCOMES: dict[str, Callable[[Entry, dict[str, Any]], Outcome | MetadataRead]] 
 # The facts in a file; its path and mtime are those of the entry.
 _TEXTS = ("filename", "project", "name", "version", "kind", "python_version")
 _OPTIONAL_TEXTS = ("requires_python", "summary")
+_COMPANIONS = ("signature", "provenance")
 _DIGESTS = ("sha256", "blake2b_256", "md5")
-_FACTS = (*_TEXTS, *_OPTIONAL_TEXTS, *_DIGESTS, "core_metadata", "signature")
+_FACTS = (*_TEXTS, *_OPTIONAL_TEXTS, *_DIGESTS, "core_metadata", *_COMPANIONS)
 _THREE_DIGESTS = re.compile(r"[0-9a-f]{64} [0-9a-f]{64} [0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LATEST = 253_402_300_799_000_000  # microseconds: the end of the year 9999
@@ -167,8 +168,8 @@ def _file(entry: Entry, facts: dict[str, Any]) -> File:
         raise ValueError("invalid digests")
     if facts["core_metadata"] is not None and not _SHA256.fullmatch(facts["core_metadata"]):
         raise ValueError("invalid digest of the metadata")
-    if not isinstance(facts["signature"], bool):
-        raise TypeError("expected a boolean for signature")
+    if not all(isinstance(facts[name], bool) for name in _COMPANIONS):
+        raise TypeError(f"expected a boolean for {', '.join(_COMPANIONS)}")
 
     return File(
         path=entry.path,

@@ -76,7 +76,8 @@ class Scanner:
         self.is_recorded = False
         self._is_partial = False  # the last scan could not read all directories
 
-        self._comparison = Comparison(catalog, index, self.directory, Arriving(spec.state, index))
+        arriving = Arriving(spec.state, index, self.directory.root)
+        self._comparison = Comparison(catalog, index, self.directory, arriving)
         self._deletions = Deletions(spec, catalog, index, self.directory, confirmed)
         self._intake = Intake(spec, catalog, index, self.directory, self._may_exist, ahead)
         self._postponed = Postponed(catalog, index, spec.server.reconcile.total_seconds())

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from appliance.index.model import File, Project
+from appliance.index.patterns import matches
 
 
 class Listed(NamedTuple):
@@ -51,6 +52,32 @@ class Index(Protocol):
     def files(self, after: str = "", limit: int = 1000) -> list[File]:
         """At most ``limit`` files of the index itself that clients may download, by path, from the
         first after the path ``after``."""
+
+
+class Without:
+    """An index that does not answer for the projects of some patterns."""
+
+    def __init__(self, index: Index, patterns: tuple[str, ...]) -> None:
+        self.name = index.name
+        self._index, self._patterns = index, patterns
+
+    def project(self, name: str) -> Project | None:
+        return self.named([name]).get(name)
+
+    def named(self, names: Sequence[str]) -> dict[str, Project]:
+        return self._index.named([name for name in names if not matches(self._patterns, name)])
+
+    def projects(self) -> Iterator[Listed]:
+        return (row for row in self._index.projects() if not matches(self._patterns, row.name))
+
+    def serials(self, names: Sequence[str] | None = None) -> dict[str, int]:
+        return self._index.serials(names)  # of all: the serial of a page never decreases
+
+    def counts(self) -> Counts:
+        return self._index.counts()
+
+    def files(self, after: str = "", limit: int = 1000) -> list[File]:
+        return self._index.files(after, limit)
 
 
 class WithBases:

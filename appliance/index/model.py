@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from appliance.index.names import PROVENANCE, SIGNATURE
 from appliance.index.versions import normalize_version, version_key
 
 STATUSES = ("active", "archived", "quarantined", "deprecated")  # PEP 792
@@ -23,7 +24,8 @@ class File:
 
     ``path`` is relative to the packages directory, with ``/``; ``upload_time`` and the mtime are
     whole microseconds and nanoseconds since the epoch; the digests are hex; ``core_metadata`` is
-    the sha256 of the published ``.metadata`` file, ``None`` if there is none; ``yanked`` is
+    the sha256 of the published ``.metadata`` file, ``None`` if there is none; ``signature`` and
+    ``provenance`` (PEP 740) say whether there is a file of its name and that ending; ``yanked`` is
     ``None``, or the reason, which may be empty (PEP 592).
     """
 
@@ -45,7 +47,14 @@ class File:
     summary: str | None = None
     core_metadata: str | None = None
     signature: bool = False
+    provenance: bool = False
     yanked: str | None = None
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """The endings of the files beside it, which clients may download with it."""
+        known = {SIGNATURE: self.signature, PROVENANCE: self.provenance}
+        return tuple(ending for ending, exists in known.items() if exists)
 
     @property
     def digest_path(self) -> str:
@@ -130,7 +139,8 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An entry of the journal; ``time`` is whole microseconds since the epoch."""
+    """An entry of the journal; ``time`` is whole microseconds since the epoch. ``actor`` and
+    ``address`` are those of an :class:`Actor`, ``None`` if not known."""
 
     serial: int
     time: int
@@ -141,20 +151,31 @@ class Change:
     filename: str | None = None
     version: str | None = None
     detail: str | None = None
+    actor: str | None = None
+    address: str | None = None
+
+
+class Actor(NamedTuple):
+    """Who makes a change: the name of an account or of a user of the host, and the address of the
+    client; ``None`` if not known."""
+
+    name: str | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
     """Decisions of operators. ``yanks`` has the reason by index and file name, ``None`` where the
-    yank was undone; ``statuses`` status and reason by index and project. If ``whole``, there are no
-    other decisions."""
+    yank was undone; ``statuses`` status and reason by index and project, ``owners`` the account. If
+    ``whole``, there are no other decisions."""
 
     whole: bool = False
     yanks: dict[tuple[str, str], str | None] = field(default_factory=dict)
     statuses: dict[tuple[str, str], tuple[str, str | None]] = field(default_factory=dict)
+    owners: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.yanks) + len(self.statuses)
+        return len(self.yanks) + len(self.statuses) + len(self.owners)
 
     def holding(self) -> "Decisions":
         """The decisions that hold, without those that were undone."""
@@ -162,7 +183,7 @@ class Decisions:
             key: reason for key, reason in self.yanks.items() if reason is not None
         }
         statuses = {key: status for key, status in self.statuses.items() if status[0] != "active"}
-        return Decisions(True, yanks, statuses)
+        return Decisions(True, yanks, statuses, dict(self.owners))
 
 
 class Code(StrEnum):

@@ -21,7 +21,11 @@ SDIST_ENDINGS = (".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz")
 # are sdists in a tar archive.
 ENDINGS = (".whl", *SDIST_ENDINGS, ".egg", ".exe", ".msi")
 SIGNATURE = ".asc"
+PROVENANCE = ".provenance"
+"""Ending of the provenance of a file (PEP 740)."""
 METADATA = ".metadata"
+COMPANIONS = (SIGNATURE, PROVENANCE)
+"""Endings of files that are kept beside a package file."""
 
 # Of 255 bytes; ".metadata" and the suffix of a temporary name must fit, too.
 _LONGEST = 220
@@ -72,6 +76,12 @@ def ending(filename: str) -> str:
     raise Rejected(f"not a package file: expected a name ending in {', '.join(ENDINGS)}")
 
 
+def split_companion(path: str) -> tuple[str, str]:
+    """Split the ending of a companion off a path; ``""`` if it has none."""
+    ending = next((each for each in COMPANIONS if path.endswith(each)), "")
+    return path.removesuffix(ending), ending
+
+
 def parse(filename: str, metadata_name: str | None = None) -> Distribution:
     """The project, release and kind that ``filename`` states.
 
@@ -99,6 +109,13 @@ def _parse(filename: str, suffix: str, metadata_name: str | None) -> Distributio
     if suffix in (".exe", ".msi"):
         return _installer(filename, stem, metadata_name, suffix)
     return _sdist(filename, stem, metadata_name)
+
+
+def without_companion(path: str) -> str:
+    """The path of the package file that ``path`` is, or is a companion of."""
+    for suffix in (*COMPANIONS, METADATA):
+        path = path.removesuffix(suffix)
+    return path
 
 
 def distribution(path: str) -> Distribution | None:

@@ -9,6 +9,7 @@ from appliance.errors import PyindexError
 from appliance.incoming import processes
 from appliance.index.model import File
 from appliance.index.names import distribution
+from appliance.index.patterns import matches
 from appliance.inputs.demand import Demand, Options
 from appliance.mirror import plan as planning
 from appliance.mirror import taking, wheels
@@ -101,6 +102,7 @@ async def _run(job: Job, memory: Memory, report: Report) -> Mirrored:
             _merge(plan, part)
     except* (PyindexError, OSError) as group:
         raise _first(group) from None
+    plan.notes |= dict.fromkeys(taken.notes)
     for name in sorted(job.builds - built.projects):
         why = "no target needs it, the upstream has a wheel, or it failed"
         plan.notes[f"--build {name}: nothing built: {why}"] = None
@@ -131,6 +133,7 @@ async def _part(
         plan = known.value
     else:
         plan = await _plan(job, demands, client, built, report)
+    plan.notes |= dict.fromkeys(_private(job, client))
 
     new, _ = taking.absent(job.spec, job.index, list(plan.files.values()))
     await planning.complete(plan, client, () if job.dry_run else new)
@@ -145,6 +148,14 @@ async def _part(
     if versions is not None and not job.builds:
         memory.keep_plan(client.upstreams, demands, Answer(versions, plan))
     return replace(plan, notes=plan.notes | dict.fromkeys(lines)), taken
+
+
+def _private(job: Job, client: Client) -> list[str]:
+    return [
+        f"{name}: private (`policy.private` in the spec): no upstream was asked for it"
+        for name in sorted(client.asked)
+        if matches(job.spec.private, name)
+    ]
 
 
 async def _versions(client: Client, projects: Iterable[str]) -> dict[str, str] | None:
@@ -183,7 +194,8 @@ async def _take(job: Job, plan: Plan, client: Client, built: Builds, report: Rep
 
 def _joined(first: Taken, second: Taken) -> Taken:
     first.ahead.add(second.ahead)
-    return Taken(first.new + second.new, first.failed + second.failed, first.ahead)
+    notes = first.notes + second.notes
+    return Taken(first.new + second.new, first.failed + second.failed, first.ahead, notes)
 
 
 def _merge(plan: Plan, part: Plan) -> None:

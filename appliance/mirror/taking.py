@@ -20,15 +20,25 @@ from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
 from appliance.incoming.ahead import Ahead
 from appliance.index.model import File, Origin
-from appliance.index.names import possible
+from appliance.index.names import PROVENANCE, possible
+from appliance.index.patterns import matches
 from appliance.locks import try_lock
+from appliance.mirror.provenance import fetch_provenance
 from appliance.operations import decisions
 from appliance.operations.arrival import HIDDEN, link_or_move
 from appliance.operations.prune import MIRROR_LOCK
 from appliance.operations.update import update
 from appliance.spec import Spec
 from appliance.text import has_controls
-from appliance.upstream import Client, Failed, Fetched, RemoteFile, digests, fetch
+from appliance.upstream import (
+    Client,
+    Failed,
+    Fetched,
+    RemoteFile,
+    digests,
+    fetch,
+    urls,
+)
 from appliance.upstream.fetch import OnProgress, Outcome
 from appliance.upstream.urls import without_secrets
 
@@ -41,11 +51,12 @@ _UNKNOWN = "not examined yet; see `pyindex status`"
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The outcome: names of new files, what failed, and the examinations of new files."""
+    """The outcome: names of new files, what failed, the examinations of new files, and notes."""
 
     new: tuple[str, ...] = ()
     failed: tuple[Failed, ...] = ()
     ahead: Ahead = field(default_factory=Ahead)
+    notes: tuple[str, ...] = ()
 
     def without(self, rejected: Sequence[Failed]) -> "Taken":
         """Return the outcome with new files that were rejected as failed ones."""
@@ -77,17 +88,32 @@ def locked(spec: Spec) -> Iterator[None]:
 def absent(
     spec: Spec, index: str, files: Sequence[RemoteFile]
 ) -> tuple[list[RemoteFile], list[Failed]]:
-    """Return the files that the index lacks, and those of which it has another content."""
+    """Return the files that the index lacks, and those that it must not get: it has another content
+    of them, had one before, or they are of a private project."""
     new, conflicts = [], []
     there = _files(spec, index, files)
+    with Catalog(spec.catalog).read() as reader:
+        used = reader.used(index, [file.filename for file in files])
     for file in files:
         known = there.get(file.filename)
-        if known is None:
+        if known is None and (problem := _forbidden(spec, file, used.get(file.filename))):
+            conflicts.append(Failed(file, f"{file.filename}: {problem}"))
+        elif known is None:
             new.append(file)
         elif _differs(file, known, spec.indexes[index].packages):
             text = f"{file.filename}: the index has other content at {known.path}"
             conflicts.append(Failed(file, text))
     return new, conflicts
+
+
+def _forbidden(spec: Spec, file: RemoteFile, used: str | None) -> str | None:
+    """Return why the policy of the spec forbids to fetch a file, if it does."""
+    is_remote = urls.path(file.url) is None  # a wheel that was built here is not
+    if is_remote and any(matches(spec.private, project) for project in possible(file.filename)):
+        return "its project is private (`policy.private` in the spec): it is not fetched"
+    if used is not None and file.sha256 not in (None, used):
+        return f"was removed, and had other content (sha256 {used})"
+    return None
 
 
 def _files(spec: Spec, index: str, files: Iterable[RemoteFile]) -> dict[str, File]:
@@ -133,6 +159,8 @@ async def take(
     new, conflicts = absent(spec, index, files)
     directory = staging(spec, index)
     ahead = Ahead()
+    # It is there before the file, so that the examination finds both.
+    notes = await fetch_provenance(client, new, directory)
     outcomes = await _fetch(client, new, directory, progress, ahead) if new else []
 
     packages = spec.indexes[index].packages
@@ -151,7 +179,7 @@ async def take(
     sync_paths([str(packages)])
     if not failed:
         shutil.rmtree(directory, ignore_errors=True)
-    return Taken(tuple(placed), tuple(failed), ahead)
+    return Taken(tuple(placed), tuple(failed), ahead, tuple(notes))
 
 
 async def _fetch(
@@ -199,9 +227,13 @@ def _of_build(conflict: Failed, origins: Mapping[str, str]) -> Failed:
 
 
 def _place(fetched: Fetched, packages: Path) -> Failed | None:
-    """Move a complete file to its name in the packages directory, which must be free."""
+    """Move a complete file to its name in the packages directory, which must be free, after its
+    provenance."""
     target = packages / fetched.file.filename
     try:
+        if not os.path.lexists(target):  # else the provenance there is of another file
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{fetched.path}{PROVENANCE}").replace(f"{target}{PROVENANCE}")
         link_or_move(str(fetched.path), str(target))
     except FileExistsError:
         text = f"{target}: exists, and is not in the index; see `pyindex status`"

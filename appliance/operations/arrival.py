@@ -24,8 +24,9 @@ from appliance.errors import PyindexError
 from appliance.incoming.arriving import NAME
 from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import File
-from appliance.index.names import SIGNATURE
+from appliance.index.names import COMPANIONS
 from appliance.locks import try_lock
+from appliance.operations.actor import operator
 from appliance.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,8 @@ class Arrival:
         index: The name of the index.
         packages: Its packages directory, without symbolic links.
         staging: The directory in it that has the files, at their paths.
-        paths: The paths of the files, and of their signatures.
-        receipt: The path of the receipt, which is written at the end.
+        paths: The paths of the files, and of their companions.
+        receipt: The path of the receipt, which is written at the end; "" for none.
         text: Its content.
     """
 
@@ -102,9 +103,11 @@ def arrive(
     arrival: Arrival,
     files: Sequence[File],
     decide: Callable[[Writer], None],
+    check: Callable[[Writer], None] = lambda change: None,
 ) -> None:
     """Place the files of an arrival, and add them to the catalog in one transaction, in which
-    ``decide`` is called after that; then write the receipt and remove the staging directory.
+    ``check`` is called before that and ``decide`` after it; then write the receipt and remove the
+    staging directory.
 
     Raises :class:`PyindexError` or ``OSError`` with nothing changed, or if all is there but the
     receipt.
@@ -115,7 +118,7 @@ def arrive(
         for path in arrival.paths:
             _place(arrival, path)
         _sync(arrival)
-        _add(catalog, arrival, files, decide)
+        _add(catalog, arrival, files, decide, check)
     finally:
         _end(spec, arrival)
 
@@ -159,11 +162,16 @@ def _sync(arrival: Arrival) -> None:
 
 
 def _add(
-    catalog: Catalog, arrival: Arrival, files: Sequence[File], decide: Callable[[Writer], None]
+    catalog: Catalog,
+    arrival: Arrival,
+    files: Sequence[File],
+    decide: Callable[[Writer], None],
+    check: Callable[[Writer], None],
 ) -> None:
     """Add the files to the catalog, all or none."""
     names = [file.filename for file in files]
-    with catalog.change() as change:
+    with catalog.change(operator()) as change:
+        check(change)
         for name, path in change.unreachable_named(arrival.index, names).items():
             raise PyindexError(
                 f"{path}: {name} may be there, and cannot be read now; mount its disk, then load"
@@ -207,9 +215,9 @@ def _end(spec: Spec, arrival: Arrival) -> bool:
 def _is_added(spec: Spec, arrival: Arrival) -> bool:
     """Return whether the transaction was committed: the catalog has the staged files, and no others
     that an operator has copied to their paths."""
-    if Path(arrival.receipt).exists():
+    if arrival.receipt and Path(arrival.receipt).exists():
         return True
-    path = next(path for path in arrival.paths if not path.endswith(SIGNATURE))
+    path = next(path for path in arrival.paths if not path.endswith(COMPANIONS))
     with Catalog(spec.catalog).read() as reader:
         file = reader.file_at(arrival.index, path)
     return file is not None and file.inode in _inodes(arrival, path)
@@ -225,7 +233,8 @@ def _inodes(arrival: Arrival, path: str) -> Iterator[int]:
 
 def _complete(spec: Spec, arrival: Arrival) -> None:
     try:
-        write_receipt(Path(arrival.receipt), arrival.text)
+        if arrival.receipt:
+            write_receipt(Path(arrival.receipt), arrival.text)
     except OSError as error:
         raise PyindexError(
             f"{arrival.receipt}: {error.strerror}; loaded, but without receipt: correct that, then"

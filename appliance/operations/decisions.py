@@ -16,8 +16,9 @@ from appliance.catalog.writer import Writer
 from appliance.errors import NotFound, PyindexError
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.scan import Scanner
-from appliance.index.model import File, Project
-from appliance.index.names import SIGNATURE, normalize
+from appliance.index.model import Actor, File, Project
+from appliance.index.names import normalize
+from appliance.operations.actor import operator
 from appliance.operations.opening import open_catalog
 from appliance.operations.trash import discard
 from appliance.operations.update import Update
@@ -35,7 +36,7 @@ def yank(spec: Spec, index: str, name: str, reason: str | None) -> list[str]:
     """
     _check(reason)
     catalog = _open(spec)
-    with catalog.change() as change:
+    with catalog.change(operator()) as change:
         names = [file.filename for file in matching(change, spec, index, name)]
         changed = [each for each in names if change.yank(index, each, reason)]
     _publish(spec, catalog)
@@ -45,13 +46,14 @@ def yank(spec: Spec, index: str, name: str, reason: str | None) -> list[str]:
 def decide(spec: Spec, changes: Callable[[Writer], None]) -> None:
     """Make several decisions in one transaction, also about files that are not there yet."""
     catalog = _open(spec)
-    with catalog.change() as change:
+    with catalog.change(operator()) as change:
         changes(change)
     _publish(spec, catalog)
 
 
-def remove(spec: Spec, index: str, name: str) -> list[tuple[File, str]]:
-    """Move files to the trash by their name or release; return them with their paths there.
+def remove(spec: Spec, index: str, name: str, by: Actor | None = None) -> list[tuple[File, str]]:
+    """Move files to the trash by their name or release; return them with their paths there. The
+    journal has ``by`` as who did it, or else the user of this process.
 
     Raises :class:`PyindexError` for a file that cannot be moved. It is not in the trash then; files
     that were moved before it are removed from the index.
@@ -60,29 +62,39 @@ def remove(spec: Spec, index: str, name: str) -> list[tuple[File, str]]:
     with catalog.read() as reader:
         files = matching(reader, spec, index, name)
 
+    by = by or operator()
     moved: list[tuple[File, str]] = []
     try:
         for file in files:
-            moved.append((file, _move(spec, index, file)))
+            moved.append((file, _move(spec, catalog, index, file, by)))
     except PyindexError as error:
         done = f"; already moved: {', '.join(file.path for file, _ in moved)}" if moved else ""
         raise PyindexError(f"{error}{done}") from None
     finally:
         if moved:
-            _forget_files(spec, catalog, index, [file for file, _ in moved])
+            _accept_duplicates(spec, catalog, index, {file.filename for file, _ in moved})
     return moved
 
 
-def _move(spec: Spec, index: str, file: File) -> str:
-    """Move a file and its signature to the trash; return the path of the file there."""
+def _move(spec: Spec, catalog: Catalog, index: str, file: File, by: Actor) -> str:
+    """Move a file and its companions to the trash, and remove it from the index; return the path of
+    the file there."""
     path = PackagesDirectory(spec.indexes[index].packages).locate(file.path)
+
+    def within(move: Callable[[], None]) -> None:
+        # The watcher, which sees the file disappear, waits for this transaction.
+        with catalog.change(by) as change:
+            move()
+            change.remove(index, [file.path])
+
     try:
-        target = discard(path, spec.trash)
+        target = discard(path, spec.trash, within)
     except OSError as error:
         raise PyindexError(f"{path}: {error.strerror}; {_advice(path.parent)}") from None
-    if file.signature:
-        with contextlib.suppress(OSError):  # it is rejected as a signature without its file
-            discard(path.with_name(path.name + SIGNATURE), spec.trash)
+    for ending in file.companions:
+        with contextlib.suppress(OSError):  # a signature is rejected as one without its file
+            beside = target.with_name(target.name + ending)
+            discard(path.with_name(path.name + ending), spec.trash, target=beside)
     return str(target)
 
 
@@ -95,11 +107,10 @@ def _advice(directory: Path) -> str:
     )
 
 
-def _forget_files(spec: Spec, catalog: Catalog, index: str, files: list[File]) -> None:
-    """Remove moved files from the index, and accept duplicates that were rejected for them."""
+def _accept_duplicates(spec: Spec, catalog: Catalog, index: str, filenames: set[str]) -> None:
+    """Accept duplicates that were rejected for removed files, and publish the removal."""
     with catalog.change() as change:
-        change.remove(index, [file.path for file in files])
-        duplicates = change.release_duplicates(index, {file.filename for file in files})
+        duplicates = change.release_duplicates(index, filenames)
     scan = Scanner(spec, catalog, index).scan_paths(frozenset(duplicates))
     Update(spec, catalog).publish_steps(scan)
     _publish(spec, catalog)
@@ -126,7 +137,7 @@ def set_status(spec: Spec, index: str, project: str, status: str, reason: str | 
     :class:`PyindexError` for a reason with control characters."""
     _check(reason)
     catalog = _open(spec)
-    with catalog.change() as change:
+    with catalog.change(operator()) as change:
         if not change.last_serials([index], [normalize(project)]):  # also of a deleted one
             _project(change, spec, index, project)
         change.set_status(index, normalize(project), status, reason or None)

@@ -22,7 +22,7 @@ from appliance.catalog import decisionlog, schema
 from appliance.catalog.database import Catalog
 from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
-from appliance.index.names import SIGNATURE
+from appliance.index.names import COMPANIONS
 from appliance.operations.backup import last_backup_serial
 from appliance.site import tree
 from appliance.site.tree import PAGES, Site
@@ -111,7 +111,7 @@ def record_published(spec: Spec, change: Writer) -> None:
     for index in spec.indexes:
         paths = atomic.files_below(site.marker(index, ""))
         while batch := list(islice(paths, _PATHS)):
-            files = [path for path in batch if not path.endswith(SIGNATURE)]
+            files = [path for path in batch if not path.endswith(COMPANIONS)]
             change.record_unreachable(index, [path for path in files if not has_controls(path)])
     change.update_counts()
 

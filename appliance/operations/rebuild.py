@@ -83,6 +83,7 @@ class _Saved:
     files: list[salvage.Row]
     projects: list[salvage.Row]
     journal: list[salvage.Row]
+    used: list[salvage.Row]
     yanks: list[salvage.Row]
     origins: list[salvage.Row]
     marks: list[salvage.Row]
@@ -96,6 +97,7 @@ class _Saved:
             files=salvage.files(rows["file"]),
             projects=salvage.projects(rows["project"]),
             journal=salvage.journal(rows["journal"], latest),
+            used=salvage.used(rows["used"]),
             yanks=salvage.yanks(rows["yank"]),
             origins=salvage.origins(rows["origin"]),
             marks=[row for row in rows["mark"] if row["name"] == "backup"],
@@ -133,6 +135,7 @@ class _Saved:
         change.insert("file", self.files)
         change.insert("project", [row | active for row in self.projects])
         change.insert("journal", self.journal)
+        change.insert("used", self.used)
         change.insert("origin", self.origins)
         change.insert("mark", self.marks)
 

@@ -17,7 +17,7 @@ import yaml
 
 from appliance.render import escapes, lint, place
 from appliance.render.host import HostFile
-from appliance.render.layout import LOGS, USER
+from appliance.render.layout import ANSWERS, LOGS, USER
 
 _SECONDS = 60
 
@@ -124,8 +124,9 @@ def _tmpfiles(files: Files, root: Path) -> str:
 
 
 def _nginx(files: Files, root: Path) -> str:
-    """Check the site, with logs and missing certificates replaced by files below ``root``."""
+    """Check the site, with logs, cache and missing certificates replaced by paths in ``root``."""
     text = files[0].content.replace(f"{LOGS}/", f"{root}/")
+    text = text.replace(f'"{ANSWERS}-', f'"{root}/answers-')
     for directive, word in re.findall(r"(ssl_certificate\w*) (\".*\");", text):
         if not Path(json.loads(word)).exists():
             text = text.replace(word, escapes.nginx(_stand_in(root, directive)))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from appliance.policy.rights import Rights
 from appliance.render.clients import client_values
 from appliance.render.layout import layout
 from appliance.render.site import ANY_URL, site_values
@@ -33,11 +34,12 @@ def front(spec: Spec, listen: str, application: str, values: FrontValues) -> str
     application at ``application``, a value of ``proxy_pass`` without scheme.
 
     It answers as the application does by itself: over plain HTTP, at every host name, to everyone
-    (``/health`` too, unless the spec says otherwise), without the path of the spec's ``url``, which
-    the application knows. Raises SpecError for a path that
+    (``/health`` too, unless the spec says otherwise or has an index that not all may read), without
+    the path of the spec's ``url``, which the application knows. Raises SpecError for a path that
     nginx's configuration cannot contain.
     """
-    internal = spec.nginx.internal if "internal" in spec.nginx.model_fields_set else _ALL
+    is_for_all = "internal" not in spec.nginx.model_fields_set and not Rights(spec).has_secrets
+    internal = _ALL if is_for_all else spec.nginx.internal
     changes = {"tls": None, "stand_in": (), "names": (), "internal": internal}
     nginx = spec.nginx.model_copy(update=changes)
     bare = spec.model_copy(update={"url": None, "nginx": nginx})
@@ -47,6 +49,7 @@ def front(spec: Spec, listen: str, application: str, values: FrontValues) -> str
         listen=(f"{listen} ipv6only=off" if listen.startswith("[::]:") else listen,),
         application=application,
         on_host=False,
+        answers=str(values.directory / "answers"),
         authority=listen,
         client=_CLIENT,
         scheme=_SCHEME,

@@ -8,6 +8,7 @@ from appliance.spec import Spec
 
 RELEASE = "/opt/pyindex/current"
 SETTINGS = "/etc/pyindex"
+ANSWERS = "/run/nginx"  # SELinux knows all paths that begin so as nginx's
 SOCKET = "/run/pyindex/pyindex.sock"
 LOGS = "/var/log/pyindex"
 USER = "pyindex"
@@ -50,5 +51,5 @@ def layout(spec: Spec) -> LayoutValues:
         logs=LOGS,
         user=USER,
         socket=SOCKET if system.uses_socket(spec) else None,
-        writable=[index.packages for index in spec.indexes.values() if index.upload],
+        writable=[index.packages for index in spec.indexes.values() if index.accepts_uploads],
     )

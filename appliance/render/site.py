@@ -8,12 +8,14 @@ from urllib.parse import SplitResult, urlsplit
 
 from appliance import headers
 from appliance.headers import Headers
+from appliance.policy.rights import Rights
 from appliance.render import system
 from appliance.render.clients import client_values
-from appliance.render.layout import SOCKET, layout
+from appliance.render.layout import ANSWERS, SOCKET, layout
 from appliance.render.templates import render
 from appliance.spec import Spec
 from appliance.spec.addresses import bracketed
+from appliance.uploads.form import LARGEST_FIELDS
 
 ANY_URL = "http://_"
 
@@ -27,12 +29,17 @@ class IndexLocation:
         packages: Its packages directory.
         stripped: The start of ``path`` that paths below ``www`` lack.
         markers: What stands before ``/packages/`` in the paths of markers.
+        index: Its name.
+        access: Whether nginx asks the application before it sends something: ``open`` if not,
+            ``private`` if the answer is the same for all of the index, or ``by project``.
     """
 
     path: str
     packages: Path
     stripped: str
     markers: str
+    index: str
+    access: str
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class SiteValues:
         mounts: Paths of all indexes below the prefix.
         locations: All indexes at all their paths.
         stand_in: The index of ``nginx.stand_in``, if any.
+        restricted: The indexes that not every client may read, each once.
+        answers: Directory of the application's answers about rights, in memory.
         largest: ``nginx.max_upload`` in nginx's units.
         on_host: Whether logs and client files have their places.
         security: Headers of every response.
@@ -86,6 +95,8 @@ class SiteValues:
     mounts: tuple[str, ...]
     locations: tuple[IndexLocation, ...]
     stand_in: StandIn | None
+    restricted: tuple[IndexLocation, ...]
+    answers: str
     largest: str
     on_host: bool
     security: Headers
@@ -94,8 +105,12 @@ class SiteValues:
     scheme: str = "$scheme"
     plain_security: Headers = headers.SECURITY
     page_headers: Headers = headers.PAGE
+    private_page_headers: Headers = headers.PRIVATE_PAGE
     file_headers: Headers = headers.PACKAGE_FILE
+    private_file_headers: Headers = headers.PRIVATE_FILE
     client_file_headers: Headers = headers.CLIENT_FILE
+    provenance_type: str = headers.PROVENANCE
+    form_bytes: int = LARGEST_FIELDS
 
 
 def nginx(spec: Spec, address: str = "") -> str:
@@ -116,6 +131,8 @@ def site_values(spec: Spec, address: str = "") -> SiteValues:
     port = url.port or (443 if has_tls else 80)
     addresses = [address] if address else spec.nginx.listen
 
+    by_name = tuple(_by_name(spec, spec.path))
+
     return SiteValues(
         id=f"pyindex_{spec.name.replace('-', '_')[:16]}",  # PCRE takes names of 32
         listen=_listening(addresses, port),
@@ -126,8 +143,11 @@ def site_values(spec: Spec, address: str = "") -> SiteValues:
         prefix=url.path,
         application=_application(spec),
         mounts=("", *(f"/{name}" for name in spec.indexes)),
-        locations=(_first(spec, spec.path), *_by_name(spec, spec.path)),
+        locations=(_first(spec, spec.path), *by_name),
         stand_in=_stand_in(spec) if spec.nginx.stand_in else None,
+        restricted=tuple(each for each in by_name if each.access != "open"),
+        # A relative path lies in the directory that nginx is started with.
+        answers="answers" if address else f"{ANSWERS}-{spec.name}",
         largest=_in_units(spec.nginx.max_upload),
         # Tests, which give an address, have no host around the site.
         on_host=spec.host.system is not None and not address,
@@ -148,8 +168,8 @@ def _stand_in(spec: Spec) -> StandIn:
 
 def _first(spec: Spec, at: str) -> IndexLocation:
     """The first index, at the URL path ``at``."""
-    packages = spec.indexes[spec.root].packages
-    return IndexLocation(at, packages, stripped=at, markers=f"/{spec.root}")
+    packages, access = spec.indexes[spec.root].packages, _access(spec, spec.root)
+    return IndexLocation(at, packages, at, f"/{spec.root}", spec.root, access)
 
 
 def _by_name(spec: Spec, at: str) -> Iterator[IndexLocation]:
@@ -157,7 +177,14 @@ def _by_name(spec: Spec, at: str) -> Iterator[IndexLocation]:
     for name, index in spec.indexes.items():
         path = f"{at}/{name}"
         stripped = path if name == spec.root else at  # pages of the first index lie at the top
-        yield IndexLocation(path, index.packages, stripped, markers="")
+        yield IndexLocation(path, index.packages, stripped, "", name, _access(spec, name))
+
+
+def _access(spec: Spec, index: str) -> str:
+    rights = Rights(spec)
+    if rights.is_open(index):
+        return "open"
+    return "by project" if rights.is_by_project(index) else "private"
 
 
 def _listening(addresses: Iterable[str], port: int) -> tuple[str, ...]:

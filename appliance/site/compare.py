@@ -14,7 +14,7 @@ from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import unscanned
 from appliance.catalog.writer import SWEEP
 from appliance.index.model import File, Project
-from appliance.index.names import METADATA, SIGNATURE
+from appliance.index.names import METADATA, split_companion
 from appliance.site.digests import digest_links
 from appliance.site.layout import is_laid_out
 from appliance.site.projects import page_contents, page_names, unpublished
@@ -185,9 +185,9 @@ class Comparison:
         return self._unchanged(differences, since, [self._name])
 
     def _missing_paths(self, file: File) -> Iterator[tuple[str, str]]:
-        """Yield those of the paths of a file, its signature and its metadata that clients cannot
+        """Yield those of the paths of a file, its companions and its metadata that clients cannot
         download but should, with the reason."""
-        for path in [file.path, file.path + SIGNATURE] if file.signature else [file.path]:
+        for path in [file.path, *(file.path + ending for ending in file.companions)]:
             if not self._site.is_accepted(self._name, path):
                 yield path, "not served: marker missing"
 
@@ -201,7 +201,7 @@ class Comparison:
     def _extra_markers(self) -> Iterator[Difference]:
         top = self._site.marker(self._name, "")
         with self._catalog.read() as reader:
-            accepted = {path: signed for path, signed, _ in reader.accepted(self._name)}
+            accepted = {path: endings for path, endings, _ in reader.accepted(self._name)}
         strays = [path for path in files_below(top) if not _is_marked(accepted, path)]
 
         with self._catalog.read() as reader:
@@ -211,18 +211,19 @@ class Comparison:
                 if has_controls(path):
                     text = "unexpected file name"
                     yield Difference(self._name, "", printable(path), text)
-                elif not removed & {path, path.removesuffix(SIGNATURE)}:
+                elif not removed & {path, split_companion(path)[0]}:
                     yield from self._compare_marker(reader, path, since)
 
     def _compare_marker(self, reader: Reader, path: str, since: int) -> Iterator[Difference]:
         """Yield the difference of one marker that seems to be extra from the current catalog."""
-        plain = path.removesuffix(SIGNATURE)
+        plain, ending = split_companion(path)
         file = reader.file_at(self._name, path) or reader.file_at(self._name, plain)
         project = reader.project(self._name, file.project) if file else None
         if project and project.serial > since:
             return  # it is about to be published
 
-        is_offered = project and file in project.offered and (path == plain or file.signature)
+        is_companion = file is not None and ending in file.companions
+        is_offered = project and file in project.offered and (path == plain or is_companion)
         if not is_offered and os.path.lexists(self._site.marker(self._name, path)):
             text = "served, but not in the catalog"
             yield Difference(self._name, file.project if file else "", path, text)
@@ -270,8 +271,7 @@ def _serial(path: Path) -> int | None:
     return int(digits) if digits.isdecimal() else -1
 
 
-def _is_marked(accepted: dict[str, bool], path: str) -> bool:
-    """Return whether the path of a marker is that of an accepted file or of its signature."""
-    return path in accepted or (
-        path.endswith(SIGNATURE) and accepted.get(path.removesuffix(SIGNATURE), False)
-    )
+def _is_marked(accepted: dict[str, tuple[str, ...]], path: str) -> bool:
+    """Return whether the path of a marker is that of an accepted file or of a companion."""
+    package, ending = split_companion(path)
+    return path in accepted or ending in accepted.get(package, ())

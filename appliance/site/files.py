@@ -20,7 +20,7 @@ from appliance.errors import Rejected
 from appliance.incoming import examine
 from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import File, Project
-from appliance.index.names import METADATA, SIGNATURE
+from appliance.index.names import COMPANIONS, METADATA, split_companion
 from appliance.site.digests import digest_links
 from appliance.site.tree import Site
 from appliance.spec import Spec
@@ -76,19 +76,20 @@ class FilePublisher:
     def sweep(self, reader: Reader, index: str, serial: int) -> None:
         """Remove markers and metadata of files that are not accepted. Files removed after
         ``serial`` keep theirs until :meth:`withdraw`: published pages may still list them."""
-        known = {path: (signed, has) for path, signed, has in reader.accepted(index)}
+        known = {path: (companions, has) for path, companions, has in reader.accepted(index)}
         removed = {path for each, path in reader.removed_since(serial) if each == index}
-        known.update(dict.fromkeys(removed, (True, True)))
+        known.update(dict.fromkeys(removed, (COMPANIONS, True)))
 
         for path in files_below(self._site.marker(index, "")):
-            signed, _ = known.get(path.removesuffix(SIGNATURE), (False, False))
-            if path not in known and not (signed and path.endswith(SIGNATURE)):
+            package, ending = split_companion(path)
+            companions, _ = known.get(package, ((), False))
+            if path not in known and ending not in companions:
                 unlink(self._site.marker(index, path))
         if links := self._links.get(index):
             links.sweep()
 
         for path in files_below(f"{self._top(index)}/"):
-            _, has_metadata = known.get(path.removesuffix(METADATA), (False, False))
+            _, has_metadata = known.get(path.removesuffix(METADATA), ((), False))
             if not (has_metadata and path.endswith(METADATA)):
                 unlink(f"{self._top(index)}/{path}")
 
@@ -99,12 +100,13 @@ class FilePublisher:
     # --- one file ------------------------------------------------------------------------------
 
     def _offer(self, index: str, file: File, batch: Batch) -> None:
-        """Create the markers of a file and its signature, and publish its metadata."""
+        """Create the markers of a file and its companions, and publish its metadata."""
         is_new = batch.mark(self._site.marker(index, file.path))
-        if file.signature:
-            batch.mark(self._site.marker(index, file.path + SIGNATURE))
-        elif not is_new:
-            unlink(self._site.marker(index, file.path + SIGNATURE))
+        for ending in COMPANIONS:
+            if ending in file.companions:
+                batch.mark(self._site.marker(index, file.path + ending))
+            elif not is_new:
+                unlink(self._site.marker(index, file.path + ending))
         if links := self._links.get(index):
             links.offer(file, batch)
 
@@ -149,12 +151,13 @@ class FilePublisher:
             log.warning("%s: changed since it was accepted", package)
 
     def _unmark(self, index: str, path: str) -> None:
-        """Remove the markers of the file at ``path`` and of its signature."""
+        """Remove the markers of the file at ``path`` and of its companions."""
         if links := self._links.get(index):
             links.withdraw(path)
         marker = self._site.marker(index, path)
         unlink(marker)
-        unlink(marker + SIGNATURE)
+        for ending in COMPANIONS:
+            unlink(marker + ending)
         remove_empty(marker.rpartition("/")[0], self._site.marker(index, "").rstrip("/"))
 
     def _keep_metadata(self, index: str, file: File) -> None:

@@ -43,6 +43,8 @@ def described(spec: Spec) -> dict[str, str]:
     for name, index in spec.indexes.items():
         names[f"packages directory of {name}"] = str(index.packages)
         names[f"bases of {name}"] = ", ".join(index.bases) or "none"
+        if index.policy.private:
+            names[f"private to {name}"] = ", ".join(index.policy.private)
     if spec.nginx.stand_in_files:
         names["files of the index stood in for"] = spec.nginx.stand_in_files
     return names
@@ -54,6 +56,7 @@ def _layout(spec: Spec) -> bytes:
     parts = [str(PAGE_FORMAT), spec.path if has_bases else ""]  # see packages_url
     for name, index in spec.indexes.items():
         parts += [name, str(index.packages.resolve()), *index.bases]
+        parts += (f"private {pattern}" for pattern in index.policy.private)
     if spec.nginx.stand_in_files:
         parts += ["stand-in", spec.nginx.stand_in_files]
     return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest().encode()

@@ -1,12 +1,12 @@
 """Rendering of a project or a list of projects as HTML and JSON; pure functions.
 
-Simple repository API 1.4: PEP 503, 592, 629, 658 with 714, 691, 700, 792. Both forms are
+Simple repository API 1.4: PEP 503, 592, 629, 658 with 714, 691, 700, 740, 792. Both forms are
 rendered from one value and carry the same facts, as far as HTML has attributes for them.
 """
 
 import gzip
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from appliance.index.model import File, Project
+from appliance.index.names import PROVENANCE, normalize
 from appliance.site.tree import PAGES, STAND_IN_PAGES
 
 API_VERSION = "1.4"
@@ -87,12 +88,29 @@ def stand_in_pages(project: Project, files: str) -> dict[str, bytes]:
 def list_pages(projects: Iterable[tuple[str, str, int]], serial: int) -> dict[str, bytes]:
     """Return the four files of the project list, from name, display name and serial of each."""
     rows = list(projects)
-    html = _LIST.render(projects=rows, serial=serial, version=API_VERSION)
+    return _variants(_list_html(rows, serial), _list_json(rows, serial))
+
+
+def part_of_list(page: bytes, included: Callable[[str], bool], is_json: bool) -> bytes:
+    """Return the project list whose JSON is ``page`` with the included projects alone (by their
+    normalized names), as JSON or HTML."""
+    body = json.loads(page)
+    listed = ((project["name"], project["_last-serial"]) for project in body["projects"])
+    rows = [(normalize(display), display, last) for display, last in listed]
+    rows = [row for row in rows if included(row[0])]
+    return (_list_json if is_json else _list_html)(rows, body["meta"]["_last-serial"])
+
+
+def _list_html(rows: list[tuple[str, str, int]], serial: int) -> bytes:
+    return _LIST.render(projects=rows, serial=serial, version=API_VERSION).encode()
+
+
+def _list_json(rows: list[tuple[str, str, int]], serial: int) -> bytes:
     body = {
         "meta": {"api-version": API_VERSION, "_last-serial": serial},
         "projects": [{"name": display, "_last-serial": last} for _, display, last in rows],
     }
-    return _variants(html.encode(), _dump(body))
+    return _dump(body)
 
 
 def upload_time(file: File) -> str:
@@ -123,6 +141,8 @@ def _link(file: File, url: str, signed: bool) -> str:
         marks += f' data-yanked="{_escape(file.yanked)}"'
     if signed:
         marks += f' data-gpg-sig="{"true" if file.signature else "false"}"'
+    if file.provenance:
+        marks += f' data-provenance="{_escape(url + PROVENANCE)}"'
     link = f"{_escape(url)}#sha256={_escape(file.sha256)}"
     return f'<a href="{link}"{marks}>{_escape(file.filename)}</a><br>\n'
 
@@ -162,6 +182,8 @@ def _file_json(file: File, url: str) -> dict[str, Any]:
         entry["core-metadata"] = {"sha256": file.core_metadata}
     if file.signature:
         entry["gpg-sig"] = True
+    if file.provenance:
+        entry["provenance"] = url + PROVENANCE
     return entry
 
 

@@ -38,6 +38,7 @@ PUBLIC_KEY = r"RW[A-Za-z0-9+/]{54}"
 
 _NAME_EXPECTED = "a name of small letters, digits and '-', at most 63, not beginning with '-'"
 _ACCOUNT = r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,127}"
+_PROJECT_PATTERN = r"[A-Za-z0-9*](?:[A-Za-z0-9*._-]{0,126}[A-Za-z0-9*])?"
 _SYSTEM_USER = r"[a-z_][a-z0-9_-]{0,31}"  # as shadow-utils accept it
 _DURATION = r"(?=.)(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,5})s)?"
 _LONGEST = timedelta(days=3650)
@@ -114,10 +115,32 @@ def _pattern(title: str, pattern: str, expectation: str) -> Form:
     return Form(parse, {"type": "string", "title": title, "pattern": f"^(?:{pattern})$"})
 
 
+def _account_but(words: str, others: str) -> Form:
+    """An account in a list of rights, where each of ``words`` would be a mistake: no client changes
+    anything without an account, for example."""
+    expectation = f"an account, or {others}"
+
+    def parse(text: str) -> str:
+        if text in words.split():
+            raise ValueError(expectation)
+        return _match(text, _ACCOUNT, expectation)[0]
+
+    excluded = "|".join(words.split())
+    pattern = f"^(?!(?:{excluded})$)(?:{_ACCOUNT})$"
+    return Form(parse, {"type": "string", "title": "account", "pattern": pattern})
+
+
 def _index_name(text: str) -> str:
     if text in RESERVED:
         raise ValueError(f"a name that is not a path of pyindex ({', '.join(RESERVED)})")
     return _match(text, NAME, _NAME_EXPECTED)[0]
+
+
+def _project_pattern(text: str) -> str:
+    """A pattern as normalized names of projects are (PEP 503)."""
+    expectation = "the name of a project, in which * stands for any letters, such as acme-*"
+    _match(text, _PROJECT_PATTERN, expectation)
+    return re.sub("[-_.]+", "-", text).lower()
 
 
 def absolute(text: str, directory: Path) -> Path:
@@ -178,7 +201,8 @@ def _duration_text(duration: timedelta) -> str:
     return f"{seconds}s" if seconds < 100_000 else f"{duration.days}d{duration.seconds}s"
 
 
-def _duration(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
+    """The duration of a text such as 14d. Raises ValueError with what was expected."""
     expectation = "a duration such as 90s, 5m, 1h30m or 14d"
     counts = (int(count or 0) for count in _match(text, _DURATION, expectation).groups())
     days, hours, minutes, seconds = counts
@@ -240,6 +264,12 @@ Name = Annotated[str, _name, _variable]
 Account = Annotated[
     str, _pattern("account", _ACCOUNT, "an account such as alice or ci-2"), _variable
 ]
+ProjectPattern = Annotated[
+    str, Form(_project_pattern, {"type": "string", "title": "pattern"})
+]  # a key, too
+Reader = Annotated[str, _account_but("owner", "members or everyone"), _variable]
+Uploader = Annotated[str, _account_but("owner everyone", "members or tokens"), _variable]
+Changer = Annotated[str, _account_but("everyone", "members or owner"), _variable]
 SystemUser = Annotated[
     str, _pattern("user", _SYSTEM_USER, "a user of the host such as alice"), _variable
 ]
@@ -255,7 +285,7 @@ UpstreamUrl = Annotated[str, Form(addresses.upstream_url, _upstream_schema), _va
 RepositoryUrl = Annotated[str, Form(addresses.repository, _upstream_schema), _variable]
 Duration = Annotated[
     timedelta,
-    Form(_duration, _duration_schema),
+    Form(parse_duration, _duration_schema),
     _variable,
     PlainSerializer(_duration_text, when_used="json"),
 ]

@@ -6,10 +6,10 @@ are absolute and no directory is inside another.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from appliance.spec.forms import (
     NAME,
@@ -17,6 +17,7 @@ from appliance.spec.forms import (
     Account,
     Address,
     BundleKey,
+    Changer,
     Duration,
     HostName,
     IndexName,
@@ -25,40 +26,73 @@ from appliance.spec.forms import (
     Network,
     OrText,
     OrVariable,
+    ProjectPattern,
+    Reader,
     RepositoryUrl,
     Size,
     SystemUser,
     Targets,
+    Uploader,
     UpstreamUrl,
     Url,
     whole_number,
 )
+from appliance.spec.policy import Policy
+from appliance.spec.section import Section as _Section
+from appliance.spec.section import as_written as _as_written
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)
+class ProjectRights(_Section):
+    """Rights in the projects of one pattern. A list that is left out is that of the index."""
 
-
-def _as_written(default: str) -> Any:
-    """A default in the form of a spec file, which validation turns into the field's type."""
-    return default
+    read: tuple[Reader, ...] | None = Field(None, description="Accounts that may read them.")
+    upload: tuple[Uploader, ...] | None = Field(
+        None, description="Accounts that may upload files of them, whoever uploaded the first."
+    )
+    yank: tuple[Changer, ...] | None = Field(None, description="Accounts that may yank files.")
+    remove: tuple[Changer, ...] | None = Field(None, description="Accounts that may remove files.")
 
 
 class IndexSection(_Section):
     """One index: its packages directory and its bases."""
 
     packages: Location = Field(
-        description="Directory of the package files. `pyindex load` adds package files to it;"
-        " nothing else is ever written into it."
+        description="Directory of the package files. `pyindex mirror`, `pyindex load` and"
+        " uploads add package files to it; nothing else is ever written into it."
     )
     bases: tuple[Name, ...] = Field(
         (),
         description="Indexes to ask in turn for a project that this one lacks. The first that has"
         " it answers alone; nothing is merged.",
     )
-    upload: tuple[Account, ...] = Field(
-        (), description="Accounts that may upload here. This version accepts no uploads yet."
+    read: tuple[Reader, ...] = Field(
+        ("everyone",),
+        description="Accounts that may read: `everyone` needs no account, `members` are all"
+        " accounts. What an index takes from a base requires the right to read that, too.",
     )
+    upload: tuple[Uploader, ...] = Field(
+        (),
+        description="Accounts that may upload; `tokens` for tokens without an account. A project"
+        " belongs to the account that uploads its first file, unless `projects` says who may upload"
+        " it. Default: the index accepts no uploads.",
+    )
+    yank: tuple[Changer, ...] = Field(
+        (), description="Accounts that may yank files; `owner` is the account of the first upload."
+    )
+    remove: tuple[Changer, ...] = Field(
+        (), description="Accounts that may remove files; `owner` as above."
+    )
+    projects: Mapping[ProjectPattern, ProjectRights] = Field(
+        default_factory=dict,
+        description="Rights by project. A pattern such as `acme-*` is compared with normalized"
+        " names; the first that matches and has a list for the right decides.",
+    )
+    policy: Policy = Field(default_factory=Policy)
+
+    @property
+    def accepts_uploads(self) -> bool:
+        """Whether any account or token may upload."""
+        return bool(self.upload) or any(rule.upload for rule in self.projects.values())
 
 
 class Upstream(_Section):
@@ -83,8 +117,8 @@ class Accounts(_Section):
 
     htpasswd: Location | None = Field(
         None,
-        description="File of accounts and password hashes, as htpasswd writes it. They are for"
-        " uploads, which this version does not accept yet. Every client may read.",
+        description="File of accounts and password hashes, as `htpasswd -B` writes it: bcrypt,"
+        " SHA-512, SHA-256 or apr1. The server reads it again when it changes.",
     )
 
 
@@ -294,9 +328,26 @@ class Spec(_Section):
         return self.state / "trash"
 
     @property
+    def tokens(self) -> Path:
+        """The directory of tokens."""
+        return self.state / "tokens"
+
+    @property
     def path(self) -> str:
         """The path prefix of all URLs: "" or "/prefix"."""
         return urlsplit(self.url or "").path
+
+    def foreign(self, view: str, index: str) -> tuple[str, ...]:
+        """The patterns of projects that ``index`` may not answer for in the lineage of ``view``:
+        those private to others there which it does not build on."""
+        own = self.lineage(index)
+        others = [name for name in self.lineage(view) if name not in own]
+        return tuple(pattern for name in others for pattern in self.indexes[name].policy.private)
+
+    @property
+    def private(self) -> tuple[str, ...]:
+        """The patterns of projects that are private to any index: no upstream is asked for them."""
+        return tuple(pattern for index in self.indexes.values() for pattern in index.policy.private)
 
     def prefix(self, index: str) -> str:
         """The path before ``simple/`` in an index's URLs and below ``www``: "" or "<index>/"."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from itertools import chain
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from appliance.index.names import is_name, normalize
+from appliance.index.patterns import matches
 from appliance.upstream import digests, findlinks, pages, urls, wheelend
 from appliance.upstream.cache import Cache, Page
 from appliance.upstream.connection import Connection
@@ -97,14 +99,25 @@ class Client:
                 return None
             except OSError as error:
                 raise UpstreamError(f"{path}: {error.strerror}; check the URL") from None
-        page = await self._fetch_page(url, "*/*")
-        return None if page is None else page.content
+        return await retried(self.limits, lambda: self._small(url, self.limits.page_bytes))
+
+    async def provenance(self, file: RemoteFile) -> bytes | None:
+        """The provenance of a file (PEP 740), which is not verified; ``None`` if its page states
+        none, or the server has none. It is asked for once."""
+        if file.provenance is None or urls.path(file.provenance) is not None:
+            return None
+        content = await self._small(file.provenance, self.limits.provenance_bytes)
+        if content is not None and not _is_object(content):
+            raise UpstreamError(
+                f"{redacted(file.provenance)}: expected a JSON object; check the server and proxy"
+            )
+        return content
 
     # --- projects --------------------------------------------------------------------------------
 
     async def _ask_answers(self, name: str) -> tuple[tuple[str, Page], ...]:
         """The indexes that answer for a project, and their pages."""
-        indexes = self.upstreams.indexes
+        indexes = () if self._is_private(name) else self.upstreams.indexes
         if self.upstreams.is_merged:
             found = await asyncio.gather(*(self._page(index, name) for index in indexes))
             return tuple((index, page) for index, page in zip(indexes, found, strict=True) if page)
@@ -126,8 +139,12 @@ class Client:
 
     async def _links(self, name: str) -> tuple[RemoteFile, ...]:
         """The files of a project in find-links."""
-        listed = [await self._listed(url) for url in self.upstreams.find_links]
+        urls = () if self._is_private(name) else self.upstreams.find_links
+        listed = [await self._listed(url) for url in urls]
         return findlinks.of_project(tuple(chain.from_iterable(listed)), name)
+
+    def _is_private(self, name: str) -> bool:
+        return matches(self.upstreams.private, name)
 
     async def _list_links(self, url: str) -> tuple[RemoteFile, ...]:
         """The files of one entry of find-links."""
@@ -206,17 +223,15 @@ class Client:
     async def _fetch_metadata(self, file: RemoteFile) -> bytes | None:
         """The separate file of PEP 658; ``None`` if it is missing though the page states it."""
         url = f"{file.url}.metadata"
-
-        async def attempt() -> bytes | None:
-            async with self.connection.open(url, {"Accept-Encoding": "identity"}) as response:
-                if response.status != 200:
-                    return None
-                return await response.read(self.limits.metadata_bytes)
-
-        content = await retried(self.limits, attempt)
+        content = await retried(self.limits, lambda: self._small(url, self.limits.metadata_bytes))
         if content is not None:
             digests.check(content, file.metadata_hashes, url)
         return content
+
+    async def _small(self, url: str, limit: int) -> bytes | None:
+        """The file at ``url``, of at most ``limit`` bytes; ``None`` if it is missing."""
+        async with self.connection.open(url, {"Accept-Encoding": "identity"}) as response:
+            return await response.read(limit) if response.status == 200 else None
 
     def _local_metadata(self, file: RemoteFile) -> bytes | None:
         path = urls.path(file.url)
@@ -232,6 +247,13 @@ def _limits(upstreams: Upstreams) -> Limits:
     """The default limits, with the time limit of pip's configuration if there is one."""
     seconds = upstreams.network.timeout_seconds
     return Limits() if seconds is None else Limits(connect_seconds=seconds, idle_seconds=seconds)
+
+
+def _is_object(content: bytes) -> bool:
+    try:
+        return isinstance(json.loads(content), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _sha256(content: bytes) -> str:

@@ -60,7 +60,8 @@ def choose(
             links = _Source(source.name, find_links=own.find_links if len(sources) == 1 else ())
             network = _network(settings, environment)
             network = replace(network, ca=source.ca) if source.ca else network
-            return _combined([*sources, links], network)
+            private = spec.private if spec else ()
+            return replace(_combined([*sources, links], network), private=private)
     raise PyindexError(
         "upstreams: no index is configured; pass --index-url URL, add `upstreams` to the spec, or"
         " set index-url in pip's configuration"

@@ -8,7 +8,7 @@ import os
 import ssl
 import urllib.request
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -44,7 +44,7 @@ class Response:
         self.url, self.status, self.headers = url, response.status, response.headers
         self._response, self._limits = response, limits
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it is sent. Raises Temporary if it stalls, drips or is cut."""
         loop = asyncio.get_running_loop()
         since, received = loop.time(), 0
@@ -219,8 +219,13 @@ def _proxy(url: str, proxies: Mapping[str, str]) -> tuple[URL | None, str | None
     return URL(plain), basic(user, password or "") if user else None
 
 
-def _tls(network: Network) -> ssl.SSLContext:
-    """The TLS settings: trusted certificates, and the own one."""
+def _tls(network: Network) -> ssl.SSLContext | bool:
+    """The TLS settings: trusted certificates, and the own one; ``True`` for those of aiohttp, which
+    has read the certificates of the system already."""
+    paths = ssl.get_default_verify_paths()
+    has_system = bool(paths.cafile or paths.capath)
+    if has_system and network.ca is None and network.client_certificate is None:
+        return True
     try:
         ca = str(network.ca) if network.ca else None
         context = ssl.create_default_context(
@@ -233,8 +238,7 @@ def _tls(network: Network) -> ssl.SSLContext:
         files = " or ".join(str(file) for file in (network.ca, network.client_certificate) if file)
         raise PyindexError(f"{files}: not a certificate (PEM): {error}; correct the path") from None
 
-    paths = ssl.get_default_verify_paths()
-    if network.ca is None and not paths.cafile and not paths.capath:
+    if network.ca is None and not has_system:
         for file in filter(os.path.exists, _SYSTEM_CA):
             context.load_verify_locations(file)
             break

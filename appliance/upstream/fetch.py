@@ -7,8 +7,7 @@ an outcome like any other: it stops no other file.
 import asyncio
 import contextlib
 import errno
-import re
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,9 +22,10 @@ from appliance.upstream.digests import REPORT, Digest
 from appliance.upstream.failures import Temporary, UpstreamError, retried
 from appliance.upstream.model import RemoteFile
 from appliance.upstream.partial import Part
+from appliance.upstream.pieces import Pieces, Source
+from appliance.upstream.ranges import content_range, span
 from appliance.upstream.urls import redacted
 
-_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)\Z")
 _CHUNK = 1 << 20
 _DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
@@ -138,6 +138,7 @@ class _Fetcher:
         self._directory, self._progress, self._fetched = directory, progress, fetched
         self._check_name = check_name
         self._slots = asyncio.Semaphore(parallel)
+        self._pieces = Pieces(client.connection)
         self._files = self._bytes = 0
         self._disk_fault: str | None = None
 
@@ -261,31 +262,55 @@ class _Fetcher:
         if part.size and not part.can_continue:
             self._restart(part)
 
-        async with self._connection.open(file.url, _headers(part)) as response:
-            if response.status == 416 and _total(response) == part.size:
+        wanted = self._wanted(file, part)
+        async with self._connection.open(file.url, _headers(part) | wanted) as response:
+            if response.status == 416 and content_range(response.headers).size == part.size:
                 return  # an earlier run has received all of it
-            size = self._begin(response, file, part)
-            await self._write(response.chunks(), size, file, part)
+            size = self._begin(response, file, part, has_range=bool(wanted))
+            async with contextlib.aclosing(self._chunks(response, size, file, part)) as chunks:
+                await self._write(chunks, size, file, part)
 
-    def _begin(self, response: Response, file: RemoteFile, part: Part) -> int | None:
+    def _wanted(self, file: RemoteFile, part: Part) -> dict[str, str]:
+        """The header Range for the rest of the file; for its first piece if it is large, and has
+        a digest, so that pieces of different files would be noticed."""
+        piece = self._limits.piece_bytes
+        if part.digest and file.size and file.size - part.size > 2 * piece:
+            return {"Range": span(part.size, part.size + piece)}
+        return {"Range": span(part.size)} if part.size else {}
+
+    def _begin(
+        self, response: Response, file: RemoteFile, part: Part, has_range: bool
+    ) -> int | None:
         """Check status and sizes; returns the size of the whole file, if it is known."""
         where = redacted(file.url)
-        if response.status == 200:
-            self._restart(part)  # the server has no ranges, or another file
-        elif response.status in (206, 416) and part.size:
-            if response.status == 416 or _start(response) != part.size:
-                self._restart(part)
-                raise Temporary(f"{where}: answered another range; check the server and proxy")
-            part.is_resumed = True
-        else:
-            raise UpstreamError(f"{where}: the server answered {response.status}; check the index")
-
-        part.validator = _validator(response)
         announced = _total(response)
         if None not in (announced, file.size) and announced != file.size:
             self._restart(part)
             raise UpstreamError(f"{where}: has {announced} bytes, expected {file.size}; {REPORT}")
+        if response.status == 200:
+            self._restart(part)  # the server has no ranges, or another file
+        elif response.status in (206, 416) and has_range:
+            if response.status == 416 or content_range(response.headers).start != part.size:
+                self._restart(part)
+                raise Temporary(f"{where}: answered another range; check the server and proxy")
+            part.is_resumed = part.size > 0
+        else:
+            raise UpstreamError(f"{where}: the server answered {response.status}; check the index")
+
+        part.validator = _validator(response)
         return file.size if announced is None else announced
+
+    def _chunks(
+        self, response: Response, size: int | None, file: RemoteFile, part: Part
+    ) -> AsyncGenerator[bytes, None]:
+        """The rest of the file: with more pieces, if the response has only the first one."""
+        received = content_range(response.headers)
+        if response.status == 200 or size is None or received.stop in (None, size):
+            return response.chunks()
+        part.is_resumed = True
+        return self._pieces.follow(
+            Source(file.url, size, _headers(part)), received, response.chunks()
+        )
 
     async def _write(
         self, chunks: AsyncIterator[bytes], size: int | None, file: RemoteFile, part: Part
@@ -309,13 +334,9 @@ class _Progress(Exception):
 
 
 def _headers(part: Part) -> dict[str, str]:
-    """The headers of a request for the rest of a file (RFC 9110, 13.1.5 and 14.2)."""
-    headers = {"Accept-Encoding": "identity"}
-    if part.size:
-        headers["Range"] = f"bytes={part.size}-"
-        if part.validator:
-            headers["If-Range"] = part.validator
-    return headers
+    """The headers of a request for a part of a file (RFC 9110, 13.1.5 and 14.2)."""
+    condition = {"If-Range": part.validator} if part.validator else {}
+    return {"Accept-Encoding": "identity"} | condition
 
 
 def _validator(response: Response) -> str | None:
@@ -331,13 +352,7 @@ def _total(response: Response) -> int | None:
     if response.status == 200:
         length = response.headers.get("Content-Length", "")
         return int(length) if length.isdecimal() else None
-    match = _RANGE.match(response.headers.get("Content-Range", ""))
-    return int(match[2]) if match and match[2] != "*" else None
-
-
-def _start(response: Response) -> int | None:
-    match = _RANGE.match(response.headers.get("Content-Range", ""))
-    return int(match[1]) if match and match[1] else None
+    return content_range(response.headers).size
 
 
 async def _read(path: Path, offset: int) -> AsyncIterator[bytes]:

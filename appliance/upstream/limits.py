@@ -23,8 +23,12 @@ class Limits:
         redirects: To follow for a request.
         page_bytes: Of a project page, uncompressed.
         metadata_bytes: Of the core metadata of a file.
+        provenance_bytes: Of the provenance of a file.
         directory_bytes: Of a wheel's zip directory that is read by ranges.
         file_bytes: Of a file whose size is not stated.
+        piece_bytes: Of the pieces that a file of more than two of them is requested in.
+        pieces_ahead: Of one file, besides the one that is being written.
+        pieces: Of all files, that are received or wait for earlier ones in memory.
     """
 
     connections: int = 16
@@ -40,5 +44,9 @@ class Limits:
     redirects: int = 10
     page_bytes: int = 64 * _MIB
     metadata_bytes: int = MAX_METADATA
+    provenance_bytes: int = _MIB
     directory_bytes: int = 8 * _MIB
     file_bytes: int = 16 * _GIB
+    piece_bytes: int = 4 * _MIB
+    pieces_ahead: int = 4
+    pieces: int = 8

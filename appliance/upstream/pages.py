@@ -141,9 +141,17 @@ def _remote(file: _File, url: str, index: str) -> RemoteFile:
         upload_time=None if file.upload_time is None else _microseconds(file.upload_time),
         has_metadata=metadata is True or bool(hashes),
         metadata_hashes=_lower(hashes),
-        provenance=file.provenance,
+        provenance=_provenance(url, file.provenance),
         index=index,
     )
+
+
+def _provenance(base: str, link: str | None) -> str | None:
+    """The URL of a provenance. PEP 740 wants it in full, and not every index does that."""
+    try:
+        return urls.absolute(base, link) if link else None
+    except ValueError:
+        return None  # a file is more than its provenance
 
 
 def _yanked(value: bool | str | None) -> str | None:
@@ -216,7 +224,7 @@ class _Reader(HTMLParser):
                 yanked=(values["data-yanked"] or "") if "data-yanked" in values else None,
                 has_metadata=has_metadata,
                 metadata_hashes=_digest(f"#{metadata}") if has_metadata else {},
-                provenance=values.get("data-provenance"),
+                provenance=_provenance(self._base, values.get("data-provenance")),
                 index=self._index,
             )
         )

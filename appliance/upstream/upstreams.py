@@ -54,6 +54,7 @@ class Upstreams:
         find_links: URLs of package files, and of directories and pages with links to some.
         credentials: User and password by URL.
         network: How to connect.
+        private: Patterns of projects that are not asked for.
     """
 
     indexes: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ class Upstreams:
     find_links: tuple[str, ...] = ()
     credentials: tuple[Credential, ...] = field(default=(), repr=False)
     network: Network = Network()
+    private: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return ", ".join(map(redacted, (*self.indexes, *self.find_links)))

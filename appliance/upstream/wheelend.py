@@ -14,12 +14,12 @@ from typing import IO
 from appliance.index.names import normalize
 from appliance.upstream.connection import Connection, Response
 from appliance.upstream.failures import retried
+from appliance.upstream.ranges import content_range, span
 
 _TAIL = 1 << 16  # one request suffices for the directory of most wheels
 _LEAST = 1 << 12  # read at once
 _HEADER = 30 + 1024  # of a member, with its name
 _MOST_REQUESTS = 6
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)\Z")
 _METADATA = re.compile(r"([^/]+)\.dist-info/METADATA\Z")
 
 
@@ -48,7 +48,7 @@ async def metadata(connection: Connection, url: str, filename: str) -> bytes | N
             start, stop = missing.start, missing.stop
         if stop - start > connection.limits.directory_bytes:
             return None
-        more = await _fetch(connection, url, f"bytes={start}-{stop - 1}")
+        more = await _fetch(connection, url, span(start, stop))
         if more is None or more[0] != size or start not in more[1]:
             return None
         parts |= more[1]
@@ -56,12 +56,12 @@ async def metadata(connection: Connection, url: str, filename: str) -> bytes | N
 
 
 async def _fetch(
-    connection: Connection, url: str, span: str
+    connection: Connection, url: str, wanted: str
 ) -> tuple[int, dict[int, bytes]] | None:
     """The size of the file, and the bytes of a range by their offset; ``None`` without ranges."""
 
     async def attempt() -> tuple[int, dict[int, bytes]] | None:
-        headers = {"Range": span, "Accept-Encoding": "identity"}
+        headers = {"Range": wanted, "Accept-Encoding": "identity"}
         async with connection.open(url, headers) as response:
             return await _part(response, connection.limits.directory_bytes)
 
@@ -69,12 +69,13 @@ async def _fetch(
 
 
 async def _part(response: Response, limit: int) -> tuple[int, dict[int, bytes]] | None:
-    match = _RANGE.match(response.headers.get("Content-Range", ""))
-    if response.status != 206 or match is None or "Content-Encoding" in response.headers:
+    start, stop, size = content_range(response.headers)
+    if response.status != 206 or "Content-Encoding" in response.headers:
         return None
-    start, last, size = map(int, match.groups())
+    if start is None or stop is None or size is None:
+        return None
     content = await response.read(limit)
-    return (size, {start: content}) if len(content) == last + 1 - start else None
+    return (size, {start: content}) if len(content) == stop - start else None
 
 
 def member(archive: "IO[bytes] | _Sparse", filename: str, limit: int) -> bytes | None:

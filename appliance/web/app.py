@@ -1,53 +1,87 @@
 """The web application: middleware, error handlers, and the route of each resource."""
 
+import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 
 import falcon
 
 from appliance import headers
+from appliance.accounts.htpasswd import AccountsError
 from appliance.catalog.database import Catalog
 from appliance.errors import STATUSES, NotFound, PyindexError, Unscanned
 from appliance.spec import Spec
+from appliance.uploads.commit import recover
+from appliance.uploads.receive import Uploads
+from appliance.uploads.refused import Refused
+from appliance.web import address
+from appliance.web.authorize import Authorize
 from appliance.web.browse import Home, Packages
 from appliance.web.client import ClientFile
 from appliance.web.files import Files, FilesByDigest
 from appliance.web.health import Health
 from appliance.web.legacy import ProjectJson
+from appliance.web.login import Login
 from appliance.web.monitor import Metrics, Ready
 from appliance.web.served import ServedIndex, served_index
 from appliance.web.simple import Simple
 from appliance.web.standin import StandIn
+from appliance.web.uploads import UploadForm, is_form
 from appliance.web.xmlrpc import XmlRpc
 
 log = logging.getLogger(__name__)
 
-App = falcon.App[falcon.Request, falcon.Response]
+_WRONG_URL = "405 No uploads at this URL; upload to /legacy/ of the index"
 
-_FORM = "multipart/form-data"
-_NO_UPLOADS = "405 This version accepts no uploads; copy files into the packages directory"
+App = falcon.App[falcon.Request, falcon.Response]
 
 
 def create_app(spec: Spec) -> App:
     """The application of ``spec``. It expects paths without the prefix of the spec's url, as behind
     a proxy that strips it."""
     app = falcon.App(falcon.MEDIA_TEXT, middleware=Secure())
-    app.add_middleware(NoUploads())
+    app.add_middleware(WrongUrl())
     app.set_error_serializer(_as_text)
     for error_class, status in STATUSES.items():
         app.add_error_handler(error_class, _handler(status))
     app.add_error_handler(OSError, _unreadable)
+    app.add_error_handler(Refused, _refuse)
 
     catalog = Catalog(spec.catalog)
-    for name in spec.indexes:
-        _add_index(app, spec, catalog, name, f"/{name}")
-    _add_index(app, spec, catalog, spec.root, "", StandIn(spec, catalog))
+    recover(spec, catalog)
+    login, uploads = Login(spec, catalog), Uploads(spec, catalog)
+    indexes = {name: served_index(spec, catalog, login, name) for name in spec.indexes}
+    for name, index in indexes.items():
+        _add_index(app, index, uploads, f"/{name}")
+    _add_index(app, indexes[spec.root], uploads, "", StandIn(spec, catalog, login))
 
-    app.add_route("/health", Health(spec, catalog))
-    app.add_route("/ready", Ready(spec, catalog))
-    app.add_route("/metrics", Metrics(spec, catalog))
+    app.add_route("/-/authorize/{name}", Authorize(indexes))
+    monitoring = {
+        "/health": Health(spec, catalog),
+        "/ready": Ready(spec, catalog),
+        "/metrics": Metrics(spec, catalog),
+    }
+    for path, resource in monitoring.items():
+        app.add_route(path, resource)
+    if login.rights.has_secrets:
+        app.add_middleware(InternalOnly(spec, monitoring))
     return app
+
+
+class InternalOnly:
+    """Answers the ``paths`` to ``nginx.internal`` alone, as nginx does: monitoring counts what not
+    every client may read."""
+
+    def __init__(self, spec: Spec, paths: Collection[str]) -> None:
+        self._networks = [ipaddress.ip_network(each, strict=False) for each in spec.nginx.internal]
+        self._paths = frozenset(paths)
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        if req.path in self._paths:
+            client = ipaddress.ip_address(address.client(req))
+            if not any(client in network for network in self._networks):
+                raise falcon.HTTPForbidden(description="nginx.internal lists who may see this")
 
 
 class Secure:
@@ -56,21 +90,18 @@ class Secure:
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
     ) -> None:
-        resp.set_headers(headers.SECURITY)
+        if not isinstance(resource, Authorize):  # nginx reads its answer for each file it sends
+            resp.set_headers(headers.SECURITY)
 
 
-class NoUploads:
-    """Rejects the forms that upload clients, and no others, post.
+class WrongUrl:
+    """Names the right URL to upload clients that post elsewhere, as to the simple API."""
 
-    The body is not read here. Most clients read no answer before they have sent all of it: the
-    worker reads and drops it (:func:`appliance.web.connection.linger`).
-    """
-
-    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        if req.method != "POST" or not (req.content_type or "").lower().startswith(_FORM):
-            return
-        # twine shows the reason phrase alone, uv the body.
-        raise falcon.HTTPError(_NO_UPLOADS, headers={"Allow": "GET, HEAD, OPTIONS"})
+    def process_resource(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, params: object
+    ) -> None:
+        if req.method == "POST" and is_form(req) and not isinstance(resource, Home | UploadForm):
+            raise falcon.HTTPError(_WRONG_URL, headers={"Allow": "GET, HEAD, OPTIONS"})
 
 
 class Redirect:
@@ -88,19 +119,17 @@ class Redirect:
 
 def _add_index(
     app: App,
-    spec: Spec,
-    catalog: Catalog,
-    name: str,
+    index: ServedIndex,
+    uploads: Uploads,
     url_path: str,
     stand_in: StandIn | None = None,
 ) -> None:
-    """Add the routes of the index ``name`` below ``url_path``: "" or "/NAME"."""
-    index = served_index(spec, catalog, name)
+    """Add the routes of the index below ``url_path``: "" or "/NAME"."""
     if url_path:
-        app.add_route(url_path, Redirect(f"{spec.path}{url_path}/"))
+        app.add_route(url_path, Redirect(f"{index.spec.path}{url_path}/"))
     _add_simple(app, index, url_path, stand_in)
     _add_files(app, index, url_path, stand_in)
-    _add_apis(app, index, url_path)
+    _add_apis(app, index, url_path, UploadForm(index, uploads))
 
 
 def _add_simple(app: App, index: ServedIndex, url_path: str, stand_in: StandIn | None) -> None:
@@ -126,11 +155,13 @@ def _add_files(app: App, index: ServedIndex, url_path: str, stand_in: StandIn | 
     app.add_route(f"{url_path}/-/{{name}}", ClientFile(index, url_path))
 
 
-def _add_apis(app: App, index: ServedIndex, url_path: str) -> None:
+def _add_apis(app: App, index: ServedIndex, url_path: str, form: UploadForm) -> None:
     search = XmlRpc(index)
     for path in ("/pypi", "/pypi/", "/RPC2"):
         app.add_route(f"{url_path}{path}", search)
-    app.add_route(f"{url_path}/", Home(index, search))
+    app.add_route(f"{url_path}/", Home(index, search, form))
+    for path in ("/legacy", "/legacy/"):  # clients follow no redirect of an upload
+        app.add_route(f"{url_path}{path}", form)
 
     api = ProjectJson(index)
     for path in ("/pypi/{name}/json", "/pypi/{name}/{version}/json", "/{name}/json"):
@@ -158,7 +189,10 @@ def _description(error: PyindexError) -> str:
     if isinstance(error, NotFound | Unscanned):
         return str(error)
     _log_once(str(error))
-    return "the catalog cannot be used; the log says why"
+    what = (
+        "accounts cannot be read" if isinstance(error, AccountsError) else "catalog cannot be used"
+    )
+    return f"the {what}; the log says why"
 
 
 @lru_cache(maxsize=16)
@@ -173,6 +207,13 @@ def _unreadable(
     raise falcon.HTTPServiceUnavailable(
         description=f"the server cannot read this: {error.strerror}"
     ) from error
+
+
+def _refuse(
+    req: falcon.Request, resp: falcon.Response, error: Refused, params: dict[str, str]
+) -> None:
+    """Answer for a refused upload: twine and setuptools show the reason phrase, uv the body."""
+    raise falcon.HTTPError(f"{error.status} {error.reason}") from error
 
 
 def _as_text(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:

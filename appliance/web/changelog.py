@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 
 from appliance.catalog.database import Catalog
 from appliance.index.model import Change
+from appliance.web.login import Readable
 
 _MOST_CHANGES = 50_000  # changes, as from PyPI; a mirror that gets as many asks again
 _BATCH = 1000
@@ -17,7 +18,7 @@ _HEAD = "<?xml version='1.0'?>\n<methodResponse>\n<params>\n<param>\n<value>"
 _TAIL = "</value>\n</param>\n</params>\n</methodResponse>\n"
 
 
-def projects(catalog: Catalog, indexes: Sequence[str]) -> Iterator[str]:
+def projects(catalog: Catalog, indexes: Sequence[str], readable: Readable) -> Iterator[str]:
     """``list_packages_with_serial``: a struct of normalized names and last serials."""
     head, after = f"{_HEAD}<struct>\n", ""
     while True:
@@ -30,6 +31,7 @@ def projects(catalog: Catalog, indexes: Sequence[str]) -> Iterator[str]:
         yield head + "".join(
             f"<member><name>{name}</name><value><int>{serials[name]}</int></value></member>\n"
             for name in names
+            if readable(name)
         )
         if not names:
             break
@@ -38,7 +40,9 @@ def projects(catalog: Catalog, indexes: Sequence[str]) -> Iterator[str]:
     yield f"</struct>{_TAIL}"
 
 
-def changes(catalog: Catalog, indexes: Sequence[str], since: int) -> Iterator[str]:
+def changes(
+    catalog: Catalog, indexes: Sequence[str], since: int, readable: Readable
+) -> Iterator[str]:
     """``changelog_since_serial``: an array of [name, version, time, action, serial], as far as
     the changes have been published."""
     head, since = f"{_HEAD}<array><data>\n", min(max(since, 0), 1 << 62)
@@ -49,7 +53,7 @@ def changes(catalog: Catalog, indexes: Sequence[str], since: int) -> Iterator[st
             batch = reader.changes_of(indexes, since, min(remaining, _BATCH))
 
         published = [change for change in batch if change.serial <= last_published]
-        yield head + "".join(map(_array, published))
+        yield head + "".join(_array(change) for change in published if readable(change.project))
         if len(published) < _BATCH:
             break
 

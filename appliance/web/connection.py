@@ -12,15 +12,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from gunicorn.http.body import LengthReader
 
 LARGEST_BODY = 1 << 16
-"""The application is given no more of a request's body than this, and nothing of a chunked one."""
+"""The application is given no more of a request's body than this at once, and nothing of a chunked
+one."""
+STREAMS = "pyindex.streams"
+"""Key in the environment of a request with a larger body: the application may set :data:`RECEIVER`,
+is then called again after the body was received, and the first answer is dropped."""
+RECEIVER = "pyindex.receiver"
+"""Key of the :class:`Receiver` of the body of a request."""
 HEAD_SECONDS = 20.0
 
-_BODY_SECONDS = 20.0
+_BODY_SECONDS = 20.0  # without any progress
+# A body takes this long, and more by its size: a client cannot keep a connection by a byte a time.
+_LONGEST_BODY_SECONDS, _SLOWEST_BYTES_A_SECOND = 120.0, 4096
 _SEND_SECONDS = 60.0  # without any progress
 _LINGER_SECONDS = 2.0
 _QUIET_SECONDS = 10.0
@@ -29,6 +37,7 @@ _LINGER_BYTES = 1 << 31
 _HEAD_BYTES = 1 << 16
 _RECEIVED_BYTES = 1 << 16  # at a time
 _SENT_BYTES = 1 << 23  # at a time; then other connections have the thread
+_STREAMED_BYTES = 1 << 18  # at a time
 # A client on a fast line makes room in it: to go through the main thread would take longer.
 _FAST_LINE_MILLISECONDS = 2
 # The end of a head, or what cannot be in one and is rejected by gunicorn (RFC 9112, 2.2).
@@ -144,6 +153,7 @@ class Connection:
         self.inbox, self.outbox = _Inbox(), _Outbox(sock)
         self.conversation: Generator[Wait, None, None]
         self.is_idle = True
+        self.expects_continue = False  # before it sends the body of the current request
         self.wait = Wait(selectors.EVENT_READ, HEAD_SECONDS)
         self.since = self.deadline = 0.0
 
@@ -169,10 +179,11 @@ def receive_body(
     """Wait for the body of a request, if the application is given one; return whether the client
     has no more to send."""
     reader = request.body.reader
+    connection.expects_continue = request._expected_100_continue
     is_small: bool = isinstance(reader, LengthReader) and reader.length <= LARGEST_BODY
     if is_small:
         missing = reader.length - len(unreader.buf.getvalue())
-        if request._expected_100_continue and missing > len(connection.inbox.data):
+        if connection.expects_continue and missing > len(connection.inbox.data):
             connection.outbox.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             yield from flush(connection)
         if missing > 0:
@@ -183,6 +194,59 @@ def receive_body(
 
     request._expected_100_continue = False
     return is_small
+
+
+class Receiver(Protocol):
+    """What the application receives a large body with. All calls are made by one thread at a time;
+    :meth:`close` is called by the worker unless the application is called again."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether no more of the body is needed."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the body; raises nothing."""
+
+    def close(self) -> None:
+        """End without an answer."""
+
+
+def stream_body(
+    connection: Connection, request: Any, unreader: Any, receiver: Receiver
+) -> Generator[Wait, None, bool]:
+    """Give the body of a request to its receiver as it arrives; return whether the client has no
+    more to send. Raises ``OSError`` if the client is gone or too slow."""
+    remaining = request.body.reader.length
+    end = time.monotonic() + _LONGEST_BODY_SECONDS + remaining / _SLOWEST_BYTES_A_SECOND
+    if connection.expects_continue:
+        connection.outbox.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        yield from flush(connection)
+
+    connection.inbox.data[:0] = unreader.take_buffered()
+    read = 0  # since other connections had the thread
+    while remaining and not receiver.has_failed:
+        data = _take(connection, remaining)
+        if not data or read >= _SENT_BYTES:
+            yield Wait(selectors.EVENT_READ, min(_BODY_SECONDS, end - time.monotonic()))
+            read = 0
+        receiver.feed(data)
+        read += len(data)
+        remaining -= len(data)
+    return not remaining
+
+
+def _take(connection: Connection, most: int) -> bytes:
+    """Return bytes that the client has sent; none if there are none yet. Raises ``OSError`` if it
+    is gone."""
+    if connection.inbox.data:
+        return connection.inbox.recv(most)
+    try:
+        data = connection.sock.recv(min(most, _STREAMED_BYTES))
+    except BlockingIOError:
+        return b""
+    if not data:
+        raise ConnectionAbortedError
+    return data
 
 
 def flush(connection: Connection) -> Generator[Wait, None, None]:

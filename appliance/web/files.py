@@ -23,14 +23,16 @@ class Files:
     metadata from the published tree."""
 
     def __init__(self, index: ServedIndex) -> None:
-        self._site, self._index = Site(index.spec), index.name
+        self._site, self._index = Site(index.spec), index
+        self._headers = headers.PACKAGE_FILE if index.is_open else headers.PRIVATE_FILE
         self._completeness = index.completeness
         self._packages = str(index.spec.indexes[index.name].packages)
         self._metadata = self._site.metadata(index.name, "").removesuffix(f"/{names.METADATA}")
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, path: str) -> None:
+        self._index.check_file(req, path)
         with self._open(path) as file:
-            resp.set_headers(headers.PACKAGE_FILE)
+            resp.set_headers(self._headers)
             resp.set_header("ETag", file.etag)
             with contextlib.suppress(ValueError, OverflowError):  # a year that HTTP cannot write
                 resp.last_modified = datetime.fromtimestamp(file.mtime, UTC)
@@ -49,7 +51,7 @@ class Files:
     def _open(self, path: str) -> static.OpenFile:
         is_metadata = path.endswith(names.METADATA)
         package = path.removesuffix(names.METADATA) if is_metadata else path
-        if not self._site.is_accepted(self._index, package):
+        if not self._site.is_accepted(self._index.name, package):
             raise self._completeness.absent()
         if is_metadata:
             return self._completeness.open(self._metadata, path)
@@ -90,6 +92,8 @@ def _send(req: falcon.Request, resp: falcon.Response, file: static.OpenFile) -> 
 def _content_type(path: str) -> str:
     if path.endswith(names.SIGNATURE):
         return falcon.MEDIA_TEXT
+    if path.endswith(names.PROVENANCE):
+        return headers.PROVENANCE
     return "application/octet-stream"
 
 

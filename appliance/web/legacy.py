@@ -27,8 +27,9 @@ class ProjectJson:
         if name != names.normalize(name):
             raise self._moved(names.normalize(name), version)
 
+        is_readable = self._index.readable(req)(name)
         with self._index.catalog.read() as reader:
-            project = self._index.using(reader).project(name)
+            project = self._index.using(reader).project(name) if is_readable else None
             last_serial = reader.serial()
         release = legacyjson.release(project, version) if project is not None else None
         if project is None or release is None:
@@ -40,6 +41,7 @@ class ProjectJson:
         serial = project.serial if version is None else last_serial
         resp.set_header("X-PyPI-Last-Serial", str(serial))
         resp.cache_control = ["no-cache"]
+        self._index.keep_private(resp)
 
     on_head = on_get
 

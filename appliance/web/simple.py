@@ -7,7 +7,9 @@ import falcon
 
 from appliance import headers
 from appliance.index import names
+from appliance.site import pages
 from appliance.web import negotiate, static
+from appliance.web.login import Readable
 from appliance.web.served import ServedIndex
 from appliance.web.standin import StandIn
 
@@ -33,15 +35,22 @@ class Simple:
     slash at its end. The first index also has the pages of the index that it stands in for."""
 
     def __init__(self, index: ServedIndex, url: str, stand_in: StandIn | None = None) -> None:
-        self._completeness, self._url, self._stand_in = index.completeness, url, stand_in
+        self._index, self._url, self._stand_in = index, url, stand_in
+        self._headers = headers.PAGE if index.is_open else headers.PRIVATE_PAGE
         self._www, self._directory = str(index.spec.www), f"{index.prefix}simple"
 
     def on_get_list(self, req: falcon.Request, resp: falcon.Response) -> None:
-        self._send(req, resp, self._directory)
+        readable = self._index.readable(req)
+        if self._index.is_by_project:
+            self._send_list(req, resp, readable)
+        else:
+            self._send(req, resp, self._directory)
 
     def on_get_page(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         if name != _normalize(name):
             self.on_get_moved(req, resp, name)
+        if not self._index.readable(req)(name):
+            raise self._index.completeness.absent()
         is_of_other = self._stand_in is not None and self._stand_in.is_meant(req)
         form = _STAND_IN if is_of_other else _INDEX
         self._send(req, resp, f"{self._directory}/{name}", form)
@@ -63,17 +72,10 @@ class Simple:
     def _send(
         self, req: falcon.Request, resp: falcon.Response, directory: str, form: str = _INDEX
     ) -> None:
-        env = req.env
-        format_ = req.get_param("format") if req.query_string else None
-        variant = _choose(env.get("HTTP_ACCEPT"), env.get("HTTP_ACCEPT_ENCODING"), format_)
-        if variant is None:
-            raise falcon.HTTPNotAcceptable(
-                description=f"a page is offered as {', '.join(negotiate.OFFERS)}",
-                headers={"Vary": "Accept"},
-            )
-
-        with self._completeness.page(self._www, f"{directory}/{form}{variant.ending}") as file:
-            resp.set_headers(headers.PAGE)
+        variant = _chosen(req)
+        page = f"{directory}/{form}{variant.ending}"
+        with self._index.completeness.page(self._www, page) as file:
+            resp.set_headers(self._headers)
             resp.set_header("ETag", file.etag)
             resp.set_header("X-PyPI-Last-Serial", f"{file.mtime:x}")  # its mtime is its serial
             if static.is_known(req, file, dated=False):
@@ -87,6 +89,28 @@ class Simple:
                 resp.data = file.read()
             else:
                 resp.set_stream(file.part(0, file.size), file.size)
+
+    def _send_list(self, req: falcon.Request, resp: falcon.Response, readable: Readable) -> None:
+        """Send the projects of the published list that the client may read."""
+        variant = _chosen(req, compressed=False)
+        page = f"{self._directory}/{_INDEX}{_ENDINGS[negotiate.JSON]}"
+        with self._index.completeness.page(self._www, page) as file:
+            published = file.part(0, file.size).readall()
+        resp.data = pages.part_of_list(published, readable, variant.ending == ".json")
+        resp.set_headers((*self._headers, *variant.headers))
+
+
+def _chosen(req: falcon.Request, compressed: bool = True) -> _Variant:
+    """The representation that the client asks for. Raises HTTPNotAcceptable."""
+    format_ = req.get_param("format") if req.query_string else None
+    encoding = req.env.get("HTTP_ACCEPT_ENCODING") if compressed else None
+    variant = _choose(req.env.get("HTTP_ACCEPT"), encoding, format_)
+    if variant is None:
+        raise falcon.HTTPNotAcceptable(
+            description=f"a page is offered as {', '.join(negotiate.OFFERS)}",
+            headers={"Vary": "Accept"},
+        )
+    return variant
 
 
 @lru_cache(maxsize=256)

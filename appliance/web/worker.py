@@ -19,10 +19,22 @@ from weakref import WeakSet
 
 from gunicorn import http
 from gunicorn.http import wsgi
+from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
-from appliance.web.connection import HEAD_SECONDS, Connection, Wait, flush, linger, receive_body
+from appliance.web.connection import (
+    HEAD_SECONDS,
+    RECEIVER,
+    STREAMS,
+    Connection,
+    Receiver,
+    Wait,
+    flush,
+    linger,
+    receive_body,
+    stream_body,
+)
 from appliance.web.descriptors import most_connections
 
 _CHECK_SECONDS = 0.5
@@ -213,7 +225,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 raise LimitRequestHeaders("limit request headers size")
             request = next(parser)
             has_all = yield from receive_body(connection, request, parser.unreader)
-            yield from self._answer(connection, request)
+            has_all = yield from self._answer(connection, request, parser.unreader, has_all)
         except OSError:
             raise
         except Exception as error:
@@ -223,21 +235,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
         return has_all, request.must_close
 
-    def _answer(self, connection: Connection, request: Any) -> Generator[Wait, None, None]:
-        """Call the application and send its answer. Afterwards ``request.must_close`` says whether
-        the connection is to be closed."""
+    def _answer(
+        self, connection: Connection, request: Any, unreader: Any, has_all: bool
+    ) -> Generator[Wait, None, bool]:
+        """Call the application and send its answer; return whether the client has no more to send.
+        Afterwards ``request.must_close`` says whether the connection is to be closed."""
         start = datetime.now()
-        answer, environ = wsgi.create(
-            request, connection.outbox, connection.client, connection.server, self.cfg
-        )
-        environ["wsgi.multithread"] = True
+        answer, environ = self._create(connection, request)
         self._count_request()
-        if not self.alive or not self.cfg.keepalive:
-            answer.force_close()
 
         body: Any = ()
         try:
+            environ[STREAMS] = not has_all and isinstance(request.body.reader, LengthReader)
             body = self.wsgi(environ, answer.start_response)
+            if (receiver := environ.get(RECEIVER)) is not None:
+                has_all = yield from self._receive(connection, request, unreader, receiver)
+                answer, environ = self._create(connection, request)
+                environ[RECEIVER] = receiver
+                body = self.wsgi(environ, answer.start_response)
             yield from _send(connection, answer, body)
         except Exception as error:
             if isinstance(error, OSError) or not answer.headers_sent:
@@ -252,6 +267,27 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
         if answer.should_close():
             request.force_close()
+        return has_all
+
+    def _create(self, connection: Connection, request: Any) -> tuple[Any, dict[str, Any]]:
+        """Return an answer to a request, and the environment for the application."""
+        answer, environ = wsgi.create(
+            request, connection.outbox, connection.client, connection.server, self.cfg
+        )
+        environ["wsgi.multithread"] = True
+        if not self.alive or not self.cfg.keepalive:
+            answer.force_close()
+        return answer, environ
+
+    def _receive(
+        self, connection: Connection, request: Any, unreader: Any, receiver: Receiver
+    ) -> Generator[Wait, None, bool]:
+        """Receive a large body; return whether the client has no more to send."""
+        try:
+            return (yield from stream_body(connection, request, unreader, receiver))
+        except BaseException:
+            receiver.close()
+            raise
 
     def _count_request(self) -> None:
         self.nr += 1

@@ -17,6 +17,7 @@ from defusedxml.xmlrpc import DefusedExpatParser
 from appliance.index.model import Project
 from appliance.web import changelog
 from appliance.web.connection import LARGEST_BODY
+from appliance.web.login import Readable
 from appliance.web.served import ServedIndex
 
 _MAX_RESULTS = 100
@@ -29,12 +30,15 @@ XML_TYPES = ("text/xml", "application/xml")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+_Method = Callable[[tuple[Any, ...], Readable], Iterable[str]]
+
+
 class XmlRpc:
     """One index's XML-RPC endpoint."""
 
     def __init__(self, index: ServedIndex) -> None:
         self._index = index
-        self._methods: dict[str | None, Callable[[tuple[Any, ...]], Iterable[str]]] = {
+        self._methods: dict[str | None, _Method] = {
             "search": self._search,
             "list_packages_with_serial": self._projects,
             "changelog_since_serial": self._changes,
@@ -45,12 +49,14 @@ class XmlRpc:
         if (req.content_type or "").partition(";")[0].strip().lower() not in XML_TYPES:
             raise falcon.HTTPUnsupportedMediaType(description="XML-RPC is posted as text/xml")
 
+        readable = self._index.readable(req)
         method, parameters = _parse(_body(req))
         resp.content_type = "text/xml; charset=utf-8"
+        self._index.keep_private(resp)
         try:
             if method not in self._methods:
                 raise _unknown_method(method, self._methods)
-            answer = iter(self._methods[method](parameters))
+            answer = iter(self._methods[method](parameters, readable))
             first = next(answer)  # an error is raised here, before anything is sent
         except xmlrpc.client.Fault as fault:
             resp.text = xmlrpc.client.dumps(fault, methodresponse=True)
@@ -58,10 +64,10 @@ class XmlRpc:
             chunks = chain((first,), answer)
             resp.stream = (_NOT_XML.sub("\ufffd", chunk).encode() for chunk in chunks)
 
-    def _search(self, parameters: tuple[Any, ...]) -> Iterable[str]:
+    def _search(self, parameters: tuple[Any, ...], readable: Readable) -> Iterable[str]:
         """``search``: the projects that match, the best first."""
         words = _words(parameters)
-        projects = list(self._matching(words)) if words else []
+        projects = list(self._matching(words, readable)) if words else []
 
         hits = [
             {
@@ -75,28 +81,29 @@ class XmlRpc:
         ]
         return [xmlrpc.client.dumps((hits,), methodresponse=True)]
 
-    def _matching(self, words: list[str]) -> Iterator[Project]:
+    def _matching(self, words: list[str], readable: Readable) -> Iterator[Project]:
         """The projects that have all words, as many as can be read in time."""
         end = time.monotonic() + 2 * _SECONDS
         with self._index.catalog.read() as reader:
             for name in reader.search(self._index.lineage, words, _MAX_RESULTS, _SECONDS):
-                project = self._index.using(reader).project(name)
+                project = self._index.using(reader).project(name) if readable(name) else None
                 if project is not None:
                     yield project
                 if time.monotonic() > end:
                     return
 
-    def _projects(self, parameters: tuple[Any, ...]) -> Iterable[str]:
+    def _projects(self, parameters: tuple[Any, ...], readable: Readable) -> Iterable[str]:
         self._index.completeness.check()  # a mirror deletes projects that are not listed
-        return changelog.projects(self._index.catalog, self._index.lineage)
+        return changelog.projects(self._index.catalog, self._index.lineage, readable)
 
-    def _changes(self, parameters: tuple[Any, ...]) -> Iterable[str]:
+    def _changes(self, parameters: tuple[Any, ...], readable: Readable) -> Iterable[str]:
         if len(parameters) != 1 or type(parameters[0]) is not int:
             raise xmlrpc.client.Fault(_WRONG_PARAMETERS, "changelog_since_serial expects a serial")
         self._index.completeness.check()
-        return changelog.changes(self._index.catalog, self._index.lineage, parameters[0])
+        lineage = self._index.lineage
+        return changelog.changes(self._index.catalog, lineage, parameters[0], readable)
 
-    def _last(self, parameters: tuple[Any, ...]) -> Iterable[str]:
+    def _last(self, parameters: tuple[Any, ...], readable: Readable) -> Iterable[str]:
         self._index.completeness.check()
         with self._index.catalog.read() as reader:
             return [xmlrpc.client.dumps((reader.mark("pages"),), methodresponse=True)]

@@ -113,6 +113,16 @@ MANIFESTS: list[tuple[str, Manifest, str]] = [
         f"manifest.json: '{ONE}': signature not in base64",
     ),
     (
+        "provenance that is not base64",
+        forged([file(ONE, attested="-")]),
+        f"manifest.json: '{ONE}': provenance not in base64",
+    ),
+    (
+        "large provenance",
+        forged([file(ONE, attested="A" * 1_500_000)]),
+        f"manifest.json: '{ONE}': provenance larger than 1024 KiB",
+    ),
+    (
         "large signature",
         forged([file(ONE, signature="A" * 100_000)]),
         f"manifest.json: '{ONE}': signature larger than 64 KiB",

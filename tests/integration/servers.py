@@ -14,6 +14,7 @@ import yaml
 from packaging.utils import NormalizedName, canonicalize_name
 
 from appliance import render, spec
+from appliance.index.names import COMPANIONS
 from benchmarks.ports import HOST, free_port
 from tests.nginx.servers import listens, running, serving
 
@@ -99,4 +100,6 @@ def wait_until(url: str, text: str) -> None:
 
 def _wait_for_files(server: Server) -> None:
     for path in server.packages.iterdir():
+        if path.name.endswith(COMPANIONS):
+            continue
         wait_until(f"{server.url}/simple/{project(path)}/", path.name)

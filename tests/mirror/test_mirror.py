@@ -323,3 +323,34 @@ def test_file_that_is_named_by_its_url_is_taken_from_there(
     mirror(packages, upstream, f"lib @ file://{path}")
     assert (packages / LIB).read_bytes() == path.read_bytes()
     assert path.read_bytes() != (upstream.packages / LIB).read_bytes()
+
+
+def test_private_project_is_not_fetched(packages: Path, upstream: Server) -> None:
+    """No upstream is asked for a private project; a note says so."""
+    spec = packages.parent / "pyindex.yml"
+    text = f"state: state\nindexes:\n  main: {{packages: {packages}, policy: {{private: [lib]}}}}\n"
+    spec.write_text(text)
+    report = packages.parent / "report.json"
+    options = ["--spec", str(spec), "--target", LINUX, "--report", str(report)]
+    options += ["--index-url", f"{upstream.url}/simple/"]
+    assert main(["mirror", "native", "lib", *options]) == 1
+    document = json.loads(report.read_text())
+    notes = "lib: private (`policy.private` in the spec): no upstream was asked for it"
+    assert notes in document["notes"]
+    assert not list(packages.glob("lib*"))
+
+
+def test_removed_file_returns_with_its_content_alone(packages: Path, upstream: Server) -> None:
+    """A file that was removed is fetched again only with the content that it had."""
+    make_wheel(packages, "lib", "1.0", summary="other")
+    state = ["--directory", str(packages), "--state", str(packages.parent / "state")]
+    assert main(["watch", "--once", str(packages), *state[2:]]) == 0
+    assert main(["remove", "lib==1.0", *state]) == 0
+    document = mirror(packages, upstream, "lib==1.0", code=1)
+    [failed] = document["failed"]
+    assert "was removed, and had other content" in failed["reason"]
+
+    mirror(packages, upstream, "lib==2.0")
+    assert main(["remove", "lib==2.0", *state]) == 0
+    mirror(packages, upstream, "lib==2.0")
+    assert (packages / LIB).exists()

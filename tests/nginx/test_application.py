@@ -85,7 +85,7 @@ def on_socket(
 
 
 @pytest.mark.parametrize("length", [{"Transfer-Encoding": "chunked"}, {"Content-Length": "10"}])
-@pytest.mark.parametrize("path", ["/x/", "/x/1-x/", "/x/legacy/", "/x/main/legacy/"])
+@pytest.mark.parametrize("path", ["/x/", "/x/1-x/", "/x/legacy", "/x/legacy/", "/x/main/legacy/"])
 def test_upload_is_not_buffered(tmp_path: Path, path: str, length: dict[str, str]) -> None:
     """nginx sends the first bytes of an upload on before the client has sent the last."""
     application = Slow(tmp_path / "sock", b"first", b"last!")

@@ -51,18 +51,25 @@ def test_nginx_passes_other_requests_unchanged(
         assert answer.headers["allow"]
 
 
+REASONS = {
+    401: "log in with an account or a token",
+    403: "Index main accepts no uploads: ",
+    405: "No uploads at this URL; ",
+}
+
+
 @pytest.mark.parametrize("path", ["/", "/legacy/", "/main/legacy/", "/simple/", PAGE, "/pypi"])
 @pytest.mark.parametrize("size", [100, 900_000])
 def test_upload_is_rejected_with_reason(pair: Pair, path: str, size: int) -> None:
-    """An upload gets 405 with the reason in status line and body, since clients show either."""
+    """An upload that is not accepted gets the reason in status line and body."""
     for server in (pair.nginx, pair.application):
         with closing(server.connect()) as connection:
             headers = {"Content-Type": "multipart/form-data; boundary=x"}
             connection.request("POST", f"{server.prefix}{path}", b"x" * size, headers)
             answer = connection.getresponse()
-            assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
-            assert answer.reason.startswith("This version accepts no uploads; ")
-            assert answer.read().decode() == f"405 {answer.reason}\n"
+            assert answer.status in (401, 403, 405)
+            assert answer.reason.startswith(REASONS[answer.status])
+            assert answer.read().decode() == f"{answer.status} {answer.reason}\n"
 
 
 REDIRECTED = [

@@ -138,8 +138,8 @@ FILES: list[tuple[str | bytes, list[str]]] = [
     (
         HEAD + "  a:\n    packages: /a\n    upload:\n      - bob\n      - a:b\n      - .\n",
         [
-            "7: indexes.a.upload[1]: expected an account such as alice or ci-2, got 'a:b'",
-            "8: indexes.a.upload[2]: expected an account such as alice or ci-2, got '.'",
+            "7: indexes.a.upload[1]: expected an account, or members or tokens, got 'a:b'",
+            "8: indexes.a.upload[2]: expected an account, or members or tokens, got '.'",
         ],
     ),
 ]

@@ -9,6 +9,7 @@ from falcon.testing import TestClient
 from appliance.web import browse
 from appliance.web.app import create_app
 from appliance.web.browse import Packages
+from appliance.web.login import Login
 from appliance.web.served import served_index
 from tests.conftest import Lab
 from tests.dist import make_wheel
@@ -30,7 +31,7 @@ def test_list_pages_link_to_next(
         make_wheel(lab.packages / "a & b", name.partition("-")[0], "1.0+a.b")
     lab.once()
     app = falcon.App()
-    index = served_index(lab.spec, lab.catalog, lab.index)
+    index = served_index(lab.spec, lab.catalog, Login(lab.spec, lab.catalog), lab.index)
     app.add_route("/packages/", Packages(index, a_page))
     listed: list[str] = []
     query = ""

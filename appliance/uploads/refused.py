@@ -1,0 +1,34 @@
+"""The error that a client gets for an upload."""
+
+import errno
+
+from appliance.errors import PyindexError
+from appliance.text import printable
+
+_LONGEST = 400
+
+
+class Refused(PyindexError):
+    """An upload is refused with the HTTP ``status``. The text is one line for the user of the
+    client; clients show it from the status line or from the body."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(printable(text))
+        self.status = status
+
+    @property
+    def reason(self) -> str:
+        """The text as a reason phrase: Latin-1, of bounded length (RFC 9112, 4)."""
+        text = str(self).encode("latin-1", "replace").decode("latin-1")
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error says that a disk is full, or a quota is reached."""
+    is_disk = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return is_disk or "full" in str(error)
+
+
+def full_disk() -> Refused:
+    """Return the error for an upload that the server's disk has no space for."""
+    return Refused(507, "The disk of the server has no space for this file; ask its operator")
