@@ -201,6 +201,7 @@ def test_json_of_a_spec(
     assert json.loads(capsys.readouterr().out) == {
         "path": "good.yml",
         "problems": [],
+        "warnings": [],
         "name": "pyindex",
         "state": str(tmp_path / "state"),
         "indexes": {"main": {"path": "/simple/", "packages": packages, "lineage": ["main"]}},

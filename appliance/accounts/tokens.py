@@ -18,7 +18,7 @@ import re
 import secrets
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -31,6 +31,7 @@ from appliance.locks import locked
 log = logging.getLogger(__name__)
 
 PREFIX = "pyi-"
+_ID = re.compile("[a-z2-7]{8}")
 _FORM = re.compile(rf"{PREFIX}([a-z2-7]{{8}})[a-z2-7]{{52}}[a-z2-7]{{7}}")
 _CHECK_LETTERS = 7
 _LARGEST_FILE = 64 << 10
@@ -109,6 +110,13 @@ class Tokens:
                 )
             _write(self._path(identity), token.model_dump_json(indent=1).encode() + b"\n")
         return token, text
+
+    def restore(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Write token files, each by its id and its content. Raises ``OSError``."""
+        self._directory.mkdir(0o700, exist_ok=True)
+        for identity, content in files:
+            if _ID.fullmatch(identity):
+                _write(self._path(identity), content)
 
     def all(self) -> list[Token]:
         """All tokens, the oldest first. Files that cannot be read are logged."""

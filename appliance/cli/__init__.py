@@ -45,6 +45,7 @@ _VERBS = {
     "trash": ("trash:trash", "list removed files, or return them to their index"),
     "confirm-deletions": ("confirm:confirm_deletions", "confirm that missing files were deleted"),
     "status-set": ("decide:status_set", "set the status of a project (PEP 792)"),
+    "token": ("token:token", "create, list and revoke API tokens"),
     "mirror": ("mirror:mirror", "fetch what requirements need on given Pythons and platforms"),
     "prove": ("prove:prove", "check whether requirements install from an index alone"),
     "targets": ("targets:targets", "show the Pythons and platforms that files are collected for"),

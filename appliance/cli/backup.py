@@ -14,9 +14,9 @@ from appliance.cli.source import Source
 @source_options
 @json_option
 def backup(source: Source, as_json: bool) -> None:
-    """Copy the catalog (facts, decisions and journal) into the backup directory: `backup.directory`
-    from the spec, or `backups` in the state directory. The index may be running. Deletes older
-    backups of the same catalog beyond `backup.keep`; package files are not copied.
+    """Copy the catalog (facts, decisions and journal) and the tokens into the backup directory:
+    `backup.directory` from the spec, or `backups` in the state directory. The index may be running.
+    Deletes older backups of the same catalog beyond `backup.keep`; package files are not copied.
     """
     from appliance.operations.backup import backup as back_up
 
@@ -33,7 +33,8 @@ def backup(source: Source, as_json: bool) -> None:
 @json_option
 def restore(source: Source, copy: Path, as_json: bool) -> None:
     """Replace the catalog with a backup, update it from the package files, and write all pages. The
-    index must not be running. The replaced catalog is kept beside the new one.
+    index must not be running. The replaced catalog is kept beside the new one. Tokens are restored
+    if the directory of tokens is missing.
     """
     from appliance.operations.restore import restore as restore_catalog
     from appliance.operations.status import counts

@@ -14,7 +14,7 @@ from appliance.cli.source import Source
 def gc(source: Source, dry_run: bool, as_json: bool) -> None:
     """Delete files in the trash, replaced catalogs, journal entries and built wheels that are older
     than the limits in `keep` of the spec. Only files with a name that pyindex gave them are
-    deleted.
+    deleted. Releases that `indexes.NAME.keep` does not keep are moved to the trash.
     """
     from appliance.operations.prune import prune
 

@@ -57,7 +57,7 @@ def spec() -> None:
 @json_option
 def check(path: Path, as_json: bool) -> int:
     """Print what a spec means, or every problem in it as FILE:LINE: KEY: PROBLEM. Exits with 1 if
-    there is a problem.
+    there is a problem; a warning, as of an account that does not exist yet, is none.
     """
     try:
         facts = _facts(_load(path))
@@ -97,6 +97,8 @@ def _load(path: Path) -> "Spec":
 
 
 def _facts(spec: "Spec") -> dict[str, Any]:
+    from appliance.policy.warnings import warnings
+
     indexes = {
         name: {
             "path": f"/{spec.prefix(name)}simple/",
@@ -105,7 +107,8 @@ def _facts(spec: "Spec") -> dict[str, Any]:
         }
         for name, index in spec.indexes.items()
     }
-    return {"name": spec.name, "state": str(spec.state), "indexes": indexes}
+    names = {"name": spec.name, "state": str(spec.state)}
+    return names | {"indexes": indexes, "warnings": list(warnings(spec))}
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
@@ -114,3 +117,5 @@ def _print_facts(facts: dict[str, Any]) -> None:
         _, *bases = index["lineage"]
         then = f", then {', '.join(bases)}" if bases else ""
         print(f"  {index['path']} serves {index['packages']}{then}")
+    for warning in facts["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)

@@ -7,7 +7,7 @@ import re
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from appliance.atomic import sync, unlink
 from appliance.catalog import schema
 from appliance.catalog.database import Catalog, CatalogError
 from appliance.catalog.sqlite import connect_to_read
+from appliance.operations import tokencopies
 from appliance.operations.housekeeping import record_backup
 from appliance.operations.stamps import seconds, stamp
 from appliance.spec import Spec
@@ -34,7 +35,7 @@ def backup(spec: Spec) -> Path:
     directory = spec.backup.directory
     directory.mkdir(0o750, parents=True, exist_ok=True)
     new = directory / f"catalog-{owner}-{stamp()}.sqlite"
-    copy_durably(spec.catalog, new)
+    copy_durably(spec.catalog, new, lambda copy: tokencopies.save(spec.tokens, copy))
 
     copies = list(_copies(directory))
     earlier = [copy for other, copy in copies if other == owner and copy != new]
@@ -101,12 +102,15 @@ def _serial(spec: Spec, owner: str, copy: Path) -> int:
 # --- copies of a catalog as files ---------------------------------------------------------------
 
 
-def copy_durably(catalog: Path, target: Path) -> None:
-    """Write a checked copy of a catalog to ``target`` atomically and durably. Raises
-    :class:`CatalogError` or ``OSError``."""
+def copy_durably(
+    catalog: Path, target: Path, add: Callable[[Path], None] = lambda copy: None
+) -> None:
+    """Write a checked copy of a catalog to ``target`` atomically and durably; ``add`` may write
+    more into it. Raises :class:`CatalogError` or ``OSError``."""
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         copy_catalog(catalog, temporary)
+        add(temporary)
         sync(target.parent)
         temporary.rename(target)
         sync(target.parent)

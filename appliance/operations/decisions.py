@@ -5,7 +5,7 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from appliance.catalog import decisionlog
@@ -61,8 +61,19 @@ def remove(spec: Spec, index: str, name: str, by: Actor | None = None) -> list[t
     catalog = _open(spec)
     with catalog.read() as reader:
         files = matching(reader, spec, index, name)
+    return _remove(spec, catalog, index, files, by or operator())
 
-    by = by or operator()
+
+def remove_files(
+    spec: Spec, index: str, files: Sequence[File], by: Actor
+) -> list[tuple[File, str]]:
+    """As :func:`remove`, of these files."""
+    return _remove(spec, _open(spec), index, files, by)
+
+
+def _remove(
+    spec: Spec, catalog: Catalog, index: str, files: Sequence[File], by: Actor
+) -> list[tuple[File, str]]:
     moved: list[tuple[File, str]] = []
     try:
         for file in files:

@@ -1,6 +1,8 @@
 """Pruning of trash, replaced catalogs, built wheels, unfinished files and journal, by ``keep`` in
-the spec. Only files whose names pyindex gives are removed."""
+the spec: only files whose names pyindex gives are removed. Releases go to the trash by the ``keep``
+of their index."""
 
+import logging
 import math
 import os
 import re
@@ -15,16 +17,25 @@ from pathlib import Path
 from appliance.atomic import unlink
 from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog
+from appliance.catalog.reader import Reader
+from appliance.catalog.readiness import unscanned
+from appliance.index.model import Actor, File, Project
 from appliance.locks import try_lock
 from appliance.operations.arrival import HIDDEN
+from appliance.operations.decisions import remove_files
 from appliance.operations.housekeeping import record_gc
 from appliance.operations.opening import open_catalog
 from appliance.operations.replace import REPLACED, UNFINISHED
 from appliance.operations.stamps import seconds
 from appliance.operations.trash import TRASHED
+from appliance.policy.retention import outdated
 from appliance.spec import Spec
 from appliance.text import counted
 
+log = logging.getLogger(__name__)
+
+_GC = Actor("pyindex gc")
+_PROJECTS = 250  # that are read at a time
 _UNFINISHED_AGE = timedelta(days=1)
 # In the state directory: of `pyindex mirror`, which holds the lock while it runs.
 MIRROR_LOCK = "mirror.lock"
@@ -71,7 +82,38 @@ def prune(spec: Spec, dry_run: bool = False) -> Iterator[Removed]:
         yield Removed(counted(lines, "journal entry"))
     if not dry_run:
         catalog.compact()
+    yield from _outdated(spec, now, dry_run)
+    if not dry_run:
         record_gc(spec)
+
+
+def _outdated(spec: Spec, now: float, dry_run: bool) -> Iterator[Removed]:
+    """Move the releases to the trash that the indexes do not keep, by their ``keep``. Not while an
+    index is being scanned: it could lack the newest release."""
+    for name, index in spec.indexes.items():
+        if not index.keep.is_set:
+            continue
+        catalog, files, removed = open_catalog(spec), list[File](), list[Removed]()
+        with catalog.read() as reader:
+            if unscanned(reader, spec, name):
+                log.warning("%s: not scanned in full yet; keeping all releases", name)
+                continue
+            for project in _projects(reader, name):
+                for each in outdated(index.keep, project, int(now * 1_000_000)):
+                    files += each.files
+                    size = sum(file.size for file in each.files)
+                    what = f"{name}: {project.display} {each.version}, to the trash"
+                    removed.append(Removed(f"{what} (`indexes.{name}.keep.{each.rule}`)", size))
+        if files and not dry_run:
+            remove_files(spec, name, files, _GC)
+        yield from removed
+
+
+def _projects(reader: Reader, index: str) -> Iterator[Project]:
+    after = ""
+    while names := reader.names(index, after, _PROJECTS):
+        yield from reader.named(index, names).values()
+        after = names[-1]
 
 
 def _named(directory: Path, pattern: re.Pattern[str], before: float) -> Iterator[Path]:

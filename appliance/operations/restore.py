@@ -12,7 +12,7 @@ from appliance.catalog.database import Catalog, CatalogError
 from appliance.catalog.sqlite import connect_to_read
 from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
-from appliance.operations import opening
+from appliance.operations import opening, tokencopies
 from appliance.operations.backup import copy_catalog, copy_durably
 from appliance.operations.rebuild import counts
 from appliance.operations.replace import (
@@ -46,6 +46,7 @@ def restore(spec: Spec, copy: Path) -> Iterator[str]:
         _check_indexes(spec, copy, temporary)
         Catalog(temporary, create=True).close()  # which migrates it
         yield from _replace(spec, temporary)
+        yield from tokencopies.restore(spec, temporary)
 
     catalog = Catalog(spec.catalog)
     with catalog.read() as reader:

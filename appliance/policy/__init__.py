@@ -3,5 +3,6 @@
 Not here: who a client is (`accounts`), HTTP (`web`).
 
 :mod:`rights` answers whether a principal has a right, from the lists of the spec. :mod:`rules` has
-the rules for files as pure functions, :mod:`decision` asks them with what the catalog knows.
+the rules for files as pure functions, :mod:`decision` asks them with what the catalog knows;
+:mod:`retention` says which releases are no longer kept.
 """

@@ -28,6 +28,7 @@ class LayoutValues:
         logs: Directory of nginx's logs.
         user: Runs the services.
         socket: Unix socket of the application; ``None`` where nginx connects to a port.
+        prunable: Packages directories of which `gc` removes releases.
         writable: Packages directories that take uploads; a list, as templates append it to one.
     """
 
@@ -38,6 +39,7 @@ class LayoutValues:
     logs: str
     user: str
     socket: str | None
+    prunable: list[Path]
     writable: list[Path]
 
 
@@ -51,5 +53,6 @@ def layout(spec: Spec) -> LayoutValues:
         logs=LOGS,
         user=USER,
         socket=SOCKET if system.uses_socket(spec) else None,
+        prunable=[index.packages for index in spec.indexes.values() if index.keep.is_set],
         writable=[index.packages for index in spec.indexes.values() if index.accepts_uploads],
     )

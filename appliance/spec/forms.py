@@ -40,7 +40,7 @@ _NAME_EXPECTED = "a name of small letters, digits and '-', at most 63, not begin
 _ACCOUNT = r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,127}"
 _PROJECT_PATTERN = r"[A-Za-z0-9*](?:[A-Za-z0-9*._-]{0,126}[A-Za-z0-9*])?"
 _SYSTEM_USER = r"[a-z_][a-z0-9_-]{0,31}"  # as shadow-utils accept it
-_DURATION = r"(?=.)(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,5})s)?"
+_DURATION = "(?=.)" + "".join(f"(?:([0-9]{{1,5}}){unit})?" for unit in "ydhms")
 _LONGEST = timedelta(days=3650)
 _SIZE = r"([1-9][0-9]{0,18})([kmgKMG]?)"
 
@@ -136,8 +136,9 @@ def _index_name(text: str) -> str:
     return _match(text, NAME, _NAME_EXPECTED)[0]
 
 
-def _project_pattern(text: str) -> str:
-    """A pattern as normalized names of projects are (PEP 503)."""
+def project_pattern(text: str) -> str:
+    """A pattern of projects, normalized as their names are (PEP 503). Raises ValueError with what
+    was expected."""
     expectation = "the name of a project, in which * stands for any letters, such as acme-*"
     _match(text, _PROJECT_PATTERN, expectation)
     return re.sub("[-_.]+", "-", text).lower()
@@ -203,10 +204,10 @@ def _duration_text(duration: timedelta) -> str:
 
 def parse_duration(text: str) -> timedelta:
     """The duration of a text such as 14d. Raises ValueError with what was expected."""
-    expectation = "a duration such as 90s, 5m, 1h30m or 14d"
+    expectation = "a duration such as 90s, 5m, 1h30m, 14d or 2y"
     counts = (int(count or 0) for count in _match(text, _DURATION, expectation).groups())
-    days, hours, minutes, seconds = counts
-    duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    years, days, hours, minutes, seconds = counts
+    duration = timedelta(days=365 * years + days, hours=hours, minutes=minutes, seconds=seconds)
     if not duration:
         raise ValueError(expectation)
     if duration > _LONGEST:
@@ -265,7 +266,7 @@ Account = Annotated[
     str, _pattern("account", _ACCOUNT, "an account such as alice or ci-2"), _variable
 ]
 ProjectPattern = Annotated[
-    str, Form(_project_pattern, {"type": "string", "title": "pattern"})
+    str, Form(project_pattern, {"type": "string", "title": "pattern"})
 ]  # a key, too
 Reader = Annotated[str, _account_but("owner", "members or everyone"), _variable]
 Uploader = Annotated[str, _account_but("owner everyone", "members or tokens"), _variable]

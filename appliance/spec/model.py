@@ -37,7 +37,7 @@ from appliance.spec.forms import (
     Url,
     whole_number,
 )
-from appliance.spec.policy import Policy
+from appliance.spec.policy import Policy, Retention
 from appliance.spec.section import Section as _Section
 from appliance.spec.section import as_written as _as_written
 
@@ -88,6 +88,7 @@ class IndexSection(_Section):
         " names; the first that matches and has a list for the right decides.",
     )
     policy: Policy = Field(default_factory=Policy)
+    keep: Retention = Field(default_factory=Retention)
 
     @property
     def accepts_uploads(self) -> bool:

@@ -1,10 +1,10 @@
-"""The keys of the policy of one index: which files may enter it."""
+"""The keys of the policy of one index: which files may enter it, and how long they stay."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from appliance.spec.forms import Duration, OrVariable, ProjectPattern, Size
+from appliance.spec.forms import Duration, OrVariable, ProjectPattern, Size, whole_number
 from appliance.spec.section import Section
 
 FileType = Literal["wheel", "sdist", "egg", "exe", "msi", "dumb"]
@@ -71,3 +71,23 @@ class Policy(Section):
     def is_by_release(self) -> bool:
         """Whether a rule depends on the other files of a release."""
         return self.closed_after is not None or self.sdists == "one"
+
+
+class Retention(Section):
+    """Which releases `pyindex gc` keeps; it moves others to the trash, never the newest. Default:
+    all."""
+
+    versions: Annotated[int, whole_number(1, 100_000), OrVariable()] | None = Field(
+        None, description="How many releases of each project to keep, by version."
+    )
+    age: Duration | None = Field(
+        None, description="How long to keep a release after its last file, such as `2y`."
+    )
+    prereleases: Duration | None = Field(
+        None, description="How long to keep a pre-release after its last file, such as `90d`."
+    )
+
+    @property
+    def is_set(self) -> bool:
+        """Whether any release may be removed."""
+        return any(each is not None for each in (self.versions, self.age, self.prereleases))

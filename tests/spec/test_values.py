@@ -133,7 +133,7 @@ def test_spec_accepts_value(key: str, written: str, read: object, in_schema: boo
     assert is_valid_in_schema(with_value(key, written)) is in_schema
 
 
-DURATION = "expected a duration such as 90s, 5m, 1h30m or 14d"
+DURATION = "expected a duration such as 90s, 5m, 1h30m, 14d or 2y"
 ADDRESS = "expected an address such as 127.0.0.1 or ::"
 SIZE = "expected a size such as 512m or 2g"
 PATH = "expected a path, without control characters"
