@@ -22,7 +22,8 @@ def without_login(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """``number`` with ``noun`` in its form for that number: "1 file", "1,000 entries"."""
     if number != 1:
-        noun = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+        ending = "es" if noun.endswith("ch") else "s"
+        noun = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}{ending}"
     return f"{number:,} {noun}"
 
 

@@ -18,9 +18,9 @@ from appliance.catalog.database import Catalog
 from appliance.errors import NotFound, PyindexError
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.protocol import upload_time
+from appliance.index.matching import is_meant
 from appliance.index.model import Change
-from appliance.index.names import COMPANIONS, PROVENANCE, SIGNATURE, distribution, normalize
-from appliance.index.versions import normalize_version, version_key
+from appliance.index.names import COMPANIONS, PROVENANCE, SIGNATURE
 from appliance.operations import arrival
 from appliance.operations.trash import Discarded, contents
 from appliance.spec import Spec
@@ -161,7 +161,7 @@ def _chosen(spec: Spec, what: str, index: str | None) -> list[tuple[Trashed, Cha
     last: dict[tuple[str, str], tuple[Trashed, Change]] = {}
     for each in listed(spec):
         removal, filename = each.removal, each.file.filename
-        if removal is None or removal.index not in spec.indexes or not _is_meant(what, filename):
+        if removal is None or removal.index not in spec.indexes or not is_meant(what, filename):
             continue
         if index in (None, removal.index):
             last.setdefault((removal.index, filename), (each, removal))
@@ -172,15 +172,3 @@ def _chosen(spec: Spec, what: str, index: str | None) -> list[tuple[Trashed, Cha
     if len(indexes) > 1:
         raise PyindexError(f"{what} was removed from {' and '.join(indexes)}; pass --index")
     return list(last.values())
-
-
-def _is_meant(what: str, filename: str) -> bool:
-    project, is_release, version = what.partition("==")
-    if not is_release:
-        return filename == what
-    named = distribution(filename)
-    return (
-        named is not None
-        and named.project == normalize(project.strip())
-        and version_key(named.version) == version_key(normalize_version(version.strip()))
-    )

@@ -28,6 +28,7 @@ _VERBS = {
     "watch": ("watch:watch", "watch the packages directories and publish changes"),
     "status": ("status:status", "show projects, rejected files and problems"),
     "log": ("log:log", "show who changed what and when"),
+    "who": ("who:who", "show who fetched a file, from the access logs"),
     "rebuild": ("rebuild:rebuild", "rebuild the catalog and all pages from the package files"),
     "backup": ("backup:backup", "copy the catalog into the backup directory"),
     "restore": ("backup:restore", "replace the catalog with a backup"),

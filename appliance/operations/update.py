@@ -53,7 +53,7 @@ class Update:
             self._publisher.publish()
         if self.is_list_due:
             self._lists_at = time.monotonic()
-            self._publisher.publish_lists()
+            self._publisher.publish(lists=True)
 
     def publish_pages(self) -> None:
         """Publish changes, without lists."""
@@ -69,8 +69,7 @@ class Update:
 
     def finish(self, everything: bool = False) -> None:
         """Publish all changes and lists; with ``everything`` all pages."""
-        self._publisher.publish(everything)
-        self._publisher.publish_lists()
+        self._publisher.publish(everything, lists=True)
 
     def rewrite(self, projects: Collection[tuple[str, str]]) -> None:
         """Rewrite pages and markers of projects, given as index and name."""

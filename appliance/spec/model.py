@@ -185,6 +185,11 @@ class Nginx(_Section):
         ("127.0.0.1", "::1"),
         description="Addresses and networks that may see /health and /metrics.",
     )
+    log: Annotated[Literal["json", "lines"], OrVariable()] = Field(
+        "json",
+        description="Form of the access log on a host: a JSON object a request, or lines in the"
+        " combined format of web servers.",
+    )
     max_upload: Size = Field(
         _as_written("2g"), description="The largest file that may be uploaded."
     )

@@ -206,8 +206,7 @@ class Committer:
             if has_new_projects:
                 with self._catalog.read() as reader:
                     decisionlog.append_new(self._spec.state, reader)  # their owners
-                self._publisher.publish_lists()
-            return self._publisher.publish()
+            return self._publisher.publish(lists=has_new_projects)
         except (OSError, PyindexError) as error:
             log.error("uploads are stored, but not published: %s", error)
             raise Refused(

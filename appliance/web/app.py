@@ -16,7 +16,7 @@ from appliance.uploads.commit import recover
 from appliance.uploads.receive import Uploads
 from appliance.uploads.refused import Refused
 from appliance.web import address
-from appliance.web.authorize import Authorize
+from appliance.web.authorize import Authorize, name_actor
 from appliance.web.browse import Home, Packages
 from appliance.web.client import ClientFile
 from appliance.web.files import Files, FilesByDigest
@@ -85,13 +85,14 @@ class InternalOnly:
 
 
 class Secure:
-    """Adds the security headers to every response."""
+    """Adds the security headers, and the name of the client, to every response."""
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
     ) -> None:
         if not isinstance(resource, Authorize):  # nginx reads its answer for each file it sends
             resp.set_headers(headers.SECURITY)
+            name_actor(req, resp)
 
 
 class WrongUrl:

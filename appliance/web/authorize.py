@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import falcon
 
+from appliance.accounts.principal import Principal
 from appliance.web.served import ServedIndex
 
 _SECONDS = 10
@@ -24,9 +25,19 @@ class Authorize:
         if index is None or not _is_readable(req, index):
             raise falcon.HTTPForbidden
         resp.status = falcon.HTTP_204
+        name_actor(req, resp)
         resp.set_header("X-Accel-Expires", str(_SECONDS))
 
     on_head = on_get
+
+
+def name_actor(req: falcon.Request, resp: falcon.Response) -> None:
+    """Tell nginx in ``X-Actor`` as whom the client is logged in, by account and name of the token,
+    for its log. nginx asks for that, and does not pass it on."""
+    principal: Principal | None = getattr(req.context, "principal", None)
+    is_asked = req.get_header("X-Log") == "actor"
+    if is_asked and principal is not None and not principal.is_anonymous:
+        resp.set_header("X-Actor", str(principal))
 
 
 def _is_readable(req: falcon.Request, index: ServedIndex) -> bool:

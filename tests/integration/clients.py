@@ -64,6 +64,11 @@ CLIENTS = {
         Client("poetry", "3.11", ("poetry",)),
         Client("pdm", "3.11", ("pdm", "hishel<2")),  # 2.29.4 does not run with hishel 2
         Client("bandersnatch", "3.12", ("bandersnatch>=8",)),
+        Client("twine", "3.12", ("twine>=6.2",)),
+        Client("twine-1.15.0-py2.7", "2.7", ("twine==1.15.0",)),
+        Client("hatch", "3.12", ("hatch",)),
+        Client("flit", "3.12", ("flit",)),
+        Client("setuptools-py3.6", "3.6", ("setuptools==40.6.3",)),
     )
 }
 # Python 2.7 has no venv module; this is the last virtualenv that supports it.
@@ -92,6 +97,23 @@ class Environment:
         return self._run(command, cwd or self.home, code, variables)
 
     def _run(self, command: list[str], cwd: Path, code: int, variables: Mapping[str, str]) -> str:
+        returned, output = self._execute(command, cwd, variables)
+        assert returned == code, f"{command} exited {returned}:\n{output}"
+        return output
+
+    def outcome(
+        self,
+        *arguments: str | Path,
+        cwd: Path | None = None,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> tuple[int, str]:
+        """As :meth:`run`; return the exit status and the output."""
+        command = [str(self.python), *map(str, arguments)]
+        return self._execute(command, cwd or self.home, variables)
+
+    def _execute(
+        self, command: list[str], cwd: Path, variables: Mapping[str, str]
+    ) -> tuple[int, str]:
         with _closed_port() as port:
             done = subprocess.run(
                 command,
@@ -105,8 +127,7 @@ class Environment:
                 timeout=TIMEOUT,
                 check=False,
             )
-        assert done.returncode == code, f"{command} exited {done.returncode}:\n{done.stdout}"
-        return done.stdout
+        return done.returncode, done.stdout
 
     def versions(self, *modules: str) -> list[str]:
         """Import each module in the environment and return their versions."""

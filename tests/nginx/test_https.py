@@ -91,7 +91,7 @@ ANSWERS: list[tuple[str, str, dict[str, str], int]] = [
     ("GET", "/-/ca.pem", {}, 200),
     ("GET", "/-/nothing", {}, 404),
     ("GET", "/%00", {}, 400),
-    ("POST", "/", {"Content-Length": "9999999"}, 413),
+    ("POST", "/", {"Content-Length": "29999999"}, 413),
     ("POST", "/simple/", {"Content-Length": "9999999"}, 413),
     ("POST", "{wheel}", {"Content-Length": "9999999"}, 413),
 ]

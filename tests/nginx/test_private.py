@@ -1,14 +1,17 @@
 """Indexes that not every client may read, through nginx: the answers of the application."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from appliance import render, spec
+from appliance.operations.accesslog import Unread, fetches
 from appliance.operations.update import update
 from benchmarks.ports import HOST, free_port
-from tests.conftest import scanned
+from tests.conftest import eventually, scanned
 from tests.dist import make_wheel
 from tests.nginx.servers import Server, application, serving
 from tests.nginx.sites import Pair, nginx_port
@@ -139,3 +142,42 @@ def test_answers_about_rights_are_not_on_disk(pair: Pair, tmp_path: Path) -> Non
         update={"host": pair.spec.host.model_copy(update={"system": "debian-12"})}
     )
     assert 'proxy_cache_path "/run/nginx-pyindex" ' in render.nginx(on_host)
+
+
+@pytest.mark.parametrize("form", ["json", "lines"])
+def test_log_says_who_fetched(pair: Pair, tmp_path: Path, form: str) -> None:
+    """The access log of a host has the account of a client that nginx sends a file to, also from
+    memory, and of one that the application answers; `pyindex who` reads it."""
+    port = free_port()
+    update = {"url": f"http://{HOST}:{port}{pair.nginx.prefix}"}
+    system = pair.spec.host.model_copy(update={"system": "debian-12"})
+    nginx = pair.spec.nginx.model_copy(update={"log": form})
+    server = pair.spec.server.model_copy(update={"bind": "port"})
+    given = pair.spec.model_copy(update=update | {"host": system, "nginx": nginx, "server": server})
+    (tmp_path / "logs").mkdir()
+    site = render.nginx(given).replace(render.LOGS, str(tmp_path / "logs"))
+    site = site.replace("/run/nginx-pyindex", str(tmp_path / "rights"))
+    log = tmp_path / "logs/access.log"
+    asked = (
+        *[(f"/packages/{FOO}", ALICE)] * 2,
+        (f"/packages/{FOO}", BOB),
+        (f"/open/packages/{FOO}", None),
+        (f"/mixed/packages/{SECRET}", ALICE),
+        (f"/packages/{FOO}.metadata", ALICE),
+    )
+    with serving(tmp_path / "nginx", site) as pid:
+        prefix = pair.nginx.prefix
+        answers = [Server(port, prefix).ask(path, login(header)) for path, header in asked]
+
+        def written() -> bool:
+            os.kill(pid, signal.SIGUSR1)
+            return log.read_text().count("\n") == len(asked)
+
+        eventually(written)
+    assert [answer.status for answer in answers] == [200, 200, 403, 200, 200, 200]
+    assert not any("x-actor" in answer.headers for answer in answers)
+    unread = Unread()
+    found = [(each.actor, each.client) for each in fetches([log], FOO, 0.0, unread)]
+    assert found == [("alice", HOST), ("alice", HOST), ("", HOST)]
+    assert [each.actor for each in fetches([log], "Secret.X==1", 0.0, unread)] == ["alice"]
+    assert unread.lines == 0

@@ -96,7 +96,7 @@ def test_status_line_has_no_other_characters(site: Site) -> None:
 LOGINS = [
     ({"X-None": ""}, "401 log in with an account or a token"),
     (login("alice", "wrong"), "401 wrong account or password"),
-    (login("carol"), "403 carol may not upload in project foo"),
+    (login("carol"), "403 carol has no right to upload in project foo of index main"),
 ]
 
 
@@ -114,7 +114,7 @@ def test_project_belongs_to_first_uploader(site: Site) -> None:
     """Another account may not upload to a project that an account has begun."""
     assert site.post(site.wheel()).status_code == 200
     answer = site.post(site.wheel(version="2.0"), **login("bob"))
-    assert answer.status == "403 bob may not upload in project foo"
+    assert answer.status == "403 bob has no right to upload in project foo of index main"
     assert site.post(site.wheel("bar"), **login("bob")).status_code == 200
 
 
@@ -140,7 +140,7 @@ ACTIONS = [
     ("doc_upload", "410 Documentation is not hosted here; upload package files only", None),
     ("user", "410 Accounts are made by the operator of this index", None),
     ("password_reset", "410 Accounts are made by the operator of this index", None),
-    ("remove_pkg", "403 alice may not remove in project foo", None),
+    ("remove_pkg", "403 alice has no right to remove in project foo of index main", None),
     ("list_files", "400 Unknown :action 'list_files'; expected one of file_upload, ", None),
     ("", "400 Unknown :action ''; expected one of file_upload, ", None),
 ]
