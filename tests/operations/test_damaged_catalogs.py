@@ -119,7 +119,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 SEEDS = [
     pytest.param(seed, marks=[pytest.mark.integration] if seed >= 2 * len(DAMAGES) else [])
-    for seed in range(13 * len(DAMAGES))
+    for seed in range(6 * len(DAMAGES))
 ]
 
 
