@@ -5,7 +5,6 @@ a token as Bearer (RFC 6750).
 """
 
 import base64
-import binascii
 import contextlib
 import logging
 from collections.abc import Callable
@@ -136,12 +135,18 @@ def _credentials(header: str) -> _Credentials | None:
     if scheme.lower() == "bearer" and is_token(value):
         return _Credentials("__token__", value)
     if scheme.lower() == "basic":
-        with contextlib.suppress(binascii.Error, UnicodeError):
-            # A client that does not know UTF-8 sends Latin-1, and means a password of the file.
-            text = base64.b64decode(value, validate=True).decode()
-            user, colon, password = text.partition(":")
+        with contextlib.suppress(ValueError):
+            user, colon, password = _text(base64.b64decode(value, validate=True)).partition(":")
             return _Credentials(user, password) if colon else None
     return None
+
+
+def _text(data: bytes) -> str:
+    """User and password: UTF-8, as the challenge cannot say to old clients; pip sends Latin-1."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def _unauthorized(text: str) -> falcon.HTTPUnauthorized:
