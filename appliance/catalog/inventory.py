@@ -139,6 +139,11 @@ class InventoryQueries(Queries):
             )
         ]
 
+    def size(self, index: str) -> int:
+        """Return the size of all accepted files in bytes."""
+        query = sa.select(sa.func.sum(schema.file.c.size)).where(schema.file.c.index == index)
+        return self._connection.scalar(query) or 0
+
     def rejected_count(self, index: str) -> int:
         """Return the number of rejected files."""
         query = sa.select(sa.func.count()).where(schema.refused.c.index == index)

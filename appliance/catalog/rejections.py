@@ -55,6 +55,8 @@ class RejectionWriter(Recorder):
         """Insert rejected files and their claims: the projects that their names may belong to, and
         those of accepted files at their paths, which are removed. Files rejected before get no
         line in the journal. Duplicates of removed files are in :attr:`freed` afterwards."""
+        if not rejections:
+            return
         paths = [each.path for each in rejections]
         removed = self._remove_files(index, paths)
         unseen = self.unreachable_at(index, paths)
@@ -194,18 +196,20 @@ class RejectionWriter(Recorder):
     ) -> None:
         """Remove rejected and unreachable files at ``paths``; projects that get no file from
         ``successors`` (by path) get a line in the journal."""
-        held = [table for table in _HELD if self._has_any(table, index)]  # mostly none
-        for claim in self._claims(index, paths) if held else ():
+        if not paths or not self._has_rejections(index):  # as mostly
+            return
+        for claim in self._claims(index, paths):
             if claim.path not in successors or successors[claim.path].project != claim.project:
                 display = self._displayed(index, claim.project) or claim.project
                 self._journal(index, claim.project, display, "cleared", claim.path)
         for portion in portions(paths):
-            for table in held:
+            for table in _HELD:
                 self._connection.execute(sa.delete(table).where(*at_paths(table, index, portion)))
 
-    def _has_any(self, table: sa.Table, index: str) -> bool:
-        query = sa.select(sa.literal(1)).where(table.c.index == index).limit(1)
-        return self._connection.scalar(query) is not None
+    def _has_rejections(self, index: str) -> bool:
+        """Return whether an index has rejected or unreachable files, or claims of them."""
+        found = (sa.exists().where(table.c.index == index) for table in _HELD)
+        return bool(self._connection.scalar(sa.select(sa.or_(*found))))
 
 
 def _filename(path: str) -> str:

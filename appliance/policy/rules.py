@@ -63,7 +63,7 @@ class Refusal:
 
 def refusal(policy: Policy, candidate: Candidate, known: Known) -> Refusal | None:
     """Return the first refusal of a file by the policy; ``None`` if it may enter."""
-    for name, rule in _RULES.items():
+    for name, rule in RULES.items():
         if why := rule(policy, candidate, known):
             return Refusal(name, why)
     return None
@@ -165,7 +165,7 @@ def _sdists(policy: Policy, candidate: Candidate, known: Known) -> str | None:
 
 
 _Rule = Callable[[Policy, Candidate, Known], str | None]
-_RULES: dict[str, _Rule] = {
+RULES: dict[str, _Rule] = {
     "status": _status,
     "reuse": _reuse,
     "types": _types,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from appliance.policy.rights import Rights
 from appliance.render.layout import LayoutValues, layout
 from appliance.render.templates import render
 from appliance.spec import Spec
@@ -74,8 +75,15 @@ def client_names(spec: Spec) -> tuple[str, ...]:
 
 
 def client_layout(spec: Spec, head: str = HEAD) -> LayoutValues:
-    """The layout for client files, which begin with ``head``."""
-    return replace(layout(spec), head=head)
+    """The layout for client files, which begin with ``head``. Every client may read them: they name
+    the first index, and those that are for all."""
+    rights = Rights(spec)
+    named = {
+        name: index
+        for name, index in spec.indexes.items()
+        if name == spec.root or rights.is_open(name)
+    }
+    return replace(layout(spec.model_copy(update={"indexes": named})), head=head)
 
 
 def client(spec: Spec, name: str, url: str, ca: Path | None = None, head: str = HEAD) -> str:
@@ -99,5 +107,6 @@ def settings(spec: Spec, name: str, url: str) -> str:
 
 def of_one_index(spec: Spec, index: str) -> Spec:
     """A spec whose client files name one index alone."""
-    only = {"name": f"{spec.name}-{index}", "indexes": {index: spec.indexes[index]}}
+    section = spec.indexes[index].model_copy(update={"bases": ()})
+    only = {"name": f"{spec.name}-{index}", "indexes": {index: section}}
     return spec.model_copy(update=only)

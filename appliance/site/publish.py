@@ -54,38 +54,24 @@ class Publisher:
         self._files = FilePublisher(spec, self._site)
         self._projects = ProjectPublisher(spec, self._site, self._files)
 
-    def publish(self, everything: bool = False) -> int:
-        """Update markers and project pages to the last serial, which is returned.
+    def publish(self, everything: bool = False, lists: bool = False) -> int:
+        """Update markers and project pages to the last serial, which is returned; with ``lists``
+        project lists, too. They cost the most, and may lag by a second.
 
         With ``everything``, or when the tree is missing or was made for another spec, all of it
-        is rewritten. Without changes it costs one query. Raises ``OSError`` if the state
+        is rewritten. Without changes it costs two queries. Raises ``OSError`` if the state
         directory cannot be written; :class:`PyindexError` if pyindex did not create it, if
         another process publishes for too long, and, after all others are published, for projects
         that cannot be.
         """
-        serial = None if everything else self._published()
+        serial = None if everything else self._published(lists)
         if serial is None:
             with self._lock():
                 serial = self._update(everything)
+                if lists:
+                    serial = self._update_lists(serial)
             self._projects.raise_failures()
         return serial
-
-    def publish_lists(self) -> bool:
-        """Write the project lists if they are outdated; returns whether they were. They cost the
-        most, and may lag by a second."""
-        self.publish()
-        with self._catalog.read() as reader:
-            marks = reader.marks()
-
-        live = [name for name, view in self._views.items() if view.is_live(marks.get(view.mark, 0))]
-        lists = [self._site.simple(name) / page for name in live for page in PAGES]
-        if marks.get("lists") == marks.get("pages", 0) and all(each.exists() for each in lists):
-            return False
-
-        with self._lock():
-            self._catalog.set_mark("lists", self._write_lists(live))
-        self._projects.raise_failures()
-        return True
 
     def repair(self, missing: Collection[tuple[str, str]]) -> None:
         """Rewrite pages and markers of projects, given as index and name."""
@@ -96,8 +82,8 @@ class Publisher:
                 self._projects.publish(reader, sorted(missing), None)
         self._projects.raise_failures()
 
-    def _published(self) -> int | None:
-        """Return the last serial if everything is published up to it."""
+    def _published(self, lists: bool) -> int | None:
+        """Return the last serial if everything is published up to it, ``lists`` included."""
         if not is_laid_out(self._spec):
             return None
 
@@ -105,9 +91,10 @@ class Publisher:
             serial, marks = reader.serial(), reader.marks()
             waiting = self._locate(marks)
             ready = any(not unscanned(reader, self._spec, name) for name in waiting)
-            ready = ready or self._is_to_sweep(reader)
+            ready = ready or self._is_to_sweep(reader, marks)
 
         is_up_to_date = marks.get("pages", 0) == serial and not ready
+        is_up_to_date = is_up_to_date and not (lists and self._outdated_lists(marks))
         return serial if is_up_to_date and self._are_all_located() else None
 
     def _locate(self, marks: Mapping[str, int]) -> list[str]:
@@ -131,7 +118,7 @@ class Publisher:
             # Read before the serial: all changes of a finished scan have one by now.
             ready = [name for name in waiting if not unscanned(reader, self._spec, name)]
             # Views that are about to appear are new and sweep on their own.
-            everything = everything or (not waiting and self._is_to_sweep(reader))
+            everything = everything or (not waiting and self._is_to_sweep(reader, marks))
 
         new = self._views.keys() - self._projects.directories.keys()
         everything = everything or bool(new) or not is_laid_out(self._spec)
@@ -152,8 +139,9 @@ class Publisher:
     def _write_changes(self) -> int:
         """Publish changes since the last publication; returns the serial."""
         with self._catalog.read() as reader:
-            serial, since = reader.serial(), reader.mark("pages")
-            copied = self._copy_views() if since < reader.mark(TOGETHER) else []
+            serial, marks = reader.serial(), reader.marks()
+            since = marks.get("pages", 0)
+            copied = self._copy_views() if since < marks.get(TOGETHER, 0) else []
             changed, touched = reader.changed_projects(since), reader.touched(since)
             for portion in _portions(changed):
                 self._projects.publish(reader, portion, touched)
@@ -214,17 +202,36 @@ class Publisher:
         self._sweep_files(unsettled & self._settled(), serial)
         return serial
 
-    def _write_lists(self, names: list[str]) -> int:
+    def _outdated_lists(self, marks: Mapping[str, int]) -> list[str]:
+        """Return the visible views, if their project lists are outdated."""
+        live = [name for name, view in self._views.items() if view.is_live(marks.get(view.mark, 0))]
+        lists = [self._site.simple(name) / page for name in live for page in PAGES]
+        if marks.get("lists") == marks.get("pages", 0) and all(each.exists() for each in lists):
+            return []
+        return live
+
+    def _update_lists(self, published: int) -> int:
+        """Write the project lists if they are outdated; returns the serial of the pages, which are
+        ``published`` up to a serial."""
+        with self._catalog.read() as reader:
+            outdated = self._outdated_lists(reader.marks())
+        if outdated:
+            published = self._write_lists(outdated, published)
+            self._catalog.set_mark("lists", published)
+        return published
+
+    def _write_lists(self, names: list[str], published: int = _NEVER) -> int:
         """Write the project lists of these views; returns their serial. No page is older than its
         serial in the list."""
         with self._catalog.read() as reader:
             serial = reader.serial()
             rows = {name: list(open_index(reader, self._spec, name).projects()) for name in names}
 
-        self._write_changes()
-        with self._catalog.read() as reader:
-            if reader.mark(TOGETHER) > serial:  # the visible list has later projects already
-                return self._write_lists(names)
+        if serial != published:
+            self._write_changes()
+            with self._catalog.read() as reader:
+                if reader.mark(TOGETHER) > serial:  # the visible list has later projects already
+                    return self._write_lists(names)
         with self._site.batch() as batch:
             for name in names:
                 content = _list_pages(rows.pop(name), serial)
@@ -243,10 +250,10 @@ class Publisher:
         }
         return set(self._spec.indexes) - others
 
-    def _is_to_sweep(self, reader: Reader) -> bool:
+    def _is_to_sweep(self, reader: Reader, marks: Mapping[str, int]) -> bool:
         """Return whether the tree may contain files of another catalog, and all packages
         directories were scanned since: an incomplete catalog would remove too much."""
-        return bool(reader.mark(SWEEP)) and not any(
+        return bool(marks.get(SWEEP)) and not any(
             unscanned(reader, self._spec, index) for index in self._spec.indexes
         )
 

@@ -21,12 +21,11 @@ from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
 from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import Actor, File
-from appliance.index.names import normalize
 from appliance.policy.decision import PolicyError, check
 from appliance.site.publish import Publisher
 from appliance.spec import Spec
 from appliance.uploads import spool
-from appliance.uploads.refused import Refused, full_disk, is_full
+from appliance.uploads.refused import EXISTS, Refused, full_disk, is_full
 from appliance.uploads.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -155,14 +154,14 @@ class Committer:
         try:
             check(change, self._spec, upload.index, upload.file, upload.metadata)
         except PolicyError as error:
-            raise Refused(400, str(error)) from None
+            raise Refused(400, str(error), error.rule) from None
 
     def _place(self, change: Writer, upload: Ready) -> None:
         index, name = upload.index, upload.file.filename
         others = change.filenames(index, upload.file.project)
         upload.is_new_project = not others
         for other in others:
-            if normalize(other) == normalize(name):
+            if _letters(other) == _letters(name):
                 raise Refused(400, f"File already exists, in another spelling ({other!r})")
         for path in change.unreachable_named(index, [name]).values():
             raise Refused(503, f"{path} cannot be read now, and may be this file; retry later")
@@ -206,13 +205,20 @@ class Committer:
             if has_new_projects:
                 with self._catalog.read() as reader:
                     decisionlog.append_new(self._spec.state, reader)  # their owners
-                self._publisher.publish_lists()
-            return self._publisher.publish()
+            return self._publisher.publish(lists=has_new_projects)
         except (OSError, PyindexError) as error:
             log.error("uploads are stored, but not published: %s", error)
             raise Refused(
                 503, "The file is stored and not published yet; the log of the server says why"
             ) from error
+
+
+_DASHES = str.maketrans("_.", "--")
+
+
+def _letters(filename: str) -> str:
+    """Return a file name without differences of case and dashes."""
+    return filename.lower().translate(_DASHES)
 
 
 def exists(known: File) -> Refused:
@@ -222,6 +228,7 @@ def exists(known: File) -> Refused:
         400,
         f"File already exists ({known.filename!r}, with blake2_256 hash {known.blake2b_256!r});"
         " give changed files another version or build number",
+        EXISTS,
     )
 
 

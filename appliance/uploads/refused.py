@@ -8,13 +8,28 @@ from appliance.text import printable
 _LONGEST = 400
 
 
+_BY_STATUS = {
+    400: "invalid",
+    403: "forbidden",
+    413: "too_large",
+    500: "failed",
+    503: "unavailable",
+    507: "disk_full",
+}
+EXISTS = "exists"
+REASONS = frozenset({*_BY_STATUS.values(), EXISTS})
+"""Reasons of refusals other than rules of a policy."""
+
+
 class Refused(PyindexError):
     """An upload is refused with the HTTP ``status``. The text is one line for the user of the
-    client; clients show it from the status line or from the body."""
+    client; clients show it from the status line or from the body. ``rule`` is that of the policy,
+    or one of :data:`REASONS`, by default that of the status."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, rule: str | None = None) -> None:
         super().__init__(printable(text))
         self.status = status
+        self.rule = rule or _BY_STATUS.get(status, "invalid")
 
     @property
     def reason(self) -> str:

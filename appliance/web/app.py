@@ -23,7 +23,8 @@ from appliance.web.files import Files, FilesByDigest
 from appliance.web.health import Health
 from appliance.web.legacy import ProjectJson
 from appliance.web.login import Login
-from appliance.web.monitor import Metrics, Ready
+from appliance.web.metrics import Counted, Metrics, counters
+from appliance.web.monitor import Ready
 from appliance.web.served import ServedIndex, served_index
 from appliance.web.simple import Simple
 from appliance.web.standin import StandIn
@@ -42,6 +43,8 @@ def create_app(spec: Spec) -> App:
     a proxy that strips it."""
     app = falcon.App(falcon.MEDIA_TEXT, middleware=Secure())
     app.add_middleware(WrongUrl())
+    counted = counters(spec)
+    app.add_middleware(Counted(counted))
     app.set_error_serializer(_as_text)
     for error_class, status in STATUSES.items():
         app.add_error_handler(error_class, _handler(status))
@@ -52,15 +55,16 @@ def create_app(spec: Spec) -> App:
     recover(spec, catalog)
     login, uploads = Login(spec, catalog), Uploads(spec, catalog)
     indexes = {name: served_index(spec, catalog, login, name) for name in spec.indexes}
+    forms = {name: UploadForm(index, uploads, counted) for name, index in indexes.items()}
     for name, index in indexes.items():
-        _add_index(app, index, uploads, f"/{name}")
-    _add_index(app, indexes[spec.root], uploads, "", StandIn(spec, catalog, login))
+        _add_index(app, index, forms[name], f"/{name}")
+    _add_index(app, indexes[spec.root], forms[spec.root], "", StandIn(spec, catalog, login))
 
     app.add_route("/-/authorize/{name}", Authorize(indexes))
     monitoring = {
         "/health": Health(spec, catalog),
         "/ready": Ready(spec, catalog),
-        "/metrics": Metrics(spec, catalog),
+        "/metrics": Metrics(spec, catalog, counted),
     }
     for path, resource in monitoring.items():
         app.add_route(path, resource)
@@ -121,7 +125,7 @@ class Redirect:
 def _add_index(
     app: App,
     index: ServedIndex,
-    uploads: Uploads,
+    form: UploadForm,
     url_path: str,
     stand_in: StandIn | None = None,
 ) -> None:
@@ -130,7 +134,7 @@ def _add_index(
         app.add_route(url_path, Redirect(f"{index.spec.path}{url_path}/"))
     _add_simple(app, index, url_path, stand_in)
     _add_files(app, index, url_path, stand_in)
-    _add_apis(app, index, url_path, UploadForm(index, uploads))
+    _add_apis(app, index, url_path, form)
 
 
 def _add_simple(app: App, index: ServedIndex, url_path: str, stand_in: StandIn | None) -> None:

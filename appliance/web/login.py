@@ -135,19 +135,18 @@ def _credentials(header: str) -> _Credentials | None:
     if scheme.lower() == "bearer" and is_token(value):
         return _Credentials("__token__", value)
     if scheme.lower() == "basic":
-        with contextlib.suppress(ValueError):  # not base64, or not even ASCII
-            text = _decoded(base64.b64decode(value, validate=True))
-            user, colon, password = text.partition(":")
+        with contextlib.suppress(ValueError):
+            user, colon, password = _text(base64.b64decode(value, validate=True)).partition(":")
             return _Credentials(user, password) if colon else None
     return None
 
 
-def _decoded(raw: bytes) -> str:
-    """Credentials as text: in UTF-8, or else in Latin-1, as pip sends them."""
+def _text(data: bytes) -> str:
+    """User and password: UTF-8, as the challenge cannot say to old clients; pip sends Latin-1."""
     try:
-        return raw.decode()
+        return data.decode()
     except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        return data.decode("latin-1")
 
 
 def _unauthorized(text: str) -> falcon.HTTPUnauthorized:

@@ -13,6 +13,7 @@ from appliance.spec import Spec
 from appliance.web.app import create_app
 from appliance.web.child import Child
 from appliance.web.front import Front
+from appliance.web.metrics import counters
 from appliance.web.startup import StartupLog
 
 _Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -106,4 +107,5 @@ class Server(BaseApplication):  # type: ignore[misc]
         return mounted(create_app(self.spec), self.spec.path)
 
     def run(self) -> None:
+        counters(self.spec).clear()
         _Arbiter(self).run()

@@ -22,6 +22,8 @@ from appliance.uploads.receive import Upload, Uploads, too_large
 from appliance.uploads.refused import Refused, full_disk, reason_phrase
 from appliance.web import address
 from appliance.web.connection import RECEIVER, STREAMS
+from appliance.web.counters import Counters
+from appliance.web.metrics import of_index, refusals
 from appliance.web.served import ServedIndex
 
 _CHUNK = 1 << 18
@@ -36,8 +38,8 @@ Uploads are posted here, for example by
 class UploadForm:
     """The upload endpoint of one index."""
 
-    def __init__(self, index: ServedIndex, uploads: Uploads) -> None:
-        self._index, self._uploads = index, uploads
+    def __init__(self, index: ServedIndex, uploads: Uploads, counters: Counters) -> None:
+        self._index, self._uploads, self._counters = index, uploads, counters
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type = falcon.MEDIA_TEXT
@@ -60,12 +62,17 @@ class UploadForm:
 
         try:
             answer = actions.answer(upload, lambda *wanted: self._sender(req, *wanted))
+        except Refused as error:
+            self._counters.add(refusals(self._index.name, error.rule))
+            raise
         finally:
             upload.close()
         resp.content_type = falcon.MEDIA_TEXT
         resp.text = f"{answer.text}\n"
         if answer.serial:
             resp.set_header("X-PyPI-Last-Serial", str(answer.serial))
+            self._counters.add(of_index("uploads", self._index.name))
+            self._counters.add(of_index("upload_bytes", self._index.name), req.content_length or 0)
 
     def _begin(self, req: falcon.Request) -> Upload:
         """Return an upload for the body of a request. Raises an error for what its head shows."""

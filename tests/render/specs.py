@@ -20,6 +20,8 @@ state: /var/lib/pyindex
 indexes:
   main: {packages: /srv/pyindex/packages, upload: [alice, ci]}
   staging: {packages: /srv/pyindex/staging, bases: [main]}
+  private: {packages: /srv/pyindex/private, read: [members]}
+  mixed: {packages: /srv/pyindex/mixed, projects: {acme-*: {read: [alice], upload: [ci]}}}
 accounts: {htpasswd: /etc/pyindex/htpasswd}
 server: {workers: 4, threads: 16}
 nginx:

@@ -45,7 +45,7 @@ def test_publication_is_repeatable(lab: Lab) -> None:
     lab.once()
     before = tree(lab.spec.www)
     Publisher(lab.spec, lab.catalog).publish(everything=True)
-    Publisher(lab.spec, lab.catalog).publish_lists()
+    Publisher(lab.spec, lab.catalog).publish(lists=True)
     assert pages_of(tree(lab.spec.www)) == pages_of(before)
 
 
@@ -285,7 +285,7 @@ def test_publisher_without_changes_needs_no_lock(lab: Lab) -> None:
     lab.once()
     with Publisher(lab.spec, lab.catalog)._lock():
         assert Publisher(lab.spec, lab.catalog).publish() == lab.journal()[-1].serial
-        assert not Publisher(lab.spec, lab.catalog).publish_lists()
+        assert Publisher(lab.spec, lab.catalog).publish(lists=True) == lab.journal()[-1].serial
 
 
 def test_second_hard_link_is_published(lab: Lab) -> None:
@@ -352,7 +352,7 @@ def publish_all(given: spec.Spec, times: int) -> None:
     for _ in range(times):
         publisher = Publisher(given, Catalog(given.catalog))
         publisher.publish(everything=True)
-        publisher.publish_lists()
+        publisher.publish(lists=True)
 
 
 def yank_often(given: spec.Spec, filename: str, times: int) -> None:
@@ -388,7 +388,7 @@ def test_concurrent_publishers_keep_serials_ascending(lab: Lab) -> None:
         process.join()
         assert process.exitcode == 0
     assert seen[pages[0]] >= 4
-    Publisher(lab.spec, lab.catalog).publish_lists()
+    Publisher(lab.spec, lab.catalog).publish(lists=True)
     assert json.loads(pages[0].read_bytes())["meta"]["_last-serial"] == lab.journal()[-1].serial
 
 

@@ -80,7 +80,7 @@ def test_view_waits_for_scan_of_lineage(tmp_path: Path) -> None:
         if index:
             scanned(given, index, True)
         Publisher(given, catalog).publish()
-        Publisher(given, catalog).publish_lists()
+        Publisher(given, catalog).publish(lists=True)
         assert shown(given, "team") == expected
         assert (shown(given, "main") is None) == (index == "")
 

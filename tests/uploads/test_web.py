@@ -11,6 +11,7 @@ from appliance import spec
 from appliance.operations.update import update
 from appliance.web.app import create_app
 from tests.dist import make_wheel
+from tests.metrics import metrics
 from tests.uploads.forms import CONTENT_TYPE, encode, of_file
 
 WHEEL = "foo-1.0-py2.py3-none-any.whl"
@@ -89,6 +90,24 @@ def test_refusal_is_in_status_line_and_body(site: Site) -> None:
     assert answer.status.startswith(f"400 File already exists ('{WHEEL}', with blake2_256 hash '")
     assert answer.text == f"{answer.status}\n"
     assert answer.headers["Content-Type"].startswith("text/plain")
+
+
+def test_metrics_count_uploads(site: Site) -> None:
+    """Uploads and their bytes are counted, and refusals by their rule; not those of strangers."""
+    body = site.wheel()
+    assert site.post(body).status_code == site.post(body).status_code == 200
+    other = of_file(make_wheel(site.root, "foo", "1.0", summary="other"), "foo", "1.0")
+    assert site.post(other).status_code == 400
+    assert site.post(encode({":action": "nonsense"})).status_code == 400
+    assert site.post(body, **login("alice", "wrong")).status_code == 401
+
+    values = metrics(site.client.simulate_get("/metrics", headers=login("alice")).text)
+    assert values['pyindex_uploads_total{index="main"}'] == 2
+    assert values['pyindex_upload_bytes_total{index="main"}'] == 2 * len(body)
+    name = 'pyindex_refused_uploads_total{index="main",rule="'
+    refused = {key: value for key, value in values.items() if key.startswith(name) and value}
+    assert refused == {f'{name}exists"}}': 1, f'{name}invalid"}}': 1}
+    assert not any('index="closed",rule' in key for key in values)
 
 
 def test_status_line_has_no_other_characters(site: Site) -> None:

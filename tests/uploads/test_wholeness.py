@@ -152,8 +152,8 @@ def test_stored_file_that_is_not_published_is_sent_again(
     with monkeypatch.context() as patch:
         patch.setattr(
             inbox.uploads.committer._publisher,
-            "publish_lists",
-            lambda: (_ for _ in ()).throw(OSError(5, "x")),
+            "publish",
+            lambda lists: (_ for _ in ()).throw(OSError(5, "x")),
         )
         with pytest.raises(Refused, match=r"^The file is stored and not published yet") as raised:
             inbox.send(body)

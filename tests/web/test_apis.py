@@ -25,6 +25,7 @@ from appliance.web.app import create_app
 from tests.attacks.files import WHEEL, wheel
 from tests.conftest import Lab, scanned
 from tests.dist import make_sdist, make_wheel
+from tests.metrics import metrics
 
 
 @pytest.fixture
@@ -517,24 +518,43 @@ def test_metrics_match_catalog(client: TestClient, lab: Lab) -> None:
     lab.once()
     answer = client.simulate_get("/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    lines = answer.text.splitlines()
-    values = dict(line.split(" ") for line in lines if not line.startswith("#"))
+    values = metrics(answer.text)
     with lab.catalog.read() as reading:
-        serial = str(reading.serial())
-    assert values == {
-        'pyindex_projects{index="main"}': "4",
-        'pyindex_files{index="main"}': "6",
-        'pyindex_rejected_files{index="main"}': "1",
-        'pyindex_scanned{index="main"}': "1",
+        serial = reading.serial()
+        size = sum(file.size for file in reading.files_after(lab.index))
+    requests = {f'pyindex_requests_total{{status="{kind}xx"}}': 0 for kind in range(1, 6)}
+    assert values == requests | {
+        'pyindex_projects{index="main"}': 4,
+        'pyindex_files{index="main"}': 6,
+        'pyindex_bytes{index="main"}': size,
+        'pyindex_rejected_files{index="main"}': 1,
+        'pyindex_scanned{index="main"}': 1,
         "pyindex_serial": serial,
         "pyindex_published_serial": serial,
-        "pyindex_watcher_running": "0",
-        "pyindex_problems": "1",  # no watcher
+        "pyindex_publish_lag_seconds": 0,
+        "pyindex_watcher_running": 0,
+        "pyindex_problems": 1,  # no watcher
     }
-    for name, value in values.items():
-        family = name.partition("{")[0]
-        positions = [lines.index(f"# TYPE {family} gauge"), lines.index(f"{name} {value}")]
-        assert positions == sorted(positions)
+
+
+def test_metrics_count_requests(client: TestClient) -> None:
+    """Requests are counted by the status of their answers, those of errors too."""
+    for path in ("/simple/flask/", "/simple/flask/", "/simple/nothing-here/", "/simple/Flask/"):
+        client.simulate_get(path)
+    values = metrics(client.simulate_get("/metrics").text)
+    counted = [values[f'pyindex_requests_total{{status="{kind}xx"}}'] for kind in range(1, 6)]
+    assert sum(counted) == 4
+    assert counted[0] == counted[4] == 0
+    assert all(counted[1:4])
+
+
+def test_metrics_show_unpublished_changes(client: TestClient, lab: Lab) -> None:
+    """The age of the oldest change that is not published is above 0 until it is."""
+    with lab.catalog.change() as writer:
+        writer.set_status(lab.index, "flask", "archived", None)
+    assert metrics(client.simulate_get("/metrics").text)["pyindex_publish_lag_seconds"] > 0
+    lab.once()
+    assert metrics(client.simulate_get("/metrics").text)["pyindex_publish_lag_seconds"] == 0
 
 
 def test_damaged_catalog_does_not_stop_pages(

@@ -7,6 +7,8 @@ import bcrypt
 import falcon
 import pytest
 from falcon.testing import create_req
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from appliance.accounts.tokens import Tokens
 from appliance.catalog.database import Catalog
@@ -114,6 +116,38 @@ def test_request_is_authorized_by_rights(
     catalog = Catalog(lab.spec.catalog, create=True)
     login = Login(with_accounts(lab, tmp_path / "htpasswd", **keys), catalog)
     assert outcome(login, header, right, project) == expected
+
+
+def test_latin_1_is_understood(lab: Lab, tmp_path: Path) -> None:
+    """pip sends passwords in Latin-1, and others in UTF-8."""
+    login = Login(with_accounts(lab, tmp_path / "htpasswd", **PRIVATE), lab.catalog)
+    latin = base64.b64encode("bob:größe".encode("latin-1")).decode()
+    assert outcome(login, f"Basic {latin}", "read") == "bob"
+    assert outcome(login, f"basic  {latin} ", "read") == "bob"
+
+
+@given(
+    text=st.one_of(
+        st.text(),
+        st.binary().map(lambda data: f"Basic {base64.b64encode(data).decode()}"),
+        st.text().map(lambda text: f"Bearer pyi-{text}"),
+        st.text().map(lambda text: f"Basic {base64.b64encode(f'x:pyi-{text}'.encode()).decode()}"),
+    )
+)
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+def test_no_header_lets_in_or_fails(private_login: Login, text: str) -> None:
+    """Whatever the header Authorization is, the answer is 401, or 429 after too many passwords."""
+    req = create_req()
+    req.env["HTTP_AUTHORIZATION"] = text
+    with pytest.raises(falcon.HTTPError) as caught:
+        private_login.authorize(req, "main", "read")
+    assert caught.value.status_code in (401, 429)
+
+
+@pytest.fixture(scope="module")
+def private_login(tmp_path_factory: pytest.TempPathFactory) -> Login:
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    return Login(with_accounts(lab, lab.packages.parent / "htpasswd", **PRIVATE), lab.catalog)
 
 
 def test_token_has_rights_of_its_scope(lab: Lab, tmp_path: Path) -> None:
