@@ -23,6 +23,7 @@ from appliance.errors import PyindexError
 from appliance.incoming.directory import PackagesDirectory
 from appliance.incoming.protocol import upload_time
 from appliance.index.names import PROVENANCE, SIGNATURE, distribution
+from appliance.mirror.taking import one_line
 from appliance.operations import arrival
 from appliance.spec import Spec
 from appliance.upstream import pages, urls
@@ -197,11 +198,31 @@ def _bandersnatch(root: Path) -> Iterator[Listed]:
             f"{directory.absolute().as_uri()}/",
             simple.absolute().as_uri(),
         )
+        reasons = _reasons(web / "json" / directory.name)
         for file in project.files:
             path = _below_packages(file.url)
-            if path is not None:
-                source = str(web.relative_to(root) / _FOLDER / path)
-                yield Listed(source, path, file.upload_time, file.yanked, sha256=file.sha256)
+            if path is None:
+                continue
+            yanked = file.yanked
+            if yanked is not None:
+                yanked = one_line(yanked or reasons.get(file.filename, ""))
+            source = str(web.relative_to(root) / _FOLDER / path)
+            yield Listed(source, path, file.upload_time, yanked, sha256=file.sha256)
+
+
+def _reasons(metadata: Path) -> dict[str, str]:
+    """Return the reasons of yanks by file name, which only the JSON of PyPI's form has; none if the
+    mirror does not keep it (``json = true``)."""
+    try:
+        releases = json.loads(metadata.read_bytes())["releases"]
+        return {
+            str(file["filename"]): str(file["yanked_reason"])
+            for files in releases.values()
+            for file in files
+            if file.get("yanked_reason")
+        }
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _below_packages(url: str) -> str | None:

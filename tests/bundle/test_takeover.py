@@ -88,6 +88,24 @@ def test_bandersnatch_is_taken_over(foo: Lab, mirror: Path, target: Lab, top: st
     assert after[WHEEL_2]["yanked"] == "bad"
 
 
+def test_reason_of_yank_is_in_other_metadata(mirror: Path, target: Lab) -> None:
+    """The reason of a yank is read from where bandersnatch keeps it, on one line."""
+    page = mirror / "web/simple/foo/index.v1_json"
+    page.write_text(page.read_text().replace('"bad"', "true"))
+    (mirror / "web/json").mkdir()
+    for text, reason in (
+        ("[]", True),
+        (
+            json.dumps({"releases": {"2.0": [{"filename": WHEEL_2, "yanked_reason": "a\nb"}]}}),
+            "a b",
+        ),
+    ):
+        (mirror / "web/json/foo").write_text(text)
+        take_over(target.spec, target.index, "bandersnatch", mirror)
+        assert entries(target, "foo")[WHEEL_2]["yanked"] == reason
+        decisions.yank(target.spec, target.index, WHEEL_2, None)
+
+
 def test_old_mirror_has_html_pages(mirror: Path, target: Lab) -> None:
     """A mirror without JSON pages is read too; its mtimes are the upload times."""
     page = mirror / "web/simple/foo/index.v1_json"
