@@ -63,7 +63,7 @@ class ProjectPublisher:
 
     def _publish(self, reader: Reader, changed: Changed, touched: Touched | None) -> None:
         projects = self._existing(reader, changed)
-        shown = self._shown(reader, changed)
+        shown = self._shown(reader, changed, projects)
 
         # Files first: no page lists a file that clients cannot download.
         with self._site.batch() as batch:
@@ -95,13 +95,19 @@ class ProjectPublisher:
             for project in reader.named(index, some).values()
         ]
 
-    def _shown(self, reader: Reader, changed: Changed) -> dict[tuple[str, str], Project | None]:
-        """Return the project that each index now shows for the changed names, by index and name."""
+    def _shown(
+        self, reader: Reader, changed: Changed, projects: Sequence[Project]
+    ) -> dict[tuple[str, str], Project | None]:
+        """Return the project that each index now shows for the changed names, by index and name.
+        An index without bases shows the ``projects`` of its own."""
         shown: dict[tuple[str, str], Project | None] = {}
         for view in self._spec.indexes:
             lineage = self._spec.lineage(view)
             names = list(dict.fromkeys(name for index, name in changed if index in lineage))
-            known = open_index(reader, self._spec, view).named(names) if names else {}
+            if lineage == (view,):
+                known = {each.name: each for each in projects if each.index == view}
+            else:
+                known = open_index(reader, self._spec, view).named(names) if names else {}
             shown |= {(view, name): known.get(name) for name in names}
         return shown
 

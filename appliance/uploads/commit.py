@@ -21,7 +21,6 @@ from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
 from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import Actor, File
-from appliance.index.names import normalize
 from appliance.policy.decision import PolicyError, check
 from appliance.site.publish import Publisher
 from appliance.spec import Spec
@@ -162,7 +161,7 @@ class Committer:
         others = change.filenames(index, upload.file.project)
         upload.is_new_project = not others
         for other in others:
-            if normalize(other) == normalize(name):
+            if _letters(other) == _letters(name):
                 raise Refused(400, f"File already exists, in another spelling ({other!r})")
         for path in change.unreachable_named(index, [name]).values():
             raise Refused(503, f"{path} cannot be read now, and may be this file; retry later")
@@ -212,6 +211,14 @@ class Committer:
             raise Refused(
                 503, "The file is stored and not published yet; the log of the server says why"
             ) from error
+
+
+_DASHES = str.maketrans("_.", "--")
+
+
+def _letters(filename: str) -> str:
+    """Return a file name without differences of case and dashes."""
+    return filename.lower().translate(_DASHES)
 
 
 def exists(known: File) -> Refused:

@@ -24,6 +24,9 @@ from appliance.operations.arrival import link_or_move
 _CONTENT = ".content"  # until the form has said the name
 _LOCK = ".lock"
 _TRIES = 100
+# Written to the disk each time: the end of a large upload would wait for all of it otherwise, and
+# the system would stop the writing for longer than a proxy waits.
+_SYNCED_BYTES = 1 << 26
 
 
 class Spool:
@@ -50,10 +53,13 @@ class Spool:
             self._content = os.open(self._directory / _CONTENT, flags, 0o644)
             os.fchmod(self._content, 0o644)  # whatever the umask
         self._sha256.update(data)
-        self.size += len(data)
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(self._content, rest) :]
+
+        before, self.size = self.size, self.size + len(data)
+        if before // _SYNCED_BYTES != self.size // _SYNCED_BYTES:
+            os.fdatasync(self._content)
 
     @property
     def sha256(self) -> str:

@@ -27,6 +27,7 @@ RECEIVER = "pyindex.receiver"
 HEAD_SECONDS = 20.0
 
 _BODY_SECONDS = 20.0  # without any progress
+_STREAM_SECONDS = 60.0  # the same, for a body that is streamed
 # A body takes this long, and more by its size: a client cannot keep a connection by a byte a time.
 _LONGEST_BODY_SECONDS, _SLOWEST_BYTES_A_SECOND = 120.0, 4096
 _SEND_SECONDS = 60.0  # without any progress
@@ -227,7 +228,7 @@ def stream_body(
     while remaining and not receiver.has_failed:
         data = _take(connection, remaining)
         if not data or read >= _SENT_BYTES:
-            yield Wait(selectors.EVENT_READ, min(_BODY_SECONDS, end - time.monotonic()))
+            yield Wait(selectors.EVENT_READ, min(_STREAM_SECONDS, end - time.monotonic()))
             read = 0
         receiver.feed(data)
         read += len(data)
