@@ -1,4 +1,4 @@
-"""Hostile forms: each is refused with its reason, leaves nothing, and keeps nobody from uploading."""
+"""Hostile forms: each is refused with its reason, leaves nothing, and stops no other upload."""
 
 from html import escape
 from pathlib import Path
