@@ -27,9 +27,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.tested: $(VENV)/.installed
+$(VENV)/.tested: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[test]'
-	@touch $@
+	@touch $(VENV)/.installed $@
 
 test: $(VENV)/.tested lint
 	tests/system-packages nginx wrk systemd:systemd-analyze logrotate strace minisign faketime

@@ -193,7 +193,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def eventually(condition: Callable[[], object], seconds: float = 240) -> None:
     """Wait until ``condition`` holds; fail after a time that suffices even on a busy machine."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.01
     while not condition():
         assert time.monotonic() < deadline, "did not happen"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.5 * pause, 0.1)  # conditions cost more than what they wait for

@@ -26,6 +26,20 @@ def made(directory: Path, *names: str, days: int = 60) -> list[str]:
     return [each.path.name for each in results if each.is_new]
 
 
+@pytest.fixture(scope="session")
+def created(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CA with the certificate of a.example. Keys take long to make: tests copy them."""
+    directory = tmp_path_factory.mktemp("ca")
+    made(directory, "a.example")
+    return directory
+
+
+@pytest.fixture
+def authority(created: Path, tmp_path: Path) -> Path:
+    """A copy of that CA, which the test may change."""
+    return shutil.copytree(created, tmp_path, dirs_exist_ok=True)
+
+
 def read(path: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(path.read_bytes())
 
@@ -46,14 +60,13 @@ def test_private_ca_is_created_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["c.example", "xa.example", "example", "10.0.0.1", "::1"])
-def test_private_ca_rejects_other_names(tmp_path: Path, name: str) -> None:
+def test_private_ca_rejects_other_names(authority: Path, name: str) -> None:
     """A name that the CA does not permit is an error, and all files stay."""
-    made(tmp_path, "a.example")
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    text = f"{tmp_path}/ca.pem: ca.pem is not for all of a.example, {name}; choose"
+    before = {path.name: path.read_bytes() for path in authority.iterdir()}
+    text = f"{authority}/ca.pem: ca.pem is not for all of a.example, {name}; choose"
     with pytest.raises(PyindexError, match=re.escape(text)):
-        made(tmp_path, "a.example", name)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+        made(authority, "a.example", name)
+    assert {path.name: path.read_bytes() for path in authority.iterdir()} == before
 
 
 NO_NAMES = (
@@ -109,6 +122,7 @@ def test_certificates_have_constraints_and_lifetime(tmp_path: Path) -> None:
         assert (last - first) / 86400 == days + 1  # for clocks that are behind
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", ["rsa:2048", "ec -pkeyopt ec_paramgen_curve:prime256v1"])
 def test_ca_of_operator_signs(tmp_path: Path, kind: str) -> None:
     """A CA that the operator has put there, without constraints, signs, and no later than it
@@ -145,14 +159,13 @@ SPOILED: dict[Callable[[Path], None], list[str]] = {
 
 
 @pytest.mark.parametrize("spoil", SPOILED)
-def test_missing_file_is_made_again(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+def test_missing_file_is_made_again(authority: Path, spoil: Callable[[Path], None]) -> None:
     """Whatever is missing, the next run makes a pair that a server can use."""
-    made(tmp_path, "a.example")
-    spoil(tmp_path)
-    assert made(tmp_path, "a.example") == SPOILED[spoil]
+    spoil(authority)
+    assert made(authority, "a.example") == SPOILED[spoil]
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(tmp_path / "a.example.pem", tmp_path / "a.example.key")
-    assert made(tmp_path, "a.example") == []
+    server.load_cert_chain(authority / "a.example.pem", authority / "a.example.key")
+    assert made(authority, "a.example") == []
 
 
 WRONG = {
@@ -163,14 +176,13 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("name", "content"), WRONG)
-def test_wrong_file_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+def test_wrong_file_is_named(authority: Path, name: str, content: bytes) -> None:
     """A file that is not what its name says is named, and no file changes."""
-    made(tmp_path, "a.example")
-    (tmp_path / name).write_bytes(content)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(PyindexError, match=re.escape(f"{tmp_path}/{WRONG[name, content]}")):
-        made(tmp_path, "a.example")
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    (authority / name).write_bytes(content)
+    before = {path.name: path.read_bytes() for path in authority.iterdir()}
+    with pytest.raises(PyindexError, match=re.escape(f"{authority}/{WRONG[name, content]}")):
+        made(authority, "a.example")
+    assert {path.name: path.read_bytes() for path in authority.iterdir()} == before
 
 
 def test_key_of_another_ca_is_named(tmp_path: Path) -> None:
@@ -206,6 +218,7 @@ def at(days: int, directory: Path, *verb: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.integration
 @needs_faketime
 def test_certificates_in_years(tmp_path: Path) -> None:
     """A certificate is renewed for the same key in its last sixty days, until the CA expires; the
@@ -231,6 +244,7 @@ def test_certificates_in_years(tmp_path: Path) -> None:
     assert read(file).not_valid_after_utc - last > datetime.timedelta(days=700)
 
 
+@pytest.mark.integration
 @needs_faketime
 def test_clock_that_was_ahead(tmp_path: Path) -> None:
     """What was made while the clock was ahead is not valid yet: a certificate is made again, and
@@ -245,6 +259,7 @@ def test_clock_that_was_ahead(tmp_path: Path) -> None:
     assert f"{file}: unchanged; " in at(0, tmp_path, *renewal)
 
 
+@pytest.mark.integration
 def test_clients_of_either_ca_accept_the_host(tmp_path: Path) -> None:
     """After the CA was extended, clients that have its previous certificate accept old and new
     certificates of hosts, and so do clients with the new one."""
@@ -273,6 +288,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("names", "asked", "trusted"), NAMES)
 def test_strict_client_trusts_private_ca(
     tmp_path: Path, names: tuple[str, ...], asked: str, trusted: bool

@@ -68,6 +68,7 @@ def test_help_imports_no_verb() -> None:
         assert not imported_by(option) & {*verbs, *HEAVY}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", _VERBS)
 def test_help_of_a_verb_imports_only_its_module(name: str) -> None:
     """`pyindex VERB --help` imports no package that does the work, so that shells complete fast."""
@@ -261,6 +262,7 @@ def test_closed_output_ends_with_1() -> None:
 # --- terminals ----------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("words", [["rebuild"], ["verify"]])
 def test_progress_is_shown_on_a_terminal(source: list[str], words: list[str]) -> None:
     """Step and elapsed time go to the terminal; standard output has the result alone."""

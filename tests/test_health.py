@@ -130,6 +130,7 @@ def test_exception_of_one_file_does_not_block_others(
     assert running.files("foo") == [WHEEL]
 
 
+@pytest.mark.integration
 def test_stopped_watcher_is_degraded(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Health reports a watcher that is stopped but holds its lock."""
     monkeypatch.setattr(report, "STALE_SECONDS", 2 * report._BEAT_SECONDS)
@@ -214,6 +215,7 @@ BROKEN: list[tuple[Callable[[Path], None], str]] = [
 ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("break_it", "message"), BROKEN)
 def test_health_reports_unwritable_state(
     small_disk: Path, tmp_path: Path, break_it: Callable[[Path], None], message: str
@@ -239,6 +241,7 @@ def test_health_reports_unwritable_state(
             assert "permission" not in ended.stderr
 
 
+@pytest.mark.integration
 def test_watcher_notifies_systemd_when_ready(lab: Lab, tmp_path: Path) -> None:
     """The watcher sends READY=1 after all files were scanned and published (sd_notify(3))."""
     for number in range(30):

@@ -34,10 +34,10 @@ def figures() -> str:
         ),
         "failures under a running watcher": len(TEMPORARY_FAULTS),
         "damaged catalogs": sum(damage.count for damage in DAMAGES),
-        "hostile trees and replaced files": len(TREES) + len(SWAPS),
         "hostile files": len(FILES),
+        "hostile trees and replaced files": len(TREES) + len(SWAPS),
         "hostile requests and paths": len(REQUESTS) + len(PATHS),
-        "servers that the last three run against": len(FORMS),
+        "servers that each of the last two runs against": len(FORMS),
     }
     lines = [f"| {what} | {count} |" for what, count in rows.items()]
     return "\n".join(["", "| attempts | at most |", "| --- | ---: |", *lines, "", ""])

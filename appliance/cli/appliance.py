@@ -41,9 +41,10 @@ def pack(
     from appliance.pack import build_pack
     from appliance.spec import load
 
-    with Progress(f"building {out}"):
+    with Progress(f"building {out}", line_seconds=5.0) as progress:
         spec = packing.applied(load(path))
-        pack = build_pack(spec, out.absolute(), packing.python, packing.packages, packing.upgrade)
+        python, packages = packing.python, packing.packages
+        pack = build_pack(spec, out.absolute(), python, packages, packing.upgrade, progress)
     _print(out, pack, "built" if pack.changed else "unchanged", as_json)
 
 

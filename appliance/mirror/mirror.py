@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from appliance.errors import PyindexError
 from appliance.incoming import processes
@@ -28,18 +27,7 @@ from appliance.resolution.source import Source
 from appliance.spec import Spec
 from appliance.targets.target import Target
 from appliance.text import counted
-from appliance.upstream import Cache, Client, Upstreams, choose
-
-
-class Report(Protocol):
-    """Receives the progress of a run."""
-
-    def update(self, step: str) -> None:
-        """Another step begins."""
-
-    def transfer(self, step: str, bytes_there: int, bytes_total: int) -> None:
-        """Files are being fetched."""
-
+from appliance.upstream import Cache, Client, Report, Upstreams, choose
 
 _NO_OPTIONS = Options()
 

@@ -12,6 +12,7 @@ from appliance.pack.manifest import Manifest, Pack, read_manifest, write_manifes
 from appliance.pack.python import Python, add_archive, leading_directories
 from appliance.pack.workspace import Workspace
 from appliance.spec import Spec
+from appliance.upstream import NO_REPORT, Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ def build_pack(
     python: Python,
     packages: Path | None = None,
     upgrade: bool = False,
+    report: Report = NO_REPORT,
 ) -> Pack:
     """Make ``out`` a pack for the spec's host; with ``upgrade``, of the newest dependencies.
 
@@ -50,7 +52,7 @@ def build_pack(
             return _pack(old, changed=False)
 
         reusable = _Reusable(out, old if is_good else None, upgrade, job)
-        strip = _fill(workspace, job, reusable)
+        strip = _fill(workspace, job, reusable, report)
         manifest = write_manifest(workspace.new, job.inputs, job.python, strip)
         workspace.replace()
     is_same = old is not None and old["files"] == manifest["files"]
@@ -99,20 +101,22 @@ class _Reusable:
         self.packages = self.files if is_same else None
 
 
-def _fill(workspace: Workspace, job: _Job, old: _Reusable) -> int | None:
+def _fill(workspace: Workspace, job: _Job, old: _Reusable, report: Report) -> int | None:
     """Build all but the manifest, of parts of the ``old`` pack where it can be. Returns how many
     leading directories to strip when the Python's archive is unpacked."""
     new, downloads = workspace.new, workspace.downloads
     # First what is checked: a failure then costs the least.
+    report.update("checking the Python")
     strip = _add_python(job, new / "python", downloads / "python", old.archive)
     if old.packages and old.packages.exists():
         shutil.copytree(old.packages, new / "packages")
     else:
         files = ospackages.collect(
-            job.spec, job.system, job.packages, downloads / "packages", old.files
+            job.spec, job.system, job.packages, downloads / "packages", old.files, report
         )
         keys = ospackages.keys(job.spec, job.packages)
         ospackages.add(files, new / "packages", job.system, keys)
+    report.update("collecting the wheels")
     wheel = selfwheel.build(new / "wheels")
     wheels.add_dependencies(new / "wheels", wheel, job.python, old.wheels)
     (new / "requirements.txt").write_text(wheels.hashed_requirements(new / "wheels"))

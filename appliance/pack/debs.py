@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,9 +35,16 @@ def download(
         downloads / "none/partial",
     ):
         directory.mkdir(parents=True, exist_ok=True)
-    (downloads / "sources.list").write_text("".join(map(_source, repositories)))
-    _run(downloads, archives, "update")
+    with tempfile.TemporaryDirectory() as keys:
+        lines = [_source(each, Path(keys, str(n))) for n, each in enumerate(repositories)]
+        (downloads / "sources.list").write_text("".join(lines))
+        _run(downloads, archives, "update")
+        return _download(names, downloads, archives, old)
 
+
+def _download(
+    names: Sequence[str], downloads: Path, archives: Path, old: Path | None
+) -> list[Path]:
     install = ("install", "--yes", "--no-install-recommends")
     # Listed for an empty archive: apt leaves out what it has.
     files = _URI.findall(_run(downloads, downloads / "none", *install, "--print-uris", *names))
@@ -47,9 +55,12 @@ def download(
     return [archives / name for name in sorted(files)]
 
 
-def _source(repository: Repository) -> str:
-    """The line of sources.list(5)."""
-    signed = f" signed-by={repository.key}" if repository.key else ""
+def _source(repository: Repository, copy: Path) -> str:
+    """The line of sources.list(5), with a copy of the key: its path has no space, which apt cannot
+    read, but its suffix, by which apt knows the form."""
+    signed = ""
+    if repository.key:
+        signed = f" signed-by={shutil.copyfile(repository.key, f'{copy}{repository.key.suffix}')}"
     return f"deb [arch=amd64{signed}] {repository.url}\n"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from appliance.errors import PyindexError
 from appliance.pack import debs, digests, rpms
 from appliance.spec import Repository, Spec
+from appliance.upstream import Report
 
 INPUTS = ("packages", "repositories")
 
@@ -41,7 +42,12 @@ def inputs(spec: Spec, system: str, directory: Path | None) -> dict[str, Any]:
 
 
 def collect(
-    spec: Spec, system: str, given: Path | None, downloads: Path, old: Path | None
+    spec: Spec,
+    system: str,
+    given: Path | None,
+    downloads: Path,
+    old: Path | None,
+    report: Report,
 ) -> list[Path]:
     """The files of ``given``, or those from the repositories of the spec, with all that they
     require.
@@ -53,8 +59,11 @@ def collect(
         return _listed(given, system)
     if not spec.host.repositories:
         return []
-    download = rpms.download if system == "centos-7" else debs.download
-    return download(spec.host.repositories, names(spec, system), downloads, old)
+    repositories, wanted = spec.host.repositories, names(spec, system)
+    if system == "centos-7":
+        return rpms.download(repositories, wanted, downloads, old, report)
+    report.update("fetching packages by apt-get")
+    return debs.download(repositories, wanted, downloads, old)
 
 
 def keys(spec: Spec, given: Path | None) -> list[Path]:

@@ -18,9 +18,19 @@ from urllib.parse import urljoin
 from urllib.request import getproxies
 
 from appliance.errors import PyindexError, Rejected
-from appliance.pack import digests
+from appliance.pack import digests, openpgp
 from appliance.spec import Repository
-from appliance.upstream import Client, Failed, Network, RemoteFile, Upstreams, fetch
+from appliance.text import counted
+from appliance.upstream import (
+    NO_REPORT,
+    Client,
+    Failed,
+    Network,
+    RemoteFile,
+    Report,
+    Upstreams,
+    fetch,
+)
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._+~^-]*"  # of a file: no directory, none that starts with a dot
 _DIGESTS = ("sha256", "sha384", "sha512")
@@ -28,13 +38,18 @@ _ARCHITECTURES = ("x86_64", "noarch")
 
 
 def download(
-    repositories: Sequence[Repository], names: Sequence[str], downloads: Path, old: Path | None
+    repositories: Sequence[Repository],
+    names: Sequence[str],
+    downloads: Path,
+    old: Path | None,
+    report: Report = NO_REPORT,
 ) -> list[Path]:
     """Download the newest packages ``names`` with all that they require, and return the files.
 
-    Each file is compared with the digest in the repository's metadata, and that with repomd.xml.
-    ``downloads`` keeps finished files between runs, ``old`` may have some. Raises PyindexError if a
-    package is missing, or a file cannot be downloaded or is another one.
+    Each file is compared with the digest in the repository's metadata, and that with repomd.xml,
+    whose signature is verified if it has one and the key is given. ``downloads`` keeps finished
+    files between runs, ``old`` may have some. Raises PyindexError if a package is missing, or a
+    file cannot be downloaded or is another one.
     """
     solv = _library("solv")
     upstreams = Upstreams(network=Network(proxies=getproxies()))
@@ -43,6 +58,7 @@ def download(
         pool.setdisttype(solv.Pool.DISTTYPE_RPM)
         pool.setarch(_ARCHITECTURES[0])
         for number, repository in enumerate(repositories):
+            report.update(f"reading {repository.url}")
             directory = Path(work, str(number))
             asyncio.run(_add_metadata(solv, pool, repository, directory, upstreams))
         files = [_file(solv, solvable) for solvable in _solve(solv, pool, names)]
@@ -53,7 +69,7 @@ def download(
         name, sha256 = file.filename, file.sha256
         if old and (old / name).is_file() and digests.of_file(old / name) == sha256:
             shutil.copyfile(old / name, archives / name)
-    return asyncio.run(_fetch_all(upstreams, files, archives))
+    return asyncio.run(_fetch_all(upstreams, files, archives, report))
 
 
 def describe(directory: Path, keys: Sequence[Path]) -> None:
@@ -91,6 +107,8 @@ async def _add_metadata(
     """Download the list of packages of a repository and add it to the pool."""
     url, repo = repository.url, pool.add_repo(repository.url)
     (listed,) = await _fetch_all(upstreams, [_remote(url, "repodata/repomd.xml")], directory)
+    if repository.key:
+        await _verify(listed, f"{url}repodata/repomd.xml", repository.key, upstreams)
     if not repo.add_repomdxml(solv.xfopen(str(listed)), 0):
         raise PyindexError(f"{url}repodata/repomd.xml: {_reason(pool)}; check the URL")
     primary = _primary(solv, repo, url)
@@ -100,6 +118,14 @@ async def _add_metadata(
         raise PyindexError(f"{primary.url}: unknown compression; use a mirror that has .gz or .xz")
     if not repo.add_rpmmd(file, None, 0):
         raise PyindexError(f"{primary.url}: {_reason(pool)}; check the repository")
+
+
+async def _verify(file: Path, url: str, key: Path, upstreams: Upstreams) -> None:
+    """Verify the signature beside ``url``, if there is one: not every repository is signed."""
+    async with Client(upstreams) as client:
+        signature = await client.content(f"{url}.asc")
+    if signature is not None:
+        openpgp.verify(file, signature, key, url)
 
 
 def _reason(pool: Any) -> str:
@@ -165,12 +191,17 @@ def _remote(
 
 
 async def _fetch_all(
-    upstreams: Upstreams, files: Sequence[RemoteFile], directory: Path
+    upstreams: Upstreams, files: Sequence[RemoteFile], directory: Path, report: Report = NO_REPORT
 ) -> list[Path]:
     """Download files that are not in ``directory``, and verify all. Raises PyindexError with the
     reasons for those that failed."""
+    size = sum(file.size or 0 for file in files)
+
+    def progress(count: int, there: int) -> None:
+        report.transfer(f"fetching {count} of {counted(len(files), 'package')}", there, size)
+
     async with Client(upstreams) as client:
-        outcomes = await fetch(client, files, directory, check_name=_check_name)
+        outcomes = await fetch(client, files, directory, progress, check_name=_check_name)
     if reasons := [outcome.reason for outcome in outcomes if isinstance(outcome, Failed)]:
         raise PyindexError("\n".join(reasons))
     return [directory / file.filename for file in files]

@@ -30,12 +30,13 @@ from appliance.upstream.environment import (
     uv_environment,
 )
 from appliance.upstream.failures import UpstreamError
-from appliance.upstream.fetch import Failed, Fetched, Outcome, fetch
+from appliance.upstream.fetch import NO_REPORT, Failed, Fetched, Outcome, Report, fetch
 from appliance.upstream.limits import Limits
 from appliance.upstream.model import RemoteFile, RemoteProject
 from appliance.upstream.upstreams import Credential, Network, Upstreams
 
 __all__ = [
+    "NO_REPORT",
     "Cache",
     "Client",
     "Credential",
@@ -46,6 +47,7 @@ __all__ = [
     "Outcome",
     "RemoteFile",
     "RemoteProject",
+    "Report",
     "UpstreamError",
     "Upstreams",
     "choose",

@@ -90,6 +90,17 @@ class Client:
         """
         return await self._metadata(file)
 
+    async def content(self, url: str) -> bytes | None:
+        """The content of a small file, uncompressed; ``None`` if there is none."""
+        if (path := urls.path(url)) is not None:
+            try:
+                return await asyncio.to_thread(path.read_bytes)
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                raise UpstreamError(f"{path}: {error.strerror}; check the URL") from None
+        return await retried(self.limits, lambda: self._small(url, self.limits.page_bytes))
+
     async def provenance(self, file: RemoteFile) -> bytes | None:
         """The provenance of a file (PEP 740), which is not verified; ``None`` if its page states
         none, or the server has none. It is asked for once."""

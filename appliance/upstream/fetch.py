@@ -10,6 +10,7 @@ import errno
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from appliance import atomic
 from appliance.errors import PyindexError, Rejected
@@ -57,6 +58,23 @@ class Failed:
     reason: str
 
 
+class Report(Protocol):
+    """Receives the progress of a run that fetches files."""
+
+    def update(self, step: str) -> None:
+        """Another step begins."""
+
+    def transfer(self, step: str, bytes_there: int, bytes_total: int) -> None:
+        """Files are being fetched."""
+
+
+class _NoReport:
+    def update(self, step: str) -> None: ...
+
+    def transfer(self, step: str, bytes_there: int, bytes_total: int) -> None: ...
+
+
+NO_REPORT: Report = _NoReport()
 Outcome = Fetched | Failed
 OnProgress = Callable[[int, int], None]
 """Called with the number of finished files, and the bytes that are there of all files."""

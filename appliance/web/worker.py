@@ -11,9 +11,11 @@ import os
 import selectors
 import socket
 import time
+from collections import Counter
 from collections.abc import Generator
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 from gunicorn import http
 from gunicorn.http import wsgi
@@ -47,30 +49,37 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     Attributes:
         waiting: The connections that no thread has.
+        cpu: The one that this worker uses, ``None`` where processes cannot choose.
     """
 
     alive: bool
+    ppid: int
     worker_connections: int
+    _siblings: ClassVar[WeakSet["Worker"]] = WeakSet()  # in the main process, which makes all
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.cpu = self._least_used_cpu() if hasattr(os, "sched_setaffinity") else None
+        self._siblings.add(self)
         self.cfg.set("forwarder_headers", "")  # no client may set SCRIPT_NAME or PATH_INFO
         self.waiting: set[Connection] = set()
         self._next_check = 0.0
 
     def init_process(self) -> None:
         """Leave descriptors for the files that are sent, however many connections are open."""
-        self._stay_on_one_cpu()
+        if self.cpu is not None:
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, {self.cpu})
         self.worker_connections = most_connections(self.worker_connections, self.cfg.threads)
         super().init_process()
 
-    def _stay_on_one_cpu(self) -> None:
-        """Use one CPU, another than the next worker. Only one thread runs Python at a time, and
+    def _least_used_cpu(self) -> int:
+        """The CPU that the fewest other workers use. Only one thread runs Python at a time, and
         each request passes from one to another: to wake it on another CPU took half of the time."""
-        if hasattr(os, "sched_setaffinity"):
-            cpus = sorted(os.sched_getaffinity(0))
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(0, {cpus[(os.getppid() + self.age) % len(cpus)]})
+        cpus = sorted(os.sched_getaffinity(0))
+        first = self.ppid % len(cpus)  # not that of the first worker of another server
+        used = Counter(worker.cpu for worker in self._siblings)
+        return min(cpus[first:] + cpus[:first], key=lambda cpu: used[cpu])
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:

@@ -7,13 +7,18 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.attacks.tables import FILES, HostileFile
-from tests.attacks.target import Target, before, stays_up
+from tests.attacks.target import FORMS, Target, before, stays_up
 from tests.conftest import eventually
 
 pytestmark = pytest.mark.integration
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+# The watcher is the same behind both forms, so each has every other file.
+EACH = [(form, file) for number, form in enumerate(FORMS) for file in FILES[number :: len(FORMS)]]
+NAMES = [f"{form.__name__}-{file.name}" for form, file in EACH]
+
+
+@pytest.mark.parametrize(("shared", "file"), EACH, ids=NAMES, indirect=["shared"])
 def test_index_rejects_hostile_file(attacked: Target, file: HostileFile) -> None:
     """The watcher rejects a hostile file with the reason of its kind and continues to work."""
     since = before(attacked)

@@ -18,7 +18,7 @@ from tests.faults.labs import Bench, assert_success, describe_failures, on_all
 from tests.wholeness import agree, digest, look
 
 NEW = {f"n{number}" for number in range(4)}
-MANY, BESIDE = 24, 6
+MANY, BESIDE = 16, 4
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def test_killed_bundle_leaves_old_or_new(workplaces: list[Bench]) -> None:
     out, _ = prepared(first)
     trace = first.root / "trace"
     assert_success(first.run("bundle", out, strace=tracing(MUTATING, trace)))
-    chosen = spread(calls(trace, first.root, changing=True), 8, seed=2026)
+    chosen = spread(calls(trace, first.root, changing=True), 6, seed=2026)
 
     def kill(bench: Bench, call: Call) -> bool:
         out, expected = prepared(bench)

@@ -54,7 +54,7 @@ FAULTS = [
     *(Fault("EROFS", name) for name in ("openat", "rename", "utimensat", "unlink", "mkdir")),
 ]
 # Number of runs in which one call fails, and of runs in which all calls from one on fail.
-ONCE, LASTING = 4, 2
+ONCE, LASTING = 3, 1
 
 
 @pytest.fixture(scope="module")

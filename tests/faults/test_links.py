@@ -16,7 +16,7 @@ from tests.faults.labs import Bench, assert_success, benches, describe_failures,
 from tests.faults.test_errors import Fault, explained
 
 pytestmark = pytest.mark.integration
-KILLS, ONCE, LASTING = 40, 4, 2
+KILLS, ONCE, LASTING = 26, 3, 1
 FAULTS = [
     *(Fault("EIO", name) for name in ("symlink", "unlink", "rename", "readlink", "rmdir")),
     *(Fault("ENOSPC", name) for name in ("symlink", "mkdir", "rename")),

@@ -1,7 +1,7 @@
 """What hosts are made of: root file systems, and packages that are carried to them.
 
-All are made once and kept in ``.cache/hosts`` under what they are made of, so remove a folder there
-to get newer packages. Debian's mirror is whatever the apt of this machine is told to use.
+All are made once and kept in the cache under what they are made of, so remove a folder there to get
+newer packages. Debian's mirror is whatever the apt of this machine is told to use.
 """
 
 import hashlib

@@ -260,6 +260,7 @@ CHANGING = [
 ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", OTHERS)
 def test_state_directory_has_one_layout(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]

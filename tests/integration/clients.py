@@ -1,7 +1,8 @@
 """Real clients, each in its own environment that the registry's ordinary clients build.
 
-An environment is built once into the cache (``PYINDEX_TEST_CACHE``, by default ``.cache``). Each
-test gets a copy of it with its own home directory, and can reach only this machine.
+An environment is built once into the cache, which all checkouts of a user share
+(``PYINDEX_TEST_CACHE``, by default ``pyindex-tests`` in the user's cache directory). Each test gets
+a copy of it with its own home directory, and can reach only this machine.
 Clients in their newest version stay as they were built: remove the cache to get newer ones.
 """
 
@@ -21,9 +22,11 @@ from types import MappingProxyType
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CACHE = Path(os.environ.get("PYINDEX_TEST_CACHE", ROOT / ".cache")).absolute()
+_USER_CACHE = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+CACHE = Path(os.environ.get("PYINDEX_TEST_CACHE") or Path(_USER_CACHE, "pyindex-tests")).absolute()
 BUILT = CACHE / "clients"  # environments, each by its client and interpreter
 TIMEOUT = 300
+BUILD_TIMEOUT = 1200  # downloads, on a busy machine
 # Files by which Python finds its environment.
 FINDS_ITSELF = ("python", "pyvenv.cfg", "site.py")
 
@@ -241,7 +244,9 @@ def _create(interpreter: Path, version: str, directory: Path) -> None:
 
 def build_step(*command: str) -> None:
     """Run a command with this machine's settings; fail if the registry is not reachable."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=BUILD_TIMEOUT, check=False
+    )
     assert done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}"
 
 

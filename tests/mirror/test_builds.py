@@ -11,6 +11,8 @@ from tests.integration.servers import Server
 from tests.mirror.projects import commit, file_server, git, write_project, write_sdist
 from tests.mirror.test_mirror import LIB, LINUX, mirror, names
 
+pytestmark = pytest.mark.integration  # each builds a wheel
+
 HERE = f"python:{sys.executable}"
 MINE = "mine-1.0-py3-none-any.whl"
 
@@ -47,7 +49,6 @@ LINES = {
 }
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("case", LINES)
 def test_named_project_is_built_with_its_dependencies(
     case: str, packages: Path, upstream: Server, project: Path, trace: Path
@@ -72,7 +73,6 @@ def test_marker_excludes_a_build(
     assert document["notes"] == [f"--build mine: {NOTHING}"]
 
 
-@pytest.mark.integration
 def test_project_below_a_repository_is_built(
     tmp_path: Path, packages: Path, upstream: Server, trace: Path
 ) -> None:
@@ -83,7 +83,6 @@ def test_project_below_a_repository_is_built(
     assert names(packages) == {MINE}
 
 
-@pytest.mark.integration
 def test_repository_is_cloned_over_http(
     tmp_path: Path, packages: Path, upstream: Server, project: Path, trace: Path
 ) -> None:
@@ -179,7 +178,6 @@ def test_no_code_of_other_projects_runs(
 # --- again ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.integration
 def test_same_sources_are_not_built_again(
     packages: Path, upstream: Server, project: Path, trace: Path
 ) -> None:
@@ -218,7 +216,6 @@ def test_same_sources_are_not_built_again(
     assert reasons == {f"{other}: another content than the input names, by its digest"}
 
 
-@pytest.mark.integration
 def test_build_is_repeated_to_the_byte(
     packages: Path, upstream: Server, project: Path, trace: Path
 ) -> None:

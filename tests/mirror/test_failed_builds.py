@@ -17,6 +17,7 @@ from tests.mirror.test_mirror import LIB, LINUX, WINDOWS, names
 # --- what fails -----------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 def test_native_wheel_fits_targets_like_this_machine(
     tmp_path: Path, packages: Path, upstream: Server, trace: Path
 ) -> None:
@@ -42,6 +43,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("first", FAILURES)
 def test_failed_build_says_why(
     first: str, tmp_path: Path, packages: Path, upstream: Server, trace: Path
@@ -145,6 +147,7 @@ def test_digest_of_an_sdist_excludes_its_build(
     assert builds(trace) == 0
 
 
+@pytest.mark.integration
 def test_build_sees_no_secret(
     monkeypatch: pytest.MonkeyPatch, packages: Path, upstream: Server, project: Path, trace: Path
 ) -> None:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 LIB, SOURCE = "lib-2.0-py2.py3-none-any.whl", "source-1.0.tar.gz"
 WITHDRAWN = "withdrawn-1.0-py2.py3-none-any.whl"
 WANTED = ["lib==2.0", "source==1.0", "withdrawn==1.0", "--no-deps"]
-KILLS, ONCE, LASTING = 30, 5, 2
+KILLS, ONCE, LASTING = 20, 3, 1
 # Errors, and the calls that fail with them.
 FAULTS = [
     *(("EIO", name) for name in ("openat", "read", "pwrite64", "fsync", "rename", "link")),

@@ -42,7 +42,7 @@ def judge(version: str, command: list[str]) -> tuple[int, str]:
 def _old() -> tuple[str, dict[str, str]]:
     cache_directory = CACHE / "nginx-1.18"
     program = cache_directory / "root/usr/sbin/nginx"
-    with locked(cache_directory.with_suffix(".lock")):
+    with locked(cache_directory.with_name(f"{cache_directory.name}.lock")):
         if not (cache_directory / "built").exists():
             _fetch(cache_directory)
             (cache_directory / "built").touch()

@@ -60,7 +60,7 @@ def held(spec: Spec) -> Decisions:
 
 
 def test_decisions_survive_kill_and_lost_catalog(six: Lab, tmp_path: Path) -> None:
-    """Acknowledged decisions survive the kills of sixty processes, and the loss of the catalog
+    """Acknowledged decisions survive the kills of forty processes, and the loss of the catalog
     after every second one."""
     dice = random.Random(17)
     told = tmp_path / "told"
@@ -72,7 +72,7 @@ def test_decisions_survive_kill_and_lost_catalog(six: Lab, tmp_path: Path) -> No
                 file.write(f"{number}\n")
 
     expected: dict[str, str] = {}
-    for _ in range(60):
+    for _ in range(40):
         first = 10_000 * dice.randrange(1, 1000)
         told.write_text("")
         process = multiprocessing.get_context("fork").Process(target=yank, args=(first,))
@@ -112,7 +112,7 @@ def test_killed_restore_is_complete_or_absent(six: Lab, tmp_path: Path) -> None:
     now = held(six.spec)
     last = six.journal()[-1].serial
     whole, sides = 0.0, set()
-    for number in range(41):
+    for number in range(27):
         state = tmp_path / "states" / str(number)
         shutil.copytree(six.spec.state, state, symlinks=True)
         spec = six.spec.model_copy(update={"state": state})
@@ -143,7 +143,7 @@ def test_killed_rebuild_can_be_repeated(six: Lab, tmp_path: Path) -> None:
         decisions.yank(six.spec, six.index, name, "x")
     right = state_of(six.spec)
     whole = 0.0
-    for number in range(49):
+    for number in range(33):
         state = tmp_path / "states" / str(number)
         shutil.copytree(six.spec.state, state, symlinks=True)
         spec = six.spec.model_copy(update={"state": state})

@@ -66,7 +66,7 @@ def has_begun(lab: Lab, before: int, process: BaseProcess) -> bool:
 
 @pytest.mark.integration
 def test_kill_loses_nothing(lab: Lab) -> None:
-    """After a hundred kills during intake or publication, catalog, pages and directory agree, and
+    """After sixty kills during intake or publication, catalog, pages and directory agree, and
     no client read a partial page."""
     dice = random.Random(2026)
     whole = {}
@@ -80,7 +80,7 @@ def test_kill_loses_nothing(lab: Lab) -> None:
     processes.set_forkserver_preload(["tests.conftest"])
     in_the_middle = 0
     with watched_by_a_reader(lab):
-        for number in range(100):
+        for number in range(60):
             changes = 80 if number % 10 == 0 else 8
             change_folder(lab, dice, changes)
             before = len(lab.journal())

@@ -292,6 +292,7 @@ LACKING = [
 ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", LACKING)
 def test_watcher_repairs_published_tree(name: str, tmp_path: Path) -> None:
     """The watcher restores missing pages soon; changed bytes with the same mtime are for

@@ -217,6 +217,7 @@ def followed(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
         assert not any("scanned in full" in each for each in status(lab.spec)["problems"])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("change", HEARD, ids=lambda each: str(each.__name__))
 def test_each_change_is_published(followed: Lab, change: Callable[[Path], None]) -> None:
     """After each kind of change, directory, catalog, pages and links agree."""

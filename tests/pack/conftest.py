@@ -10,6 +10,7 @@ from threading import Thread
 import pytest
 
 from tests.integration.clients import CACHE, ROOT, locked
+from tests.pack.openpgp import Keys, make_keys
 
 PROGRAMS = ("rpm:rpmbuild", "gnupg:gpg", "apt-utils:apt-ftparchive", "dpkg-dev:dpkg-scanpackages")
 
@@ -43,6 +44,12 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server = Server(root)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory, programs: None) -> Keys:
+    """The keys of a repository."""
+    return make_keys(tmp_path_factory.mktemp("g"))
 
 
 @pytest.fixture(scope="session")

@@ -62,10 +62,10 @@ def make_repository(directory: Path, rpms: Iterable[Rpm]) -> Path:
     return directory
 
 
-def describe(directory: Path) -> None:
+def describe(directory: Path, *more: str) -> None:
     script = "import createrepo_c; createrepo_c.createrepo_c()"
     options = ["-q", "--general-compress-type=gz"]  # as CentOS 7
-    subprocess.run([sys.executable, "-c", script, *options, directory], check=True)
+    subprocess.run([sys.executable, "-c", script, *options, *more, directory], check=True)
 
 
 def _build(directory: Path, rpm: Rpm) -> None:

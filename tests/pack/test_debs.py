@@ -1,6 +1,5 @@
 """OS packages for Debian 12 from apt's repositories."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +10,7 @@ from appliance.errors import PyindexError
 from appliance.pack import debs
 from appliance.spec import Repository
 from tests.pack.conftest import Server
+from tests.pack.openpgp import Keys
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("programs")]
 
@@ -27,37 +27,25 @@ CLOSURE = ("libc6", "logrotate", "nginx", "nginx-common")
 PLACE = "dists/bookworm/main/binary-amd64"
 
 
-def run(*command: str | Path, cwd: Path, gnupg: Path) -> bytes:
-    environment = os.environ | {"GNUPGHOME": str(gnupg)}
-    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, env=environment).stdout
-
-
-@pytest.fixture(scope="session")
-def gnupg(tmp_path_factory: pytest.TempPathFactory, programs: None) -> Path:
-    """A directory of gpg with a secret key, and its public key in ``key.asc``."""
-    home = tmp_path_factory.mktemp("g")  # short, for the sockets of gpg's agent
-    home.chmod(0o700)
-    generate = ("--batch", "--passphrase", "", "--quick-generate-key", "archive@example.org")
-    run("gpg", *generate, cwd=home, gnupg=home)
-    (home / "key.asc").write_bytes(run("gpg", "--armor", "--export", cwd=home, gnupg=home))
-    return home
+def run(*command: str | Path, cwd: Path) -> bytes:
+    return subprocess.run(command, cwd=cwd, check=True, capture_output=True).stdout
 
 
 @pytest.fixture
-def debian(server: Server, gnupg: Path) -> Path:
+def debian(server: Server, keys: Keys) -> Path:
     """A signed repository."""
     pool = server.root / "pool"
     pool.mkdir()
     for name, version, depends in DEBS:
         make_deb(pool, name, version, depends)
     (server.root / PLACE).mkdir(parents=True)
-    listed = run("dpkg-scanpackages", "--multiversion", "pool", cwd=server.root, gnupg=gnupg)
+    listed = run("dpkg-scanpackages", "--multiversion", "pool", cwd=server.root)
     (server.root / PLACE / "Packages").write_bytes(listed)
     suite = server.root / "dists" / "bookworm"
     options = [f"-oAPT::FTPArchive::Release::{name}=bookworm" for name in ("Suite", "Codename")]
-    release = run("apt-ftparchive", *options, "release", ".", cwd=suite, gnupg=gnupg)
+    release = run("apt-ftparchive", *options, "release", ".", cwd=suite)
     (suite / "Release").write_bytes(release)
-    run("gpg", "--batch", "-o", "InRelease", "--clearsign", "Release", cwd=suite, gnupg=gnupg)
+    keys.run("-o", "InRelease", "--clearsign", "Release", cwd=suite)
     return server.root
 
 
@@ -82,11 +70,14 @@ def deb_requests(server: Server) -> list[str]:
 
 
 def test_packages_with_all_they_require(
-    debian: Path, server: Server, gnupg: Path, tmp_path: Path
+    debian: Path, server: Server, keys: Keys, tmp_path: Path
 ) -> None:
-    """apt downloads the packages with all that they require, whatever this machine has, once."""
+    """apt downloads the packages with all that they require, whatever this machine has, once. The
+    path of the key may have any characters."""
+    key = tmp_path / "a key, [100%] of #1.asc"
+    shutil.copyfile(keys.public, key)
     for expected in (len(CLOSURE), 0):
-        files = download(server, gnupg / "key.asc", tmp_path)
+        files = download(server, key, tmp_path)
         assert {path.name.partition("_")[0] for path in files} == set(CLOSURE)
         assert all(path.exists() for path in files)
         assert len(deb_requests(server)) == expected
@@ -94,32 +85,30 @@ def test_packages_with_all_they_require(
 
 
 def test_interrupted_download_continues(
-    debian: Path, server: Server, gnupg: Path, tmp_path: Path
+    debian: Path, server: Server, keys: Keys, tmp_path: Path
 ) -> None:
     """After a failure only the packages that are missing are downloaded; old ones are used."""
     (missing,) = (debian / "pool").glob("logrotate_*.deb")
     content = missing.read_bytes()
     missing.unlink()
     with pytest.raises(PyindexError, match=r"^apt-get install: .*logrotate.* 404"):
-        download(server, gnupg / "key.asc", tmp_path)
+        download(server, keys.public, tmp_path)
     missing.write_bytes(content)
     server.requested.clear()
-    assert len(download(server, gnupg / "key.asc", tmp_path)) == len(CLOSURE)
+    assert len(download(server, keys.public, tmp_path)) == len(CLOSURE)
     assert deb_requests(server) == [missing.name]
     (tmp_path / "downloads" / "archives").rename(tmp_path / "old")
     server.requested.clear()
-    assert len(download(server, gnupg / "key.asc", tmp_path)) == len(CLOSURE)
+    assert len(download(server, keys.public, tmp_path)) == len(CLOSURE)
     assert deb_requests(server) == []
 
 
-def test_other_bytes_are_rejected(
-    debian: Path, server: Server, gnupg: Path, tmp_path: Path
-) -> None:
+def test_other_bytes_are_rejected(debian: Path, server: Server, keys: Keys, tmp_path: Path) -> None:
     """apt compares each package with the digest that the signed files have."""
     (path,) = (debian / "pool").glob("logrotate_*.deb")
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
     with pytest.raises(PyindexError, match="Hash Sum mismatch"):
-        download(server, gnupg / "key.asc", tmp_path)
+        download(server, keys.public, tmp_path)
 
 
 def test_other_key_is_rejected(debian: Path, server: Server, tmp_path: Path) -> None:
@@ -130,8 +119,8 @@ def test_other_key_is_rejected(debian: Path, server: Server, tmp_path: Path) -> 
 
 
 def test_missing_package_is_reported(
-    debian: Path, server: Server, gnupg: Path, tmp_path: Path
+    debian: Path, server: Server, keys: Keys, tmp_path: Path
 ) -> None:
     """A package that no repository has is named."""
     with pytest.raises(PyindexError, match="Unable to locate package tmux; correct host"):
-        download(server, gnupg / "key.asc", tmp_path, "tmux")
+        download(server, keys.public, tmp_path, "tmux")

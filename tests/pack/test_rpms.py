@@ -10,6 +10,7 @@ from appliance.errors import PyindexError
 from appliance.pack import rpms
 from appliance.spec import Repository
 from tests.pack.conftest import Server
+from tests.pack.openpgp import Keys, make_keys
 from tests.pack.rpmmaking import CENTOS, CLOSURE, NAMES, Rpm, describe, make_repository
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("programs")]
@@ -119,6 +120,76 @@ def test_fault_of_repository_is_reported(
     with pytest.raises(PyindexError, match=message):
         download(server, tmp_path, name)
     assert not list((tmp_path / "downloads").rglob("*.rpm"))
+
+
+class Shown(list[str]):
+    """The steps that were reported."""
+
+    def update(self, step: str) -> None:
+        self.append(step)
+
+    def transfer(self, step: str, bytes_there: int, bytes_total: int) -> None:
+        self.append(f"{step}, {bytes_there == bytes_total}")
+
+
+def test_download_reports_progress(centos: Path, server: Server, tmp_path: Path) -> None:
+    """Repositories that are read and packages that are there are reported."""
+    shown, repositories = Shown(), [Repository(url=f"{server.url}/os/")]
+    rpms.download(repositories, NAMES, tmp_path / "downloads", None, shown)
+    assert shown[0] == f"reading {server.url}/os/"
+    assert shown[-1] == f"fetching {len(CLOSURE)} of {len(CLOSURE)} packages, True"
+
+
+@pytest.fixture(scope="module")
+def other_keys(tmp_path_factory: pytest.TempPathFactory, programs: None) -> Keys:
+    return make_keys(tmp_path_factory.mktemp("o"))
+
+
+# (who signs, the change of the repository after that, the message)
+SIGNED: list[tuple[str | None, Callable[[Path], None], str | None]] = [
+    ("ours", lambda repository: None, None),
+    (None, lambda repository: None, None),
+    ("other", lambda repository: None, "not signed by a key of .*: Can't check signature: No"),
+    ("ours", lambda repository: describe(repository, "--revision=9"), "BAD signature"),
+    ("ours", replace("repodata/repomd.xml.asc", b"<html/>"), "no valid OpenPGP data"),
+]
+
+
+@pytest.mark.parametrize(("signer", "change", "message"), SIGNED)
+def test_signature_of_repository_is_verified(
+    centos: Path,
+    server: Server,
+    tmp_path: Path,
+    keys: Keys,
+    other_keys: Keys,
+    signer: str | None,
+    change: Callable[[Path], None],
+    message: str | None,
+) -> None:
+    """With a key, a signature that is there must be one of the list of packages by that key."""
+    if signer:
+        {"ours": keys, "other": other_keys}[signer].sign(centos / "repodata/repomd.xml")
+    change(centos)
+    repositories = [Repository(url=f"{server.url}/os/", key=keys.public)]
+    if message is None:
+        assert rpms.download(repositories, NAMES, tmp_path / "downloads", None)
+    else:
+        with pytest.raises(
+            PyindexError, match=f"^{server.url}/os/repodata/repomd.xml: .*{message}"
+        ):
+            rpms.download(repositories, NAMES, tmp_path / "downloads", None)
+        assert not rpm_requests(server)
+
+
+def test_key_of_repository_is_checked(
+    centos: Path, server: Server, tmp_path: Path, keys: Keys
+) -> None:
+    """A file that is no key is named."""
+    keys.sign(centos / "repodata/repomd.xml")
+    (key := tmp_path / "key").write_text("none")
+    repositories = [Repository(url=f"{server.url}/os/", key=key)]
+    with pytest.raises(PyindexError, match=f"^{key}: no public key .*: no valid OpenPGP data"):
+        rpms.download(repositories, NAMES, tmp_path / "downloads", None)
 
 
 def test_missing_requirement_is_reported(centos: Path, server: Server, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance import render, spec
@@ -83,6 +83,7 @@ def _loaded(text: str) -> Spec:
         return spec.load(path)
 
 
+@settings(max_examples=40)  # each is a spec with every key
 @given(_specs())
 def test_placed_spec_equals_spec(data: dict[str, Any]) -> None:
     """The placed spec loads as the same spec."""
@@ -95,6 +96,7 @@ def test_placed_spec_equals_spec(data: dict[str, Any]) -> None:
     assert render.normal_form(again) == placed
 
 
+@settings(max_examples=40)  # each is a spec with every key
 @given(_specs())
 def test_rendering_keeps_values_or_fails(data: dict[str, Any]) -> None:
     """The renderer writes each value to the placed spec or reports the one that it cannot write."""

@@ -46,6 +46,7 @@ SITES: list[tuple[bool, dict[str, object]]] = [
 ]
 
 
+@pytest.mark.integration
 @privileged
 @pytest.mark.parametrize("version", ["installed", "1.18"])
 @pytest.mark.parametrize("system", [None, "debian-12", "centos-7"])

@@ -1,6 +1,7 @@
 """Resolutions agree with real clients: yes and no for the same requirements and index."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,7 @@ from appliance.spec import Spec
 from appliance.targets.reading import read
 from benchmarks.ports import HOST, free_port
 from tests.integration.clients import CLIENTS, build
-from tests.integration.servers import PYINDEX
-from tests.nginx.servers import listens, running
+from tests.nginx.servers import application
 from tests.resolution.cases import CASES
 from tests.resolution.clients import Answer, newest_pip, old_pip, pip, uv
 from tests.resolution.universe import Scenario, scenarios
@@ -39,22 +39,40 @@ pytestmark = pytest.mark.integration
 
 @dataclass(frozen=True)
 class Served:
-    """All scenarios, each as an index of its own."""
+    """All scenarios, each as an index of its own.
 
-    spec: Spec
-    url: str
+    Attributes:
+        specs: The spec that has the index of a scenario.
+        urls: The URL of its project list.
+    """
 
-    def simple(self, name: str) -> str:
-        return f"{self.url}/{name}/simple/"
+    specs: Mapping[str, Spec]
+    urls: Mapping[str, str]
+
+
+_TOGETHER = 24  # indexes of one spec: with twice as many, setting them up takes four times as long
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    root = tmp_path_factory.mktemp("scenarios")
+    specs, urls, names = dict[str, Spec](), dict[str, str](), list(ALL)
+    with ExitStack() as stack:
+        for start in range(0, len(names), _TOGETHER):
+            together = names[start : start + _TOGETHER]
+            root = tmp_path_factory.mktemp("scenarios")
+            given, url = stack.enter_context(serving(root, together))
+            specs |= dict.fromkeys(together, given)
+            urls |= {name: f"{url}/{name}/simple/" for name in together}
+        yield Served(specs, urls)
+
+
+@contextmanager
+def serving(root: Path, names: Sequence[str]) -> Iterator[tuple[Spec, str]]:
+    """Serve some scenarios, with a spec of their own."""
     path, port = root / "pyindex.yml", free_port()
-    yanked = {name: each.write(root / name) for name, each in ALL.items()}
+    yanked = {name: ALL[name].write(root / name) for name in names}
     (root / "first").mkdir()
-    indexes = {name: {"packages": str(root / name)} for name in ("first", *ALL)}
+    indexes = {name: {"packages": str(root / name)} for name in ("first", *names)}
     path.write_text(
         yaml.safe_dump({"state": str(root / "state"), "indexes": indexes}, sort_keys=False)
     )
@@ -64,9 +82,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     for name, files in yanked.items():
         for file in files:
             decisions.yank(loaded, name, file, "broken")
-    serve = [str(PYINDEX), "serve", "--spec", str(path), "--port", str(port)]
-    with running(serve, root / "serve.log", lambda: listens(port)):
-        yield Served(loaded, f"http://{HOST}:{port}")
+    with application(path, port):  # nothing changes: no watcher has to compare so many indexes
+        yield loaded, f"http://{HOST}:{port}"
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +95,7 @@ def python() -> Path:
 def pips(
     served: Served, python: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, Answer]:
-    urls = {name: served.simple(name) for name in ALL}
-    return pip(ALL, urls, python, tmp_path_factory.mktemp("pip"))
+    return pip(ALL, served.urls, python, tmp_path_factory.mktemp("pip"))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -107,8 +123,8 @@ def old_python() -> Path:
 def old_pips(
     served: Served, old_python: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, Answer]:
-    cases, urls = {name: ALL[name] for name in OLD}, {name: served.simple(name) for name in OLD}
-    return old_pip(cases, urls, old_python, tmp_path_factory.mktemp("old"))
+    cases = {name: ALL[name] for name in OLD}
+    return old_pip(cases, served.urls, old_python, tmp_path_factory.mktemp("old"))
 
 
 @pytest.mark.parametrize("name", OLD)
@@ -116,7 +132,7 @@ def test_pip_of_python_2_agrees(
     name: str, served: Served, old_python: Path, old_pips: Mapping[str, Answer]
 ) -> None:
     """The last pip of Python 2.7 downloads files exactly where the first found ones suffice."""
-    with open_source(served.spec, name) as source:
+    with open_source(served.specs[name], name) as source:
         resolution = resolve_first_found(asked(ALL[name], old_python), source)
     assert (not resolution.problems) == old_pips[name].is_satisfiable, resolution.problems
 
@@ -125,13 +141,13 @@ def test_pip_of_python_2_agrees(
 def test_uv_agrees(name: str, served: Served, python: Path, tmp_path: Path) -> None:
     """uv finds a solution exactly where a resolution by its rules does."""
     resolution = answer(served, name, UV, python)
-    real = uv(ALL[name], served.simple(name), python, tmp_path)
+    real = uv(ALL[name], served.urls[name], python, tmp_path)
     assert resolution.is_complete == real.is_satisfiable, (resolution.problems, real.output)
 
 
 def answer(served: Served, name: str, rules: Rules, python: Path) -> Resolution:
     """Resolve a scenario for the Python of the clients."""
-    with open_source(served.spec, name) as source:
+    with open_source(served.specs[name], name) as source:
         return resolve(asked(ALL[name], python), source, rules)
 
 

@@ -27,6 +27,26 @@ def test_worker_refuses_tls() -> None:
         Worker.check_config(config, logging.getLogger())
 
 
+# (the order in which workers end, the one that replaces each included)
+ENDS = [(), (0,), (1,), (1, 2), (0, 1, 2), (1, 0)]
+
+
+@pytest.mark.parametrize("ends", ENDS)
+def test_replaced_worker_has_a_cpu(ends: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However workers end and are replaced, each CPU has one of them."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5})
+
+    def started(age: int) -> Worker:
+        return Worker(age, 17, [], None, 30.0, Config(), logging.getLogger())
+
+    workers = {age: started(age) for age in range(2)}
+    for number, end in enumerate(ends):
+        workers.pop(end).tmp.close()
+        workers[2 + number] = started(2 + number)
+        assert {worker.cpu for worker in workers.values()} == {3, 5}
+    assert {worker.cpu for worker in workers.values()} == {3, 5}
+
+
 @pytest.mark.integration
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU")
 def test_each_worker_has_a_cpu(tmp_path: Path) -> None:
@@ -42,6 +62,7 @@ def test_each_worker_has_a_cpu(tmp_path: Path) -> None:
     assert first != second
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("limit", [40, 64, 300])
 def test_idle_clients_do_not_block_files(tmp_path: Path, limit: int) -> None:
     """The worker closes the connections that are idle longest, so files and pages can be opened."""
@@ -65,6 +86,7 @@ def alone(directory: Path) -> Iterator[Server]:
         yield Server(port)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("way", [embedded, alone])
 def test_worker_ignores_headers_of_proxies(
     tmp_path: Path, way: Callable[[Path], AbstractContextManager[Server]]
@@ -78,6 +100,7 @@ def test_worker_ignores_headers_of_proxies(
                 assert (answer.status, answer.body) == (200, page.body)
 
 
+@pytest.mark.integration
 def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
     """The worker answers pipelined requests in order, however they are split (RFC 9112, 9.3)."""
     call = b"<methodCall><methodName>changelog_last_serial</methodName></methodCall>"

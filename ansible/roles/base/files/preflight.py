@@ -94,26 +94,49 @@ def is_ours(pid, address, port):
         return False
 
 
-def overlaps(wanted, taken):
-    """Whether no program can listen at an address while another does; a socket of :: may take IPv4
-    too."""
-    if (":" in wanted) != (":" in taken):
-        return taken == "::"
-    return wanted == taken or bool({"0.0.0.0", "::"} & {wanted, taken})
+def is_free(address, port):
+    """Whether the kernel lets a program listen at an address of IPv4, as nginx does; nothing
+    listens there meanwhile."""
+    probe = socket.socket(socket.AF_INET)
+    try:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((address, port))
+    except (socket.error, EnvironmentError) as error:
+        return error.errno != errno.EADDRINUSE
+    finally:
+        probe.close()
+    return True
+
+
+def in_the_way(wanted, port, taken):
+    """The listeners, as (address, inode), beside which no program can listen at an address."""
+    same = [
+        each
+        for each in taken
+        if (":" in each[0]) == (":" in wanted)
+        and (each[0] == wanted or {"0.0.0.0", "::"} & {each[0], wanted})
+    ]
+    # A socket of :: takes IPv4, too, if its program says so, which only the kernel knows.
+    if not same and ":" not in wanted and not is_free(wanted, port):
+        return [each for each in taken if each[0] == "::"]
+    return same
 
 
 def check_ports(listening):
-    taken, wanted = list(listeners()), {}
+    taken, wanted = {}, {}
+    for address, port, inode in listeners():
+        taken.setdefault(port, []).append((address, inode))
     for each in listening:
         address, _, port = each.rpartition(":")
         wanted.setdefault(int(port), []).append(address.strip("[]"))
     for port, addresses in sorted(wanted.items()):
-        for address, other, inode in taken:
-            if other == port and any(overlaps(each, address) for each in addresses):
-                pids = holders(inode)
-                if not any(is_ours(pid, address, port) for pid in pids):
-                    yield port_error(port, pids)
-                    break
+        for address, inode in [
+            found for each in addresses for found in in_the_way(each, port, taken.get(port, []))
+        ]:
+            pids = holders(inode)
+            if not any(is_ours(pid, address, port) for pid in pids):
+                yield port_error(port, pids)
+                break
 
 
 def port_error(port, pids):
