@@ -1,12 +1,13 @@
 """Real upload clients: how each is called, and an index that accepts their uploads."""
 
+import http.client
 import random
 import re
 import shutil
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.dist import make_wheel
 from tests.integration.clients import Environment
 from tests.integration.servers import PYINDEX
 from tests.nginx.certificates import certificate
-from tests.nginx.servers import listens, running, serving
+from tests.nginx.servers import PATIENCE, running, serving
 
 PASSWORDS = {"alice": "wonderland", "carol": "sings"}
 LIMIT = 100 * 1024
@@ -91,10 +92,18 @@ def _serving(
     path = directory / "pyindex.yml"
     path.write_text(yaml.safe_dump(whole))
     serve = [str(PYINDEX), "serve", "--spec", str(path), "--no-nginx"]
-    ready = "pyindex: ready"
-    log = directory / "serve.log"
-    with running(serve, log, lambda: listens(port) and ready in log.read_text()):
+    with running(serve, directory / "serve.log", lambda: _is_ready(port)):
         yield packages
+
+
+def _is_ready(port: int) -> bool:
+    """Return whether the index is scanned and published."""
+    try:
+        with closing(http.client.HTTPConnection(HOST, port, timeout=PATIENCE)) as connection:
+            connection.request("GET", "/ready")
+            return connection.getresponse().status == 200
+    except OSError:
+        return False
 
 
 # --- what is uploaded ----------------------------------------------------------------------------
