@@ -1,5 +1,6 @@
 """gunicorn with the application and a watcher, as ``pyindex serve`` runs them."""
 
+import os
 import signal
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,6 +17,7 @@ from appliance.web.front import Front
 from appliance.web.metrics import counters
 from appliance.web.startup import StartupLog
 
+_MEMORY = "/dev/shm"  # noqa: S108 - files there are as private as elsewhere
 _Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
@@ -35,6 +37,8 @@ def serve(spec: Spec, watcher: Child, front: Front | None, **options: Any) -> No
         "worker_class": "appliance.web.worker.Worker",
         "keepalive": 75,
         "control_socket_disable": True,
+        # A worker that does not touch its file for 30 seconds is killed: not because of a disk.
+        "worker_tmp_dir": _MEMORY if os.access(_MEMORY, os.W_OK) else None,
         # Without the user: clients that are set up wrongly send a token there.
         "access_log_format": '%(h)s - - %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
         "on_exit": lambda server: watcher.stop(),
