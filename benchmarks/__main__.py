@@ -61,6 +61,7 @@ def measure(found: Tools, sizes: Sequence[int], only: str | None) -> Iterator[Fi
             packages = corpus.small(CACHE, sizes[-1])
             (folder := work / "uploads").mkdir()
             yield from uploads.measure(found, packages, folder, sizes[-1])
+            yield from uploads.private_reads(found, packages, folder, sizes[-1])
 
 
 def _serving(found: Tools, work: Path, sizes: Sequence[int]) -> Iterator[Figure]:

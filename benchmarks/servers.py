@@ -69,10 +69,14 @@ _INDEX = """\
 USER = "bench"
 """User and password of uploads."""
 DEVPI_INDEX = f"{USER}/dev"
+PRIVATE = "private"
+"""The index that only the user may read."""
 _SPEC = """\
-state: {state}
-indexes: {{main: {{packages: {packages}, upload: [{user}]}}}}
-accounts: {{htpasswd: {htpasswd}}}
+state: {folder}/state
+indexes:
+  main: {{packages: {folder}/packages, upload: [{user}]}}
+  {private}: {{packages: {folder}/private, read: [{user}]}}
+accounts: {{htpasswd: {folder}/htpasswd}}
 """
 _HASH = (
     "$6$benchmark$y0CkWA0J2pzb8USYMvKPCm7OHypZ/pStC36PsMnDL"
@@ -301,15 +305,29 @@ def devpi(program: Path, folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def pyindex_uploads(program: Path, packages: Path, state: Path) -> Iterator[Server]:
-    """Run ``pyindex serve``, without nginx, on an index that takes uploads."""
-    port, folder = free_port(), state.parent
+def pyindex_accounts(program: Path, folder: Path) -> Iterator[Server]:
+    """Run ``pyindex serve``, without nginx, on ``packages`` in a folder, which take uploads, and on
+    the index PRIVATE."""
+    port, path = free_port(), folder / "pyindex.yml"
     (folder / "htpasswd").write_text(f"{USER}:{_HASH}\n")
-    text = _SPEC.format(state=state, packages=packages, user=USER, htpasswd=folder / "htpasswd")
-    (folder / "pyindex.yml").write_text(text)
-    command: Command = [program, "serve", "--spec", folder / "pyindex.yml", "--no-nginx"]
+    path.write_text(_SPEC.format(folder=folder, user=USER, private=PRIVATE))
+    command: Command = [program, "serve", "--spec", path, "--no-nginx"]
     command += ["--host", HOST, "--port", str(port), "--workers", WORKERS, "--threads", THREADS]
-    with running(command, port, "/simple/", state.with_suffix(".log")) as server:
+    with running(command, port, "/simple/", folder / "log") as server:
+        yield server
+
+
+@contextmanager
+def accounts_nginx(nginx: Path, folder: Path, application: Server) -> Iterator[Server]:
+    """Run nginx before :func:`pyindex_accounts` with the same folder."""
+    port = free_port()
+    index = spec.load(folder / "pyindex.yml").model_copy(
+        update={
+            "url": f"http://{HOST}:{port}",
+            "server": spec.Server(host=HOST, port=application.port),
+        }
+    )
+    with _nginx(nginx, folder / "nginx", render.nginx(index, HOST), port, "/simple/") as server:
         yield server
 
 

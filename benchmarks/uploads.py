@@ -1,5 +1,6 @@
 """Uploads beside pypiserver, devpi and pypiron: how many a second, one after another and many at
-once, and when a page shows a file whose upload was answered 200."""
+once, and when a page shows a file whose upload was answered 200; private reads beside public ones.
+"""
 
 import http.client
 import itertools
@@ -9,13 +10,13 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
 from benchmarks import corpus, servers
-from benchmarks.load import ratio
+from benchmarks.load import Target, Wrk, ratio
 from benchmarks.ports import HOST
 from benchmarks.report import Figure, Goal, number
 from benchmarks.servers import USER, Server, ServerError
@@ -27,9 +28,12 @@ _OURS = "pyindex"
 _ROUNDS = 4
 _SECONDS = 120.0  # for one answer
 _BOUNDARY = "b" * 40
-_HEADERS = {
-    "Content-Type": f"multipart/form-data; boundary={_BOUNDARY}",
-    "Authorization": "Basic " + b64encode(f"{USER}:{USER}".encode()).decode(),
+_LOGIN = {"Authorization": "Basic " + b64encode(f"{USER}:{USER}".encode()).decode()}
+_HEADERS = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"} | _LOGIN
+PRIVATE_GROUP = "Private index through nginx, with a password, beside a public one"
+_READS = {
+    "project page": "/simple/project-00000/",
+    "10 kB wheel": f"/packages/{corpus.wheel_name(corpus.PROBE_PROJECT, '1.0')}",
 }
 
 
@@ -66,9 +70,7 @@ def measure(tools: Tools, packages: Path, work: Path, count: int) -> Iterator[Fi
 
 def _places(tools: Tools, packages: Path, work: Path, stack: ExitStack) -> dict[str, Place]:
     """Start all servers."""
-    own = corpus.linked(packages, work / "packages")
-    ours = stack.enter_context(servers.pyindex_uploads(tools.pyindex, own, work / "state"))
-    ours.settle()
+    ours = stack.enter_context(_ours(tools, packages, work / "ours"))
     theirs = corpus.linked(packages, work / "pypiserver")
     log = work / "pypiserver.log"
     pypiserver = stack.enter_context(servers.pypiserver(tools.pypiserver, theirs, log))
@@ -82,6 +84,38 @@ def _places(tools: Tools, packages: Path, work: Path, stack: ExitStack) -> dict[
         "pypiron": Place(pypiron, "/legacy/", "/simple/", 64),
         "devpi": Place(devpi, index, f"{index}+simple/", 16),
     }
+
+
+@contextmanager
+def _ours(tools: Tools, packages: Path, folder: Path) -> Iterator[Server]:
+    """Run our server with the files, which the private index has, too."""
+    for name in ("packages", servers.PRIVATE):
+        corpus.linked(packages, folder / name)
+    with servers.pyindex_accounts(tools.pyindex, folder) as server:
+        server.settle()
+        yield server
+
+
+def private_reads(tools: Tools, packages: Path, work: Path, count: int) -> Iterator[Figure]:
+    """Measure pages and files of the private index through nginx, with a password, beside the same
+    of an index that all may read."""
+    folder, wrk = work / "private", Wrk(tools.wrk)
+    with (
+        _ours(tools, packages, folder) as application,
+        servers.accounts_nginx(tools.nginx, folder, application) as nginx,
+    ):
+        for what, path in _READS.items():
+            pair = {
+                "private": Target(nginx, f"/{servers.PRIVATE}{path}", _LOGIN),
+                "public": Target(nginx, path),
+            }
+            samples = wrk.interleaved(pair)
+            value = ratio(*([each.rate for each in side] for side in samples.values()))
+            rates = [statistics.median(each.rate for each in side) for side in samples.values()]
+            detail = " and ".join(f"{number(rate)} req/s" for rate in rates)
+            yield Figure(
+                PRIVATE_GROUP, what, count, value, "of public", Goal("at least", 0.8), detail
+            )
 
 
 def _rates(

@@ -24,6 +24,7 @@ from appliance.operations import report
 from appliance.operations.health import health
 from appliance.operations.status import status
 from appliance.operations.watchlock import is_watched, watching
+from appliance.spec import Accounts
 from appliance.web.app import create_app
 from tests.conftest import Lab, eventually
 from tests.dist import make_wheel
@@ -273,3 +274,19 @@ def test_stale_report_is_ignored(lab: Lab) -> None:
     shutil.rmtree(lab.spec.state / "www" / "simple")
     path.unlink()
     assert asked(lab) == (503, "failing")
+
+
+def test_unusable_accounts_are_reported(lab: Lab, tmp_path: Path) -> None:
+    """Health reports an htpasswd file that is missing, and lines of it that are no account."""
+    path = tmp_path / "htpasswd"
+    lab.spec = lab.spec.model_copy(update={"accounts": Accounts(htpasswd=path)})
+    lab.once()
+    assert any(
+        text.startswith(f"{path}: No such file or directory; no account can log in")
+        for text in health(lab.spec, lab.catalog).degraded
+    )
+    path.write_text("alice:geheim\n")
+    problem = f"{path}: 1 line without a usable account; run `pyindex spec check`"
+    assert problem in health(lab.spec, lab.catalog).degraded
+    path.write_text("")
+    assert not any("htpasswd" in text for text in health(lab.spec, lab.catalog).degraded)

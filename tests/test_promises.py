@@ -6,6 +6,7 @@
 import re
 from pathlib import Path
 
+from tests.attacks.forms import UPLOADS
 from tests.attacks.tables import FILES, REQUESTS
 from tests.attacks.target import FORMS
 from tests.attacks.test_paths import PATHS
@@ -35,6 +36,7 @@ def figures() -> str:
         "failures under a running watcher": len(TEMPORARY_FAULTS),
         "damaged catalogs": sum(damage.count for damage in DAMAGES),
         "hostile files": len(FILES),
+        "hostile forms of uploads": len(UPLOADS),
         "hostile trees and replaced files": len(TREES) + len(SWAPS),
         "hostile requests and paths": len(REQUESTS) + len(PATHS),
         "servers that each of the last two runs against": len(FORMS),

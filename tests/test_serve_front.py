@@ -187,7 +187,7 @@ def test_nginx_ends_with_server(tmp_path: Path, number: int) -> None:
 @pytest.mark.parametrize("log", ["-", "access.log"])
 def test_access_log_has_each_request(tmp_path: Path, log: str) -> None:
     """The access log has what nginx answers and what the application answers, as a file or on
-    standard output, which is shared with others here."""
+    standard output, which is shared with others here; it has no token in the place of a user."""
     path = tmp_path / "log" if log == "-" else tmp_path / log
     with serving(tmp_path, options=["--access-log", log if log == "-" else str(path)]) as server:
         make_wheel(server.packages, "foo", "1.0")
@@ -197,6 +197,12 @@ def test_access_log_has_each_request(tmp_path: Path, log: str) -> None:
             line = f'"GET {asked} HTTP/1.1" 200'
             eventually(partial(contains, path, line))
         assert "nginx" in server.log.read_text()
+        request = urllib.request.Request(f"http://127.0.0.1:{server.port}/simple/foo/?typed")
+        request.add_header("Authorization", "Basic cHlpLXNlY3JldDp4")  # pyi-secret:x
+        urllib.request.urlopen(request).close()
+        eventually(partial(contains, path, "/simple/foo/?typed"))
+        assert " pyi-... [" in path.read_text()
+        assert "secret" not in path.read_text()
 
 
 def program(text: str) -> str:

@@ -5,6 +5,7 @@ result is remembered for a short time, under a keyed hash and never with the pas
 """
 
 import hashlib
+import ipaddress
 import logging
 import math
 import secrets
@@ -52,6 +53,7 @@ class _Generation:
         self.accounts = htpasswd.read(path) if path else htpasswd.Accounts({}, [])
         self._key = secrets.token_bytes(32)
         self._results: OrderedDict[bytes, tuple[float, bool]] = OrderedDict()
+        self._right: dict[str, bytes] = {}
 
     def digest(self, account: str, password: str) -> bytes:
         """The key of a result."""
@@ -67,6 +69,14 @@ class _Generation:
         self._results.move_to_end(digest)
         while len(self._results) > _MOST_REMEMBERED:
             self._results.popitem(last=False)
+
+    def remember_right(self, account: str, digest: bytes) -> None:
+        self._right[account] = digest
+
+    def was_right(self, account: str, digest: bytes) -> bool:
+        """Whether this password was verified before: it is no guess, and no flood of guesses by
+        others locks its user out."""
+        return self._right.get(account) == digest
 
 
 class Passwords:
@@ -100,28 +110,32 @@ class Passwords:
         with self._lock:  # one at a time: clients send many requests at once
             result = generation.recall(digest)
             if result is None:
-                result = self._verify(generation.accounts, account, password, address)
+                result = self._verify(generation, digest, account, password, address)
                 generation.remember(digest, result)
         return result
 
     def _verify(
-        self, accounts: htpasswd.Accounts, account: str, password: str, address: str
+        self, generation: _Generation, digest: bytes, account: str, password: str, address: str
     ) -> bool:
-        buckets = {
-            f"pair {address} {account}": _PAIR,
-            f"address {address}": _ADDRESS,
-            f"account {account}": _ACCOUNT,
-        }
-        wait = max(self._throttle.wait_seconds(name, *limit) for name, limit in buckets.items())
-        if wait:
-            raise TooManyFailures(math.ceil(wait))
-        if htpasswd.verify(accounts, account, password):
+        limits = _limits(account, address)
+        if not generation.was_right(account, digest):
+            self._check(limits)
+        if htpasswd.verify(generation.accounts, account, password):
+            generation.remember_right(account, digest)
             return True
 
-        for name, limit in buckets.items():
+        for name, limit in limits.items():
             self._throttle.record_failure(name, *limit)
-        log.warning("wrong password for account %s from %s", _shown(account), address)
+        # What is no account may be a password or a token, typed in the wrong place.
+        is_known = account in generation.accounts.hashes
+        shown = f"account {printable(account)!r}" if is_known else "an unknown account"
+        log.warning("wrong password for %s from %s", shown, address)
         return False
+
+    def _check(self, limits: dict[str, Limit]) -> None:
+        wait = max(self._throttle.wait_seconds(name, *limit) for name, limit in limits.items())
+        if wait:
+            raise TooManyFailures(math.ceil(wait))
 
     def _current(self, path: Path) -> _Generation:
         """The accounts of the file as it is now."""
@@ -138,6 +152,13 @@ class Passwords:
         return self._generation
 
 
-def _shown(account: str) -> str:
-    """An account as the log shows it: a token, or a password typed in its place, is cut short."""
-    return repr(printable(account[:16]))
+def _limits(account: str, address: str) -> dict[str, Limit]:
+    """The limits of a guess. IPv6 networks get 2^64 addresses each, and count as one."""
+    network = (
+        str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
+    )
+    return {
+        f"pair {network} {account}": _PAIR,
+        f"address {network}": _ADDRESS,
+        f"account {account}": _ACCOUNT,
+    }

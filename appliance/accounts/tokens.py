@@ -103,6 +103,8 @@ class Tokens:
         )
         self._directory.mkdir(0o700, exist_ok=True)
         with locked(self._directory / ".lock"):
+            for unfinished in self._directory.glob("*.new"):  # by a process that was killed
+                unlink(unfinished)
             if any(other.name == name for other in self.all()):
                 raise PyindexError(
                     f"token {name}: exists already; choose another name, or run"

@@ -62,21 +62,11 @@ class DecisionWriter(Recorder):
         none. Call it in the transaction that adds the first file."""
         owner = self.owner(index, project)
         if owner is None:
-            self._set_owner(index, project, account)
+            row = {"index": index, "project": project, "account": account}
+            self._connection.execute(sa.insert(schema.owner).values(row))
+            display = self._displayed(index, project) or project
+            self._journal(index, project, display, "owned", detail=account)
         return owner or account
-
-    def set_owner(self, index: str, project: str, account: str) -> bool:
-        """Set the owner of a project, also of one without files. Returns whether it changed."""
-        if self.owner(index, project) == account:
-            return False
-        self._set_owner(index, project, account)
-        return True
-
-    def _set_owner(self, index: str, project: str, account: str) -> None:
-        row = {"index": index, "project": project, "account": account}
-        schema.upsert(self._connection, schema.owner, [row])
-        display = self._displayed(index, project) or project
-        self._journal(index, project, display, "owned", detail=account)
 
     def set_origins(self, index: str, origins: Iterable[Origin]) -> None:
         """Record where files came from, also of files that the index does not have yet. No page

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from appliance.catalog import schema
 from appliance.catalog.sqlite import connect_to_read
 from appliance.index.model import STATUSES
-from appliance.index.names import distribution
+from appliance.index.names import distribution, is_name
 from appliance.text import has_controls
 
 Row = dict[str, Any]
@@ -153,6 +153,14 @@ def yanks(rows: list[Row]) -> list[Row]:
         row
         for row in rows
         if distribution(row["filename"]) is not None and not has_controls(row["reason"])
+    ]
+
+
+def owners(rows: list[Row]) -> list[Row]:
+    return [
+        row
+        for row in rows
+        if is_name(row["project"]) and row["account"] and not has_controls(row["account"])
     ]
 
 

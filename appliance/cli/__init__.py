@@ -38,6 +38,7 @@ _VERBS = {
     "bundle-key": ("bundle:bundle_key", "make a key that signs bundles"),
     "load": ("load:load", "load a bundle, or a directory of files, into an index"),
     "state": ("load:state", "print what an index has, for the next bundle to leave it out"),
+    "take-over": ("takeover:take_over", "take the files of another index server into an index"),
     "promote": ("promote:promote", "copy a release with its history to another index"),
     "receipts": ("load:receipts", "list the receipts of loads"),
     "yank": ("decide:yank", "yank files: installers skip them unless pinned (PEP 592)"),

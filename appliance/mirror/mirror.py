@@ -79,12 +79,18 @@ def mirror(job: Job, report: Report) -> Mirrored:
         if job.dry_run:
             return outcome
 
-        report.update("publishing")
+        report.update("publishing and proving")
         placed = [outcome.plan.files[name] for name in outcome.taken.new]
-        rejected = taking.publish(job.spec, job.index, placed, outcome.taken.ahead)
-        report.update("proving")
+        found: list[Verdict] = []
+        rejected = taking.publish(
+            job.spec,
+            job.index,
+            placed,
+            outcome.taken.ahead,
+            lambda: found.extend(_proven(job, outcome, memory)),
+        )
         taken = outcome.taken.without(rejected)
-        return replace(outcome, taken=taken, verdicts=_proven(job, outcome, memory))
+        return replace(outcome, taken=taken, verdicts=tuple(found))
 
 
 def _cache(job: Job) -> Path:
@@ -185,8 +191,10 @@ async def _plan(
 
 
 async def _take(job: Job, plan: Plan, client: Client, built: Builds, report: Report) -> Taken:
+    total = plan.size
+
     def progress(files: int, there: int) -> None:
-        report.transfer(f"fetching {files} of {counted(len(plan.files), 'file')}", there, plan.size)
+        report.transfer(f"fetching {files} of {counted(len(plan.files), 'file')}", there, total)
 
     files = [plan.files[name] for name in sorted(plan.files)]
     return await taking.take(job.spec, job.index, files, client, progress, built.origins)

@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -244,10 +244,16 @@ def _place(fetched: Fetched, packages: Path) -> Failed | None:
     return None
 
 
-def publish(spec: Spec, index: str, placed: Sequence[RemoteFile], ahead: Ahead) -> list[Failed]:
+def publish(
+    spec: Spec,
+    index: str,
+    placed: Sequence[RemoteFile],
+    ahead: Ahead,
+    meanwhile: Callable[[], None],
+) -> list[Failed]:
     """Accept what was placed, and publish it. Return those of ``placed`` that the index does not
-    accept, each with the reason."""
-    update(spec, ahead={index: ahead})
+    accept, each with the reason. ``meanwhile`` is called when the others are in the catalog."""
+    update(spec, ahead={index: ahead}, meanwhile=meanwhile)
     there = _files(spec, index, placed)
     absent = [file for file in placed if file.filename not in there]
     with Catalog(spec.catalog).read() as reader:

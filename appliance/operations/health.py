@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from appliance.accounts import htpasswd
 from appliance.catalog.database import Catalog, CatalogError
 from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import PARTLY, scan_mark, vanished_mark
@@ -68,7 +69,23 @@ def health(spec: Spec, catalog: Catalog) -> Health:
     result.degraded += _shortages(spec)
     result.degraded += expiring(spec)
     result.degraded += housekeeping_problems(spec)
+    result.degraded += _unusable_accounts(spec)
     return result
+
+
+def _unusable_accounts(spec: Spec) -> Iterator[str]:
+    """Yield why accounts cannot log in."""
+    if spec.accounts.htpasswd is None:
+        return
+    try:
+        problems = htpasswd.read(spec.accounts.htpasswd).problems
+    except htpasswd.AccountsError as error:
+        yield f"{error}; no account can log in: make it readable for uid {os.geteuid()}"
+    else:
+        if problems:
+            lines = counted(len(problems), "line")
+            where = spec.accounts.htpasswd
+            yield f"{where}: {lines} without a usable account; run `pyindex spec check`"
 
 
 def _watcher_report(spec: Spec, result: Health) -> Report | None:

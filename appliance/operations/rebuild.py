@@ -59,7 +59,7 @@ def _rescue(spec: Spec) -> Iterator[str]:
             saved.write(change)
             change.apply_decisions(decisions)
             change.update_counts()
-            change.record_replacement("rebuilt", begin_after)
+            change.record_replacement("rebuilt", max(begin_after, saved.serial))
             for index in spec.indexes:
                 change.record_unreachable(index, saved.paths_without_files(index))
             opening.record_published(spec, change)
@@ -67,7 +67,7 @@ def _rescue(spec: Spec) -> Iterator[str]:
     yield f"damaged catalog saved as {install(spec, fill, 'damaged')}"
     yield from logged.problems
     source = "the decision log" if logged.lines else "its readable rows (no decision log)"
-    yield f"recovered {counted(len(decisions), 'decision')} (yanks, statuses) from {source}"
+    yield f"recovered {counted(len(decisions), 'decision')} (yanks, statuses, owners) from {source}"
     entries = counted(len(saved.journal), "journal entry")
     yield f"recovered {counted(len(saved.paths), 'file')}, {entries}"
     known = max(opening.published(spec), logged.serial)
@@ -85,6 +85,7 @@ class _Saved:
     journal: list[salvage.Row]
     used: list[salvage.Row]
     yanks: list[salvage.Row]
+    owners: list[salvage.Row]
     origins: list[salvage.Row]
     marks: list[salvage.Row]
     unlisted: list[salvage.Row]
@@ -99,10 +100,16 @@ class _Saved:
             journal=salvage.journal(rows["journal"], latest),
             used=salvage.used(rows["used"]),
             yanks=salvage.yanks(rows["yank"]),
+            owners=salvage.owners(rows["owner"]),
             origins=salvage.origins(rows["origin"]),
             marks=[row for row in rows["mark"] if row["name"] == "backup"],
             unlisted=rows["refused"] + rows["unseen"],
         )
+
+    @property
+    def serial(self) -> int:
+        """The last serial of the journal, which may be neither published nor logged; 0 if none."""
+        return max((row["serial"] for row in self.journal), default=0)
 
     @property
     def paths(self) -> set[tuple[str, str]]:
@@ -118,7 +125,7 @@ class _Saved:
         """Return the decisions of the log and later ones of the journal; without a log those in
         other tables."""
         if not log.lines:
-            return _decisions_of(self.yanks, self.projects)
+            return self._readable_decisions()
         decisions = log.decisions()
         later = decisionlog.replay_changes(
             Change(**row)
@@ -127,7 +134,20 @@ class _Saved:
         )
         decisions.yanks.update(later.yanks)
         decisions.statuses.update(later.statuses)
+        decisions.owners.update(later.owners)
         return decisions
+
+    def _readable_decisions(self) -> Decisions:
+        return Decisions(
+            True,
+            {(row["index"], row["filename"]): row["reason"] for row in self.yanks},
+            {
+                (row["index"], row["name"]): (row["status"], row["status_reason"])
+                for row in self.projects
+                if row["status"] != "active"
+            },
+            {(row["index"], row["project"]): row["account"] for row in self.owners},
+        )
 
     def write(self, change: Writer) -> None:
         """Insert all rows except decisions."""
@@ -138,19 +158,6 @@ class _Saved:
         change.insert("used", self.used)
         change.insert("origin", self.origins)
         change.insert("mark", self.marks)
-
-
-def _decisions_of(yanks: list[salvage.Row], projects: list[salvage.Row]) -> Decisions:
-    """Return the decisions in rows of the catalog."""
-    return Decisions(
-        True,
-        {(row["index"], row["filename"]): row["reason"] for row in yanks},
-        {
-            (row["index"], row["name"]): (row["status"], row["status_reason"])
-            for row in projects
-            if row["status"] != "active"
-        },
-    )
 
 
 def _unread_entries(journal: list[salvage.Row], known: int) -> Iterator[str]:

@@ -3,7 +3,8 @@ operations once."""
 
 import logging
 import time
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from types import MappingProxyType
 
@@ -26,10 +27,11 @@ _MAX_WAIT_SECONDS = 10.0  # for files that are being written
 
 
 class Update:
-    """Publishes changes of the catalog: pages at once, project lists once a second."""
+    """Publishes changes of the catalog: pages at once, project lists once a second; if it
+    ``waits``, everything at the end."""
 
-    def __init__(self, spec: Spec, catalog: Catalog) -> None:
-        self._catalog = catalog
+    def __init__(self, spec: Spec, catalog: Catalog, waits: bool = False) -> None:
+        self._catalog, self._waits = catalog, waits
         self._publisher = Publisher(spec, catalog)
         self._lists_at = 0.0
 
@@ -47,6 +49,8 @@ class Update:
 
         Raises as :meth:`Publisher.publish` does.
         """
+        if self._waits:
+            return
         with self._catalog.read() as reader:
             is_behind = reader.serial() != reader.mark("pages")
         if is_behind or force:
@@ -110,15 +114,17 @@ def update(
     reread: bool = False,
     rewrite: bool = False,
     ahead: Mapping[str, Ahead] = MappingProxyType({}),
+    meanwhile: Callable[[], None] | None = None,
 ) -> None:
     """Scan all packages directories once, and publish.
 
     With ``reread`` every file is examined again; with it or ``rewrite`` every page is written
-    again. ``ahead`` has answers for new files, by index. Raises :class:`DirectoryMissing` at the
-    end if a packages directory is not there.
+    again. ``ahead`` has answers for new files, by index. ``meanwhile`` is called when all files are
+    in the catalog; pages are written beside it, and not before. Raises :class:`DirectoryMissing`
+    at the end if a packages directory is not there.
     """
     catalog = prepare(spec)
-    job = Update(spec, catalog)
+    job = Update(spec, catalog, waits=meanwhile is not None)
     job.publish_pages()
 
     missing: list[DirectoryMissing] = []
@@ -128,7 +134,13 @@ def update(
         except DirectoryMissing as error:
             missing.append(error)
 
-    job.finish(everything=reread or rewrite)
+    if meanwhile is None:
+        job.finish(everything=reread or rewrite)
+    else:
+        with ThreadPoolExecutor(1) as thread:
+            published = thread.submit(job.finish, everything=reread or rewrite)
+            meanwhile()
+            published.result()
     if missing:
         raise missing[0]
 

@@ -271,6 +271,11 @@ ProjectPattern = Annotated[
 Reader = Annotated[str, _account_but("owner", "members or everyone"), _variable]
 Uploader = Annotated[str, _account_but("owner everyone", "members or tokens"), _variable]
 Changer = Annotated[str, _account_but("everyone", "members or owner"), _variable]
+FormerIndex = Annotated[
+    str,
+    _pattern("USER/INDEX", r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+", "USER/INDEX, such as root/dev"),
+    _variable,
+]
 SystemUser = Annotated[
     str, _pattern("user", _SYSTEM_USER, "a user of the host such as alice"), _variable
 ]

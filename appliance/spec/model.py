@@ -19,6 +19,7 @@ from appliance.spec.forms import (
     BundleKey,
     Changer,
     Duration,
+    FormerIndex,
     HostName,
     IndexName,
     Location,
@@ -86,6 +87,11 @@ class IndexSection(_Section):
         default_factory=dict,
         description="Rights by project. A pattern such as `acme-*` is compared with normalized"
         " names; the first that matches and has a list for the right decides.",
+    )
+    formerly: tuple[FormerIndex, ...] = Field(
+        (),
+        description="Indexes of a devpi server that this one replaces, as USER/INDEX: their URLs"
+        " of pages and files are redirected.",
     )
     policy: Policy = Field(default_factory=Policy)
     keep: Retention = Field(default_factory=Retention)

@@ -34,8 +34,13 @@ class Refused(PyindexError):
     @property
     def reason(self) -> str:
         """The text as a reason phrase: Latin-1, of bounded length (RFC 9112, 4)."""
-        text = str(self).encode("latin-1", "replace").decode("latin-1")
-        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+        return reason_phrase(str(self))
+
+
+def reason_phrase(text: str) -> str:
+    """Return a text without the characters that a status line cannot carry, and cut short."""
+    text = printable(text).encode("latin-1", "replace").decode("latin-1")
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def is_full(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from appliance.spec import Spec
 from appliance.uploads.commit import recover
 from appliance.uploads.receive import Uploads
 from appliance.uploads.refused import Refused
-from appliance.web import address
+from appliance.web import address, formerly
 from appliance.web.authorize import Authorize, name_actor
 from appliance.web.browse import Home, Packages
 from appliance.web.client import ClientFile
@@ -134,6 +134,9 @@ def _add_index(
         app.add_route(url_path, Redirect(f"{index.spec.path}{url_path}/"))
     _add_simple(app, index, url_path, stand_in)
     _add_files(app, index, url_path, stand_in)
+    if url_path:  # once, also for the first index
+        for former in index.spec.indexes[index.name].formerly:
+            formerly.add_routes(app, former, f"{index.spec.path}/{index.prefix}")
     _add_apis(app, index, url_path, form)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import falcon
 
 from appliance.accounts.principal import Principal
+from appliance.text import printable
 from appliance.web.served import ServedIndex
 
 _SECONDS = 10
@@ -37,7 +38,8 @@ def name_actor(req: falcon.Request, resp: falcon.Response) -> None:
     principal: Principal | None = getattr(req.context, "principal", None)
     is_asked = req.get_header("X-Log") == "actor"
     if is_asked and principal is not None and not principal.is_anonymous:
-        resp.set_header("X-Actor", str(principal))
+        # The log is in UTF-8; WSGI has a character for each byte of a header (PEP 3333).
+        resp.set_header("X-Actor", printable(str(principal)).encode().decode("latin-1"))
 
 
 def _is_readable(req: falcon.Request, index: ServedIndex) -> bool:

@@ -35,6 +35,8 @@ def serve(spec: Spec, watcher: Child, front: Front | None, **options: Any) -> No
         "worker_class": "appliance.web.worker.Worker",
         "keepalive": 75,
         "control_socket_disable": True,
+        # Without the user: clients that are set up wrongly send a token there.
+        "access_log_format": '%(h)s - - %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
         "on_exit": lambda server: watcher.stop(),
     }
     Server(spec, watcher, front, {**fixed, **options}).run()

@@ -19,7 +19,7 @@ from appliance.uploads.checks import Release
 from appliance.uploads.commit import Sender
 from appliance.uploads.form import FORM, LARGEST_FIELDS
 from appliance.uploads.receive import Upload, Uploads, too_large
-from appliance.uploads.refused import Refused, full_disk
+from appliance.uploads.refused import Refused, full_disk, reason_phrase
 from appliance.web import address
 from appliance.web.connection import RECEIVER, STREAMS
 from appliance.web.counters import Counters
@@ -123,8 +123,9 @@ class UploadForm:
         try:
             return self._index.authorize(req, right, project)
         except falcon.HTTPError as error:
-            error.status = f"{error.status_code} {error.description}"
-            error.title, error.description = error.status, None
+            reason = error.description or error.title or ""
+            error.status = f"{error.status_code} {reason_phrase(reason)}"
+            error.title, error.description = f"{error.status_code} {reason}", None
             raise
 
     @property

@@ -64,15 +64,47 @@ def test_guesses_from_one_address_end(passwords: Passwords) -> None:
     assert passwords.check("alice", "old", "192.0.2.2")
 
 
-def test_no_password_is_in_the_log(passwords: Passwords, caplog: pytest.LogCaptureFixture) -> None:
-    """The log names account and address of a failure, and no password; what was typed as account is
-    cut short, as it may be one."""
+def test_ipv6_network_counts_as_one_address(passwords: Passwords) -> None:
+    """A client that has a network of IPv6 addresses cannot lock an account by using all of them."""
+    with pytest.raises(TooManyFailures):
+        for number in range(6):
+            passwords.check("alice", str(number), f"2001:db8:1:2::{number:x}")
+    assert passwords.check("alice", "old", "2001:db8:1:3::1")
+
+
+def test_flood_of_guesses_does_not_lock_users_out(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password that was right before is verified again, however many others are wrong; until
+    then, and after a change of the file, it waits as any."""
+    assert passwords.check("alice", "old", "192.0.2.1")
+    monkeypatch.setattr("appliance.accounts.passwords._REMEMBERED_SECONDS", -1.0)
+    monkeypatch.setattr("appliance.accounts.htpasswd._SCHEMES", ())
+    for number in range(100):
+        assert not passwords.check("alice", str(number), f"198.51.100.{number}")
+    monkeypatch.undo()
+    with pytest.raises(TooManyFailures):
+        passwords.check("alice", "other", "192.0.2.1")
+    assert passwords.check("alice", "old", "192.0.2.1")
+    assert passwords.check("alice", "old", "192.0.2.2")
+
+
+TYPED = ["pyi-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n", "geheimnis", "alice\nWARNING root: x"]
+
+
+@pytest.mark.parametrize("account", TYPED)
+def test_no_password_is_in_the_log(
+    passwords: Passwords, caplog: pytest.LogCaptureFixture, account: str
+) -> None:
+    """The log names address and existing account of a failure, and no password, also where that
+    was typed as the account."""
     with caplog.at_level(logging.INFO):
         passwords.check("alice", "geheimnis", "192.0.2.1")
-        passwords.check("pyi-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n", "", "192.0.2.1")
-    assert "wrong password for account 'alice' from 192.0.2.1" in caplog.text
-    assert "geheimnis" not in caplog.text
-    assert "pyi-aaaaaaaaaaaaa" not in caplog.text
+        passwords.check(account, "", "192.0.2.1")
+    assert [record.getMessage() for record in caplog.records] == [
+        "wrong password for account 'alice' from 192.0.2.1",
+        "wrong password for an unknown account from 192.0.2.1",
+    ]
 
 
 def test_missing_file_is_an_error(passwords: Passwords, path: Path) -> None:

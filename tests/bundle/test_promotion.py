@@ -84,15 +84,16 @@ def test_release_is_promoted_with_its_history(staged: Spec) -> None:
     assert len(page(staged, "staging")) == 3
 
 
-def test_owner_is_promoted_with_a_new_project(staged: Spec) -> None:
+@pytest.mark.parametrize(("before", "after"), [(None, "alice"), ("bob", "bob")])
+def test_owner_is_promoted_with_a_new_project(staged: Spec, before: str | None, after: str) -> None:
     """A new project belongs to its owner in the other index; a known owner stays."""
-    for owner, expected in (("alice", "alice"), ("bob", "alice")):
-        with Catalog(staged.catalog).change() as change:
-            change.set_owner("staging", "foo", owner)
-        promote(staged, "foo==1.0", "staging", "main")
-        with Catalog(staged.catalog).read() as reader:
-            assert reader.owner("main", "foo") == expected
-        decisions.remove(staged, "main", WHEEL)
+    with Catalog(staged.catalog).change() as change:
+        change.take_ownership("staging", "foo", "alice")
+        if before:
+            change.take_ownership("main", "foo", before)
+    promote(staged, "foo==1.0", "staging", "main")
+    with Catalog(staged.catalog).read() as reader:
+        assert reader.owner("main", "foo") == after
 
 
 def test_files_are_copies(staged: Spec) -> None:

@@ -39,9 +39,10 @@ def start(
     pid = os.fork()
     if pid == 0:
         os.close(opener)
+        _redirect(out, err)  # before it is traced: no call of these fails
         os.read(gate, 1)
         os.close(gate)
-        _become(argv, out, err)
+        _become(argv)
     os.close(gate)
     try:
         return pid, None if strace is None else attach([pid], strace)
@@ -49,13 +50,16 @@ def start(
         os.close(opener)
 
 
-def _become(argv: list[str], out: str, err: str) -> None:
-    """Become the command, and end as its console script does."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def _redirect(out: str, err: str) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), number)
+
+
+def _become(argv: list[str]) -> None:
+    """Become the command, and end as its console script does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.collect()  # so that collections do not depend on earlier commands
     try:
         code = main(argv)

@@ -18,12 +18,14 @@ from tests.integration.uploaders import (
     PASSWORDS,
     UPLOADERS,
     Attempt,
+    Command,
     Target,
     Uploader,
     behind_nginx,
     embedded,
     prepare,
     shown,
+    uv,
 )
 
 pytestmark = pytest.mark.integration
@@ -94,6 +96,25 @@ def test_clients_upload(uploader: Uploader, target: Target, environments: Enviro
         outcome = "succeeds" if succeeds else "fails"
         assert (uploader.title, situation, outcome) in known, text
         assert succeeds == (situation in ("first upload", "same again")), text
+
+
+def test_check_url_of_private_index(environments: Environments, tmp_path: Path) -> None:
+    """`uv publish --check-url` uploads the first file of an index that requires login, once."""
+    with embedded(tmp_path, read="members") as private:
+        attempt = Attempt(tmp_path / "project", "demo-private", "1.0")
+        prepare(attempt, "first upload")
+        environment, uploader = environments("uv"), Uploader("uv", "uv", _private_uv)
+        for text in ("Uploading", "already exists, skipping"):
+            code, output = uploader.run(environment, attempt, private)
+            assert code == 0, output
+            assert text in output
+
+
+def _private_uv(attempt: Attempt, target: Target) -> Command:
+    """`uv publish` that finds the login for the project page in its URL."""
+    (*arguments, wheel), variables = uv(attempt, target)
+    url = target.url.replace("//", f"//{attempt.account}:{attempt.password}@")
+    return (*arguments, "--check-url", f"{url}/simple/", wheel), variables
 
 
 @contextmanager

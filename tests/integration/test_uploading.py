@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -66,12 +66,17 @@ def listed(target: Target, project: str) -> dict[str, str]:
         body = answer.read()
     if answer.status == 404:
         return {}
+    assert answer.status == 200, body
     return {each["filename"]: each["hashes"]["sha256"] for each in json.loads(body)["files"]}
 
 
 def names(target: Target) -> set[str]:
     """Return all names in the packages directory, also hidden ones."""
-    return {str(path.relative_to(target.packages)) for path in target.packages.rglob("*")}
+    return {  # a walk that passes over directories which vanish meanwhile
+        os.path.relpath(os.path.join(directory, name), target.packages)  # noqa: PTH118
+        for directory, directories, files in os.walk(target.packages)
+        for name in (*directories, *files)
+    }
 
 
 def test_parallel_uploads_are_whole(target: Target, tmp_path: Path) -> None:
@@ -122,6 +127,44 @@ def test_uploads_that_are_cut_off_leave_nothing(target: Target, tmp_path: Path) 
     eventually(lambda: names(target) == set())
     assert post(target, body)[0] == 200
     assert list(listed(target, "cut")) == [wheel.name]
+
+
+def test_slow_uploads_block_no_others(tmp_path: Path) -> None:
+    """More uploads than there are threads wait for their clients, and others are answered."""
+    body = of_file(make_wheel(tmp_path, "slow", "1.0"), "slow", "1.0")
+    head = HEADERS | {"Content-Length": str(len(body) + 200_000)}
+    (directory := tmp_path / "index").mkdir()
+    with embedded(directory) as target, ExitStack() as stack:
+        for _ in range(40):
+            connection = stack.enter_context(closing(connect(target)))
+            connection.putrequest("POST", "/legacy/")
+            for name, value in head.items():
+                connection.putheader(name, value)
+            connection.endheaders(body[:-20])
+        eventually(lambda: sum(name.endswith(".content") for name in names(target)) == 40)
+        assert listed(target, "slow") == {}
+        assert post(target, body) == (200, "OK")
+        stack.close()
+        eventually(lambda: names(target) == {"slow-1.0-py2.py3-none-any.whl"})
+
+
+def test_client_may_wait_for_permission_to_send(target: Target, tmp_path: Path) -> None:
+    """A client that sends `Expect: 100-continue` is told to send a body that is accepted, and gets
+    an error instead for one that is not."""
+    text = os.urandom(45_000).hex()
+    wheel = make_wheel(tmp_path, "expects", "1.0", modules={"expects": f"x = {text!r}"})
+    form = tmp_path / "form"
+    form.write_bytes(of_file(wheel, "expects", "1.0"))
+    command = ["curl", "--silent", "--show-error", "--include", "--data-binary", f"@{form}"]
+    command += ["--header", f"Content-Type: {CONTENT_TYPE}", "--header", "Expect: 100-continue"]
+    command += ["--cacert", target.ca] if target.ca else []
+    for login, status in (([], "401"), (["--user", f"alice:{PASSWORDS['alice']}"], "200")):
+        done = subprocess.run(
+            [*command, *login, target.endpoint], capture_output=True, text=True, check=True
+        )
+        answers = [line.split()[1] for line in done.stdout.splitlines() if "HTTP/1.1" in line]
+        assert answers[-1] == status
+        assert target.ca or (len(answers) == 2) == (status == "200")
 
 
 def test_upload_without_answer_is_sent_again(target: Target, tmp_path: Path) -> None:

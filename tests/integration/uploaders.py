@@ -1,12 +1,13 @@
 """Real upload clients: how each is called, and an index that accepts their uploads."""
 
+import http.client
 import random
 import re
 import shutil
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.dist import make_wheel
 from tests.integration.clients import Environment
 from tests.integration.servers import PYINDEX
 from tests.nginx.certificates import certificate
-from tests.nginx.servers import listens, running, serving
+from tests.nginx.servers import PATIENCE, running, serving
 
 PASSWORDS = {"alice": "wonderland", "carol": "sings"}
 LIMIT = 100 * 1024
@@ -48,10 +49,10 @@ class Target:
 
 
 @contextmanager
-def embedded(directory: Path) -> Iterator[Target]:
-    """Run the embedded server over plain HTTP."""
+def embedded(directory: Path, read: str = "everyone") -> Iterator[Target]:
+    """Run the embedded server over plain HTTP; ``read`` is who may read the index."""
     port = free_port()
-    with _serving(directory, port, {"url": f"http://{HOST}:{port}"}) as packages:
+    with _serving(directory, port, {"url": f"http://{HOST}:{port}"}, read) as packages:
         yield Target(f"http://{HOST}:{port}", None, packages)
 
 
@@ -69,7 +70,9 @@ def behind_nginx(directory: Path) -> Iterator[Target]:
 
 
 @contextmanager
-def _serving(directory: Path, port: int, settings: dict[str, object]) -> Iterator[Path]:
+def _serving(
+    directory: Path, port: int, settings: dict[str, object], read: str = "everyone"
+) -> Iterator[Path]:
     """Run `pyindex serve` with a spec of these ``settings``; yield the packages directory."""
     (packages := directory / "packages").mkdir()
     hashes = {
@@ -82,17 +85,25 @@ def _serving(directory: Path, port: int, settings: dict[str, object]) -> Iterato
     whole = settings | {
         "state": "state",
         "accounts": {"htpasswd": "htpasswd"},
-        "indexes": {"main": {"packages": "packages", "upload": ["alice"]}},
+        "indexes": {"main": {"packages": "packages", "upload": ["alice"], "read": [read]}},
         "server": {"port": port},
         "nginx": nginx | {"max_upload": f"{LIMIT // 1024}k"},
     }
     path = directory / "pyindex.yml"
     path.write_text(yaml.safe_dump(whole))
     serve = [str(PYINDEX), "serve", "--spec", str(path), "--no-nginx"]
-    ready = "pyindex: ready"
-    log = directory / "serve.log"
-    with running(serve, log, lambda: listens(port) and ready in log.read_text()):
+    with running(serve, directory / "serve.log", lambda: _is_ready(port)):
         yield packages
+
+
+def _is_ready(port: int) -> bool:
+    """Return whether the index is scanned and published."""
+    try:
+        with closing(http.client.HTTPConnection(HOST, port, timeout=PATIENCE)) as connection:
+            connection.request("GET", "/ready")
+            return connection.getresponse().status == 200
+    except OSError:
+        return False
 
 
 # --- what is uploaded ----------------------------------------------------------------------------
@@ -206,14 +217,14 @@ def _old_twine(attempt: Attempt, target: Target) -> Command:
     return [each for each in arguments if each != "--disable-progress-bar"], variables
 
 
-def _uv(attempt: Attempt, target: Target) -> Command:
+def uv(attempt: Attempt, target: Target) -> Command:
     login = ("-u", attempt.account, "-p", attempt.password)
     command = ("-m", "uv", "publish", "--no-config", "--publish-url", target.endpoint, *login)
     return (*command, _wheel(attempt)), {"UV_NO_PROGRESS": "1"}
 
 
 def _checking_uv(attempt: Attempt, target: Target) -> Command:
-    (*arguments, wheel), variables = _uv(attempt, target)
+    (*arguments, wheel), variables = uv(attempt, target)
     return (*arguments, "--check-url", f"{target.url}/simple/", wheel), variables
 
 
@@ -273,7 +284,7 @@ def _distutils(attempt: Attempt, target: Target) -> Command:
 UPLOADERS = [
     Uploader("twine", "twine", _twine),
     Uploader("twine 1.15 (Python 2.7)", "twine-1.15.0-py2.7", _old_twine),
-    Uploader("uv publish", "uv", _uv),
+    Uploader("uv publish", "uv", uv),
     Uploader("uv publish --check-url", "uv", _checking_uv),
     Uploader("poetry", "poetry", _poetry),
     Uploader("pdm", "pdm", _pdm),

@@ -27,7 +27,6 @@ ELSEWHERE = [
     ("GET", "/pypi/Foo_Bar/json", 301),
     ("GET", "/health", 200),
     ("GET", "/ready", 200),
-    ("GET", "/metrics", 200),
     ("GET", "/", 200),
     ("GET", "/staging/", 200),
     ("POST", PAGE, 405),

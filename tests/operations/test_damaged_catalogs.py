@@ -40,7 +40,7 @@ def test_rebuild_of_damaged_catalog_reports_recovered_data(foo: Lab) -> None:
     before = foo.journal()
     spoil(foo.spec.catalog, "file")
     said = list(rebuild(foo.spec))
-    assert "recovered 1 decision (yanks, statuses) from the decision log" in said
+    assert "recovered 1 decision (yanks, statuses, owners) from the decision log" in said
     assert "recovered 0 files, 5 journal entries" in said
     assert not any("lost" in line for line in said)
     assert yanked(foo) == {WHEEL_1: "x", SDIST_1: False, WHEEL_2: False}
@@ -56,7 +56,7 @@ def test_rebuild_without_log_recovers_decisions(foo: Lab) -> None:
     spoil(foo.spec.catalog, "journal")
     said = list(rebuild(foo.spec))
     source = "its readable rows (no decision log)"
-    assert f"recovered 2 decisions (yanks, statuses) from {source}" in said
+    assert f"recovered 2 decisions (yanks, statuses, owners) from {source}" in said
     assert "lost journal entries: all" in said
     assert yanked(foo)[WHEEL_1] == "x"
 

@@ -16,6 +16,7 @@ from appliance import render, spec
 from appliance.errors import SpecError
 from appliance.render import lint
 from appliance.spec import Spec
+from appliance.spec.policy import Retention
 
 BIN = Path(sys.executable).parent
 SERVICES = ("pyindex.service", "pyindex-watch.service", "pyindex-backup.service")
@@ -258,3 +259,16 @@ def test_gunicorn_accepts_command_line(tmp_path: Path) -> None:
     assert settings | same | {"workers": "3", "threads": "5"} == settings
     (patience,) = values_of(units(made)["pyindex.service"], "TimeoutStopSec")
     assert int(patience) > int(settings["graceful_timeout"])
+
+
+@pytest.mark.parametrize("system", ["centos-7", "debian-12"])
+def test_gc_may_write_where_it_removes_releases(tmp_path: Path, system: str) -> None:
+    """The service that runs `gc` may write to the packages directories of indexes with `keep`, and
+    to no others."""
+    made = make(tmp_path, system)
+    assert "/srv/pyindex/packages" not in units(made)["pyindex-backup.service"]
+    main = made.indexes["main"].model_copy(update={"keep": Retention(versions=2)})
+    kept = made.model_copy(update={"indexes": {**made.indexes, "main": main}})
+    unit = units(kept)["pyindex-backup.service"]
+    assert "-/srv/pyindex/packages" in unit
+    assert "/srv/pyindex/other" not in unit

@@ -11,6 +11,7 @@ import pytest
 
 from appliance.errors import Unscanned
 from appliance.incoming import processes
+from appliance.incoming.directory import DirectoryMissing
 from appliance.operations import decisions
 from appliance.operations.opening import open_catalog
 from appliance.uploads.receive import Uploads
@@ -263,6 +264,15 @@ def test_full_disk_is_reported(small_disk: Path) -> None:
         )
     assert raised.value.status == 507
     assert inbox.contents() == []
+
+
+def test_missing_disk_is_not_written_to(inbox: Inbox) -> None:
+    """An upload to a packages directory that is not there creates no other one."""
+    body = of_file(inbox.wheel("foo", "1.0"), "foo", "1.0")
+    inbox.packages.rmdir()
+    with pytest.raises(DirectoryMissing, match="not found; mount or create it"):
+        inbox.send(body)
+    assert not inbox.packages.exists()
 
 
 def test_symbolic_link_as_spool_is_not_followed(inbox: Inbox, tmp_path: Path) -> None:

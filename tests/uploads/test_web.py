@@ -15,7 +15,7 @@ from tests.metrics import metrics
 from tests.uploads.forms import CONTENT_TYPE, encode, of_file
 
 WHEEL = "foo-1.0-py2.py3-none-any.whl"
-PASSWORDS = {"alice": "wonderland", "bob": "builder", "carol": "sings"}
+PASSWORDS = {"alice": "wonderland", "bob": "builder", "carol": "sings", "жора": "x"}
 SPEC = """
 indexes:
   main: {packages: main, upload: [alice, bob], remove: [carol]}
@@ -73,6 +73,13 @@ def test_uploads_are_accepted_at_each_path(site: Site, path: str) -> None:
     page = site.client.simulate_get("/simple/foo/")
     assert page.headers["X-PyPI-Last-Serial"] == answer.headers["X-PyPI-Last-Serial"]
     assert WHEEL in page.text
+
+
+def test_account_may_have_any_characters(site: Site) -> None:
+    """An account that a status line cannot carry is named in the body."""
+    answer = site.post(site.wheel(), **{"Content-Type": CONTENT_TYPE} | login("жора"))
+    text = "403 {} has no right to upload in index main"
+    assert (answer.status, answer.text) == (text.format("????"), text.format("жора") + "\n")
 
 
 def test_refusal_is_in_status_line_and_body(site: Site) -> None:

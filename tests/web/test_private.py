@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 from falcon.testing import Result, TestClient
 
@@ -12,7 +13,7 @@ from appliance.spec import IndexSection, Spec
 from appliance.web.app import create_app
 from tests.conftest import Lab
 from tests.dist import make_wheel
-from tests.web.test_login import ALICE, BOB, WRONG, with_accounts
+from tests.web.test_login import ALICE, BOB, WRONG, basic, with_accounts
 
 PATHS = (
     *("/", "/main/", "/packages/", "/simple/", "/main/simple/"),
@@ -77,6 +78,17 @@ def test_private_index_answers_members_alone(
     for body in (SEARCH, LISTING, CHANGES):
         assert call(private, body).status_code == 401
         assert call(private, body, ALICE).status_code == 200
+
+
+def test_actor_may_have_any_characters(lab: Lab, tmp_path: Path) -> None:
+    """nginx is told the account of a reader in UTF-8, whatever characters it has."""
+    private = client(lab, tmp_path, read=["members"])
+    digest = bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode()
+    (tmp_path / "htpasswd").write_text(f"жора:{digest}\n")
+    lab.once()
+    answer = get(private, "/simple/", basic("жора", "x"), **{"X-Log": "actor"})
+    assert answer.status_code == 200
+    assert answer.headers["x-actor"].encode("latin-1").decode() == "жора"
 
 
 def test_unknown_paths_of_private_index_need_login(lab: Lab, tmp_path: Path) -> None:
