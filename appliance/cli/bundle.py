@@ -144,10 +144,16 @@ class _Host:
     def write(self) -> "Stick":
         from appliance.pack import write_stick
 
-        packing = self.packing
-        with self._spec() as spec, Progress(f"writing {self.directory / 'appliance'}"):
+        packing, title = self.packing, f"writing {self.directory / 'appliance'}"
+        with self._spec() as spec, Progress(title, line_seconds=5.0) as progress:
             return write_stick(
-                self.directory, spec, packing.python, packing.packages, packing.upgrade, self.key
+                self.directory,
+                spec,
+                packing.python,
+                packing.packages,
+                packing.upgrade,
+                self.key,
+                progress,
             )
 
     @contextlib.contextmanager

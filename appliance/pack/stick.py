@@ -28,6 +28,7 @@ from appliance.pack.python import Python
 from appliance.render import files as render
 from appliance.render import hostspec
 from appliance.spec import Spec
+from appliance.upstream import NO_REPORT, Report
 
 DIRECTORY, SCRIPT, SUMS = "appliance", "install", "SHA256SUMS"
 
@@ -83,6 +84,7 @@ def write_stick(
     packages: Path | None = None,
     upgrade: bool = False,
     key: minisign.SecretKey | None = None,
+    report: Report = NO_REPORT,
 ) -> Stick:
     """Make ``directory`` a medium for the spec's host, signed by ``key``. The arguments are those
     of :func:`build_pack`, and versions are kept as there.
@@ -97,7 +99,7 @@ def write_stick(
     with _locked(appliance):
         for left in (*appliance.glob(".new-*"), *appliance.glob(".pack-*")):  # by a killed process
             shutil.rmtree(left)
-        pack = _fill(directory, spec, python, packages, upgrade)
+        pack = _fill(directory, spec, python, packages, upgrade, report)
         paths = _commit(directory, pack, key)
     return Stick(directory / SCRIPT, pack, len(paths), sum(path.stat().st_size for path in paths))
 
@@ -116,7 +118,12 @@ def _locked(appliance: Path) -> Iterator[None]:
 
 
 def _fill(
-    directory: Path, spec: Spec, python: Python, packages: Path | None, upgrade: bool
+    directory: Path,
+    spec: Spec,
+    python: Python,
+    packages: Path | None,
+    upgrade: bool,
+    report: Report,
 ) -> Pack:
     """Build the pack, and replace everything beside it; return the pack."""
     appliance = directory / DIRECTORY
@@ -128,7 +135,7 @@ def _fill(
         _add_spec(new / "spec", spec)
         (new / "hosts").write_text(_HOSTS)
 
-        pack = build_pack(spec, appliance / "pack", python, packages, upgrade)
+        pack = build_pack(spec, appliance / "pack", python, packages, upgrade, report)
         (new / "settings").write_text(_settings(spec, appliance / "pack"))
         for name in _PARTS:
             if (appliance / name).exists():

@@ -256,9 +256,9 @@ class Repository(_Section):
     )
     key: Location | None = Field(
         None,
-        description="File with the public key (OpenPGP) of its packages on CentOS 7, or of its"
-        " Release file on Debian 12. Default: on CentOS 7 signatures are not verified, on Debian 12"
-        " by the keys of the control machine.",
+        description="File with the public key (OpenPGP) of its packages on CentOS 7, and of their"
+        " list if that is signed, or of its Release file on Debian 12. Default: on CentOS 7"
+        " signatures are not verified, on Debian 12 by the keys of the control machine.",
     )
 
 

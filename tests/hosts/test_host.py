@@ -289,9 +289,14 @@ def test_nobody_edits_what_is_rendered_unseen(host: Host) -> None:
 
 
 def test_an_upgrade_refuses_nobody_and_there_is_a_way_back(host: Host) -> None:
-    """Another release takes over under load; `--tags rollback` goes back to the one before."""
+    """Another release takes over under load; `--tags rollback` goes back to the one before. Tags
+    that leave it out change nothing."""
     first = release(host)
     pack, second = changed_pack(host, "0.1.1", "appliance/__init__.py", '"""Another."""\n')
+    play = host.play("--tags", "nginx", pyindex_pack=str(pack), code=2)
+    missing = f"its release {second} is not installed on the host, and the tags of this play leave"
+    assert missing in " ".join(play.output.split())
+    assert play.counts()[0] == 0
     settings(host.spec.parent, nginx={"names": ["another.lab.example"]})
     with host.load() as load:
         host.play(pyindex_pack=str(pack))
