@@ -101,7 +101,7 @@ REQUESTS = {
     ),
     "trailers": Request(_chunked("/", b"0\r\n" + b"X: y\r\n" * 50 + b"\r\n", _FORM), _BAD),
     "smuggled request": Request(
-        _post("/", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", kind=_FORM), (405,)
+        _post("/", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", kind=_FORM), (403,)
     ),
     "expect something else": Request(_get("/simple/", "Expect: y"), (*_BAD, 200)),
     "upgrade": Request(_get("/simple/", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"), (200,)),
@@ -111,8 +111,8 @@ REQUESTS = {
     "connect": Request(_request("CONNECT x:443 HTTP/1.1"), _BAD),
     "absolute form": Request(_request("GET http://evil/simple/ HTTP/1.1"), (*_BAD, 200)),
     "asterisk": Request(_request("OPTIONS * HTTP/1.1"), (*_BAD, 200)),
-    "form of many parts": Request(_post("/", b"--x\r\n" * 10_000, kind=_FORM), (405,)),
-    "form without a boundary": Request(_post("/", b"x", kind="multipart/form-data"), (405,)),
+    "form of many parts": Request(_post("/", b"--x\r\n" * 10_000, kind=_FORM), (403,)),
+    "form without a boundary": Request(_post("/", b"x", kind="multipart/form-data"), (403,)),
     "not xml": Request(_post("/RPC2", b"\x00\xff" * 100), (400,)),
     "xml of a decimal": Request(_post("/RPC2", _CALL % b"<bigdecimal>x</bigdecimal>"), (400,)),
     "xml of a huge number": Request(
