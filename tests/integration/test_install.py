@@ -9,7 +9,9 @@ from tests.integration.servers import Server
 pytestmark = pytest.mark.integration
 
 # PDM installs into a project: see test_client_settings.py.
-INSTALLERS = [name for name in CLIENTS if name not in ("bandersnatch", "pdm")]
+INSTALLERS = [
+    name for name in CLIENTS if name.startswith(("pip-", "easy_install-", "uv", "poetry"))
+]
 
 
 @pytest.mark.parametrize("client", INSTALLERS)
