@@ -10,7 +10,7 @@ NO_ACCOUNTS = frozenset({EVERYONE, MEMBERS, OWNER, TOKENS})
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a token is for: rights, indexes (empty: all) and patterns of projects (empty: all)."""
+    """Extent of a token: rights, indexes (empty: all) and patterns of projects (empty: all)."""
 
     rights: frozenset[str]
     indexes: tuple[str, ...] = ()

@@ -6,7 +6,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from appliance.atomic import Batch
-from appliance.index.names import PROVENANCE
+from appliance.errors import Rejected
+from appliance.index.names import PROVENANCE, parse
 from appliance.text import counted
 from appliance.upstream import Client, RemoteFile, UpstreamError
 
@@ -21,13 +22,22 @@ async def fetch_provenance(
     """
     by_host: dict[str, list[RemoteFile]] = {}
     for file in files:
-        if file.provenance is not None:
+        if file.provenance is not None and _can_be_written(file.filename):
             by_host.setdefault(urlsplit(file.provenance).netloc, []).append(file)
     with Batch() as batch:
         found = await asyncio.gather(
             *(_of_host(client, each, directory, batch) for each in by_host.values())
         )
     return [note for notes in found for note in notes]
+
+
+def _can_be_written(filename: str) -> bool:
+    """Return whether a name, which a hostile page may state, is one that a fetch writes."""
+    try:
+        parse(filename)
+    except Rejected:
+        return False
+    return True
 
 
 async def _of_host(

@@ -36,7 +36,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What an index knows when a file is to enter it.
+    """Facts that an index has about a file that is to enter it.
 
     Attributes:
         used: The SHA-256 of the last content under its name, also of a removed file.

@@ -77,13 +77,14 @@ class Committer:
         self._publisher = Publisher(spec, catalog)
         self._kept = KeptMetadata(spec.state)
         self._waiting: list[Ready] = []
-        self._lock = threading.Lock()
+        self._lock, self._gate = threading.Lock(), threading.Lock()
 
     def commit(self, upload: Ready) -> int:
         """Store and publish an upload; return the serial of the pages that have it. The same file
         again changes nothing. Raises :class:`Refused` with nothing stored, or, with status 503, if
         it is stored and cannot be published."""
-        self._waiting.append(upload)
+        with self._gate:
+            self._waiting.append(upload)
         with self._lock:
             if not upload.is_done:  # else a thread before had it
                 self._commit_waiting()
@@ -97,7 +98,8 @@ class Committer:
             return self._publish(has_new_projects=False)
 
     def _commit_waiting(self) -> None:
-        uploads, self._waiting = self._waiting, []
+        with self._gate:  # none is added to the list that is being committed
+            uploads, self._waiting = self._waiting, []
         try:
             self._store(uploads)
             serial = self._publish(any(each.is_new_project for each in uploads))

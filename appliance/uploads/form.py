@@ -35,7 +35,7 @@ _ABSENT = ("", "UNKNOWN")  # distutils writes the latter for a missing value
 
 
 class Sink(Protocol):
-    """What takes the bytes of the file in a form."""
+    """Receiver of the bytes of the file in a form."""
 
     def write(self, data: bytes) -> None:
         """Take the next bytes. May raise :class:`Refused` or ``OSError``."""

@@ -2,6 +2,7 @@
 limit the rate of each connection. They are yielded in order; early ones wait in memory."""
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -36,12 +37,12 @@ class Pieces:
         """Yield the ``chunks`` of the piece ``begin``, then the rest of the file, which is
         requested meanwhile. Raises :class:`Temporary` if the server answers another range."""
         assert begin.start is not None and begin.stop is not None
-        starts = deque(range(begin.stop, source.size, self._limits.piece_bytes))
+        starts = iter(range(begin.stop, source.size, self._limits.piece_bytes))
         tasks: deque[asyncio.Task[bytes]] = deque()
 
         def request() -> None:
-            while starts and len(tasks) < self._limits.pieces_ahead:
-                tasks.append(asyncio.create_task(self._piece(source, starts.popleft())))
+            for start in itertools.islice(starts, self._limits.pieces_ahead - len(tasks)):
+                tasks.append(asyncio.create_task(self._piece(source, start)))
 
         request()
         try:

@@ -198,8 +198,8 @@ def receive_body(
 
 
 class Receiver(Protocol):
-    """What the application receives a large body with. All calls are made by one thread at a time;
-    :meth:`close` is called by the worker unless the application is called again."""
+    """A receiver of a large body, which the application gives. All calls are made by one thread at
+    a time; :meth:`close` is called by the worker unless the application is called again."""
 
     @property
     def has_failed(self) -> bool:
@@ -228,7 +228,8 @@ def stream_body(
     while remaining and not receiver.has_failed:
         data = _take(connection, remaining)
         if not data or read >= _SENT_BYTES:
-            yield Wait(selectors.EVENT_READ, min(_STREAM_SECONDS, end - time.monotonic()))
+            seconds = min(_STREAM_SECONDS, end - time.monotonic())
+            yield Wait(selectors.EVENT_READ, seconds, lambda: bool(connection.inbox.data))
             read = 0
         receiver.feed(data)
         read += len(data)

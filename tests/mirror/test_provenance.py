@@ -139,3 +139,20 @@ def test_too_large_for_a_bundle(
     arguments = ["bundle", str(packages.parent / "out.tar"), "-d", str(packages)]
     assert main([*arguments, "--state", state]) == 1
     assert f"{path}: larger than 1024 KiB; delete it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../x-1-py3-none-any.whl", "/tmp/x-1-py3-none-any.whl", "x"])
+def test_a_name_that_no_file_may_have_is_not_written(tmp_path: Path, name: str) -> None:
+    with serving() as host:
+        host.behaviors["/p"] = answer(DOCUMENT)
+        file = RemoteFile(name, "", provenance=f"{host.url}/p")
+        inside = tmp_path / "inside"
+        inside.mkdir()
+
+        async def main() -> list[str]:
+            async with Client(Upstreams()) as client:
+                return await fetch_provenance(client, [file], inside)
+
+        assert asyncio.run(main()) == []
+        assert host.paths() == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
