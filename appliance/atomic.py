@@ -6,6 +6,7 @@ Not here: the purpose of a file.
 import contextlib
 import ctypes
 import errno
+import functools
 import itertools
 import os
 import secrets
@@ -13,6 +14,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 
@@ -211,6 +213,7 @@ def sync(directory: Path) -> None:
 _libc = ctypes.CDLL(None, use_errno=True)
 # From this number on, one sync of the file system costs less than one per file.
 _MANY = 16
+_AT_ONCE = 8
 
 
 def sync_paths(paths: list[str]) -> None:
@@ -220,15 +223,38 @@ def sync_paths(paths: list[str]) -> None:
         sync(next(each for each in (directory, *directory.parents) if each.is_dir()))
         return
 
-    for path in paths:
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            continue
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    if len(paths) <= 1:
+        for path in paths:
+            _sync(path)
+        return
+    try:
+        # At once: the file system writes all of them in one step.
+        synced = [_threads().submit(_sync, path) for path in paths]
+    except RuntimeError:  # the process is ending
+        synced = []
+        for path in paths:
+            _sync(path)
+    for each in synced:
+        each.result()
+
+
+def _sync(path: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_AT_ONCE, "sync")
+
+
+os.register_at_fork(after_in_child=_threads.cache_clear)  # a child has none of the threads
 
 
 def remove_old(directory: str, seconds: float) -> None:

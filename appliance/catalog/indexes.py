@@ -23,8 +23,8 @@ class CatalogIndex:
     def named(self, names: Sequence[str]) -> dict[str, Project]:
         return self._reader.named(self.name, names)
 
-    def projects(self) -> Iterator[Listed]:
-        return self._reader.projects(self.name)
+    def projects(self, first: str = "", end: str | None = None) -> Iterator[Listed]:
+        return self._reader.projects(self.name, first, end)
 
     def serials(self, names: Sequence[str] | None = None) -> dict[str, int]:
         return self._reader.last_serials([self.name], names)

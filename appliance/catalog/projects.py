@@ -54,14 +54,15 @@ class ProjectQueries(Queries):
         where = schema.project.c.index == index, schema.project.c.name.in_(names), has_page()
         return self._connection.execute(sa.select(schema.project).where(*where)).all()
 
-    def projects(self, index: str) -> Iterator[Listed]:
-        """Yield name, display name and serial of each project, ordered by name."""
-        query = (
-            sa.select(schema.project.c.name, schema.project.c.display, schema.project.c.serial)
-            .where(schema.project.c.index == index, has_page())
-            .order_by(schema.project.c.name)
-        )
-        for row in self._connection.execute(query):
+    def projects(self, index: str, first: str = "", end: str | None = None) -> Iterator[Listed]:
+        """Yield name, display name and serial of each project, ordered by name, from the name
+        ``first`` to before ``end``."""
+        table = schema.project.c
+        query = sa.select(table.name, table.display, table.serial)
+        query = query.where(table.index == index, table.name >= first, has_page())
+        if end is not None:
+            query = query.where(table.name < end)
+        for row in self._connection.execute(query.order_by(table.name)):
             yield Listed(row.name, row.display, row.serial)
 
     def names(self, index: str, after: str, limit: int) -> list[str]:

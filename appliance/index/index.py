@@ -39,8 +39,8 @@ class Index(Protocol):
     def named(self, names: Sequence[str]) -> dict[str, Project]:
         """The named projects, by name, without those that the index lacks."""
 
-    def projects(self) -> Iterator[Listed]:
-        """Each project of the index, by name."""
+    def projects(self, first: str = "", end: str | None = None) -> Iterator[Listed]:
+        """Each project of the index, by name, from the name ``first`` to before ``end``."""
 
     def serials(self, names: Sequence[str] | None = None) -> dict[str, int]:
         """The serial of the last change to each of the named projects, or to all, removed ones
@@ -67,8 +67,9 @@ class Without:
     def named(self, names: Sequence[str]) -> dict[str, Project]:
         return self._index.named([name for name in names if not matches(self._patterns, name)])
 
-    def projects(self) -> Iterator[Listed]:
-        return (row for row in self._index.projects() if not matches(self._patterns, row.name))
+    def projects(self, first: str = "", end: str | None = None) -> Iterator[Listed]:
+        rows = self._index.projects(first, end)
+        return (row for row in rows if not matches(self._patterns, row.name))
 
     def serials(self, names: Sequence[str] | None = None) -> dict[str, int]:
         return self._index.serials(names)  # of all: the serial of a page never decreases
@@ -103,12 +104,12 @@ class WithBases:
         serials = self.serials(names)
         return {name: replace(project, serial=serials[name]) for name, project in answers.items()}
 
-    def projects(self) -> Iterator[Listed]:
+    def projects(self, first: str = "", end: str | None = None) -> Iterator[Listed]:
         displays: dict[str, str] = {}
         for index in reversed(self._lineage):
-            displays |= {listed.name: listed.display for listed in index.projects()}
+            displays |= {listed.name: listed.display for listed in index.projects(first, end)}
 
-        serials = self.serials()
+        serials = self.serials(None if end is None and not first else list(displays))
         return (Listed(name, displays[name], serials[name]) for name in sorted(displays))
 
     def serials(self, names: Sequence[str] | None = None) -> dict[str, int]:

@@ -1,21 +1,22 @@
-"""Rendering of a project or a list of projects as HTML and JSON; pure functions.
+"""Rendering of a project as HTML and JSON, and what project lists share with it; pure functions.
 
 Simple repository API 1.4: PEP 503, 592, 629, 658 with 714, 691, 700, 740, 792. Both forms are
 rendered from one value and carry the same facts, as far as HTML has attributes for them.
 """
 
-import gzip
 import json
-from collections.abc import Callable, Iterable
+import struct
+import zlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
 
 from appliance.index.model import File, Project
-from appliance.index.names import PROVENANCE, normalize
+from appliance.index.names import PROVENANCE
 from appliance.site.tree import PAGES, STAND_IN_PAGES
 
 API_VERSION = "1.4"
@@ -25,12 +26,15 @@ PAGE_FORMAT = 2
 _Files = list[tuple[File, str]]  # each with its URL
 
 _SAFE = "/!~"  # in paths of URLs
+_LEVEL = 6
+_GZIP = b"\x1f\x8b\x08" + bytes(6) + b"\xff"  # without a time and a name
+_LAST = zlib.compress(b"", _LEVEL, -zlib.MAX_WBITS)
 _EPOCH = datetime(1970, 1, 1)  # UTC, as all that follows
 _SPECIAL = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;"})
-_environment = jinja2.Environment(
+environment = jinja2.Environment(
     autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
 )
-_PROJECT = _environment.from_string(
+_PROJECT = environment.from_string(
     """\
 <!DOCTYPE html>
 <html lang="en"><!--SERIAL {{ project.serial }}-->
@@ -49,23 +53,6 @@ _PROJECT = _environment.from_string(
 </html>
 """
 )
-_LIST = _environment.from_string(
-    """\
-<!DOCTYPE html>
-<html lang="en"><!--SERIAL {{ serial }}-->
-<head>
-<meta charset="utf-8">
-<meta name="pypi:repository-version" content="{{ version }}">
-<title>Simple index</title>
-</head>
-<body>
-{% for name, display, _ in projects %}
-<a href="{{ name }}/">{{ display }}</a><br>
-{% endfor %}
-</body>
-</html>
-"""
-)
 
 
 def project_pages(project: Project, packages: str) -> dict[str, bytes]:
@@ -74,43 +61,17 @@ def project_pages(project: Project, packages: str) -> dict[str, bytes]:
     ``packages`` is the URL of the packages directory, relative to the page, ending in ``/``.
     """
     files = [(file, file_url(packages, file)) for file in project.offered]
-    return _variants(_project_html(project, files), _project_json(project, files))
+    return variants([part(_project_html(project, files))], [part(_project_json(project, files))])
 
 
 def stand_in_pages(project: Project, files: str) -> dict[str, bytes]:
     """Return the same files as they are in the index that the appliance stands in for: by the names
     of :data:`tree.STAND_IN_PAGES`, with URLs by digest below the URL ``files``."""
     links = [(file, files + quote(file.digest_path, safe=_SAFE)) for file in project.offered]
-    contents = _variants(_project_html(project, links), _project_json(project, links))
+    contents = variants(
+        [part(_project_html(project, links))], [part(_project_json(project, links))]
+    )
     return dict(zip(STAND_IN_PAGES, contents.values(), strict=True))
-
-
-def list_pages(projects: Iterable[tuple[str, str, int]], serial: int) -> dict[str, bytes]:
-    """Return the four files of the project list, from name, display name and serial of each."""
-    rows = list(projects)
-    return _variants(_list_html(rows, serial), _list_json(rows, serial))
-
-
-def part_of_list(page: bytes, included: Callable[[str], bool], is_json: bool) -> bytes:
-    """Return the project list whose JSON is ``page`` with the included projects alone (by their
-    normalized names), as JSON or HTML."""
-    body = json.loads(page)
-    listed = ((project["name"], project["_last-serial"]) for project in body["projects"])
-    rows = [(normalize(display), display, last) for display, last in listed]
-    rows = [row for row in rows if included(row[0])]
-    return (_list_json if is_json else _list_html)(rows, body["meta"]["_last-serial"])
-
-
-def _list_html(rows: list[tuple[str, str, int]], serial: int) -> bytes:
-    return _LIST.render(projects=rows, serial=serial, version=API_VERSION).encode()
-
-
-def _list_json(rows: list[tuple[str, str, int]], serial: int) -> bytes:
-    body = {
-        "meta": {"api-version": API_VERSION, "_last-serial": serial},
-        "projects": [{"name": display, "_last-serial": last} for _, display, last in rows],
-    }
-    return _dump(body)
 
 
 def upload_time(file: File) -> str:
@@ -162,7 +123,7 @@ def _project_json(project: Project, files: _Files) -> bytes:
         "versions": project.versions,
         "files": [_file_json(file, url) for file, url in files],
     }
-    return _dump(body)
+    return dump(body)
 
 
 def _file_json(file: File, url: str) -> dict[str, Any]:
@@ -187,23 +148,42 @@ def _file_json(file: File, url: str) -> dict[str, Any]:
     return entry
 
 
-def _dump(body: dict[str, Any]) -> bytes:
+def dump(body: dict[str, Any]) -> bytes:
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _variants(html: bytes, body: bytes) -> dict[str, bytes]:
-    """Return the forms of one page, no two of the same size: all have one mtime, and nginx makes
-    the ETag of size and mtime, which must differ between representations (RFC 9110). An additional
-    newline at its end changes neither document."""
+class Part(NamedTuple):
+    """Bytes of a page, and the same deflated: parts one after the other are one gzip file."""
+
+    plain: bytes
+    deflated: bytes
+
+
+def part(plain: bytes) -> Part:
+    """Return bytes of a page as a part."""
+    compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return Part(plain, compressor.compress(plain) + compressor.flush(zlib.Z_FULL_FLUSH))
+
+
+_LINE_END = part(b"\n")
+
+
+def variants(html: Sequence[Part], body: Sequence[Part]) -> dict[str, bytes]:
+    """Return the forms of one page by the names of :data:`tree.PAGES`, no two of the same size: all
+    have one mtime, and nginx makes the ETag of size and mtime, which must differ between
+    representations (RFC 9110). An additional newline at its end changes neither document."""
     while True:
-        contents = (html, _compress(html), body, _compress(body))
+        contents = (*_joined(html), *_joined(body))
         sizes = [len(content) for content in contents]
         if len(set(sizes)) == len(sizes):
             return dict(zip(PAGES, contents, strict=True))
-        html += b"\n"
+        html = [*html, _LINE_END]
         if sizes[2] == sizes[3]:
-            body += b"\n"
+            body = [*body, _LINE_END]
 
 
-def _compress(content: bytes) -> bytes:
-    return gzip.compress(content, compresslevel=6, mtime=0)
+def _joined(parts: Sequence[Part]) -> tuple[bytes, bytes]:
+    """Return a page, and the same compressed (RFC 1952)."""
+    plain = b"".join(each.plain for each in parts)
+    end = struct.pack("<LL", zlib.crc32(plain), len(plain) & 0xFFFFFFFF)
+    return plain, b"".join([_GZIP, *(each.deflated for each in parts), _LAST, end])

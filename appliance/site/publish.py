@@ -19,11 +19,10 @@ from appliance.catalog.reader import Reader
 from appliance.catalog.readiness import unscanned
 from appliance.catalog.writer import SWEEP, TOGETHER
 from appliance.errors import PyindexError
-from appliance.index.index import Listed
 from appliance.locks import try_lock
-from appliance.site import pages
 from appliance.site.files import FilePublisher
 from appliance.site.layout import delete_layout, is_laid_out, record_layout
+from appliance.site.lists import ProjectList
 from appliance.site.projects import ProjectPublisher, page_names, write_pages
 from appliance.site.tree import PAGES, STAND_IN_PAGES, Site
 from appliance.site.views import View
@@ -51,6 +50,7 @@ class Publisher:
         self._spec, self._catalog = spec, catalog
         self._site = Site(spec)
         self._views = {name: View(spec, self._site, name) for name in spec.indexes}
+        self._lists = {name: ProjectList(spec, name) for name in spec.indexes}
         self._files = FilePublisher(spec, self._site)
         self._projects = ProjectPublisher(spec, self._site, self._files)
 
@@ -169,8 +169,7 @@ class Publisher:
         serial = reader.serial()
         with self._site.batch() as batch:
             for name in copied:
-                rows = list(open_index(reader, self._spec, name).projects())
-                content = _list_pages(rows, serial)
+                content = self._list_pages(reader, name, serial)
                 write_pages(self._projects.directories[name], content, serial, batch)
         for name in copied:
             self._views[name].show()
@@ -225,7 +224,7 @@ class Publisher:
         serial in the list."""
         with self._catalog.read() as reader:
             serial = reader.serial()
-            rows = {name: list(open_index(reader, self._spec, name).projects()) for name in names}
+            content = {name: self._list_pages(reader, name, serial) for name in names}
 
         if serial != published:
             self._write_changes()
@@ -234,9 +233,15 @@ class Publisher:
                     return self._write_lists(names)
         with self._site.batch() as batch:
             for name in names:
-                content = _list_pages(rows.pop(name), serial)
-                write_pages(self._projects.directories[name], content, serial, batch)
+                directory = self._projects.directories[name]
+                write_pages(directory, content.pop(name), serial, batch)
         return serial
+
+    def _list_pages(self, reader: Reader, name: str, serial: int) -> dict[str, bytes]:
+        """Return the files of the project list of a view."""
+        projects = self._lists[name]
+        projects.read(reader, reader.mark(self._views[name].mark))
+        return projects.render(serial)
 
     # --- removal -------------------------------------------------------------------------------
 
@@ -333,19 +338,3 @@ def _holder(file: IO[str]) -> str:
 def _portions(changed: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
     for start in range(0, len(changed), _PROJECTS_IN_BATCH):
         yield changed[start : start + _PROJECTS_IN_BATCH]
-
-
-def _list_pages(rows: list[Listed], serial: int) -> dict[str, bytes]:
-    """Return the pages of a project list, without rows that cannot be rendered."""
-    try:
-        return pages.list_pages(rows, serial)
-    except Exception:
-        log.exception("projects that cannot be rendered are missing from the project list")
-        return pages.list_pages([row for row in rows if _can_be_listed(row)], serial)
-
-
-def _can_be_listed(row: Listed) -> bool:
-    try:
-        return bool(pages.list_pages([row], 0))
-    except Exception:
-        return False

@@ -7,7 +7,7 @@ import falcon
 
 from appliance import headers
 from appliance.index import names
-from appliance.site import pages
+from appliance.site import lists
 from appliance.web import negotiate, static
 from appliance.web.login import Readable
 from appliance.web.served import ServedIndex
@@ -96,7 +96,7 @@ class Simple:
         page = f"{self._directory}/{_INDEX}{_ENDINGS[negotiate.JSON]}"
         with self._index.completeness.page(self._www, page) as file:
             published = file.part(0, file.size).readall()
-        resp.data = pages.part_of_list(published, readable, variant.ending == ".json")
+        resp.data = lists.part_of_list(published, readable, variant.ending == ".json")
         resp.set_headers((*self._headers, *variant.headers))
 
 
