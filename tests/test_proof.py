@@ -13,13 +13,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from appliance import spec
+from appliance.accounts.tokens import Tokens
 from appliance.operations.update import update
 from appliance.pack import probe
 from benchmarks.ports import HOST, free_port
 from tests.conftest import eventually
 from tests.dist import make_sdist, make_wheel
+from tests.integration.servers import PYINDEX
 from tests.nginx.servers import application
 
 ROOT = Path(__file__).parent.parent
@@ -58,19 +61,30 @@ def release() -> Iterator[Path]:
 
 
 def verify(
-    release: Path, url: str, package: str, module: str, probe: str = "", seconds: int = 60
+    release: Path,
+    url: str,
+    package: str,
+    module: str,
+    probe: str = "",
+    seconds: int = 60,
+    login: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the verification install as the play does."""
+    """Run the verification install as the play does, for a private index with its spec."""
     (pip,) = release.glob("pip-*.whl")
     command = [PYTHON, CLIENT, url, "", pip, package, module, seconds, probe and release / probe]
-    return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    command += [PYINDEX] if login else []
+    variables = os.environ | ({"PYINDEX_SPEC": str(login)} if login else {})
+    return subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, check=False, env=variables
+    )
 
 
 @contextmanager
-def serving(directory: Path) -> Iterator[str]:
-    """Serve the packages in a directory as an index; yield its URL."""
+def serving(directory: Path, **changes: object) -> Iterator[str]:
+    """Serve the packages in a directory as an index with these settings; yield its URL."""
     path = directory.parent / "pyindex.yml"
-    path.write_text(f"state: state\nindexes: {{main: {{packages: {directory.name}}}}}\n")
+    index = {"packages": directory.name, **changes}
+    path.write_text(yaml.safe_dump({"state": "state", "indexes": {"main": index}}))
     update(spec.load(path))
     port = free_port()
     with application(path, port):
@@ -92,6 +106,28 @@ def test_verification_installs_probe(packages: Path, release: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert f"is installed from {url}" in done.stdout
     assert set(Path(tempfile.gettempdir()).glob("pyindex-verify-*")) <= before
+
+
+PRIVATE: list[dict[str, object]] = [
+    {"read": ["members"]},
+    {"projects": {"pyindex-probe": {"read": ["alice"]}}},
+]
+
+
+@pytest.mark.parametrize("rights", PRIVATE)
+def test_verification_logs_in(packages: Path, release: Path, rights: dict[str, object]) -> None:
+    """The verification of a private index logs in with a token of its own, which is revoked at the
+    end, also if the verification fails."""
+    shutil.copy(release / probe.PROBE, packages)
+    path = packages.parent / "pyindex.yml"
+    with serving(packages, **rights) as url:
+        done = verify(release, url, "pyindex-probe", "pyindex_probe", probe.PROBE, login=path)
+        failed = verify(release, url, "missing", "missing", seconds=0, login=path)
+        anonymous = verify(release, url, "pyindex-probe", "pyindex_probe", seconds=0)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (failed.returncode, anonymous.returncode) == (1, 1)
+    assert "pyi-" not in done.stdout + failed.stdout + failed.stderr
+    assert Tokens(spec.load(path).tokens).all() == []
 
 
 def replace_probe(packages: Path, release: Path) -> None:

@@ -1,10 +1,12 @@
 """Clients that ask a host without pause, and what they could not get."""
 
 import http.client
+import ssl
 import threading
 import time
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 _TIMEOUT = 60
@@ -16,6 +18,7 @@ class Load:
 
     Each has a connection of its own, and a new one now and then. As every client does, it asks
     again when a connection that was kept is closed (RFC 9112, 9.5). A redirect is an answer, too.
+    With *ca*, the certificate of a CA, they use HTTPS.
 
     Attributes:
         answered: How many requests got what they asked for, by path.
@@ -23,11 +26,21 @@ class Load:
         longest: The longest time in seconds in which a path had no answer, by path.
     """
 
-    def __init__(self, address: str, name: str, paths: Sequence[str]) -> None:
+    def __init__(
+        self,
+        address: str,
+        name: str,
+        paths: Sequence[str],
+        headers: Mapping[str, str] = MappingProxyType({}),
+        ca: Path | None = None,
+    ) -> None:
         self.answered = dict.fromkeys(paths, 0)
         self.longest = dict.fromkeys(paths, 0.0)
         self.failures: list[str] = []
-        self._address, self._headers = address, {"Host": name}
+        self._address, self._headers = address, {"Host": name, **headers}
+        self._tls = ssl.create_default_context(cafile=ca) if ca else None
+        if self._tls:
+            self._tls.check_hostname = False  # clients here know the address alone
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(path,)) for path in paths]
 
@@ -59,10 +72,15 @@ class Load:
             assert time.monotonic() < deadline, f"no answers: {self.failures[-5:]}"
             time.sleep(0.02)
 
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._tls is None:
+            return http.client.HTTPConnection(self._address, timeout=_TIMEOUT)
+        return http.client.HTTPSConnection(self._address, timeout=_TIMEOUT, context=self._tls)
+
     def _ask(self, path: str) -> None:
         last = time.monotonic()
         while not self._stop.is_set():
-            connection = http.client.HTTPConnection(self._address, timeout=_TIMEOUT)
+            connection = self._connection()
             kept = False
             try:
                 for _ in range(_REQUESTS_OF_CONNECTION):

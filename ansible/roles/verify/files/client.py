@@ -1,9 +1,10 @@
 """The verification install, for Python 2.7 and newer: install a package and import its module.
 
-client.py URL CA PIP REQUIREMENT MODULE SECONDS [PROBE]: URL of the index without /simple/, CA file
-or "", the wheel of a pip, seconds without progress after which it fails. With PROBE, a file of the
-release, the index must serve exactly this file. The host name of the URL always resolves to this
-machine; TLS is verified. Exits with a line that says what failed.
+client.py URL CA PIP REQUIREMENT MODULE SECONDS [PROBE [PYINDEX]]: URL of the index without
+/simple/, CA file or "", the wheel of a pip, seconds without progress after which it fails. With
+PROBE, a file of the release, the index must serve exactly this file. With PYINDEX, the command of
+the release, it logs in with a token that is revoked at the end. The host name of the URL always
+resolves to this machine; TLS is verified. Exits with a line that says what failed.
 
 An index serves programs of other users. Started by root, this becomes a user id without an account
 before the first request, and ends all processes of that user.
@@ -26,9 +27,9 @@ import time
 try:
     from urllib.error import HTTPError
     from urllib.parse import urlsplit
-    from urllib.request import HTTPSHandler, ProxyHandler, build_opener
+    from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 except ImportError:
-    from urllib2 import HTTPError, HTTPSHandler, ProxyHandler, build_opener
+    from urllib2 import HTTPError, HTTPSHandler, ProxyHandler, Request, build_opener
     from urlparse import urlsplit
 
 # The range that systemd uses for temporary users.
@@ -47,9 +48,28 @@ def resolve_here(host):
     socket.getaddrinfo = resolve_name
 
 
-def become_temporary_user():
+def create_token(pyindex, project):
+    """Create a token that can read a project; returns its name and its text. It expires if this
+    process is killed before it can revoke it."""
+    name = "verify-%d-%d" % (time.time(), os.getpid())
+    options = ["--right", "read", "--project", project, "--expires", "1h"]
+    return name, run_pyindex(pyindex, "create", name, *options)
+
+
+def run_pyindex(pyindex, verb, *arguments):
+    """Run `pyindex token` and return its output; exits with its errors if it fails."""
+    command = [pyindex, "token", verb] + list(arguments)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/")
+    output, errors = process.communicate()
+    if process.returncode:
+        sys.exit("pyindex token %s: %s" % (verb, errors.decode("utf-8", "replace").strip()))
+    return str(output.decode("ascii").strip())
+
+
+def become_temporary_user(at_end):
     """Return in a child process whose user has no groups, home or files. This process waits for the
-    child, ends all processes of that user, and exits with the status of the child."""
+    child, ends all processes of that user, calls a function, and exits with the status of the
+    child."""
     start = os.getpid() % len(UIDS)
     uid = next(uid for uid in list(UIDS[start:]) + list(UIDS[:start]) if not is_known(uid))
     child = os.fork()
@@ -64,6 +84,7 @@ def become_temporary_user():
         finally:
             os._exit(0)
     os.wait()
+    at_end()
     os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1)
 
 
@@ -83,7 +104,7 @@ def drop(uid):
     os.setuid(uid)
 
 
-def wait_for(url, ca, seconds, also=None):
+def wait_for(url, ca, token, seconds, also=None):
     """Request the URL until it succeeds, or answers with the status ``also``. Exits with the last
     failure after that many seconds without progress: during the first scan, the answer counts the
     files."""
@@ -92,11 +113,12 @@ def wait_for(url, ca, seconds, also=None):
     except IOError as error:
         sys.exit("%s: %s" % (ca, error))
     opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
+    request = Request(url, headers={"Authorization": "Bearer " + token} if token else {})
     previous, deadline = None, time.time() + seconds
     while True:
         body = ""
         try:
-            opener.open(url, timeout=30).read()
+            opener.open(request, timeout=30).read()
             return
         except HTTPError as error:
             if error.code == also:
@@ -112,7 +134,7 @@ def wait_for(url, ca, seconds, also=None):
         time.sleep(0.5)
 
 
-def install(url, ca, pip, requirement, module, folder):
+def install(url, ca, token, pip, requirement, module, folder):
     """Install a requirement into an empty directory, and import the module from there. Wheels only:
     a build would run one more program."""
     target = os.path.join(folder, "target")
@@ -120,6 +142,8 @@ def install(url, ca, pip, requirement, module, folder):
     environment = {"PATH": os.environ["PATH"], "HOME": folder, "TMPDIR": folder, "LC_ALL": "C"}
     environment["PIP_CONFIG_FILE"] = os.devnull
     host = urlsplit(url).hostname
+    if token:  # on no command line, which other users could read
+        write(folder, ".netrc", "machine %s login __token__ password %s\n" % (host, token))
     python = [sys.executable, "-E", "-s", "-c"]
     command = python + [SOURCE, "--pip", host, pip, "install", "--isolated", "--quiet"]
     command += ["--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--target", target]
@@ -157,7 +181,7 @@ def read(path):
         return file.read()
 
 
-def main(url, ca, pip, requirement, module, seconds, probe=""):
+def main(url, ca, pip, requirement, module, seconds, probe="", pyindex=""):
     global SOURCE  # for the process of pip, whose user cannot read this file
     SOURCE = read(__file__).decode("utf-8")
     url, seconds = url.rstrip("/"), int(seconds)
@@ -169,18 +193,18 @@ def main(url, ca, pip, requirement, module, seconds, probe=""):
         authority = read(ca) if ca else b""
     except IOError as error:
         sys.exit("%s: %s" % (ca, error))
+    project = re.sub("[-_.]+", "-", re.match("[A-Za-z0-9._-]*", requirement).group()).lower()
+    name, token = create_token(pyindex, project) if pyindex else ("", "")
     if os.geteuid() == 0:
-        become_temporary_user()
+        become_temporary_user(lambda: token and run_pyindex(pyindex, "revoke", name))
     folder = tempfile.mkdtemp(prefix="pyindex-verify-")
     try:
         ca = write(folder, "ca.pem", authority) if ca else ""
         resolve_here(urlsplit(url).hostname)
         # The spec may permit /health for other addresses only.
-        wait_for(url + "/health", ca, seconds, also=403)
-        name = re.match("[A-Za-z0-9._-]*", requirement).group()
-        project = re.sub("[-_.]+", "-", name).lower()
-        wait_for("%s/simple/%s/" % (url, project), ca, seconds)
-        install(url, ca, pip, requirement, module, folder)
+        wait_for(url + "/health", ca, token, seconds, also=403)
+        wait_for("%s/simple/%s/" % (url, project), ca, token, seconds)
+        install(url, ca, token, pip, requirement, module, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print("%s is installed from %s" % (requirement, url))
