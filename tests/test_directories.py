@@ -48,7 +48,7 @@ def give(path: Path, user: str = OTHER_USER) -> None:
     os.chown(path, pwd.getpwnam(user).pw_uid, -1)
 
 
-@pytest.mark.parametrize("kind", ["state", "packages"])
+@pytest.mark.parametrize("kind", ["state", "packages", "uploads"])
 def test_script_creates_directory(root: Path, kind: str) -> None:
     """The script creates and records a directory, and later only corrects its mode."""
     directory = root / "a b/c/it's"
@@ -84,6 +84,21 @@ def test_script_keeps_directory_in_use(root: Path, user: str) -> None:
         f"{directory}: not empty, and not owned by {OWNER}; choose an empty or a new directory"
     )
     assert (of(directory), made(root)) == (before, [])
+
+
+def test_script_rejects_packages_that_take_no_uploads(root: Path) -> None:
+    """The script keeps the packages of another user where an index accepts uploads only if the
+    service can write there."""
+    directory = root / "packages"
+    directory.mkdir(mode=0o755)
+    (directory / "foo-1.0.tar.gz").touch()
+    give(directory)
+    message = f"run chown {OWNER}: {directory}, or give its group that right"
+    assert message in provide(root, directory, "uploads")[1]
+    os.chown(directory, -1, pwd.getpwnam(OWNER).pw_gid)
+    directory.chmod(0o2775)
+    assert provide(root, directory, "uploads") == ("", "")
+    assert (of(directory), made(root)) == ((OTHER_USER, 0o2775), [])
 
 
 def test_script_follows_links_of_root(root: Path) -> None:

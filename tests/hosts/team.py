@@ -56,6 +56,18 @@ def documented(page: str, beginning: str) -> str:
     return command
 
 
+def upload(
+    workstation: Workstation, target: Target, attempt: Attempt, client: str = "twine", code: int = 0
+) -> str:
+    """Build a wheel and upload it from the workstation; return what the client prints."""
+    prepare(attempt, "first upload")
+    uploader = _UPLOADERS[client]
+    environment = workstation.environment(uploader.client)
+    arguments, variables = uploader.command(attempt, target)
+    variables = {**target.variables, **variables}
+    return environment.run(*arguments, cwd=attempt.directory, code=code, variables=variables)
+
+
 @dataclass(frozen=True)
 class Team:
     """The host and the workstation; ``directory`` has the projects, ``ca`` is the private CA."""
@@ -94,17 +106,8 @@ class Team:
     ) -> str:
         """Upload a wheel to ``staging`` from the workstation; return what the client prints."""
         attempt = Attempt(self.directory / str(next(_numbers)), project, version, *login)
-        prepare(attempt, "first upload")
         target = Target(f"{URL}/staging", str(self.ca), Path(PACKAGES["staging"]))
-        uploader = _UPLOADERS[client]
-        environment = self.workstation.environment(uploader.client)
-        arguments, variables = uploader.command(attempt, target)
-        return environment.run(
-            *arguments,
-            cwd=attempt.directory,
-            code=code,
-            variables={**target.variables, **variables},
-        )
+        return upload(self.workstation, target, attempt, client, code)
 
     def install(self, project: str, index: str = "staging", login: str = "alice") -> str:
         """Install a project with pip on the workstation; return what pip prints."""

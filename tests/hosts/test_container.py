@@ -1,17 +1,21 @@
 """The image of deploy/container, built by buildah and run by podman."""
 
 import json
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from tests.conftest import eventually
 from tests.dist import make_wheel
 from tests.hosts.engine import Engine
 from tests.hosts.machines import Workstation
+from tests.hosts.team import upload
 from tests.integration.clients import NEWEST, ROOT
+from tests.integration.uploaders import PASSWORDS, Attempt, Target
 
 pytestmark = pytest.mark.hosts
 
@@ -131,6 +135,43 @@ def test_any_user_runs_the_image(engine: Engine, packages: Path) -> None:
         eventually(lambda: '"GET /health HTTP/1.1" 200' in engine.podman("logs", "other"))
     finally:
         engine.podman("rm", "--force", "--volumes", "other")
+
+
+TEAM = """\
+state: /data/state
+accounts: {htpasswd: /etc/pyindex/htpasswd}
+indexes: {main: {packages: /data/packages, read: [members], upload: [alice]}}
+server: {host: 0.0.0.0, workers: 1}
+"""
+
+
+def test_container_accepts_uploads(
+    engine: Engine, workstation: Workstation, tmp_path: Path
+) -> None:
+    """A private index with a spec of its own accepts an upload into its volume of packages, which
+    pip then installs."""
+    (packages := tmp_path / "packages").mkdir()
+    (htpasswd := tmp_path / "htpasswd").write_bytes(
+        b"alice:" + bcrypt.hashpw(PASSWORDS["alice"].encode(), bcrypt.gensalt(4))
+    )
+    (spec := tmp_path / "pyindex.yml").write_text(TEAM)
+    htpasswd.chmod(0o600)
+    for path in (packages, htpasswd):
+        os.chown(path, 9898, 0)
+    mounted = (f"{packages}:/data/packages", f"{htpasswd}:/etc/pyindex/htpasswd:ro")
+    options = [f"--volume={each}" for each in (*mounted, f"{spec}:/etc/pyindex/pyindex.yml:ro")]
+    options += ["--volume=/data/state", "--publish=8081:8080"]
+    engine.podman("run", "--detach", "--name", "team", *SANDBOX, *options, "pyindex")
+    try:
+        eventually(partial(is_healthy, engine, "team"))
+        attempt = Attempt(tmp_path / "project", "demo", "1.0")
+        upload(workstation, Target("http://engine:8081", None, packages), attempt)
+        index = f"http://alice:{PASSWORDS['alice']}@engine:8081/simple/"
+        pip = workstation.environment(NEWEST.name)
+        install = ("install", "--index-url", index, "--trusted-host", "engine", "demo")
+        assert "Successfully installed demo-1.0" in pip.run("-m", "pip", *install)
+    finally:
+        engine.podman("rm", "--force", "--volumes", "team")
 
 
 FAILURES = {

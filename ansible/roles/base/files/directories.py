@@ -1,8 +1,8 @@
 """Create directories of a host as root, for Python 2.7 and newer.
 
 directories.py JSON NOTE: a list of {path, kind, owner, mode} in JSON. Prints a line for each
-directory that was created or changed. Created directories of the kinds "state" and "packages" are
-appended to the file NOTE, one per line: only these may be removed with their contents.
+directory that was created or changed. Created directories of the kinds "state", "packages" and
+"uploads" are appended to the file NOTE, one per line: only these may be removed with their contents.
 
 Directories of the kind "parent" are those into which root will write files: existing ones are left
 unchanged.
@@ -10,7 +10,8 @@ unchanged.
 root creates and changes entries only in directories where no other user may write: elsewhere,
 another user could redirect root to a different path. There, the script acts as the owner of the
 directory to be created. An existing directory with contents keeps its owner: packages stay as they
-are, and a state directory of another user is an error. Exits with a line for each error.
+are, "uploads" are an error unless the owner can write there, and so is a state directory of another
+user. Exits with a line for each error.
 """
 
 import errno
@@ -117,11 +118,21 @@ def shared_error(path, directory):
 
 def keep(user, path, kind):
     """Leave a directory of another user that has contents; an error unless it has packages."""
-    if kind != "packages":
+    if kind == "uploads" and not can_write(user, path):
+        raise DirectoryError(
+            "%s: %s cannot write there, and the index accepts uploads; run chown %s: %s, or give"
+            " its group that right" % (path, user.pw_name, user.pw_name, path)
+        )
+    if kind == "state":
         raise DirectoryError(
             "%s: not empty, and not owned by %s; choose an empty or a new directory, or run"
             " chown -R %s: %s" % (path, user.pw_name, user.pw_name, path)
         )
+
+
+def can_write(user, path):
+    command = ["runuser", "-u", user.pw_name, "--", "test", "-w", path, "-a", "-x", path]
+    return subprocess.call(command, cwd="/") == 0
 
 
 def provide_as(user, path, kind, mode, shared):
@@ -151,7 +162,7 @@ def main(directories, note):
             continue
         if result:
             print("%s %s" % (result, path))
-        if result == "created" and kind in ("state", "packages"):
+        if result == "created" and kind in ("state", "packages", "uploads"):
             with open(note, "a") as file:
                 file.write(path + "\n")
     if errors:
