@@ -282,7 +282,7 @@ def test_unusable_accounts_are_reported(lab: Lab, tmp_path: Path) -> None:
     lab.spec = lab.spec.model_copy(update={"accounts": Accounts(htpasswd=path)})
     lab.once()
     assert any(
-        text.startswith(f"{path}: No such file or directory; no account can log in")
+        text.startswith(f"{path}: No such file or directory; no account can log in: create it")
         for text in health(lab.spec, lab.catalog).degraded
     )
     path.write_text("alice:geheim\n")

@@ -80,7 +80,9 @@ def _unusable_accounts(spec: Spec) -> Iterator[str]:
     try:
         problems = htpasswd.read(spec.accounts.htpasswd).problems
     except htpasswd.AccountsError as error:
-        yield f"{error}; no account can log in: make it readable for uid {os.geteuid()}"
+        # Path's version of exists fails in an unreadable directory.
+        verb = "make" if os.path.exists(spec.accounts.htpasswd) else "create"  # noqa: PTH110
+        yield f"{error}; no account can log in: {verb} it readable for uid {os.geteuid()}"
     else:
         if problems:
             lines = counted(len(problems), "line")

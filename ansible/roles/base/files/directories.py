@@ -2,7 +2,8 @@
 
 directories.py JSON NOTE: a list of {path, kind, owner, mode} in JSON. Prints a line for each
 directory that was created or changed. Created directories of the kinds "state", "packages" and
-"uploads" are appended to the file NOTE, one per line: only these may be removed with their contents.
+"uploads" are appended to the file NOTE, one per line: only these may be removed with their
+contents.
 
 Directories of the kind "parent" are those into which root will write files: existing ones are left
 unchanged.
