@@ -18,7 +18,7 @@ _NUMBER = struct.Struct("=Q")
 
 class Counters:
     """Counters by name, the same names in all processes. In a state directory without write access
-    they stay 0."""
+    or space they stay 0."""
 
     def __init__(self, directory: Path, names: Sequence[str]) -> None:
         self._directory = directory
@@ -76,7 +76,10 @@ class Counters:
 
     def _mapped(self, process: int) -> mmap.mmap:
         with (self._directory / f"{process}-{self._form}").open("a+b") as file:
-            file.truncate(self._size)
+            # All bytes are written: a hole of a file that is mapped would end the process when the
+            # disk is full.
+            file.write(bytes(max(0, self._size - os.fstat(file.fileno()).st_size)))
+            file.truncate(self._size)  # flushes
             return mmap.mmap(file.fileno(), self._size)
 
     def _fold(self) -> None:

@@ -1,5 +1,6 @@
 """Counters that the processes of a server share."""
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -26,6 +27,23 @@ def test_counters_of_processes_are_added(tmp_path: Path) -> None:
     assert counters.totals() == {"a": 21, "b": 3}
     counters.clear()
     assert Counters(tmp_path / "counters", ["a", "b"]).totals() == {"a": 0, "b": 0}
+
+
+@pytest.mark.integration
+def test_full_disk_ends_no_process(small_disk: Path) -> None:
+    """On a full disk nothing is counted, and the process goes on; so does one whose counters were
+    there before."""
+    before = Counters(small_disk / "before", ["a"])
+    before.add("a")
+    (small_disk / "after").mkdir()
+    (small_disk / "after" / "lock").touch()
+    with (small_disk / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    before.add("a")
+    after = Counters(small_disk / "after", ["a"])
+    after.add("a")
+    assert (before.totals(), after.totals()) == ({"a": 2}, {"a": 0})
 
 
 def test_threads_lose_no_count(tmp_path: Path) -> None:
