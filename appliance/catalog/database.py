@@ -76,9 +76,10 @@ class Catalog:
             yield writer
             writer.finish()
 
-    def set_mark(self, name: str, value: int) -> None:
-        """Store a number, such as the serial up to which ``pages`` or ``lists`` are published."""
-        with self._connect("BEGIN IMMEDIATE") as connection:
+    def set_mark(self, name: str, value: int, durable: bool = True) -> None:
+        """Store a number, such as the serial up to which ``pages`` or ``lists`` are published. One
+        that is not ``durable`` may be lost with the power, unless another change was made since."""
+        with self._connect("BEGIN IMMEDIATE", durable=durable) as connection:
             schema.upsert(connection, schema.mark, [{"name": name, "value": value}])
 
     def clear_mark(self, name: str, value: int) -> None:
@@ -160,7 +161,9 @@ class Catalog:
             sync_paths([str(self.path.parent)])
 
     @contextmanager
-    def _connect(self, begin: str, other: Path | None = None) -> Iterator[sa.Connection]:
+    def _connect(
+        self, begin: str, other: Path | None = None, durable: bool = True
+    ) -> Iterator[sa.Connection]:
         try:
             try:
                 engine = self._readable()
@@ -174,12 +177,17 @@ class Catalog:
             with engine.connect() as connection:
                 if other is not None:
                     connection.exec_driver_sql("ATTACH ? AS other", (str(other),))
+                if not durable:
+                    connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
                 try:
                     if begin:
                         connection.exec_driver_sql(begin)
                     yield connection
                     connection.commit()
                 finally:
+                    if not durable:
+                        connection.rollback()
+                        connection.exec_driver_sql("PRAGMA synchronous=FULL")
                     if other is not None:
                         connection.invalidate()  # the pool would keep the other catalog attached
         except sa.exc.DatabaseError as error:

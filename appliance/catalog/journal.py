@@ -12,6 +12,8 @@ from appliance.index.model import Change
 # The actions that are decisions, and the one that replaces all of them.
 DECIDING = ("yanked", "unyanked", "status", "owned", "restored")
 
+_SERIAL = sa.select(sa.func.max(schema.journal.c.serial))
+
 
 @dataclass(frozen=True, slots=True)
 class Touched:
@@ -51,7 +53,7 @@ class JournalQueries(Queries):
 
     def serial(self) -> int:
         """Return the serial of the last change; 0 before the first."""
-        return self._connection.scalar(sa.select(sa.func.max(schema.journal.c.serial))) or 0
+        return self._connection.scalar(_SERIAL) or 0
 
     def changes(self, since: int, limit: int = 50_000) -> list[Change]:
         """Return at most ``limit`` lines of the journal after serial ``since``."""

@@ -1,6 +1,7 @@
 """Conditions, columns and row conversions shared by the catalog's queries."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -31,10 +32,12 @@ def portions(values: Sequence[_T]) -> Iterator[Sequence[_T]]:
         yield values[start : start + _PARAMETERS]
 
 
+@cache
 def has_page() -> sa.ColumnElement[bool]:
     return (schema.project.c.files > 0) | (schema.project.c.status != "active")
 
 
+@cache
 def quarantined() -> sa.ColumnElement[bool]:
     """Return the condition for files of quarantined projects."""
     file, project = schema.file.c, schema.project.c
@@ -52,6 +55,7 @@ def at_paths(
     return table.c.index == index, table.c.path.in_(paths)
 
 
+@cache
 def select_files() -> sa.Select[Any]:
     """Return a query of the fields of :class:`File` in their order; ``yanked`` is the last."""
     join = (schema.yank.c.index == schema.file.c.index) & (
@@ -61,6 +65,7 @@ def select_files() -> sa.Select[Any]:
     return sa.select(*columns, schema.yank.c.reason).outerjoin_from(schema.file, schema.yank, join)
 
 
+@cache
 def select_rejections() -> sa.Select[Any]:
     return sa.select(*(schema.refused.c[name] for name in Rejection.__dataclass_fields__))
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -89,24 +90,15 @@ class Recorder(Reader):
 
     def _count(self, which: sa.ColumnElement[bool]) -> None:
         """Update the number of files of projects."""
-        accepted, claimed, further = (
-            sa.select(sa.func.count())
-            .where(
-                table.c.index == schema.project.c.index,
-                table.c.project == schema.project.c.name,
-            )
-            .scalar_subquery()
-            for table in (schema.file, *CLAIMS)
-        )
-        changed = sa.update(schema.project).where(which)
-        self._connection.execute(changed.values(files=accepted + claimed + further))
+        self._connection.execute(_count_files().where(which))
 
     def _displayed(self, index: str, project: str) -> str | None:
         """Return the display name of an existing project."""
-        query = sa.select(schema.project.c.display).where(
-            schema.project.c.index == index, schema.project.c.name == project
-        )
-        return self._display.get((index, project)) or self._connection.scalar(query)
+        if display := self._display.get((index, project)):
+            return display
+        table = schema.project.c
+        query = sa.select(table.display).where(table.index == index, table.name == project)
+        return self._connection.scalar(query)
 
     def _record_used(self, index: str, files: Iterable[File]) -> None:
         """Record names and digests of removed files."""
@@ -134,6 +126,21 @@ class Recorder(Reader):
         change = Change(serial, self._time, *what, actor=self.by.name, address=self.by.address)
         self._changes.append(change)
         self._display[index, project] = display
+
+
+@cache
+def _count_files() -> sa.Update:
+    """Return the statement that stores the number of files and claims of each project."""
+    accepted, claimed, further = (
+        sa.select(sa.func.count())
+        .where(
+            table.c.index == schema.project.c.index,
+            table.c.project == schema.project.c.name,
+        )
+        .scalar_subquery()
+        for table in (schema.file, *CLAIMS)
+    )
+    return sa.update(schema.project).values(files=accepted + claimed + further)
 
 
 def now() -> int:

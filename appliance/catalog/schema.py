@@ -7,11 +7,12 @@ catalog after a roll back.
 """
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same form
+from sqlalchemy.dialects.sqlite import Insert, insert  # PostgreSQL's has the same form
 
 from appliance.catalog.sqlite import Connection
 from appliance.index.model import Code
@@ -273,10 +274,14 @@ def upsert(
     update: Iterable[str] | None = None,
 ) -> None:
     """Insert rows; where the key exists, set the columns ``update`` (all, if ``None``)."""
-    if not rows:
-        return
+    if rows:
+        names = update or [name for name in rows[0] if name not in table.primary_key.columns]
+        connection.execute(_upsert(table, tuple(names)), rows)
+
+
+@cache
+def _upsert(table: sa.Table, names: tuple[str, ...]) -> Insert:
     statement = insert(table)
     keys = [column.name for column in table.primary_key]
-    names = update or [name for name in rows[0] if name not in keys]
     values = {name: statement.excluded[name] for name in names}
-    connection.execute(statement.on_conflict_do_update(keys, set_=values), rows)
+    return statement.on_conflict_do_update(keys, set_=values)

@@ -14,7 +14,7 @@ from appliance.site import pages
 from appliance.site.pages import Part, part
 from appliance.spec import Spec
 
-_PROJECTS = 256  # in a new block; one with twice as many is divided
+_PROJECTS = 128  # in a new block; one with twice as many is divided
 _HEAD = pages.environment.from_string(
     """\
 <!DOCTYPE html>
@@ -25,13 +25,6 @@ _HEAD = pages.environment.from_string(
 <title>Simple index</title>
 </head>
 <body>
-"""
-)
-_LINES = pages.environment.from_string(
-    """\
-{% for name, display, _ in projects %}
-<a href="{{ name }}/">{{ display }}</a><br>
-{% endfor %}
 """
 )
 _TAIL, _JSON_TAIL = b"</body>\n</html>\n", b"]}"
@@ -119,7 +112,10 @@ def _html_head(serial: int) -> bytes:
 
 
 def _lines(rows: Sequence[Listed]) -> bytes:
-    return _LINES.render(projects=rows).encode()
+    """Return lines in HTML, without a template, since there may be many."""
+    escape = pages.escape
+    lines = (f'<a href="{escape(name)}/">{escape(shown)}</a><br>\n' for name, shown, _ in rows)
+    return "".join(lines).encode()
 
 
 def _json_head(serial: int) -> bytes:
@@ -128,4 +124,5 @@ def _json_head(serial: int) -> bytes:
 
 
 def _objects(rows: Sequence[Listed]) -> bytes:
-    return b",".join(pages.dump({"name": row.display, "_last-serial": row.serial}) for row in rows)
+    """Return objects in JSON, with commas between them."""
+    return pages.dump([{"name": row.display, "_last-serial": row.serial} for row in rows])[1:-1]

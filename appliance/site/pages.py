@@ -95,20 +95,21 @@ def _link(file: File, url: str, signed: bool) -> str:
     """Return a file's line. Without a template, since there may be tens of thousands."""
     marks = ""
     if file.requires_python is not None:
-        marks += f' data-requires-python="{_escape(file.requires_python)}"'
+        marks += f' data-requires-python="{escape(file.requires_python)}"'
     if file.core_metadata is not None:
-        marks += f' data-core-metadata="sha256={_escape(file.core_metadata)}"'
+        marks += f' data-core-metadata="sha256={escape(file.core_metadata)}"'
     if file.yanked is not None:
-        marks += f' data-yanked="{_escape(file.yanked)}"'
+        marks += f' data-yanked="{escape(file.yanked)}"'
     if signed:
         marks += f' data-gpg-sig="{"true" if file.signature else "false"}"'
     if file.provenance:
-        marks += f' data-provenance="{_escape(url + PROVENANCE)}"'
-    link = f"{_escape(url)}#sha256={_escape(file.sha256)}"
-    return f'<a href="{link}"{marks}>{_escape(file.filename)}</a><br>\n'
+        marks += f' data-provenance="{escape(url + PROVENANCE)}"'
+    link = f"{escape(url)}#sha256={escape(file.sha256)}"
+    return f'<a href="{link}"{marks}>{escape(file.filename)}</a><br>\n'
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Return text for HTML, as the templates escape it."""
     return text.translate(_SPECIAL)
 
 
@@ -148,7 +149,8 @@ def _file_json(file: File, url: str) -> dict[str, Any]:
     return entry
 
 
-def dump(body: dict[str, Any]) -> bytes:
+def dump(body: Any) -> bytes:
+    """Return JSON without spaces, as all pages have it."""
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
 

@@ -150,7 +150,7 @@ class Publisher:
 
         if since < serial:
             self._projects.record_failures(changed, everything=False)
-            self._catalog.set_mark("pages", serial)
+            self._record("pages", serial)
         return serial
 
     def _copy_views(self) -> list[str]:
@@ -188,8 +188,13 @@ class Publisher:
         self._sweep_files(self._settled(), serial)
 
         self._projects.record_failures(changed, everything=True)
-        self._catalog.set_mark("pages", serial)
+        self._record("pages", serial)
         return serial
+
+    def _record(self, what: str, serial: int) -> None:
+        """Record up to which serial pages or lists are published: those after it are published
+        again, so that no loss of power does harm."""
+        self._catalog.set_mark(what, serial, durable=False)
 
     def _show(self, names: list[str]) -> int:
         """Make views visible that are complete: pages and lists; returns the serial."""
@@ -216,7 +221,7 @@ class Publisher:
             outdated = self._outdated_lists(reader.marks())
         if outdated:
             published = self._write_lists(outdated, published)
-            self._catalog.set_mark("lists", published)
+            self._record("lists", published)
         return published
 
     def _write_lists(self, names: list[str], published: int = _NEVER) -> int:

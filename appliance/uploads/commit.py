@@ -21,6 +21,7 @@ from appliance.catalog.writer import Writer
 from appliance.errors import PyindexError
 from appliance.incoming.directory import PackagesDirectory
 from appliance.index.model import Actor, File
+from appliance.index.names import COMPANIONS
 from appliance.policy.decision import PolicyError, check
 from appliance.site.publish import Publisher
 from appliance.spec import Spec
@@ -257,7 +258,9 @@ def _recover(spec: Spec, catalog: Catalog, index: str) -> None:
     kept = KeptMetadata(spec.state)
     for each in spool.unfinished(PackagesDirectory(spec.indexes[index].packages)):
         try:
-            if each.names and not _is_added(catalog, index, each):
+            # Without the package file it was being removed, at its end.
+            is_whole = bool(each.names) and not each.names[0].endswith(COMPANIONS)
+            if is_whole and not _is_added(catalog, index, each):
                 each.withdraw()
                 kept.remove(index, each.names[0])
         finally:

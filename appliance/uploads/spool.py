@@ -147,6 +147,11 @@ class Spool:
             return
         if self._content >= 0:
             os.close(self._content)
+        with contextlib.suppress(OSError):
+            for name in set(os.listdir(self._directory)) - {
+                _LOCK
+            }:  # without it the rest would stay
+                unlink(self._directory / name)
         shutil.rmtree(self._directory, ignore_errors=True)
         with contextlib.suppress(OSError):  # not empty: another upload
             self._directory.parent.rmdir()

@@ -1,5 +1,6 @@
 """Uploads killed before the Nth change: the whole file stays, or nothing of it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.catalog.database import Catalog
+from appliance.incoming.arriving import UPLOADS
 from appliance.operations.update import update
 from appliance.uploads import commit
 from tests.faults.commands import MUTATING, PATIENCE, Call, calls, killing, spread, tracing
@@ -84,6 +86,21 @@ def killed(strace: None, tmp_path_factory: pytest.TempPathFactory) -> list[Call]
     code, output = site.upload(tracing(MUTATING, root / "trace"))
     assert (code, output) == (0, "stored\n")
     return spread(calls(root / "trace", root, changing=True), KILLS, seed=1)
+
+
+@pytest.mark.parametrize("left", [WHEEL, *COMPANIONS])
+def test_upload_killed_at_its_end_keeps_its_files(left: str, tmp_path: Path) -> None:
+    """A stored upload that was killed while its directory was removed, with one file left in it,
+    keeps its file and what is beside it; the directory is removed."""
+    site = Site(tmp_path / "site")
+    site.inbox.send(site.body)
+    directory = site.inbox.packages / UPLOADS / "0123456789abcdef"
+    directory.mkdir(parents=True)
+    (directory / ".lock").touch()
+    os.link(site.inbox.packages / left, directory / left)
+    commit.recover(site.inbox.spec, Catalog(site.inbox.spec.catalog))
+    update(site.inbox.spec)
+    site.check(must_have=True)
 
 
 @pytest.mark.parametrize("number", range(KILLS))
