@@ -148,10 +148,10 @@ class Spool:
         if self._content >= 0:
             os.close(self._content)
         with contextlib.suppress(OSError):
-            for name in set(os.listdir(self._directory)) - {
-                _LOCK
-            }:  # without it the rest would stay
-                unlink(self._directory / name)
+            # The lock last: nobody removes what is left of a directory without it.
+            for path in list(self._directory.iterdir()):
+                if path.name != _LOCK:
+                    unlink(path)
         shutil.rmtree(self._directory, ignore_errors=True)
         with contextlib.suppress(OSError):  # not empty: another upload
             self._directory.parent.rmdir()
