@@ -14,7 +14,7 @@ from itertools import islice
 from packaging.utils import InvalidName, canonicalize_name
 
 from appliance.errors import Rejected
-from appliance.index.versions import normalize_version, version_key
+from appliance.index.versions import LONGEST, normalize_version, version_key
 
 SDIST_ENDINGS = (".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz")
 # A new ending also needs a branch in :func:`_parse` and in `appliance.incoming.archive`: the others
@@ -27,8 +27,6 @@ METADATA = ".metadata"
 COMPANIONS = (SIGNATURE, PROVENANCE)
 """Endings of files that are kept beside a package file."""
 
-# Of 255 bytes; ".metadata" and the suffix of a temporary name must fit, too.
-_LONGEST = 220
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!~-]*\Z")
 _DUMB = re.compile(r"\.(?:linux|macosx|win|cygwin|solaris|sunos|aix|irix|freebsd|openbsd)[^/]*\Z")
 _WININST = re.compile(r"\.(?:win32|win-amd64|win-arm32|win-arm64)(?:-py(\d[\d.]*))?\Z")
@@ -59,7 +57,10 @@ def normalize(name: str) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Whether ``name`` is a valid project name in any spelling (PEP 508)."""
+    """Whether ``name`` is a valid project name in any spelling (PEP 508) that a file name has room
+    for."""
+    if len(name) > LONGEST:
+        return False
     try:
         canonicalize_name(name, validate=True)
     except InvalidName:
@@ -91,8 +92,8 @@ def parse(filename: str, metadata_name: str | None = None) -> Distribution:
     suffix = ending(filename)
     if not _FILENAME.match(filename):
         raise Rejected("the file name has characters other than letters, digits and . _ + ! ~ -")
-    if len(filename) > _LONGEST:
-        raise Rejected(f"the file name is longer than {_LONGEST} characters")
+    if len(filename) > LONGEST:
+        raise Rejected(f"the file name is longer than {LONGEST} characters")
 
     parsed = _parse(filename, suffix, metadata_name)
     if not is_name(parsed.name):

@@ -101,11 +101,11 @@ class FormReader:
 
     def _has_first_line(self, data: bytes) -> bool:
         """Return whether the line of the first boundary is there, and note how it ends: `setup.py
-        register` ends lines with LF."""
-        start = data.find(b"--" + self._boundary)
-        end = data.find(b"\n", start) if start >= 0 else -1
+        register` ends lines with LF. It is searched for in as many bytes, however many arrive."""
+        start = data.find(b"--" + self._boundary, 0, _FIRST_LINE)
+        end = data.find(b"\n", start, _FIRST_LINE) if start >= 0 else -1
         if end < 0:
-            if len(data) > _FIRST_LINE:
+            if len(data) >= _FIRST_LINE:
                 raise Refused(400, "The form does not begin with its boundary")
             return False
         self._has_bare_newlines = data[end - 1 : end] != b"\r"

@@ -1,6 +1,7 @@
 """PyPI's JSON API (``/pypi/NAME/json``), and pypiserver's short form of it (``/NAME/json``)."""
 
 from typing import Any
+from urllib.parse import quote
 
 import falcon
 
@@ -47,7 +48,7 @@ class ProjectJson:
 
     def _moved(self, name: str, version: str | None) -> falcon.HTTPMovedPermanently:
         prefix = f"{self._index.spec.path}/{self._index.prefix}"
-        release = f"{version}/" if version else ""
+        release = f"{quote(version, safe='+!')}/" if version else ""
         return falcon.HTTPMovedPermanently(f"{prefix}pypi/{name}/{release}json")
 
     def _document(

@@ -116,6 +116,7 @@ VERSIONS = [
     ("0.2+cu130", "0.3", False),
     ("1.2.0_SNAPSHOT", "1.2.0", False),
     ("2004d", "2004", False),
+    ("1.0", "9" * 5_000, False),  # more digits than int() takes
 ]
 
 
@@ -196,6 +197,12 @@ def test_any_file_name_is_parsed_or_rejected(text: str, suffix: str) -> None:
     assert names.is_name(distribution.name)
     assert names.is_name(distribution.project)
     assert distribution.version
+
+
+def test_name_fits_into_a_file_name() -> None:
+    """A name that no file name has room for is none."""
+    assert names.is_name("a" * 220)
+    assert not names.is_name("a" * 221)
 
 
 def test_releases_sort_invalid_versions_first() -> None:

@@ -63,6 +63,15 @@ def test_forms_of_clients_are_read(path: Path, step: int) -> None:
     )
 
 
+@pytest.mark.parametrize("step", [1, 1 << 16])
+def test_form_begins_with_its_boundary(step: int) -> None:
+    """A boundary after more than a kilobyte is not searched for, however the bytes arrive."""
+    form = encode({"name": "foo"})
+    assert read(b"\r\n" * 400 + form, step=step)[0].fields == {"name": "foo"}
+    with pytest.raises(Refused, match="does not begin with its boundary"):
+        read(b"\r\n" * 600 + form, step=step)
+
+
 def test_empty_values_are_absent() -> None:
     """A field that is empty, or says UNKNOWN as distutils writes it, is absent."""
     form, _ = read(

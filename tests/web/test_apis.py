@@ -171,6 +171,11 @@ PLACES = [
     ("/main/pypi/flask-cors/json", 200, None),
     ("/pypi/Flask.Cors/json", 301, "/pypi/flask-cors/json"),
     ("/pypi/Flask.Cors/1.0/json", 301, "/pypi/flask-cors/1.0/json"),
+    (
+        "/pypi/Flask.Cors/1%0D%0AX:%20y%E2%98%83/json",
+        301,
+        "/pypi/flask-cors/1%0D%0AX%3A%20y%E2%98%83/json",
+    ),
     ("/Flask_Cors/json", 301, "/pypi/flask-cors/json"),
     ("/pypi/nothing/json", 404, None),
     ("/pypi/flask-cors/9.9/json", 404, None),
