@@ -202,7 +202,7 @@ def read_only(state: Path) -> None:
 
 
 def full(state: Path) -> None:
-    with (state / "filler").open("wb", buffering=0) as file:
+    with (state / "filler").open("ab", buffering=0) as file:
         try:
             while True:
                 file.write(bytes(4096))
@@ -234,6 +234,7 @@ def test_health_reports_unwritable_state(
         assert answer.status_code == 200
         assert any(message in each for each in answer.json["problems"])
         for verb in (["status"], ["yank", WHEEL]):
+            break_it(small_disk)  # the watcher may have deleted the WAL of the catalog
             ended = subprocess.run(
                 [*command, *verb, *source], capture_output=True, text=True, check=False
             )
