@@ -15,7 +15,7 @@ import appliance
 ROOT = Path(appliance.__file__).parent
 # Packages, and modules outside of packages, from the lowest layer up.
 ORDER = (
-    *("errors", "text", "atomic", "locks", "headers"),
+    *("errors", "text", "logs", "atomic", "locks", "headers"),
     *("spec", "accounts", "index", "catalog", "policy", "incoming", "site"),
     *("operations", "uploads"),
     *("targets", "inputs", "upstream", "resolution", "mirror", "bundle", "doctor"),

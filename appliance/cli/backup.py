@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from appliance import logs
 from appliance.cli.options import FILE, json_option, source_options
-from appliance.cli.output import log_to_stderr, print_json
+from appliance.cli.output import print_json
 from appliance.cli.progress import Progress
 from appliance.cli.source import Source
 
@@ -41,7 +42,7 @@ def restore(source: Source, copy: Path, as_json: bool) -> None:
 
     spec = source.load()
     with Progress("restoring the catalog and publishing") as progress:
-        log_to_stderr()
+        logs.to_stderr()
         messages = progress.print_all(restore_catalog(spec, copy), is_quiet=as_json)
     if as_json:
         print_json({"messages": messages, "indexes": counts(spec)})

@@ -2,8 +2,9 @@
 
 import click
 
+from appliance import logs
 from appliance.cli.options import index_options, json_option
-from appliance.cli.output import log_to_stderr, print_json
+from appliance.cli.output import print_json
 from appliance.cli.source import Source
 from appliance.text import counted
 
@@ -18,7 +19,7 @@ def confirm_deletions(source: Source, index: str | None, as_json: bool) -> None:
     """
     from appliance.operations.update import confirm_deletions as confirm
 
-    log_to_stderr()
+    logs.to_stderr()
     spec, name = source.load_index(index)
     removed = confirm(spec, name)
     if as_json:

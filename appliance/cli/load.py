@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from appliance import logs
 from appliance.cli.options import FILE, index_options, json_option, source_options
-from appliance.cli.output import log_to_stderr, print_json
+from appliance.cli.output import print_json
 from appliance.cli.progress import Progress
 from appliance.cli.source import Source, check_index
 from appliance.text import counted
@@ -56,7 +57,7 @@ def load(
     spec, name = source.load_index(index)
     options = Options(keys, allow_unsigned, allow_older, dry_run)
     with Progress("loading") as progress:
-        log_to_stderr()
+        logs.to_stderr()
         loaded = load_bundle(spec, name, bundles, options, progress.update)
     _print(loaded, name, dry_run, as_json)
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from appliance import logs
 from appliance.cli.demands import Inputs, input_options
 from appliance.cli.options import FILE, index_options, json_option
-from appliance.cli.output import log_to_stderr, print_json
+from appliance.cli.output import print_json
 from appliance.cli.progress import Progress
 from appliance.cli.source import Source
 from appliance.cli.verdicts import facts, print_verdicts
@@ -83,7 +84,7 @@ def mirror(
     job = Job(spec, name, demands, chosen, options, no_deps, dry_run, names)
 
     with Progress("resolving", line_seconds=5.0) as progress:
-        log_to_stderr()
+        logs.to_stderr()
         outcome = run(job, progress)
     outcome.plan.notes |= dict.fromkeys(inputs.notes())
     document = _document(outcome, name)

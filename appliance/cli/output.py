@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import sys
 
 from appliance.text import printable
@@ -18,10 +17,3 @@ def print_error(text: str) -> None:
     with contextlib.suppress(OSError):  # standard error may be a file on the disk that is full
         for line in text.splitlines():
             print(f"pyindex: {printable(line)}", file=sys.stderr)
-
-
-def log_to_stderr() -> None:
-    """Log lines without a time: journald adds it."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s"
-    )

@@ -2,8 +2,9 @@
 
 import click
 
+from appliance import logs
 from appliance.cli.options import json_option, source_options
-from appliance.cli.output import log_to_stderr, print_json
+from appliance.cli.output import print_json
 from appliance.cli.progress import Progress
 from appliance.cli.source import Source, check_index
 from appliance.text import counted
@@ -29,7 +30,7 @@ def promote(
     for index in (origin, target):
         check_index(spec, index)
     with Progress("promoting") as progress:
-        log_to_stderr()
+        logs.to_stderr()
         promoted = run(spec, f"{project}=={version}", origin, target, progress.update)
     if as_json:
         print_json({"from": origin, "to": target, "new": promoted.new, "files": promoted.files})

@@ -2,8 +2,9 @@
 
 import click
 
+from appliance import logs
 from appliance.cli.options import json_option, source_options
-from appliance.cli.output import log_to_stderr, print_json
+from appliance.cli.output import print_json
 from appliance.cli.progress import Progress
 from appliance.cli.source import Source
 
@@ -22,7 +23,7 @@ def rebuild(source: Source, accept_changes: bool, as_json: bool) -> None:
 
     spec = source.load(is_change=True)
     with Progress("reading package files and publishing") as progress:
-        log_to_stderr()
+        logs.to_stderr()
         messages = progress.print_all(rebuild_catalog(spec, accept_changes), is_quiet=as_json)
     if as_json:
         print_json({"messages": messages, "indexes": counts(spec)})

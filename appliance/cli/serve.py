@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from appliance import logs
 from appliance.cli.options import Number, source_arguments
-from appliance.cli.output import log_to_stderr
 from appliance.cli.source import Source
 from appliance.errors import PyindexError, SpecError
 
@@ -53,8 +53,9 @@ def serve(
     """Serve the indexes of a spec, or a directory of package files: `pyindex serve DIR` needs no
     spec and writes nothing into DIR. Where nginx is installed, it sends pages and files.
     """
-    log_to_stderr()
+    logs.to_stderr()
     spec = _load(source, url)
+    logs.to_stderr(spec.server.log)
     _check_state(spec)
     _check_temporary_directory()
     command = [sys.executable, "-P", "-m", "appliance", "watch", *source.arguments()]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
+from appliance import logs
 from appliance.cli.options import DIRECTORY, index_options, json_option
-from appliance.cli.output import log_to_stderr, print_json
+from appliance.cli.output import print_json
 from appliance.cli.progress import Progress
 from appliance.cli.source import Source
 from appliance.text import counted
@@ -37,7 +38,7 @@ def take_over(
 
     spec, name = source.load_index(index)
     with Progress("taking over") as progress:
-        log_to_stderr()
+        logs.to_stderr()
         taken = run(spec, name, kind, path, origin, progress.update)
     if as_json:
         facts = {"index": name, "new": taken.new, "files": taken.files}

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from appliance import logs
 from appliance.cli.options import index_options, json_option, source_options
-from appliance.cli.output import log_to_stderr, print_json
+from appliance.cli.output import print_json
 from appliance.cli.source import Source, check_index
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def restore(source: Source, index: str | None, what: str, as_json: bool) -> None
     spec = source.load(is_change=True)
     if index is not None:
         check_index(spec, index)
-    log_to_stderr()
+    logs.to_stderr()
     name, paths = run(spec, what, index)
     if as_json:
         print_json({"index": name, "restored": paths})

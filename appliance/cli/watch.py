@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from appliance import logs
 from appliance.cli.options import json_option, source_arguments
-from appliance.cli.output import log_to_stderr, print_json
+from appliance.cli.output import print_json
 from appliance.cli.source import Source
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def watch(source: Source, once: bool, parent: int | None, as_json: bool) -> None
     """
     if as_json and not once:
         raise click.UsageError("--json requires --once")
-    log_to_stderr()
+    logs.to_stderr()
     if once:
         _update(source, as_json)
     else:
@@ -51,7 +52,9 @@ def _update(source: Source, as_json: bool) -> None:
 def _watch(source: Source, parent: int | None) -> None:
     from appliance.operations.watch import Watcher
 
-    watcher = Watcher(source.load())
+    spec = source.load()
+    logs.to_stderr(spec.server.log)
+    watcher = Watcher(spec)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: watcher.stop())
     if parent is not None:

@@ -323,7 +323,7 @@ class Publisher:
             if waited > _WARN_SECONDS and not is_logged:
                 log.warning("waiting for process %s, which is publishing", _holder(file))
                 is_logged = True
-            time.sleep(_POLL_SECONDS)
+            time.sleep(min(_POLL_SECONDS, 0.001 + waited / 4))  # most publications are short
 
     def _timeout(self, file: IO[str]) -> PyindexError:
         with self._catalog.read() as reader:

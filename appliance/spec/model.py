@@ -150,6 +150,11 @@ class Server(_Section):
     threads: Annotated[int, whole_number(1, 256), OrVariable()] = Field(
         8, description="Requests that each worker answers at a time."
     )
+    log: Annotated[Literal["lines", "json"], OrVariable()] = Field(
+        "lines",
+        description="Form of the log of the server and of the watcher: lines, or a JSON object a"
+        " line.",
+    )
     reconcile: Duration = Field(
         _as_written("1m"),
         description="How often the packages directories are scanned in full, for changes that the"

@@ -7,6 +7,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
 
 from appliance.errors import PyindexError
 from appliance.operations.watchlock import check_alone
@@ -14,6 +15,7 @@ from appliance.spec import Spec
 from appliance.web.app import create_app
 from appliance.web.child import Child
 from appliance.web.front import Front
+from appliance.web.logger import JsonLogger
 from appliance.web.metrics import counters
 from appliance.web.startup import StartupLog
 
@@ -41,6 +43,7 @@ def serve(spec: Spec, watcher: Child, front: Front | None, **options: Any) -> No
         "worker_tmp_dir": _MEMORY if os.access(_MEMORY, os.W_OK) else None,
         # Without the user: clients that are set up wrongly send a token there.
         "access_log_format": '%(h)s - - %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
+        "logger_class": JsonLogger if spec.server.log == "json" else Logger,
         "on_exit": lambda server: watcher.stop(),
     }
     Server(spec, watcher, front, {**fixed, **options}).run()
