@@ -32,8 +32,10 @@ _END = struct.Struct("<4s4H2LH")
 _LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL_SIZE = 46
-_ENCRYPTED, _DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800
-_FLAGS = _ENCRYPTED | _DESCRIPTOR | _UTF8
+# APPNOTE 4.4.4: encrypted, in any of three ways; a patch of another file, which zipfile rejects.
+_ENCRYPTED, _PATCH = 0x2041, 0x20
+_DESCRIPTOR, _UTF8 = 0x8, 0x800
+_FLAGS = _ENCRYPTED | _PATCH | _DESCRIPTOR | _UTF8
 _ZIP64, _UNICODE_PATH = 0x0001, 0x7075
 _IN_ZIP64 = 0xFFFFFFFF
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
@@ -218,6 +220,8 @@ def _check_members(
 def _check_name(member: zipfile.ZipInfo, name: bytes) -> None:
     if member.flag_bits & _ENCRYPTED:
         raise Rejected(f"encrypted member {member.filename!r}")
+    if member.flag_bits & _PATCH:
+        raise Rejected(f"member {member.filename!r} is a patch, which installers do not read")
     if _CONTROL.search(name):
         raise ambiguous(f"control characters in the member name {member.orig_filename!r}")
     if member.extra:

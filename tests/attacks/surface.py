@@ -21,8 +21,8 @@ from tests.uploads.forms import CONTENT_TYPE
 
 MARKUP = "<q1\"'&>"
 """Text that no answer in HTML may contain as it is."""
-KNOWN = ("shown", "Shown.X", "secret-project", "1.0", "list_classifiers", "pip.conf", "main")
-FILES = ("shown-1.0-py2.py3-none-any.whl", "secret_project-1.0-py2.py3-none-any.whl")
+KNOWN = ("demo", "Demo.X", "secret-project", "1.0", "list_classifiers", "pip.conf", "main")
+FILES = ("demo-1.0-py2.py3-none-any.whl", "secret_project-1.0-py2.py3-none-any.whl")
 ALICE, BOB = (
     f"Basic {base64.b64encode(text).decode()}" for text in (b"alice:wonderland", b"bob:builder")
 )
@@ -250,7 +250,7 @@ def _calls() -> st.SearchStrategy[bytes]:
     values = (
         "<int>0</int>",
         f"<i8>{'9' * 30}</i8>",
-        "<string>shown</string>",
+        "<string>demo</string>",
         "<nil/>",
         "<struct>",
     )
