@@ -78,6 +78,8 @@ def end(pid: int, tracer: subprocess.Popen[bytes] | None, seconds: float) -> int
             code = os.waitstatus_to_exitcode(status)
             break
         if time.monotonic() > deadline:
+            if tracer is not None:
+                tracer.kill()  # no traced process ends without its tracer
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             break
