@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import collecting, corpus, reading, servers, tools, uploads, writing
+from benchmarks import collecting, corpus, large, reading, servers, tools, uploads, writing
 from benchmarks.load import LoadError, Wrk
 from benchmarks.report import Figure, Goal, Report, growth, row
 from benchmarks.servers import Server
@@ -62,6 +62,7 @@ def measure(found: Tools, sizes: Sequence[int], only: str | None) -> Iterator[Fi
             (folder := work / "uploads").mkdir()
             yield from uploads.measure(found, packages, folder, sizes[-1])
             yield from uploads.private_reads(found, packages, folder, sizes[-1])
+            yield from large.measure(found, packages, folder)
 
 
 def _serving(found: Tools, work: Path, sizes: Sequence[int]) -> Iterator[Figure]:

@@ -65,7 +65,6 @@ _INDEX = """\
     }}
 """
 
-
 USER = "bench"
 """User and password of uploads."""
 DEVPI_INDEX = f"{USER}/dev"
@@ -77,6 +76,7 @@ indexes:
   main: {{packages: {folder}/packages, upload: [{user}]}}
   {private}: {{packages: {folder}/private, read: [{user}]}}
 accounts: {{htpasswd: {folder}/htpasswd}}
+nginx: {{max_upload: 8g}}
 """
 _HASH = (
     "$6$benchmark$y0CkWA0J2pzb8USYMvKPCm7OHypZ/pStC36PsMnDL"
@@ -111,7 +111,7 @@ class Server:
 
     def cpu(self) -> float:
         """Return the seconds of CPU that it and its children have used, ended ones included."""
-        return sum(_cpu(pid) for pid in _session(self.pid))
+        return sum(_cpu(pid) for pid in session(self.pid))
 
 
 @contextmanager
@@ -375,7 +375,7 @@ def _command(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def _session(leader: int) -> list[int]:
+def session(leader: int) -> list[int]:
     """Return the processes of the session that ``leader`` leads."""
     pids = []
     for path in Path("/proc").glob("[0-9]*"):

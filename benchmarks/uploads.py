@@ -29,7 +29,7 @@ _ROUNDS = 4
 _SECONDS = 120.0  # for one answer
 _BOUNDARY = "b" * 40
 _LOGIN = {"Authorization": "Basic " + b64encode(f"{USER}:{USER}".encode()).decode()}
-_HEADERS = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"} | _LOGIN
+HEADERS = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"} | _LOGIN
 PRIVATE_GROUP = "Private index through nginx, with a password, beside a public one"
 _READS = {
     "project page": "/simple/project-00000/",
@@ -70,7 +70,7 @@ def measure(tools: Tools, packages: Path, work: Path, count: int) -> Iterator[Fi
 
 def _places(tools: Tools, packages: Path, work: Path, stack: ExitStack) -> dict[str, Place]:
     """Start all servers."""
-    ours = stack.enter_context(_ours(tools, packages, work / "ours"))
+    own = stack.enter_context(ours(tools, packages, work / "ours"))
     theirs = corpus.linked(packages, work / "pypiserver")
     log = work / "pypiserver.log"
     pypiserver = stack.enter_context(servers.pypiserver(tools.pypiserver, theirs, log))
@@ -79,7 +79,7 @@ def _places(tools: Tools, packages: Path, work: Path, stack: ExitStack) -> dict[
     devpi = stack.enter_context(servers.devpi(tools.devpi, work / "devpi"))
     index = f"/{servers.DEVPI_INDEX}/"
     return {
-        _OURS: Place(ours, "/legacy/", "/simple/", 64),
+        _OURS: Place(own, "/legacy/", "/simple/", 64),
         "pypiserver": Place(pypiserver, "/", "/simple/", 64),
         "pypiron": Place(pypiron, "/legacy/", "/simple/", 64),
         "devpi": Place(devpi, index, f"{index}+simple/", 16),
@@ -87,7 +87,7 @@ def _places(tools: Tools, packages: Path, work: Path, stack: ExitStack) -> dict[
 
 
 @contextmanager
-def _ours(tools: Tools, packages: Path, folder: Path) -> Iterator[Server]:
+def ours(tools: Tools, packages: Path, folder: Path) -> Iterator[Server]:
     """Run our server with the files, which the private index has, too."""
     for name in ("packages", servers.PRIVATE):
         corpus.linked(packages, folder / name)
@@ -101,7 +101,7 @@ def private_reads(tools: Tools, packages: Path, work: Path, count: int) -> Itera
     of an index that all may read."""
     folder, wrk = work / "private", Wrk(tools.wrk)
     with (
-        _ours(tools, packages, folder) as application,
+        ours(tools, packages, folder) as application,
         servers.accounts_nginx(tools.nginx, folder, application) as nginx,
     ):
         for what, path in _READS.items():
@@ -192,7 +192,7 @@ def _send_all(place: Place, uploads: Sequence[Upload], at_once: int) -> None:
         try:
             while not problems:
                 upload = waiting.get_nowait()
-                connection.request("POST", place.upload, upload.body, _HEADERS)
+                connection.request("POST", place.upload, upload.body, HEADERS)
                 answer = connection.getresponse()
                 text = answer.read()
                 if answer.status != HTTPStatus.OK:
@@ -216,7 +216,12 @@ def _send_all(place: Place, uploads: Sequence[Upload], at_once: int) -> None:
 def _upload(project: str) -> Upload:
     content = corpus.wheel(project, "1.0", bytes(4000))
     filename = corpus.wheel_name(project, "1.0")
-    fields = servers.upload_fields(filename, content)
+    head, tail = around(filename, servers.upload_fields(filename, content))
+    return Upload(project, filename, head + content + tail)
+
+
+def around(filename: str, fields: Mapping[str, str]) -> tuple[bytes, bytes]:
+    """Return what a form has before and after its file."""
     parts = [
         f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
         for name, value in fields.items()
@@ -225,5 +230,4 @@ def _upload(project: str) -> Upload:
         f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="content"; filename="{filename}"'
         "\r\nContent-Type: application/octet-stream\r\n\r\n"
     )
-    body = "".join([*parts, head]).encode() + content + f"\r\n--{_BOUNDARY}--\r\n".encode()
-    return Upload(project, filename, body)
+    return "".join([*parts, head]).encode(), f"\r\n--{_BOUNDARY}--\r\n".encode()
