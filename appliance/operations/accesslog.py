@@ -3,11 +3,13 @@
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from appliance.errors import PyindexError
@@ -79,24 +81,25 @@ def fetches(paths: Iterable[Path], what: str, since: float, unread: Unread) -> I
     """Yield the fetches of a file by its name, or of those of a release by ``PROJECT==VERSION``,
     since a time in seconds since the epoch. Lines that are no entries are counted in ``unread``.
 
-    Raises ``OSError`` for a log that cannot be read.
+    Raises ``OSError`` for a log that cannot be read, and :class:`PyindexError` for a damaged one.
     """
-    for path in paths:
-        with _opened(path) as lines:
-            for line in lines:
-                if "/packages/" not in line:
-                    continue
-                entry = _entry(line)
-                if entry is None:
-                    unread.lines += 1
-                elif entry.time.timestamp() >= since:
-                    yield from _fetches(entry, what)
+    for line in chain.from_iterable(map(_lines, paths)):
+        if "/packages/" not in line:
+            continue
+        entry = _entry(line)
+        if entry is None:
+            unread.lines += 1
+        elif entry.time.timestamp() >= since:
+            yield from _fetches(entry, what)
 
 
-def _opened(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", errors="replace")
-    return path.open(encoding="utf-8", errors="replace")
+def _lines(path: Path) -> Iterator[str]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8", errors="replace") as lines:
+            yield from lines
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise PyindexError(f"{path}: damaged: {error}; repair or remove it") from None
 
 
 class _Entry(NamedTuple):
@@ -112,12 +115,11 @@ class _Entry(NamedTuple):
 
 def _fetches(entry: _Entry, what: str) -> Iterator[Fetch]:
     """Yield the fetch that an entry is about, if it is one of a file that ``what`` means."""
-    method, _, rest = entry.request.partition(" ")
-    path = unquote(urlsplit(rest.rpartition(" ")[0] or rest).path)
-    filename = path.rpartition("/")[2]
-    if method != "GET" or entry.status not in _FETCHED or "/packages/" not in path:
+    if entry.status not in _FETCHED or not entry.request.startswith("GET "):
         return
-    if not is_meant(what, filename):
+    path = _path(entry.request)
+    filename = path.rpartition("/")[2]
+    if "/packages/" not in path or not is_meant(what, filename):
         return
     yield Fetch(
         time=entry.time,
@@ -129,6 +131,15 @@ def _fetches(entry: _Entry, what: str) -> Iterator[Fetch]:
         sent=entry.sent,
         agent=entry.agent,
     )
+
+
+def _path(request: str) -> str:
+    """Return the path of the URL in a request line; "" without one: clients send anything."""
+    target = request.partition(" ")[2]
+    try:
+        return unquote(urlsplit(target.rpartition(" ")[0] or target).path)
+    except ValueError:
+        return ""
 
 
 def _entry(line: str) -> _Entry | None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ OTHERS = [
     as_json("GET /packages/foo-2.0.tar.gz HTTP/1.1"),
     as_json(f"GET /simple/foo/?x={URL} HTTP/1.1"),
     combined("GET /packages/ HTTP/1.1"),
+    combined(f"GET //[{URL} HTTP/1.1"),
 ]
 
 
@@ -107,6 +109,17 @@ def test_rotated_logs_are_read_in_order(tmp_path: Path, capsys: pytest.CaptureFi
     clients = [each["client"] for each in json.loads(capsys.readouterr().out)]
     assert sorted(clients) == ["1", "2", "3", "4", "5"]
     assert [each for each in clients if each != "1"] == ["2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-4], lambda data: data[4:]])
+def test_damaged_log_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[bytes], bytes]
+) -> None:
+    """A compressed log that was cut, or is none, is an error."""
+    log = tmp_path / "access.log.1.gz"
+    log.write_bytes(damage(gzip.compress(as_json(GET).encode())))
+    assert main(["who", FILE, "--log", str(tmp_path / "access.log")]) == 1
+    assert capsys.readouterr().err.startswith(f"pyindex: {log}: damaged: ")
 
 
 def test_missing_log_is_reported(tmp_path: Path) -> None:
