@@ -10,7 +10,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -212,6 +212,11 @@ class Receiver(Protocol):
         """End without an answer."""
 
 
+def is_dropped(environ: Mapping[str, Any]) -> bool:
+    """Whether the answer to a request is dropped, as the application is called again."""
+    return bool(environ.get(STREAMS)) and RECEIVER in environ
+
+
 def stream_body(
     connection: Connection, request: Any, unreader: Any, receiver: Receiver
 ) -> Generator[Wait, None, bool]:
@@ -226,11 +231,11 @@ def stream_body(
     connection.inbox.data[:0] = unreader.take_buffered()
     read = 0  # since other connections had the thread
     while remaining and not receiver.has_failed:
-        data = _take(connection, remaining)
-        if not data or read >= _SENT_BYTES:
+        if read >= _SENT_BYTES or not (data := _take(connection, remaining)):
             seconds = min(_STREAM_SECONDS, end - time.monotonic())
             yield Wait(selectors.EVENT_READ, seconds, lambda: bool(connection.inbox.data))
             read = 0
+            continue
         receiver.feed(data)
         read += len(data)
         remaining -= len(data)

@@ -15,6 +15,7 @@ from appliance.policy.rules import RULES
 from appliance.spec import Spec
 from appliance.uploads.refused import REASONS
 from appliance.web.authorize import Authorize
+from appliance.web.connection import is_dropped
 from appliance.web.counters import Counters
 
 # The version of the text format that Prometheus calls the first one.
@@ -61,7 +62,8 @@ class Counted:
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
     ) -> None:
-        if not isinstance(resource, Authorize):  # a question of nginx, part of a client's request
+        # Questions of nginx are parts of a client's request; a streamed request comes twice.
+        if not isinstance(resource, Authorize) and not is_dropped(req.env):
             self._counters.add(requests(resp.status_code))
 
 

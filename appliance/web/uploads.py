@@ -4,8 +4,9 @@ A form is received as it arrives, without a thread that waits for it: see
 :data:`appliance.web.connection.RECEIVER`.
 """
 
-import contextlib
 import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 
 import falcon
@@ -54,19 +55,16 @@ class UploadForm:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         upload = req.env.get(RECEIVER)
         if upload is None:
-            upload = self._begin(req)
+            self._check(req)
+            with self._counting():
+                upload = self._begin(req)
             if req.env.get(STREAMS):
                 req.env[RECEIVER] = upload
                 return
             _read(req, upload)
 
-        try:
+        with closing(upload), self._counting():
             answer = actions.answer(upload, lambda *wanted: self._sender(req, *wanted))
-        except Refused as error:
-            self._counters.add(refusals(self._index.name, error.rule))
-            raise
-        finally:
-            upload.close()
         resp.content_type = falcon.MEDIA_TEXT
         resp.text = f"{answer.text}\n"
         if answer.serial:
@@ -74,9 +72,17 @@ class UploadForm:
             self._counters.add(of_index("uploads", self._index.name))
             self._counters.add(of_index("upload_bytes", self._index.name), req.content_length or 0)
 
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Count a refusal."""
+        try:
+            yield
+        except Refused as error:
+            self._counters.add(refusals(self._index.name, error.rule))
+            raise
+
     def _begin(self, req: falcon.Request) -> Upload:
         """Return an upload for the body of a request. Raises an error for what its head shows."""
-        self._check(req)
         length = req.content_length
         if length is None:
             raise falcon.HTTPLengthRequired(description="send the form with a Content-Length")
@@ -112,7 +118,7 @@ class UploadForm:
 
     def _may_remove(self, req: falcon.Request) -> bool:
         """Return whether the sender may remove files, perhaps those that others upload."""
-        with contextlib.suppress(falcon.HTTPForbidden):
+        with suppress(falcon.HTTPForbidden):
             self._authorize(req, "remove", None)
             return True
         return False

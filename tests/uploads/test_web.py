@@ -5,11 +5,12 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-from falcon.testing import Result, TestClient
+from falcon.testing import Result, StartResponseMock, TestClient, create_environ
 
 from appliance import spec
 from appliance.operations.update import update
 from appliance.web.app import create_app
+from appliance.web.connection import RECEIVER, STREAMS
 from tests.dist import make_wheel
 from tests.metrics import metrics
 from tests.uploads.forms import CONTENT_TYPE, encode, of_file
@@ -46,7 +47,8 @@ class Site:
         (root / "pyindex.yml").write_text(SPEC)
         self.spec = spec.load(root / "pyindex.yml")
         update(self.spec)
-        self.client = TestClient(create_app(self.spec))
+        self.app = create_app(self.spec)
+        self.client = TestClient(self.app)
 
     def post(self, body: bytes, path: str = "/legacy/", **headers: str) -> Result:
         headers = {"Content-Type": CONTENT_TYPE} | (headers or login("alice"))
@@ -100,14 +102,33 @@ def test_metrics_count_uploads(site: Site) -> None:
     assert site.post(other).status_code == 400
     assert site.post(encode({":action": "nonsense"})).status_code == 400
     assert site.post(body, **login("alice", "wrong")).status_code == 401
+    for path in ("/legacy/", "/closed/legacy/"):
+        large = {"Content-Type": CONTENT_TYPE, **login("alice"), "Content-Length": str(3 << 30)}
+        assert site.client.simulate_post(path, headers=large).status_code in (403, 413)
 
     values = metrics(site.client.simulate_get("/metrics", headers=login("alice")).text)
     assert values['pyindex_uploads_total{index="main"}'] == 2
     assert values['pyindex_upload_bytes_total{index="main"}'] == 2 * len(body)
     name = 'pyindex_refused_uploads_total{index="main",rule="'
     refused = {key: value for key, value in values.items() if key.startswith(name) and value}
-    assert refused == {f'{name}exists"}}': 1, f'{name}invalid"}}': 1}
+    assert refused == {f'{name}{rule}"}}': 1 for rule in ("exists", "invalid", "too_large")}
     assert not any('index="closed",rule' in key for key in values)
+
+
+def test_streamed_upload_is_one_request(site: Site) -> None:
+    """A request that the application is called for twice, as its body is streamed, counts once."""
+    environ = create_environ(
+        "/legacy/", method="POST", headers={"Content-Type": CONTENT_TYPE, **login("alice")}
+    )
+    body, answer = site.wheel(), StartResponseMock()
+    environ |= {"CONTENT_LENGTH": str(len(body)), STREAMS: True}
+    site.app(environ, answer)
+    environ[RECEIVER].feed(body)
+    del environ[STREAMS]
+    site.app(environ, answer)
+    assert answer.status == "200 OK"
+    values = metrics(site.client.simulate_get("/metrics", headers=login("alice")).text)
+    assert values['pyindex_requests_total{status="2xx"}'] == 1
 
 
 def test_status_line_has_no_other_characters(site: Site) -> None:

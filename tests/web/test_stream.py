@@ -5,7 +5,7 @@ import socket
 from types import SimpleNamespace
 from typing import Any
 
-from appliance.web.connection import Connection, stream_body
+from appliance.web.connection import _SENT_BYTES, Connection, stream_body
 
 
 class Bytes:
@@ -42,3 +42,21 @@ def test_silent_client_is_waited_for() -> None:
         client.sendall(b"cd")
         assert list(conversation) == []
     assert receiver.data == b"abcd"
+
+
+def test_client_that_has_sent_all_is_not_waited_for() -> None:
+    """A large body whose last bytes are there is complete: its client sends nothing more."""
+    ours, client = socket.socketpair()
+    with ours, client:
+        connection, receiver = Connection(ours, "", ""), Bytes()
+        body = bytes(_SENT_BYTES) + b"end"
+        request: Any = SimpleNamespace(
+            body=SimpleNamespace(reader=SimpleNamespace(length=len(body)))
+        )
+        unreader = SimpleNamespace(take_buffered=io.BytesIO(body[:-3]).read)
+        conversation = stream_body(connection, request, unreader, receiver)
+        client.sendall(body[-3:])
+        for wait in conversation:
+            assert connection.receive()
+            assert wait.is_enough()
+    assert receiver.data == body
