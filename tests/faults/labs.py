@@ -166,8 +166,11 @@ def on_all(
         finally:
             free.put(bench)
 
-    with ThreadPoolExecutor(len(workplaces)) as pool:
+    pool = ThreadPoolExecutor(len(workplaces))
+    try:
         return list(pool.map(one, cases))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after a timeout the others need not run
 
 
 def describe_failures(cases: Sequence[object], results: Sequence[object]) -> str:

@@ -17,7 +17,7 @@ from tests.dist import make_sdist, make_wheel
 from tests.faults.commands import MUTATING, Call, Ended, Running, calls, killing, tracing
 from tests.faults.labs import Bench, Memory, assert_success, check, describe_failures, on_all
 
-BETWEEN_CHECKS, CHECKS, STORIES = 4, 2, 2
+BETWEEN_CHECKS, CHECKS, STORIES = 4, 1, 2
 DECIDED = [f"p{number}" for number in range(3, 8)]  # no test changes their files
 Argv = tuple[str, ...]
 

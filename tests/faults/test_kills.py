@@ -220,20 +220,20 @@ def confirmed(bench: Bench, after: Memory, ended: Ended) -> None:
 
 
 VERBS = [
-    Verb("watch", ("watch", "--once"), 40, nothing_decided, change_packages),
-    Verb("first watch", ("watch", "--once"), 25, fresh, lose_state),
-    Verb("watch many files", ("watch", "--once"), 10, nothing_decided, fill),
-    Verb("yank", ("yank", "p6==2.0", "--reason", "now"), 20, yanked),
-    Verb("unyank", ("unyank", "p1==1.0"), 20, unyanked),
-    Verb("status-set", ("status-set", "p3", "deprecated", "--reason", "now"), 20, status_set),
-    Verb("remove", ("remove", "p6==2.0"), 40, removed, keep_release),
-    Verb("rebuild", ("rebuild",), 30, nothing_decided),
-    Verb("rebuild damaged", ("rebuild",), 30, nothing_decided, damage),
-    Verb("backup", ("backup",), 15, backed_up),
-    Verb("restore", ("restore", "COPY"), 40, restored, back_up),
-    Verb("gc", ("gc",), 25, pruned, grow, again=True),
-    Verb("verify", ("verify",), 10, verified, interrupted),
-    Verb("confirm-deletions", ("confirm-deletions",), 25, confirmed, vanish, again=True),
+    Verb("watch", ("watch", "--once"), 20, nothing_decided, change_packages),
+    Verb("first watch", ("watch", "--once"), 12, fresh, lose_state),
+    Verb("watch many files", ("watch", "--once"), 6, nothing_decided, fill),
+    Verb("yank", ("yank", "p6==2.0", "--reason", "now"), 10, yanked),
+    Verb("unyank", ("unyank", "p1==1.0"), 10, unyanked),
+    Verb("status-set", ("status-set", "p3", "deprecated", "--reason", "now"), 10, status_set),
+    Verb("remove", ("remove", "p6==2.0"), 20, removed, keep_release),
+    Verb("rebuild", ("rebuild",), 15, nothing_decided),
+    Verb("rebuild damaged", ("rebuild",), 15, nothing_decided, damage),
+    Verb("backup", ("backup",), 7, backed_up),
+    Verb("restore", ("restore", "COPY"), 20, restored, back_up),
+    Verb("gc", ("gc",), 12, pruned, grow, again=True),
+    Verb("verify", ("verify",), 6, verified, interrupted),
+    Verb("confirm-deletions", ("confirm-deletions",), 12, confirmed, vanish, again=True),
 ]
 
 
