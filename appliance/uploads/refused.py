@@ -45,8 +45,9 @@ def reason_phrase(text: str) -> str:
 
 def is_full(error: BaseException) -> bool:
     """Return whether an error says that a disk is full, or a quota is reached."""
-    is_disk = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return is_disk or "full" in str(error)
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "free some disk space" in str(error)  # the advice of a CatalogError
 
 
 def full_disk() -> Refused:

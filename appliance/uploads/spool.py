@@ -69,9 +69,11 @@ class Spool:
     def complete(self, filename: str, companions: Mapping[str, bytes]) -> Entry:
         """Make the package file durable under its name, with files of its name and an ending
         beside it; return its entry. Raises ``OSError``."""
-        os.fsync(self._content)
-        os.close(self._content)
-        self._content = -1
+        descriptor, self._content = self._content, -1  # closed once, whatever fails
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         (self._directory / _CONTENT).rename(self._directory / filename)
 
         self.names = [filename, *(filename + ending for ending in companions)]

@@ -1,6 +1,7 @@
 """Uploads into an index: what is stored, and what is refused."""
 
 import base64
+import errno
 import hashlib
 import json
 import os
@@ -9,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from appliance.catalog.database import CatalogError
 from appliance.errors import Unscanned
 from appliance.incoming import processes
 from appliance.incoming.directory import DirectoryMissing
 from appliance.operations import decisions
 from appliance.operations.opening import open_catalog
 from appliance.uploads.receive import Uploads
-from appliance.uploads.refused import Refused
+from appliance.uploads.refused import Refused, is_full
 from tests.conftest import Lab
 from tests.dist import make_sdist
 from tests.uploads.conftest import Inbox
@@ -264,6 +266,21 @@ def test_full_disk_is_reported(small_disk: Path) -> None:
         )
     assert raised.value.status == 507
     assert inbox.contents() == []
+
+
+ERRORS = [
+    (OSError(errno.ENOSPC, "No space left on device", "/srv/foo"), True),
+    (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+    (OSError(errno.EACCES, "Permission denied", "/srv/fullstack-1.0.zip"), False),
+    (CatalogError("catalog: database or disk is full; free some disk space"), True),
+    (Unscanned("index main: not scanned in full yet"), False),
+]
+
+
+@pytest.mark.parametrize(("error", "expected"), ERRORS)
+def test_errors_of_full_disks_are_told_from_others(error: Exception, expected: bool) -> None:
+    """A name or a text with the letters "full" is no full disk."""
+    assert is_full(error) is expected
 
 
 def test_missing_disk_is_not_written_to(inbox: Inbox) -> None:
