@@ -7,7 +7,7 @@ the packages directory of pypiserver. Nothing in it is changed.
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from appliance.mirror.taking import one_line
 from appliance.operations import arrival
 from appliance.spec import Spec
 from appliance.upstream import pages, urls
+from appliance.upstream.model import RemoteProject
 
 KINDS = ("bandersnatch", "devpi", "pypiserver")
 _PAGES = {
@@ -139,6 +140,11 @@ class _Server:
             signature=self._companion(listed.source, SIGNATURE),
             attested=self._companion(listed.source, PROVENANCE),
         )
+        self._check(listed, file)
+        return file
+
+    def _check(self, listed: Listed, file: BundledFile) -> None:
+        """Raise :class:`PyindexError` for a damaged file, and one that cannot be loaded."""
         if listed.sha256 not in (None, file.sha256):
             raise PyindexError(
                 f"{self.name}/{listed.source}: damaged: not the content with sha256 {listed.sha256}"
@@ -146,7 +152,6 @@ class _Server:
             )
         if problem := problem_of(file):
             raise PyindexError(f"{self.name}/{listed.source}: {problem}; remove it")
-        return file
 
     def copy(self, file: BundledFile, descriptor: int) -> str:
         """Write the content of a file to a descriptor; return its SHA-256."""
@@ -163,7 +168,7 @@ class _Server:
         return None if content is None else base64.b64encode(content).decode()
 
 
-def _unique(found: Iterator[Listed], root: Path, messages: list[str]) -> Iterator[Listed]:
+def _unique(found: Iterable[Listed], root: Path, messages: list[str]) -> Iterator[Listed]:
     """Yield files that are there, the first of each name; others are named in ``messages``."""
     directory, seen = PackagesDirectory(root), set[str]()
     for each in found:
@@ -190,24 +195,26 @@ def _bandersnatch(root: Path) -> Iterator[Listed]:
         raise PyindexError(f"{root}: no web/simple in it; pass the directory of the mirror")
     directories = {page.parent for name in _PAGES for page in simple.rglob(name)} - {simple}
     for directory in sorted(directories):
-        page = next(directory / name for name in _PAGES if (directory / name).exists())
-        project = pages.parse(
-            directory.name,
-            page.read_bytes(),
-            _PAGES[page.name],
-            f"{directory.absolute().as_uri()}/",
-            simple.absolute().as_uri(),
-        )
         reasons = _reasons(web / "json" / directory.name)
-        for file in project.files:
-            path = _below_packages(file.url)
-            if path is None:
-                continue
-            yanked = file.yanked
-            if yanked is not None:
-                yanked = one_line(yanked or reasons.get(file.filename, ""))
-            source = str(web.relative_to(root) / _FOLDER / path)
-            yield Listed(source, path, file.upload_time, yanked, sha256=file.sha256)
+        for file in _project(directory, simple).files:
+            if path := _below_packages(file.url):
+                source = str(web.relative_to(root) / _FOLDER / path)
+                yanked = file.yanked
+                if yanked is not None:
+                    yanked = one_line(yanked or reasons.get(file.filename, ""))
+                yield Listed(source, path, file.upload_time, yanked, sha256=file.sha256)
+
+
+def _project(directory: Path, simple: Path) -> RemoteProject:
+    """Return the project whose page is in a directory."""
+    page = next(directory / name for name in _PAGES if (directory / name).exists())
+    return pages.parse(
+        directory.name,
+        page.read_bytes(),
+        _PAGES[page.name],
+        f"{directory.absolute().as_uri()}/",
+        simple.absolute().as_uri(),
+    )
 
 
 def _reasons(metadata: Path) -> dict[str, str]:
@@ -238,33 +245,47 @@ def _below_packages(url: str) -> str | None:
 # --- devpi ---------------------------------------------------------------------------------------
 
 
-def _devpi(root: Path, origin: str | None) -> Iterator[Listed]:
-    """Yield the release files of one index of an export (``devpi-export``)."""
+def _devpi(root: Path, origin: str | None) -> Iterable[Listed]:
+    """Return the release files of one index of an export (``devpi-export``)."""
+    indexes = _exported(root)
+    names = [name for name, files in indexes.items() if files]
+    name = origin or (names[0] if len(names) == 1 else None)
+    if name not in indexes:
+        raise PyindexError(f"{root}: pass one of its indexes with --from: {', '.join(names)}")
+    return indexes[name]
+
+
+def _exported(root: Path) -> dict[str, list[Listed]]:
+    """Return the release files of each index of an export."""
     try:
         indexes: dict[str, Any] = json.loads((root / "dataindex.json").read_bytes())["indexes"]
+        return {
+            name: [
+                _listed(file)
+                for file in index.get("files", ())
+                if file.get("type") == "releasefile"
+            ]
+            for name, index in indexes.items()
+        }
     except FileNotFoundError:
         raise PyindexError(
             f"{root}: no dataindex.json in it; write an export with `devpi-export`"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise PyindexError(f"{root}/dataindex.json: not an export of devpi") from None
 
-    names = [name for name, each in indexes.items() if each.get("files")]
-    name = origin or (names[0] if len(names) == 1 else None)
-    if name not in indexes:
-        raise PyindexError(f"{root}: pass one of its indexes with --from: {', '.join(names)}")
-    for file in indexes[name]["files"]:
-        if file.get("type") == "releasefile":
-            uploads = [each for each in file.get("log", []) if each.get("what") == "upload"]
-            first = uploads[0] if uploads else {}
-            path = str(file["relpath"])
-            yield Listed(
-                source=path,
-                path=path.rpartition("/")[2],
-                time=_time(first.get("when")),
-                owner=first.get("who"),
-                sha256=file.get("entrymapping", {}).get("hashes", {}).get("sha256"),
-            )
+
+def _listed(file: dict[str, Any]) -> Listed:
+    uploads = [each for each in file.get("log", []) if each.get("what") == "upload"]
+    first = uploads[0] if uploads else {}
+    path = str(file["relpath"])
+    return Listed(
+        source=path,
+        path=path.rpartition("/")[2],
+        time=_time(first.get("when")),
+        owner=first.get("who"),
+        sha256=file.get("entrymapping", {}).get("hashes", {}).get("sha256"),
+    )
 
 
 def _time(when: object) -> int | None:

@@ -178,6 +178,14 @@ def no_index(export: Path) -> None:
     (export / "dataindex.json").unlink()
 
 
+def no_time(export: Path) -> None:
+    index = export / "dataindex.json"
+    value = json.loads(index.read_bytes())
+    for file in value["indexes"]["alice/dev"]["files"]:
+        file["log"] = [{"what": "upload", "when": [2026, 13, 32, 0, 0, 0]}]
+    index.write_text(json.dumps(value))
+
+
 def empty(export: Path) -> None:
     index = export / "dataindex.json"
     value = json.loads(index.read_bytes())
@@ -189,6 +197,7 @@ WRONG = [
     (climb, None, "path outside of it; nothing was taken"),
     (damage, None, "damaged: not the content with sha256 .* that the server has; restore or"),
     (no_json, None, "dataindex.json: not an export of devpi"),
+    (no_time, None, "dataindex.json: not an export of devpi"),
     (no_index, None, "no dataindex.json in it; write an export with `devpi-export`"),
     (empty, "alice/dev", "no package files of devpi in it; check the path"),
     (empty, None, "pass one of its indexes with --from: "),
