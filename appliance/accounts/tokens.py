@@ -18,7 +18,7 @@ import re
 import secrets
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -101,10 +101,7 @@ class Tokens:
             created=now,
             expires=None if seconds is None else now + int(seconds),
         )
-        self._directory.mkdir(0o700, exist_ok=True)
-        with locked(self._directory / ".lock"):
-            for unfinished in self._directory.glob("*.new"):  # by a process that was killed
-                unlink(unfinished)
+        with self._changing():
             if any(other.name == name for other in self.all()):
                 raise PyindexError(
                     f"token {name}: exists already; choose another name, or run"
@@ -115,10 +112,20 @@ class Tokens:
 
     def restore(self, files: Iterable[tuple[str, bytes]]) -> None:
         """Write token files, each by its id and its content. Raises ``OSError``."""
+        with self._changing():
+            for identity, content in files:
+                if _ID.fullmatch(identity):
+                    _write(self._path(identity), content)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the lock of processes that write token files, in a directory without files of such
+        processes that were killed."""
         self._directory.mkdir(0o700, exist_ok=True)
-        for identity, content in files:
-            if _ID.fullmatch(identity):
-                _write(self._path(identity), content)
+        with locked(self._directory / ".lock"):
+            for unfinished in self._directory.glob("*.new"):
+                unlink(unfinished)
+            yield
 
     def all(self) -> list[Token]:
         """All tokens, the oldest first. Files that cannot be read are logged."""
