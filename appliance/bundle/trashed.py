@@ -5,6 +5,7 @@ know any more can be copied from the trash.
 """
 
 import base64
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +50,11 @@ def listed(spec: Spec) -> list[Trashed]:
     """Return the files in the trash, the last removed one first."""
     files = [each for each in contents(spec.trash) if not each.filename.endswith(COMPANIONS)]
     with Catalog(spec.catalog).read() as reader:
-        removals = reader.removals(sorted({each.filename for each in files}))
-    assigned = {each.path: _take_removal(each, removals) for each in reversed(files)}
+        changes = reader.removals(sorted({each.filename for each in files}))
+    removals: defaultdict[str, list[Change]] = defaultdict(list)
+    for change in changes:
+        removals[change.filename or ""].append(change)
+    assigned = {each.path: _take_removal(each, removals[each.filename]) for each in reversed(files)}
     return [
         Trashed(
             file=each,
@@ -63,16 +67,15 @@ def listed(spec: Spec) -> list[Trashed]:
 
 
 def _take_removal(file: Discarded, removals: list[Change]) -> Change | None:
-    """Remove the entry of a file's removal from ``removals``, and return it: that of its name next
-    to the time it was moved, which is known to the second. Of those of about one time it is the
-    first with its digest."""
+    """Remove the entry of a file's removal from ``removals``, those of its name, and return it: the
+    one next to the time it was moved, which is known to the second. Of those of about one time it
+    is the first with its digest."""
 
     def distance(change: Change) -> float:
         return abs(change.time / 1e6 - file.time)
 
-    named = [each for each in removals if each.filename == file.filename]
-    least = min(map(distance, named), default=0.0)
-    near = [each for each in named if distance(each) < least + _CLOSE_SECONDS]
+    least = min(map(distance, removals), default=0.0)
+    near = [each for each in removals if distance(each) < least + _CLOSE_SECONDS]
     if len(near) > 1:
         digest = copy(PackagesDirectory(file.path.parent), file.path.name, None)
         near = [each for each in near if each.detail == digest] or near
