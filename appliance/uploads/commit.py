@@ -193,10 +193,16 @@ class Committer:
             self._kept.write(batch, upload.index, upload.file.path, upload.metadata)
 
     def _undo(self, upload: Ready) -> None:
-        if upload.is_placed:
+        """Take a placed file away again; where that fails, :func:`recover` does."""
+        if not upload.is_placed:
+            return
+        try:
             upload.spool.withdraw()
             self._kept.remove(upload.index, upload.file.path)
-            upload.is_placed = False
+        except OSError as error:
+            log.error("%s: refused, and cannot be removed yet: %s", upload.file.path, error)
+            upload.spool.release()
+        upload.is_placed = False
 
     def _changed_directories(self, uploads: Sequence[Ready]) -> set[str]:
         return {str(self._spec.indexes[each.index].packages) for each in uploads if each.is_placed}
@@ -263,8 +269,10 @@ def _recover(spec: Spec, catalog: Catalog, index: str) -> None:
             if is_whole and not _is_added(catalog, index, each):
                 each.withdraw()
                 kept.remove(index, each.names[0])
-        finally:
-            each.discard()
+        except BaseException:
+            each.release()  # or scans would accept what it has placed
+            raise
+        each.discard()
 
 
 def _is_added(catalog: Catalog, index: str, upload: Spool) -> bool:

@@ -147,8 +147,6 @@ class Spool:
         """Remove the directory; placed files stay."""
         if self._lock < 0:
             return
-        if self._content >= 0:
-            os.close(self._content)
         with contextlib.suppress(OSError):
             # The lock last: nobody removes what is left of a directory without it.
             for path in list(self._directory.iterdir()):
@@ -157,7 +155,13 @@ class Spool:
         shutil.rmtree(self._directory, ignore_errors=True)
         with contextlib.suppress(OSError):  # not empty: another upload
             self._directory.parent.rmdir()
-        os.close(self._lock)
+        self.release()
+
+    def release(self) -> None:
+        """Leave the directory to :func:`unfinished`. Until then scans leave its files out."""
+        for descriptor in (self._content, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
         self._lock = self._content = -1
 
 

@@ -5,12 +5,14 @@ Answers are made in batches, each from its own view of the catalog: a slow clien
 and costs little memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from xml.sax.saxutils import escape
 
 from appliance.catalog.database import Catalog
 from appliance.index.model import Change
-from appliance.web.login import Readable
+
+Shown = Callable[[str, str], bool]
+"""Whether the client may know of a project of an index, by their names."""
 
 _MOST_CHANGES = 50_000  # changes, as from PyPI; a mirror that gets as many asks again
 _BATCH = 1000
@@ -18,20 +20,21 @@ _HEAD = "<?xml version='1.0'?>\n<methodResponse>\n<params>\n<param>\n<value>"
 _TAIL = "</value>\n</param>\n</params>\n</methodResponse>\n"
 
 
-def projects(catalog: Catalog, indexes: Sequence[str], readable: Readable) -> Iterator[str]:
+def projects(catalog: Catalog, indexes: Sequence[str], is_shown: Shown) -> Iterator[str]:
     """``list_packages_with_serial``: a struct of normalized names and last serials."""
     head, after = f"{_HEAD}<struct>\n", ""
     while True:
         with catalog.read() as reader:
-            following = {name for index in indexes for name in reader.names(index, after, _BATCH)}
-            names = sorted(following)[:_BATCH]
+            following = {index: reader.names(index, after, _BATCH) for index in indexes}
+            names = sorted(set().union(*following.values()))[:_BATCH]
             serials = reader.last_serials(indexes, names)
 
+        shown = {n for index, some in following.items() for n in some if is_shown(index, n)}
         # A normalized name has no characters to escape.
         yield head + "".join(
             f"<member><name>{name}</name><value><int>{serials[name]}</int></value></member>\n"
             for name in names
-            if readable(name)
+            if name in shown
         )
         if not names:
             break
@@ -40,9 +43,7 @@ def projects(catalog: Catalog, indexes: Sequence[str], readable: Readable) -> It
     yield f"</struct>{_TAIL}"
 
 
-def changes(
-    catalog: Catalog, indexes: Sequence[str], since: int, readable: Readable
-) -> Iterator[str]:
+def changes(catalog: Catalog, indexes: Sequence[str], since: int, is_shown: Shown) -> Iterator[str]:
     """``changelog_since_serial``: an array of [name, version, time, action, serial], as far as
     the changes have been published."""
     head, since = f"{_HEAD}<array><data>\n", min(max(since, 0), 1 << 62)
@@ -53,7 +54,8 @@ def changes(
             batch = reader.changes_of(indexes, since, min(remaining, _BATCH))
 
         published = [change for change in batch if change.serial <= last_published]
-        yield head + "".join(_array(change) for change in published if readable(change.project))
+        shown = (change for change in published if is_shown(change.index, change.project))
+        yield head + "".join(map(_array, shown))
         if len(published) < _BATCH:
             break
 

@@ -12,6 +12,7 @@ from appliance.catalog.indexes import open_index, ready_index
 from appliance.catalog.reader import Reader
 from appliance.index import names
 from appliance.index.index import Index
+from appliance.index.patterns import matches
 from appliance.policy.rights import Right
 from appliance.spec import Spec
 from appliance.web.completeness import Completeness
@@ -37,6 +38,11 @@ class ServedIndex:
     def lineage(self) -> tuple[str, ...]:
         """Its name, then those of its bases, in resolution order."""
         return self.spec.lineage(self.name)
+
+    def may_show(self, index: str, project: str) -> bool:
+        """Whether its pages may show a project of an ``index`` of its lineage: not one that is
+        private to another."""
+        return not matches(self.spec.foreign(self.name, index), project)
 
     def open(self, reader: Reader) -> Index:
         """The index in the reader's view of the catalog, as far as it has been scanned."""

@@ -94,14 +94,19 @@ class XmlRpc:
 
     def _projects(self, parameters: tuple[Any, ...], readable: Readable) -> Iterable[str]:
         self._index.completeness.check()  # a mirror deletes projects that are not listed
-        return changelog.projects(self._index.catalog, self._index.lineage, readable)
+        is_shown = self._shown(readable)
+        return changelog.projects(self._index.catalog, self._index.lineage, is_shown)
 
     def _changes(self, parameters: tuple[Any, ...], readable: Readable) -> Iterable[str]:
         if len(parameters) != 1 or type(parameters[0]) is not int:
             raise xmlrpc.client.Fault(_WRONG_PARAMETERS, "changelog_since_serial expects a serial")
         self._index.completeness.check()
-        lineage = self._index.lineage
-        return changelog.changes(self._index.catalog, lineage, parameters[0], readable)
+        lineage, is_shown = self._index.lineage, self._shown(readable)
+        return changelog.changes(self._index.catalog, lineage, parameters[0], is_shown)
+
+    def _shown(self, readable: Readable) -> changelog.Shown:
+        """Which projects of the lineage the client may know of: those that pages may show it."""
+        return lambda index, project: self._index.may_show(index, project) and readable(project)
 
     def _last(self, parameters: tuple[Any, ...], readable: Readable) -> Iterable[str]:
         self._index.completeness.check()

@@ -1,8 +1,12 @@
 """Indexes that not every client may read, through nginx: the answers of the application."""
 
+import http.client
 import os
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -104,6 +108,62 @@ def test_nginx_sends_what_the_client_may_read(pair: Pair) -> None:
     for path in (HIDDEN[0], *HIDDEN[2:]):
         assert pair.sender(path, login(ALICE) | encoded) == "nginx"
         assert pair.sender(path, encoded) == "application"
+
+
+ASKED = (
+    (f"/main/packages/{FOO}", "/main/packages/bar-1.0-py2.py3-none-any.whl"),
+    (f"/packages/{FOO}", "/packages/bar-1.0-py2.py3-none-any.whl"),
+    (f"/packages/{FOO}.asc", "/packages/bar-1.0-py2.py3-none-any.whl.asc"),
+    (f"/packages/{FOO}.metadata", "/packages/bar-1.0-py2.py3-none-any.whl.metadata"),
+    (f"/mixed/packages/{SECRET}", "/mixed/packages/secret_y-1.0-py2.py3-none-any.whl"),
+    ("/mixed/simple/secret-x/", "/mixed/simple/secret-y/"),
+    ("/simple/foo/", "/simple/bar/"),
+)
+
+
+def test_time_does_not_tell_what_is_hidden(pair: Pair, tmp_path: Path) -> None:
+    """nginx asks the application as often about what a client may not read as about what there is
+    not: each question takes time."""
+    with recording(pair.spec.server.port) as (behind, questions):
+        server = pair.spec.server.model_copy(update={"port": behind})
+        url = f"http://{HOST}:{free_port()}{pair.nginx.prefix}"
+        given = pair.spec.model_copy(update={"server": server, "url": url})
+        with serving(tmp_path / "nginx", render.nginx(given, HOST)):
+            nginx = Server(nginx_port(given), pair.nginx.prefix)
+            for paths in ASKED:
+                asked = []
+                for path in paths:
+                    questions.clear()
+                    status = nginx.ask(path, login(BOB)).status
+                    asked.append((status, [each.replace(path, "") for each in questions]))
+                assert asked[0] == asked[1], paths
+
+
+@contextmanager
+def recording(application: int) -> Iterator[tuple[int, list[str]]]:
+    """Run a proxy to the port of an application; yield its own port and the paths it was asked."""
+    paths: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            with closing(http.client.HTTPConnection(HOST, application)) as connection:
+                connection.request("GET", self.path, headers=dict(self.headers.items()))
+                answer = connection.getresponse()
+                body = answer.read()
+            self.send_response(answer.status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer((HOST, 0), Proxy) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port, paths
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 EVASIONS = (

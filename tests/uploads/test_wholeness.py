@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from appliance.uploads import commit
+from appliance.uploads import commit, spool
 from appliance.uploads.receive import Upload
 from appliance.uploads.refused import Refused
 from tests.uploads.conftest import Inbox
@@ -142,6 +142,40 @@ def test_failed_transaction_leaves_nothing(inbox: Inbox, monkeypatch: pytest.Mon
     with pytest.raises(Refused, match=r"^The server cannot store files now; its log says why$"):
         inbox.send(of_file(inbox.wheel("foo", "1.0"), "foo", "1.0"))
     assert (inbox.contents(), inbox.journal()) == ([], [])
+
+
+def test_placed_file_is_taken_away_as_soon_as_possible(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A placed file of a failed upload that cannot be removed yet is not accepted meanwhile."""
+
+    def fail(path: object) -> None:
+        raise OSError(5, "Input/output error", str(path))
+
+    with monkeypatch.context() as failing, pytest.raises(Refused, match=r"^The server cannot"):
+        failing.setattr(commit, "sync_paths", fail)
+        failing.setattr(spool, "unlink", fail)
+        inbox.send(of_file(inbox.wheel("foo", "1.0"), "foo", "1.0"))
+
+    inbox.once()
+    assert (WHEEL in inbox.contents(), inbox.files("foo")) == (True, [])
+    commit.recover(inbox.spec, inbox.catalog)
+    assert inbox.contents() == []
+
+
+def test_placed_file_waits_for_a_catalog_that_can_be_read(inbox: Inbox) -> None:
+    """A placed file of a killed upload is not accepted where the catalog could not be asked."""
+    forget(placed(inbox))
+    aside = inbox.spec.catalog.with_suffix(".aside")
+    inbox.catalog.close()
+    inbox.spec.catalog.rename(aside)
+    commit.recover(inbox.spec, inbox.catalog)
+    aside.rename(inbox.spec.catalog)
+
+    inbox.once()
+    assert (WHEEL in inbox.contents(), inbox.files("foo")) == (True, [])
+    commit.recover(inbox.spec, inbox.catalog)
+    assert inbox.contents() == []
 
 
 def test_stored_file_that_is_not_published_is_sent_again(

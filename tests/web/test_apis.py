@@ -378,6 +378,27 @@ def test_mirror_reads_projects_of_bases(tmp_path: Path) -> None:
         assert {line[0] for line in lines} == set(names)
 
 
+def test_mirror_reads_no_private_project_of_a_base(tmp_path: Path) -> None:
+    """A mirror of an index gets no project of a base whose name is private to the index, in lists
+    and changes as on pages; a mirror of the base does."""
+    path = tmp_path / "pyindex.yml"
+    path.write_text(
+        "state: s\nindexes:\n"
+        "  main: {packages: m, bases: [base], policy: {private: [acme-*]}}\n"
+        "  base: {packages: b}\n"
+    )
+    for directory, name in (("m", "acme-own"), ("b", "acme-other"), ("b", "theirs")):
+        (tmp_path / directory).mkdir(exist_ok=True)
+        make_wheel(tmp_path / directory, name, "1.0")
+    given = spec.load(path)
+    update(given)
+    client = TestClient(create_app(given))
+    for prefix, names in (("", {"acme-own", "theirs"}), ("/base", {"acme-other", "theirs"})):
+        assert set(asked(client, "list_packages_with_serial", path=f"{prefix}/pypi")) == names
+        lines = asked(client, "changelog_since_serial", 0, path=f"{prefix}/pypi")
+        assert {line[0] for line in lines} == names
+
+
 def test_changelog_in_batches_is_complete(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """XML-RPC answers read in batches of any size have all entries once, up to the limit."""
     for name in "abcdefg":
