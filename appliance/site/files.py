@@ -68,7 +68,7 @@ class FilePublisher:
 
             self._unmark(index, path)
             metadata = self._site.metadata(index, path)
-            unlink(metadata)
+            self._site.remove(metadata)
             remove_empty(metadata.rpartition("/")[0], self._top(index))
             self._kept.remove(index, path)
             self._kept.prune(index, path)
@@ -84,14 +84,14 @@ class FilePublisher:
             package, ending = split_companion(path)
             companions, _ = known.get(package, ((), False))
             if path not in known and ending not in companions:
-                unlink(self._site.marker(index, path))
+                self._site.remove(self._site.marker(index, path))
         if links := self._links.get(index):
             links.sweep()
 
         for path in files_below(f"{self._top(index)}/"):
             _, has_metadata = known.get(path.removesuffix(METADATA), ((), False))
             if not (has_metadata and path.endswith(METADATA)):
-                unlink(f"{self._top(index)}/{path}")
+                self._site.remove(f"{self._top(index)}/{path}")
 
     def _top(self, index: str) -> str:
         """Return the directory of all published metadata of an index."""
@@ -106,7 +106,7 @@ class FilePublisher:
             if ending in file.companions:
                 batch.mark(self._site.marker(index, file.path + ending))
             elif not is_new:
-                unlink(self._site.marker(index, file.path + ending))
+                self._site.remove(self._site.marker(index, file.path + ending))
         if links := self._links.get(index):
             links.offer(file, batch)
 
@@ -155,9 +155,8 @@ class FilePublisher:
         if links := self._links.get(index):
             links.withdraw(path)
         marker = self._site.marker(index, path)
-        unlink(marker)
-        for ending in COMPANIONS:
-            unlink(marker + ending)
+        for ending in ("", *COMPANIONS):
+            self._site.remove(marker + ending)
         remove_empty(marker.rpartition("/")[0], self._site.marker(index, "").rstrip("/"))
 
     def _keep_metadata(self, index: str, file: File) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import IO
 
-from appliance.atomic import make_directory, unlink
+from appliance.atomic import make_directory
 from appliance.catalog.database import Catalog
 from appliance.catalog.indexes import open_index
 from appliance.catalog.reader import Reader
@@ -133,6 +133,7 @@ class Publisher:
             serial = self._show(ready)
 
         if (everything or ready) and self._settled() == self._spec.indexes.keys():
+            self._site.sync_removals()
             self._catalog.clear_mark(SWEEP, marks.get(SWEEP, 0))
         return serial
 
@@ -194,6 +195,7 @@ class Publisher:
     def _record(self, what: str, serial: int) -> None:
         """Record up to which serial pages or lists are published: those after it are published
         again, so that no loss of power does harm."""
+        self._site.sync_removals()
         self._catalog.set_mark(what, serial, durable=False)
 
     def _show(self, names: list[str]) -> int:
@@ -280,7 +282,7 @@ class Publisher:
                 if entry.name not in known:
                     self._site.remove_tree(entry.path)
                 for page in others:
-                    unlink(f"{entry.path}/{page}")
+                    self._site.remove(f"{entry.path}/{page}")
 
     def _sweep_files(self, indexes: Iterable[str], serial: int) -> None:
         for index in indexes:

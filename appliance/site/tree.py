@@ -7,7 +7,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from appliance.atomic import Batch, create, make_directory, remove_old
+from appliance.atomic import Batch, create, make_directory, remove_old, sync, unlink
 from appliance.errors import PyindexError
 from appliance.index import names
 from appliance.spec import Spec
@@ -46,6 +46,7 @@ class Site:
         self._root = spec.root
         self.linked = spec.lineage(spec.root) if spec.nginx.stand_in else ()
         self._claimed: tuple[int, int] | None = None
+        self._has_removed = False
 
     def simple(self, index: str, project: str = "") -> Path:
         """Return the directory of an index's project list, or of a project's pages."""
@@ -134,8 +135,21 @@ class Site:
         make_directory(f"{self._www}/.tmp")
         return Path(f"{self._www}/.tmp/{secrets.token_hex(8)}")
 
+    def remove(self, path: str) -> None:
+        """Remove a file below ``www`` if it exists."""
+        self._has_removed = True
+        unlink(path)
+
+    def sync_removals(self) -> None:
+        """Make removals durable, also those that a killed process made before: a page or marker
+        that came back after a loss of power would stay, as nothing is published again."""
+        if self._has_removed:
+            sync(self.www)
+            self._has_removed = False
+
     def remove_tree(self, directory: Path | str) -> None:
         """Remove a directory below ``www`` atomically, if it exists."""
+        self._has_removed = True
         spare = self.spare()
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.rename(directory, spare)

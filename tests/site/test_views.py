@@ -195,7 +195,7 @@ def test_killed_removal_of_old_files_is_repaired(lab: Lab, monkeypatch: pytest.M
         unlink(path)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr("appliance.site.files.unlink", kill)
+        patch.setattr("appliance.site.tree.unlink", kill)
         lab.once()
     assert shown(lab.spec, lab.index) == {"stays": [wheel("stays", "1.0")]}
     assert lab.accepted() == {wheel("gone", "1.0"), wheel("stays", "1.0")}
