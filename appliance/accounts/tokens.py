@@ -128,8 +128,13 @@ class Tokens:
             yield
 
     def all(self) -> list[Token]:
-        """All tokens, the oldest first. Files that cannot be read are logged."""
-        found = [self._read(path) for path in sorted(self._directory.glob("*.json"))]
+        """All tokens, the oldest first. Files that cannot be read are logged. Raises ``OSError``
+        for a directory that cannot be read."""
+        try:
+            paths = sorted(self._directory.iterdir())  # glob would hide the error
+        except FileNotFoundError:
+            return []
+        found = [self._read(path) for path in paths if path.suffix == ".json"]
         return sorted((token for token in found if token), key=lambda each: each.created)
 
     def revoke(self, name: str) -> Token:

@@ -1,8 +1,11 @@
 """Tokens: their form, their files, and the command."""
 
+import contextlib
 import json
+import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +179,30 @@ def test_command_explains_wrong_arguments(
     """Wrong arguments get an error that says what is expected."""
     assert main(["token", "create", *arguments]) in (1, 2)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("spec_file")
+@pytest.mark.parametrize("arguments", [["list"], ["revoke", "ci"]])
+def test_command_reports_unreadable_tokens(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A user who cannot read the tokens gets an error, not an index without tokens."""
+    Tokens(tmp_path / "state/tokens").create("ci", ["read"])
+    with as_nobody(tmp_path):
+        assert main(["token", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert error == f"pyindex: {tmp_path}/state/tokens: Permission denied\n"
+
+
+@contextlib.contextmanager
+def as_nobody(directory: Path) -> Iterator[None]:
+    """Have the rights of a user who may enter the directories around ``directory`` only."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    for path in (directory, *directory.parents[:2]):
+        path.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
