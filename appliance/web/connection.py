@@ -27,7 +27,8 @@ RECEIVER = "pyindex.receiver"
 HEAD_SECONDS = 20.0
 
 _BODY_SECONDS = 20.0  # without any progress
-_STREAM_SECONDS = 60.0  # the same, for a body that is streamed
+# The same, for the body of a client that may upload: it reads its file, perhaps from a busy disk.
+STREAM_SECONDS = 180.0
 # A body takes this long, and more by its size: a client cannot keep a connection by a byte a time.
 _LONGEST_BODY_SECONDS, _SLOWEST_BYTES_A_SECOND = 120.0, 4096
 _SEND_SECONDS = 60.0  # without any progress
@@ -232,7 +233,7 @@ def stream_body(
     read = 0  # since other connections had the thread
     while remaining and not receiver.has_failed:
         if read >= _SENT_BYTES or not (data := _take(connection, remaining)):
-            seconds = min(_STREAM_SECONDS, end - time.monotonic())
+            seconds = min(STREAM_SECONDS, end - time.monotonic())
             yield Wait(selectors.EVENT_READ, seconds, lambda: bool(connection.inbox.data))
             read = 0
             continue

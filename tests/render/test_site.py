@@ -1,6 +1,7 @@
 """The nginx site as text: valid configuration for any spec."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from appliance.render.host import HostValues
 from appliance.render.layout import LayoutValues
 from appliance.render.site import SiteValues
 from appliance.spec import Spec
+from appliance.web.connection import STREAM_SECONDS
 from benchmarks.ports import HOST, free_port
 from tests.nginx import versions
 from tests.nginx.certificates import certificate, needs_openssl, privileged
@@ -198,3 +200,13 @@ def test_template_with_unknown_name_fails() -> None:
     """A template with an unknown name does not render."""
     with pytest.raises(jinja2.UndefinedError):
         templates.environment().from_string("{{ nothing }}").render()
+
+
+def test_application_ends_uploads_before_nginx(tmp_path: Path) -> None:
+    """nginx waits longer than the application for a client that pauses: it would reset the
+    connection, and log nothing."""
+    site = render.nginx(load(tmp_path, {"url": "http://pypi.lab.example"}, None, None), HOST)
+    (minutes,) = set(re.findall(r"client_body_timeout (\d+)m;", site))
+    assert 60 * int(minutes) > STREAM_SECONDS
+    reference = (Path(__file__).parents[2] / "docs" / "reference" / "uploads.md").read_text()
+    assert f"| pause of a client | {STREAM_SECONDS:.0f} s |" in reference
