@@ -219,8 +219,8 @@ _AT_ONCE = 8
 def sync_paths(paths: list[str]) -> None:
     """Make files and directories durable; removed ones are skipped."""
     if len(paths) >= _MANY:
-        directory = Path(paths[0]).parent
-        sync(next(each for each in (directory, *directory.parents) if each.is_dir()))
+        for directory in _file_systems(paths):
+            sync(directory)
         return
 
     if len(paths) <= 1:
@@ -236,6 +236,17 @@ def sync_paths(paths: list[str]) -> None:
             _sync(path)
     for each in synced:
         each.result()
+
+
+def _file_systems(paths: list[str]) -> list[Path]:
+    """Return a directory on each file system that ``paths`` are on. A path may be the directory
+    where one is mounted; for a removed one the directory above stands."""
+    found: dict[int, str] = {}
+    for path in paths:
+        while not os.path.isdir(path):
+            path = os.path.dirname(path)
+        found[os.stat(path).st_dev] = path
+    return [Path(path) for path in found.values()]
 
 
 def _sync(path: str) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.conftest import Lab
 from tests.dist import make_wheel
+from tests.operations.test_watch import tmpfs
 from tests.serving import PYINDEX
 
 _CALLS = "rename,renameat,renameat2,unlink,unlinkat,fsync,fdatasync,syncfs,pwrite64"
@@ -40,3 +42,17 @@ def _event(line: str, www: Path) -> str:
     if re.search(rf"syncfs\(\d+<{www}>", line):
         return "s"
     return "w" if re.search(r"pwrite64\(\d+<[^>]*catalog\.sqlite-wal>", line) else ""
+
+
+def test_sync_of_many_paths_covers_each_file_system(strace: None, tmp_path: Path) -> None:
+    """A sync of many paths reaches all file systems that they are on, also one that is mounted at a
+    path itself."""
+    mounted, trace = tmp_path / "mounted", tmp_path / "trace"
+    mounted.mkdir()
+    paths = [str(mounted), *(str(tmp_path / f"{number}") for number in range(20))]
+    program = f"from appliance import atomic; atomic.sync_paths({paths!r})"
+    traced = ("strace", "-f", "-y", "-o", trace, "-e", "trace=syncfs")
+    with tmpfs(mounted):
+        subprocess.run([*traced, sys.executable, "-c", program], check=True)
+    synced = set(re.findall(r"syncfs\(\d+<([^>]*)>", trace.read_text()))
+    assert synced == {str(mounted), str(tmp_path)}
