@@ -9,6 +9,13 @@ from appliance.catalog import schema
 from appliance.catalog.queries import Queries, portions
 from appliance.index.model import Change
 
+ACTIONS = (
+    *("added", "removed", "moved", "replaced", "reread", "signed", "unsigned", "promoted"),
+    *("owned", "yanked", "unyanked", "status", "refused", "cleared"),
+    *("begun", "rebuilt", "recovered", "restored"),
+)
+"""All actions of entries."""
+
 # The actions that are decisions, and the one that replaces all of them.
 DECIDING = ("yanked", "unyanked", "status", "owned", "restored")
 

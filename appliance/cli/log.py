@@ -8,6 +8,7 @@ import click
 
 from appliance.cli.options import Number, source_options
 from appliance.cli.source import Source, check_index
+from appliance.errors import PyindexError
 from appliance.text import printable
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def log(
     made it from which address. Changes without an actor are those of the watcher: files that were
     copied, deleted or moved.
     """
-    from appliance.catalog.journal import Filter
+    from appliance.catalog.journal import ACTIONS, Filter
     from appliance.index.names import normalize
     from appliance.operations import log as journal
     from appliance.operations.moments import parse_moment
@@ -55,6 +56,8 @@ def log(
     spec = source.load()
     if index is not None:
         check_index(spec, index)
+    if unknown := set(actions).difference(ACTIONS):
+        raise PyindexError(f"action {min(unknown)!r} not found; expected {', '.join(ACTIONS)}")
     start = None if since is None else parse_moment(since)
     chosen = Filter(start, index, normalize(project) if project else None, actions, actor)
     if last is None and since is None:

@@ -34,10 +34,12 @@ def who(what: str, logs: tuple[Path, ...], since: str | None, as_json: bool) -> 
     --access-log`, rotated and compressed ones included: time, address, account or token, status,
     bytes, client. The user must be allowed to read the logs. Exits with 1 if a log cannot be read.
     """
+    from appliance.index.matching import check_what
     from appliance.operations.accesslog import Unread, fetches, log_files
     from appliance.operations.moments import parse_moment
     from appliance.render import LOGS
 
+    check_what(what)
     start = 0.0 if since is None else parse_moment(since) / 1e6
     files, unread = log_files(logs or [Path(LOGS) / "access.log"]), Unread()
     found = fetches(files, what, start, unread)

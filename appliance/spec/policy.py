@@ -74,8 +74,7 @@ class Policy(Section):
 
 
 class Retention(Section):
-    """Which releases `pyindex gc` keeps; it moves others to the trash, never the newest. Default:
-    all."""
+    """Releases that `pyindex gc` keeps; others go to the trash, never the newest. Default: all."""
 
     versions: Annotated[int, whole_number(1, 100_000), OrVariable()] | None = Field(
         None, description="How many releases of each project to keep, by version."

@@ -122,6 +122,14 @@ def test_damaged_log_is_reported(
     assert capsys.readouterr().err.startswith(f"pyindex: {log}: damaged: ")
 
 
+@pytest.mark.parametrize("what", ["foo", "foo-1.0", "foo>=1.0", ""])
+def test_what_means_no_file(capsys: pytest.CaptureFixture[str], what: str) -> None:
+    """Text that is neither a file name nor a release is an error, not an answer of no fetches."""
+    assert main(["who", what]) == 1
+    error = f"pyindex: expected a file name or PROJECT==VERSION, got {what!r}\n"
+    assert capsys.readouterr().err == error
+
+
 def test_missing_log_is_reported(tmp_path: Path) -> None:
     """A path without a log is an error."""
     with pytest.raises(PyindexError, match=r"access\.log: no such log; pass --log FILE"):

@@ -2,12 +2,14 @@
 
 import itertools
 import json
+import re
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from appliance.catalog.journal import Filter
+from appliance.catalog.journal import ACTIONS, Filter
 from appliance.cli import main
 from appliance.errors import PyindexError
 from appliance.index.model import Actor
@@ -16,6 +18,7 @@ from appliance.operations.moments import parse_moment
 from tests.conftest import Lab
 from tests.dist import make_wheel
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "audit.md"
 WHEEL = "foo-1.0-py2.py3-none-any.whl"
 
 
@@ -117,6 +120,20 @@ def test_moment_is_how_long_ago() -> None:
         "expected a time such as 2026-11-29 or 2026-11-29T20:15, or how long ago, such as 2h or"
         " 14d, got 'yesterday'"
     )
+
+
+def test_unknown_action_is_an_error(logged: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """The name of no action is reported, with all actions, in place of no entries."""
+    assert run(logged, "--action", "added", "--action", "upload") == 1
+    error = f"pyindex: action 'upload' not found; expected {', '.join(ACTIONS)}\n"
+    assert capsys.readouterr().err == error
+
+
+def test_guide_lists_all_actions() -> None:
+    """The table of the guide has every action, once."""
+    table = GUIDE.read_text().partition("| action | change |")[2].partition("\n\n")[0]
+    cells = "".join(re.findall("^([|] `.*?) [|]", table, re.M))
+    assert sorted(re.findall("`(.*?)`", cells)) == sorted(ACTIONS)
 
 
 def test_unknown_index_is_an_error(logged: Lab, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,9 +18,10 @@ DOCS = Path(__file__).parents[2] / "docs" / "reference" / "spec.md"
 
 
 def test_schema_is_valid() -> None:
-    """The JSON Schema is valid, describes every key, and accepts the sketch of the architecture."""
+    """The JSON Schema is valid, describes every key in one line, and accepts the sketch of the
+    architecture."""
     jsonschema.Draft202012Validator.check_schema(schema())
-    assert all(node.get("description") for node in reference().values())
+    assert all(len(node["description"].splitlines()) == 1 for node in reference().values())
     assert is_valid_in_schema(SKETCH)
     assert is_valid_in_schema(with_value("server.workers", "${WORKERS}"))
     assert is_valid_in_schema(with_value("server.manager", "${MANAGER}"))
