@@ -75,7 +75,7 @@ def compare(
     if others:
         raise PyindexError(
             f"index {index}: has other content under the same names: {_listed(others)}; remove"
-            " these files from the index, or bundle others"
+            " these files from the index, or leave them out"
         )
     new = [file for file in manifest.files if file.filename not in known]
     if absent := [file for file in new if not file.volume]:

@@ -70,7 +70,8 @@ class Login:
         if principal.is_anonymous:
             raise _unauthorized("log in with an account or a token")
         where = f"index {index}" if project is None else f"project {project} of index {index}"
-        raise falcon.HTTPForbidden(description=f"{principal} has no right to {right} in {where}")
+        text = f"{principal} has no right to {right} in {where}"
+        raise falcon.HTTPForbidden(description=text + self._cause(principal, right, index, project))
 
     def readable(self, req: falcon.Request, index: str) -> Readable:
         """Which projects of the index the client may read. Raises as :meth:`authorize` does."""
@@ -89,6 +90,17 @@ class Login:
                 return reader.owner(index, project or "")
 
         return self.rights.has(principal, right, index, project, owner)
+
+    def _cause(self, principal: Principal, right: Right, index: str, project: str | None) -> str:
+        """Why a principal that may upload to the index may not to the project: its owner, if the
+        principal may read it. Otherwise empty."""
+        if right != "upload" or project is None or not self.has(principal, right, index):
+            return ""
+        with self._catalog.read() as reader:
+            owner = reader.owner(index, project)
+        if owner in (None, principal.owner) or not self.has(principal, "read", index, project):
+            return ""
+        return f": the project belongs to {owner}"
 
     def principal(self, req: falcon.Request) -> Principal:
         """Who sends the request. Raises HTTPUnauthorized for wrong credentials, and

@@ -121,7 +121,7 @@ def test_other_content_under_same_name_is_refused(saved: Saved, tmp_path: Path) 
     out.write_bytes(assemble(forged([file(f"sub/{name}", content)]), content))
     assert refusal(saved, out) == (
         f"index main: has other content under the same names: sub/{name}; remove these files from"
-        " the index, or bundle others"
+        " the index, or leave them out"
     )
 
 

@@ -158,10 +158,14 @@ def test_sender_needs_right(site: Site, headers: dict[str, str], status: str) ->
 
 
 def test_project_belongs_to_first_uploader(site: Site) -> None:
-    """Another account may not upload to a project that an account has begun."""
+    """Another account may not upload to a project that an account has begun, and is told whose it
+    is; an account that may upload nothing is not."""
     assert site.post(site.wheel()).status_code == 200
+    text = "403 {} has no right to upload in project foo of index main"
     answer = site.post(site.wheel(version="2.0"), **login("bob"))
-    assert answer.status == "403 bob has no right to upload in project foo of index main"
+    assert answer.status == text.format("bob") + ": the project belongs to alice"
+    answer = site.post(site.wheel(version="2.0"), **login("carol"))
+    assert answer.status == text.format("carol")
     assert site.post(site.wheel("bar"), **login("bob")).status_code == 200
 
 
