@@ -21,6 +21,7 @@ SPEC = """
 indexes:
   main: {packages: main, upload: [alice, bob], remove: [carol]}
   closed: {packages: closed}
+  private: {packages: private, read: [alice], upload: [alice, bob]}
 accounts: {htpasswd: htpasswd}
 state: state
 """
@@ -33,11 +34,11 @@ def login(account: str, password: str | None = None) -> dict[str, str]:
 
 
 class Site:
-    """Two indexes of which one accepts uploads, and a client of both."""
+    """An index that accepts uploads, one that accepts none, a private one, and a client of them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("main", "closed"):
+        for name in ("main", "closed", "private"):
             (root / name).mkdir()
         hashes = {
             name: bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
@@ -158,14 +159,17 @@ def test_sender_needs_right(site: Site, headers: dict[str, str], status: str) ->
 
 
 def test_project_belongs_to_first_uploader(site: Site) -> None:
-    """Another account may not upload to a project that an account has begun, and is told whose it
-    is; an account that may upload nothing is not."""
+    """Another account may not upload to a project that an account has begun, and gets its owner's
+    name; not if it may upload nothing, or not read the project."""
     assert site.post(site.wheel()).status_code == 200
     text = "403 {} has no right to upload in project foo of index main"
     answer = site.post(site.wheel(version="2.0"), **login("bob"))
     assert answer.status == text.format("bob") + ": the project belongs to alice"
     answer = site.post(site.wheel(version="2.0"), **login("carol"))
     assert answer.status == text.format("carol")
+    assert site.post(site.wheel(), "/private/legacy/").status_code == 200
+    answer = site.post(site.wheel(version="2.0"), "/private/legacy/", **login("bob"))
+    assert answer.status == text.format("bob").replace("main", "private")
     assert site.post(site.wheel("bar"), **login("bob")).status_code == 200
 
 
