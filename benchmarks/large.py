@@ -14,7 +14,7 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
-from benchmarks import corpus, servers, uploads
+from benchmarks import corpus, processes, servers, uploads
 from benchmarks.ports import HOST
 from benchmarks.report import Figure, Goal, number
 from benchmarks.servers import Server, ServerError
@@ -110,7 +110,7 @@ def _forget_peaks(running: Sequence[Server]) -> None:
 
 
 def _processes(running: Sequence[Server]) -> list[int]:
-    return [pid for server in running for pid in servers.session(server.pid)]
+    return [pid for server in running for pid in processes.session(server.pid)]
 
 
 def _wheel(folder: Path) -> Path:

@@ -3,7 +3,6 @@
 import hashlib
 import http.client
 import os
-import signal
 import string
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 import requests
 
 from appliance import render, spec
+from benchmarks import processes
 from benchmarks.ports import HOST, free_port
 
 WORKERS, THREADS = "2", "8"
@@ -98,8 +98,12 @@ class Server:
 
     def memory(self) -> tuple[float, float]:
         """Return (RSS, PSS) in MiB of the largest worker: a child that was forked, not started."""
-        command = _command(self.pid)
-        return max(_memory(pid) for pid in _children(self.pid) if _command(pid) == command)
+        command = processes.command(self.pid)
+        return max(
+            processes.memory(pid)
+            for pid in processes.children(self.pid)
+            if processes.command(pid) == command
+        )
 
     def settle(self) -> None:
         """Return when it has done what it does at its start, or after a minute."""
@@ -111,7 +115,7 @@ class Server:
 
     def cpu(self) -> float:
         """Return the seconds of CPU that it and its children have used, ended ones included."""
-        return sum(_cpu(pid) for pid in session(self.pid))
+        return sum(processes.cpu(pid) for pid in processes.session(self.pid))
 
 
 @contextmanager
@@ -140,7 +144,7 @@ def running(
                 time.sleep(POLL)
             yield Server(port, process.pid, time.perf_counter() - start)
         finally:
-            _end(process)
+            processes.end(process)
 
 
 def answers(port: int, path: str) -> bool:
@@ -352,49 +356,3 @@ def constant(pages: Sequence[Path], log: Path) -> Iterator[Server]:
     environment = {"BENCHMARK_PAGES": os.pathsep.join(map(str, pages))}
     with running(command, port, path, log, environment) as server:
         yield server
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process group that ``process`` leads: politely, then not."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            if number == signal.SIGTERM:
-                process.terminate()
-            else:
-                os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-
-
-def _children(pid: int) -> list[int]:
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text().split()]
-
-
-def _command(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
-
-
-def session(leader: int) -> list[int]:
-    """Return the processes of the session that ``leader`` leads."""
-    pids = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if os.getsid(int(path.name)) == leader:
-                pids.append(int(path.name))
-    return pids
-
-
-def _cpu(pid: int) -> float:
-    """Return utime + stime + cutime + cstime, see proc(5); 0 if it has just ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
-
-
-def _memory(pid: int) -> tuple[float, float]:
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    sizes = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines[1:]}
-    return sizes["Rss"], sizes["Pss"]

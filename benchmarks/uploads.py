@@ -147,14 +147,12 @@ def _delays(places: Mapping[str, Place], names: Iterator[str], count: int) -> It
     """Measure from the answer to the upload until a page shows the file."""
     for name, place in places.items():
         times = [_delay(place, _upload(next(names))) for _ in range(10)]
-        what, median = (
-            f"from the answer until a page shows the file, {name}",
-            statistics.median(times),
-        )
+        what = f"from the answer until a page shows the file, {name}"
+        milliseconds = 1000 * statistics.median(times)
         goal = Goal("at most", 0) if name == _OURS else None
         unseen = sum(each > 0 for each in times)
         detail = f"not on the first page that was read after {unseen} of {len(times)} answers"
-        yield Figure(GROUP, what, count, 1000 * median, "ms", goal, detail)
+        yield Figure(GROUP, what, count, milliseconds, "ms", goal, detail)
 
 
 def _delay(place: Place, upload: Upload) -> float:
