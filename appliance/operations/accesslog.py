@@ -20,6 +20,7 @@ _COMBINED = re.compile(
     r" (?P<status>[0-9]{3}) (?P<sent>[0-9]+|-)"
     r'(?: "(?:[^"\\]|\\.)*" "(?P<agent>(?:[^"\\]|\\.)*)")?(?: "(?P<actor>(?:[^"\\]|\\.)*)")?'
 )
+_ESCAPED = re.compile(r"(?:\\x[0-9A-Fa-f]{2})+")  # as nginx writes quotes and bytes
 _TIME = "%d/%b/%Y:%H:%M:%S %z"
 _FETCHED = (200, 206, 304)  # 304: the client has it
 _NUMBER = re.compile(r"\.([0-9]+)(?:\.gz)?$")
@@ -179,9 +180,13 @@ def _of_line(line: str) -> _Entry | None:
         request=match["request"],
         status=int(match["status"]),
         sent=0 if sent == "-" else int(sent),
-        agent=_known(match["agent"]),
+        agent=_ESCAPED.sub(_unescaped, _known(match["agent"])),
     )
 
 
 def _known(text: str | None) -> str:
     return "" if text in (None, "-") else str(text)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return bytes.fromhex(match[0].replace("\\x", "")).decode(errors="replace")

@@ -69,6 +69,22 @@ def test_fetch_is_found(tmp_path: Path, line: str, actor: str) -> None:
         assert (fetch.filename, fetch.agent, unread.lines) == (FILE, "pip/26.1", 0)
 
 
+AGENTS = [
+    (r"pip/26.1 {\x22ci\x22:null}", 'pip/26.1 {"ci":null}'),
+    (r"\xC3\xA9 \x5Cx41", r"é \x41"),
+    (r"\xff \x1b \xg1", "\ufffd \x1b \\xg1"),
+]
+
+
+@pytest.mark.parametrize(("text", "agent"), AGENTS)
+def test_agent_in_lines_is_unescaped(tmp_path: Path, text: str, agent: str) -> None:
+    """Quotes and bytes that a log in lines has as ``\\xNN`` are those that the client sent."""
+    log = tmp_path / "access.log"
+    log.write_text(combined(GET).replace("pip/26.1", text))
+    (fetch,) = fetches([log], FILE, 0.0, Unread())
+    assert fetch.agent == agent
+
+
 def test_fetch_before_a_time_is_left_out(tmp_path: Path) -> None:
     """Fetches before a time are left out."""
     log = tmp_path / "access.log"
