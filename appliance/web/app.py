@@ -34,6 +34,7 @@ from appliance.web.xmlrpc import XmlRpc
 log = logging.getLogger(__name__)
 
 _WRONG_URL = "405 No uploads at this URL; upload to /legacy/ of the index"
+_NO_INDEX = "404 No index at this URL; upload to /legacy/ of the index"
 
 App = falcon.App[falcon.Request, falcon.Response]
 
@@ -50,6 +51,7 @@ def create_app(spec: Spec) -> App:
         app.add_error_handler(error_class, _handler(status))
     app.add_error_handler(OSError, _unreadable)
     app.add_error_handler(Refused, _refuse)
+    app.add_error_handler(falcon.HTTPRouteNotFound, _not_routed)
 
     catalog = Catalog(spec.catalog)
     recover(spec, catalog)
@@ -222,6 +224,18 @@ def _refuse(
 ) -> None:
     """Answer for a refused upload: twine and setuptools show the reason phrase, uv the body."""
     raise falcon.HTTPError(f"{error.status} {error.reason}") from error
+
+
+def _not_routed(
+    req: falcon.Request,
+    resp: falcon.Response,
+    error: falcon.HTTPRouteNotFound,
+    params: dict[str, str],
+) -> None:
+    """Answer for a path without a resource. For an upload, say why: clients show the status."""
+    if req.method == "POST" and is_form(req):
+        raise falcon.HTTPError(_NO_INDEX) from error
+    raise error
 
 
 def _as_text(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError) -> None:

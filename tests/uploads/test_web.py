@@ -181,6 +181,17 @@ def test_index_without_key_refuses(site: Site) -> None:
     )
 
 
+def test_upload_to_no_index_is_refused_with_reason(site: Site) -> None:
+    """An upload to an index that is not in the spec learns what is wrong with the URL; a path that
+    does not exist has the plain answer for other requests."""
+    for path in ("/nosuch/legacy/", "/nosuch/legacy", "/nosuch/upload/x"):
+        answer = site.post(site.wheel(), path)
+        assert answer.status == "404 No index at this URL; upload to /legacy/ of the index"
+        assert answer.text == f"{answer.status}\n"
+    assert site.client.simulate_get("/nosuch/legacy/").status == "404 Not Found"
+    assert site.client.simulate_post("/nosuch/legacy/", body=b"x").status == "404 Not Found"
+
+
 def test_browser_cannot_upload(site: Site) -> None:
     """A form that a browser posts with stored credentials is refused."""
     answer = site.post(site.wheel(), **login("alice"), Origin="https://evil.example")
