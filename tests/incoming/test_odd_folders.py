@@ -20,7 +20,7 @@ from appliance.site.layout import _layout
 from appliance.site.tree import Site
 from tests.conftest import Lab, eventually, watched
 from tests.dist import make_wheel
-from tests.site.test_publish import names_on, two_indexes
+from tests.site.test_lineage import names_on, two_indexes
 
 WHEEL = "foo-1.0-py2.py3-none-any.whl"
 
