@@ -73,8 +73,9 @@ class ProjectList:
         first, *others = self._first[number : number + 2]
         rows = list(index.projects(first, *others))
         parts = _divided(rows) if len(rows) >= 2 * _PROJECTS else [rows]
+        blocks = [_block(each) for each in parts]  # before any change: an error leaves both lists
         self._first[number : number + 1] = [first, *(each[0].name for each in parts[1:])]
-        self._blocks[number : number + 1] = [_block(each) for each in parts]
+        self._blocks[number : number + 1] = blocks
 
     def render(self, serial: int) -> dict[str, bytes]:
         """Return the four files of the list by name (see :data:`tree.PAGES`)."""
