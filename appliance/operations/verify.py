@@ -21,6 +21,7 @@ from appliance.incoming.directory import DirectoryMissing, PackagesDirectory
 from appliance.index.model import File
 from appliance.index.names import METADATA
 from appliance.site.compare import Comparison, Difference
+from appliance.site.files import metadata_paths
 from appliance.site.tree import Site
 from appliance.spec import Spec
 
@@ -208,10 +209,11 @@ class _IndexVerifier:
 
     def _read_metadata(self, path: str) -> bytes:
         """Read the metadata of a file; that of a quarantined project is stored elsewhere."""
-        try:
-            return Path(self._site.metadata(self._index, path)).read_bytes()
-        except FileNotFoundError:
-            return Path(self._kept.path(self._index, path)).read_bytes()
+        *first, last = metadata_paths(self._site, self._kept, self._index, path)
+        for each in first:
+            with contextlib.suppress(FileNotFoundError):
+                return Path(each).read_bytes()
+        return Path(last).read_bytes()
 
     # --- the published tree --------------------------------------------------------------------
 

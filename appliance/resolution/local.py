@@ -16,6 +16,7 @@ from appliance.index.index import Index
 from appliance.index.model import File, Project
 from appliance.resolution import sdists
 from appliance.resolution.source import Facts
+from appliance.site.files import metadata_paths
 from appliance.site.tree import Site
 from appliance.spec import Spec
 from appliance.upstream.digests import digest_of
@@ -89,10 +90,9 @@ class IndexSource:
         return sdists.from_metadata(metadata.parse(self._metadata(index, file)))
 
     def _metadata(self, index: str, file: File) -> bytes:
-        published = Path(self._site.metadata(index, file.path))
-        for path in (published, Path(self._kept.path(index, file.path))):
+        for path in metadata_paths(self._site, self._kept, index, file.path):
             with contextlib.suppress(FileNotFoundError):
-                return path.read_bytes()
+                return Path(path).read_bytes()
         raise PyindexError(f"{index}: {file.path}: no metadata stored; run `pyindex rebuild`")
 
     def _facts_of_sdist(self, index: str, file: File) -> Facts:

@@ -171,6 +171,13 @@ class FilePublisher:
         Path(published).replace(kept)
 
 
+def metadata_paths(site: Site, kept: KeptMetadata, index: str, path: str) -> tuple[str, ...]:
+    """Return where the metadata of the file at ``path`` can be, in the order to look there. The
+    first is the last, too: the publisher may move it while another process looks."""
+    published = site.metadata(index, path)
+    return published, kept.path(index, path), published
+
+
 def _digest(path: str) -> str | None:
     """Return the SHA-256 of a file in hex, or ``None`` if there is none."""
     try:

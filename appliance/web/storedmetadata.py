@@ -10,6 +10,7 @@ from appliance.catalog.metadata import KeptMetadata
 from appliance.errors import Rejected
 from appliance.index.metadata import MAX_METADATA, CoreMetadata, parse
 from appliance.index.model import File
+from appliance.site.files import metadata_paths
 from appliance.site.tree import Site
 from appliance.spec import Spec
 
@@ -36,12 +37,8 @@ class StoredMetadata:
     def _of_file(self, index: str, file: File) -> CoreMetadata | None:
         """The metadata of one file; ``None`` if there is none, or it has just been moved or
         replaced."""
-        # Metadata is kept beside the catalog until it is published.
-        paths = [self._kept.path(index, file.path)]
-        if file.core_metadata is not None:
-            paths.insert(0, self._site.metadata(index, file.path))
-
-        for path in paths:
+        paths = metadata_paths(self._site, self._kept, index, file.path)
+        for path in paths if file.core_metadata is not None else paths[1:2]:
             with contextlib.suppress(OSError, Rejected):
                 return _load(path, file.core_metadata, file.sha256)
         return None

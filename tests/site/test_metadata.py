@@ -13,6 +13,7 @@ from appliance.catalog.metadata import KeptMetadata
 from appliance.incoming.scan import Scanner
 from appliance.operations import decisions
 from appliance.operations.rebuild import rebuild
+from appliance.site.files import metadata_paths
 from appliance.site.publish import Publisher
 from appliance.site.tree import Site
 from appliance.web.app import create_app
@@ -100,6 +101,15 @@ def test_publication_resumes_after_interruption(accepted: Lab, end: Callable[[La
     assert b"Summary: first" in accepted.metadata(WHEEL)
     publish(accepted)
     assert b"Summary: first" in accepted.metadata(WHEEL)
+
+
+def test_metadata_is_found_while_it_is_published(accepted: Lab) -> None:
+    """Who looks for metadata finds it, also if it is published between two looks."""
+    site, store = Site(accepted.spec), KeptMetadata(accepted.spec.state)
+    first, *others = metadata_paths(site, store, accepted.index, WHEEL)
+    assert not Path(first).exists()
+    accepted.once()
+    assert [Path(path).exists() for path in others] == [False, True]
 
 
 def test_replaced_file_gets_new_metadata(accepted: Lab) -> None:
