@@ -9,7 +9,7 @@ import falcon
 
 from appliance import headers
 from appliance.accounts.htpasswd import AccountsError
-from appliance.catalog.database import Catalog
+from appliance.catalog.database import Catalog, CatalogError
 from appliance.errors import STATUSES, NotFound, PyindexError, Unscanned
 from appliance.spec import Spec
 from appliance.uploads.commit import recover
@@ -199,10 +199,15 @@ def _description(error: PyindexError) -> str:
     if isinstance(error, NotFound | Unscanned):
         return str(error)
     _log_once(str(error))
-    what = (
-        "accounts cannot be read" if isinstance(error, AccountsError) else "catalog cannot be used"
-    )
-    return f"the {what}; the log says why"
+    what = next((text for kind, text in _FAILURES.items() if isinstance(error, kind)), _FAILURE)
+    return f"{what}; the log says why"
+
+
+_FAILURES = {
+    AccountsError: "the accounts cannot be read",
+    CatalogError: "the catalog cannot be used",
+}
+_FAILURE = "the server cannot do this now"
 
 
 @lru_cache(maxsize=16)
@@ -214,6 +219,7 @@ def _unreadable(
     req: falcon.Request, resp: falcon.Response, error: OSError, params: dict[str, str]
 ) -> None:
     """Answer for a file that cannot be read, because of its mode or its disk."""
+    _log_once(str(error))
     raise falcon.HTTPServiceUnavailable(
         description=f"the server cannot read this: {error.strerror}"
     ) from error
