@@ -200,6 +200,11 @@ def remove_empty(directory: str, top: str) -> None:
         directory = os.path.dirname(directory)
 
 
+def is_full(error: OSError) -> bool:
+    """Return whether an error says that a disk is full, or a quota of it is used up."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def sync(directory: Path) -> None:
     """Make everything written on the file system of ``directory`` durable."""
     descriptor = os.open(directory, os.O_RDONLY)

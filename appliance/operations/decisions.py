@@ -2,12 +2,12 @@
 published when its function returns."""
 
 import contextlib
-import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from appliance.atomic import is_full
 from appliance.catalog import decisionlog
 from appliance.catalog.database import Catalog, unwritable
 from appliance.catalog.indexes import ready_index
@@ -200,8 +200,7 @@ def _open(spec: Spec) -> Catalog:
     except FileNotFoundError:
         pass  # no catalog either, which open_catalog reports
     except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        more = "free some disk space" if is_full else unwritable(spec.state)
+        more = "free some disk space" if is_full(error) else unwritable(spec.state)
         raise PyindexError(
             f"state directory {spec.state}: {error.strerror}, nothing was changed"
             + (f"; {more}" if more else "")

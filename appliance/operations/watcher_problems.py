@@ -1,11 +1,11 @@
 """Problems of a watcher: each is logged when it begins, and reported until it ends."""
 
 import contextlib
-import errno
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from appliance.atomic import is_full
 from appliance.errors import PyindexError
 from appliance.incoming.directory import DirectoryMissing
 from appliance.operations.report import Problem
@@ -60,7 +60,7 @@ class Problems:
     def _explain(self, error: Exception) -> str:
         if not isinstance(error, OSError):
             return str(error) if isinstance(error, PyindexError) else repr(error)
-        if error.errno == errno.ENOSPC:
+        if is_full(error):
             return f"state directory {self._state}: disk full; free some disk space"
         if str(error.filename or "").startswith(f"{self._state}/"):
             return f"state directory {self._state}: not writable: {error}"

@@ -1,7 +1,6 @@
 """The error that a client gets for an upload."""
 
-import errno
-
+from appliance import atomic
 from appliance.errors import PyindexError
 from appliance.text import printable
 
@@ -46,7 +45,7 @@ def reason_phrase(text: str) -> str:
 def is_full(error: BaseException) -> bool:
     """Return whether an error says that a disk is full, or a quota is reached."""
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return atomic.is_full(error)
     return "free some disk space" in str(error)  # the advice of a CatalogError
 
 

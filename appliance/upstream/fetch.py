@@ -159,8 +159,9 @@ class _Fetcher:
 
     def _explained(self, error: OSError) -> str:
         """The message for a failure to write."""
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "free some disk space" if is_full else "check the directory and its disk"
+        advice = (
+            "free some disk space" if atomic.is_full(error) else "check the directory and its disk"
+        )
         message = f"{self._directory}: {error.strerror}; {advice}"
         if error.errno in _DISK_FAULTS:
             self._disk_fault = message  # the other files would fail, too
