@@ -1,6 +1,5 @@
 """Inspection of package files: digests, names and core metadata, from one reading."""
 
-import hashlib
 import io
 import json
 import os
@@ -9,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b, md5, sha256  # hashlib alone can be imported where one of them cannot
 from typing import IO, Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -109,9 +109,9 @@ def _status(file: IO[bytes]) -> os.stat_result:
 def _hash(file: IO[bytes], size: int) -> tuple[list[str], IO[bytes], bool]:
     """Return hex digests, the content (in memory if it is small), and whether it has a hole."""
     hashes: tuple[Any, ...] = (
-        hashlib.sha256(),
-        hashlib.md5(usedforsecurity=False),
-        hashlib.blake2b(digest_size=32),
+        sha256(),
+        md5(usedforsecurity=False),
+        blake2b(digest_size=32),
     )
 
     content = io.BytesIO(file.read(size)) if size <= _IN_MEMORY else file

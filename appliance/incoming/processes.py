@@ -158,7 +158,7 @@ class ExaminerProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):  # its disk does not respond
             self._process.wait(_KILL_SECONDS)
         if not self.is_closed:
-            with contextlib.suppress(BlockingIOError):
+            with contextlib.suppress(OSError):  # it has written nothing, or cannot be read
                 output = os.read(self._stderr.fileno(), 65_536)
                 self.errors = output.decode(errors="replace").strip()
         self.close()

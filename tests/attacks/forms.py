@@ -97,7 +97,7 @@ UPLOADS = {
         "header count", {}, WHEEL, _before_end(_part("X: y\r\n" * 10_000))
     ),
     "no boundary": HostileForm(
-        "in front of first boundary", {}, WHEEL, lambda body: b"x" * 5000 + body
+        "does not begin with its boundary", {}, WHEEL, lambda body: b"x" * 5000 + body
     ),
     "no end": HostileForm("Unexpected end", {}, WHEEL, lambda body: body.removesuffix(_END)),
     "signature that is a page": HostileForm("does not begin", {"gpg_signature": "<script>"}),
