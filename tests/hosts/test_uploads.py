@@ -46,7 +46,7 @@ def team(
         host = Host(machine, control, spec, variables | authority)
         host.play()
         made = Team(host, workstation, directory / "projects", directory / "ca" / "ca.pem")
-        machine.run("sh", "-c", documented("accounts.md", "install -m "))
+        machine.run("sh", "-c", documented("accounts.md", "install -m 600 -o pyindex"))
         made.add_account("alice")
         made.add_account("bob")
         made.upload("foo")
