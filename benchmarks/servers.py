@@ -137,6 +137,7 @@ def running(
             stderr=output,
             start_new_session=True,
         )
+
         try:
             while not answers(port, path):
                 if process.poll() is not None or time.perf_counter() - start > START_LIMIT:
@@ -295,6 +296,7 @@ def devpi(program: Path, folder: Path) -> Iterator[Server]:
         timeout=120,
         check=True,
     )
+
     command: Command = [program, *place, "--host", HOST, "--port", str(port), "--offline-mode"]
     with running(command, port, "/+api", folder.with_suffix(".log")) as server:
         url = f"http://{HOST}:{port}"

@@ -101,6 +101,7 @@ class Tokens:
             created=now,
             expires=None if seconds is None else now + int(seconds),
         )
+
         with self._changing():
             if any(other.name == name for other in self.all()):
                 raise PyindexError(

@@ -177,17 +177,17 @@ class Catalog:
             with engine.connect() as connection:
                 if other is not None:
                     connection.exec_driver_sql("ATTACH ? AS other", (str(other),))
-                if not durable:
-                    connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
+                if (
+                    begin != "BEGIN"
+                ):  # each time: the last use of the connection may have had another
+                    level = "FULL" if durable else "NORMAL"
+                    connection.exec_driver_sql(f"PRAGMA synchronous={level}")
                 try:
                     if begin:
                         connection.exec_driver_sql(begin)
                     yield connection
                     connection.commit()
                 finally:
-                    if not durable:
-                        connection.rollback()
-                        connection.exec_driver_sql("PRAGMA synchronous=FULL")
                     if other is not None:
                         connection.invalidate()  # the pool would keep the other catalog attached
         except sa.exc.DatabaseError as error:

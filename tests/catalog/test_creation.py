@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.catalog.database import Catalog
+from tests.conftest import Lab
 
 ROUNDS = 10
 
@@ -64,3 +65,12 @@ def test_interrupted_creation_is_repeated(left: str, tmp_path: Path) -> None:
     with closing(Catalog(path, create=True)) as catalog, catalog.read() as reader:
         assert reader.mark("backup") == 0
     assert not list(tmp_path.glob("*.new*"))
+
+
+def test_change_after_a_mark_is_durable(lab: Lab) -> None:
+    """Changes are synced, though the connection has just stored a mark that is not."""
+    catalog = Catalog(lab.spec.catalog, create=True)
+    catalog.set_mark("pages", 1, durable=False)
+    with catalog.change() as change:
+        level = change._connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+    assert level == 2, "FULL, see https://sqlite.org/pragma.html#pragma_synchronous"
